@@ -1,0 +1,43 @@
+# Everything that Tessera takes from the distribution, found once and named here.
+find_package(Torch REQUIRED)
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(tomlplusplus REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+# LibTorch's headers are not ours to warn about.
+add_library(tessera_torch INTERFACE)
+target_include_directories(tessera_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+target_link_libraries(tessera_torch INTERFACE ${TORCH_LIBRARIES})
+separate_arguments(tessera_torch_flags UNIX_COMMAND "${TORCH_CXX_FLAGS}")
+target_compile_options(tessera_torch INTERFACE ${tessera_torch_flags})
+
+# libvips reads and resizes pictures; a bare GPU machine builds without it and works from packed datasets.
+add_library(tessera_vips INTERFACE)
+if(TESSERA_WITH_VIPS)
+  pkg_check_modules(vips REQUIRED IMPORTED_TARGET vips)
+  target_link_libraries(tessera_vips INTERFACE PkgConfig::vips)
+  target_compile_definitions(tessera_vips INTERFACE TESSERA_WITH_VIPS=1)
+endif()
+
+# libarchive streams zip and tar.
+add_library(tessera_archive INTERFACE)
+pkg_check_modules(archive IMPORTED_TARGET libarchive)
+if(archive_FOUND)
+  target_link_libraries(tessera_archive INTERFACE PkgConfig::archive)
+  target_compile_definitions(tessera_archive INTERFACE TESSERA_WITH_ARCHIVE=1)
+endif()
+
+# oneDNN's own API, for packed bf16 and int8 products.
+add_library(tessera_onednn INTERFACE)
+find_library(TESSERA_DNNL_LIBRARY dnnl)
+find_path(TESSERA_DNNL_INCLUDE oneapi/dnnl/dnnl.hpp)
+if(TESSERA_DNNL_LIBRARY AND TESSERA_DNNL_INCLUDE)
+  # Not find_package: the distribution's config insists on OpenCL, which the CPU engine does not use.
+  target_link_libraries(tessera_onednn INTERFACE ${TESSERA_DNNL_LIBRARY})
+  target_include_directories(tessera_onednn SYSTEM INTERFACE ${TESSERA_DNNL_INCLUDE})
+  target_compile_definitions(tessera_onednn INTERFACE TESSERA_WITH_ONEDNN=1)
+endif()

@@ -1,0 +1,45 @@
+# tessera_library(<folder> [DEPENDS <folder>...] [EXTERNAL <target>...])
+# One static library a folder of src/. The dependency list is the whole truth: tests/architecture checks includes against it.
+set(TESSERA_SANITIZE_FLAGS "")
+if(TESSERA_SANITIZE)
+  set(TESSERA_SANITIZE_FLAGS -fsanitize=${TESSERA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+endif()
+
+add_library(tessera_options INTERFACE)
+target_include_directories(tessera_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_compile_options(tessera_options INTERFACE -pthread -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
+  $<$<BOOL:${TESSERA_WERROR}>:-Werror> ${TESSERA_SANITIZE_FLAGS})
+target_link_options(tessera_options INTERFACE ${TESSERA_SANITIZE_FLAGS})
+target_compile_definitions(tessera_options INTERFACE TESSERA_VERSION="${PROJECT_VERSION}")
+target_link_libraries(tessera_options INTERFACE tessera_torch Threads::Threads)
+
+# LibTorch's headers take longer to compile than all of Tessera: compile them once.
+file(WRITE ${CMAKE_BINARY_DIR}/precompiled.cpp "// Carrier of the precompiled LibTorch headers.\n")
+add_library(tessera_precompiled OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
+target_link_libraries(tessera_precompiled PUBLIC tessera_options)
+target_precompile_headers(tessera_precompiled PRIVATE <torch/torch.h>)
+
+set_property(GLOBAL PROPERTY TESSERA_DEPENDENCIES "")
+
+function(tessera_library folder)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;EXTERNAL" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cpp)
+  if(NOT sources)
+    file(WRITE ${CMAKE_BINARY_DIR}/empty_${folder}.cpp "// src/${folder} holds headers only.\n")
+    set(sources ${CMAKE_BINARY_DIR}/empty_${folder}.cpp)
+  endif()
+  add_library(tessera_${folder} STATIC ${sources})
+  list(TRANSFORM ARG_DEPENDS PREPEND tessera_ OUTPUT_VARIABLE depends)
+  target_link_libraries(tessera_${folder} PUBLIC tessera_options ${depends} ${ARG_EXTERNAL})
+  target_precompile_headers(tessera_${folder} REUSE_FROM tessera_precompiled)
+  set_property(GLOBAL APPEND PROPERTY TESSERA_DEPENDENCIES "${folder}: ${ARG_DEPENDS}")
+endfunction()
+
+function(tessera_program name)
+  cmake_parse_arguments(ARG "" "FOLDER" "DEPENDS;EXTERNAL" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${ARG_FOLDER}/*.cpp)
+  add_executable(${name} ${sources})
+  list(TRANSFORM ARG_DEPENDS PREPEND tessera_ OUTPUT_VARIABLE depends)
+  target_link_libraries(${name} PRIVATE tessera_options ${depends} ${ARG_EXTERNAL})
+  target_precompile_headers(${name} REUSE_FROM tessera_precompiled)
+endfunction()

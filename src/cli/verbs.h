@@ -1,0 +1,11 @@
+/// Every verb of the program: a file of its own that adds its subcommand, and one line here and in verbs.cpp.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace tessera::cli {
+
+/// Adds every verb to the program.
+void register_verbs(CLI::App& app);
+
+}  // namespace tessera::cli
