@@ -3,7 +3,7 @@
 namespace tessera::cli {
 
 void register_verbs(CLI::App& app) {
-  (void)app;
+  add_train(app);
 }
 
 }  // namespace tessera::cli

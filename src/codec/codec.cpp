@@ -9,7 +9,7 @@ namespace {
 torch::nn::ModuleDict make_logsigma(const CodecComputePtr& compute, std::int64_t width, std::int64_t channels) {
   torch::nn::ModuleDict head;
   torch::OrderedDict<std::string, std::shared_ptr<torch::nn::Module>> parts;
-  parts.insert("0", Convolution(compute, width, width, 3, 1, 1).ptr());
+  parts.insert("0", Convolution(compute, width, width, 3, 1, Padding::all(1)).ptr());
   parts.insert("2", Convolution(compute, width, channels, 1).ptr());
   head->update(parts);
   return head;
@@ -19,7 +19,7 @@ torch::nn::ModuleDict make_logsigma(const CodecComputePtr& compute, std::int64_t
 
 EncoderImpl::EncoderImpl(const CodecComputePtr& compute, const CodecOptions& options)
     : final_activation_(options.final_activation) {
-  conv_in_ = register_module("conv_in", Convolution(compute, options.image_channels, options.base_channels, 3, 1, 1));
+  conv_in_ = register_module("conv_in", Convolution(compute, options.image_channels, options.base_channels, 3, 1, Padding::all(1)));
   std::int64_t width = options.base_channels;
   for (std::int64_t level = 0; level < options.levels(); ++level) {
     const bool last = level == options.levels() - 1;
@@ -30,7 +30,7 @@ EncoderImpl::EncoderImpl(const CodecComputePtr& compute, const CodecOptions& opt
   register_module("down_blocks", levels_);
   middle_ = register_module("mid_block", MiddleBlock(compute, width));
   norm_out_ = register_module("conv_norm_out", GroupNorm(width));
-  conv_out_ = register_module("conv_out", Convolution(compute, width, options.encoder_channels(), 3, 1, 1));
+  conv_out_ = register_module("conv_out", Convolution(compute, width, options.encoder_channels(), 3, 1, Padding::all(1)));
 }
 
 torch::Tensor EncoderImpl::forward(torch::Tensor x) {
@@ -42,7 +42,7 @@ torch::Tensor EncoderImpl::forward(torch::Tensor x) {
 DecoderImpl::DecoderImpl(const CodecComputePtr& compute, const CodecOptions& options)
     : final_activation_(options.final_activation) {
   std::int64_t width = options.channels_at(options.levels() - 1);
-  conv_in_ = register_module("conv_in", Convolution(compute, options.encoder_channels(), width, 3, 1, 1));
+  conv_in_ = register_module("conv_in", Convolution(compute, options.encoder_channels(), width, 3, 1, Padding::all(1)));
   middle_ = register_module("mid_block", MiddleBlock(compute, width));
   for (std::int64_t level = options.levels() - 1; level >= 0; --level) {
     levels_->push_back(Level(compute, width, options.channels_at(level), options.decoder_residual_blocks,
@@ -51,7 +51,7 @@ DecoderImpl::DecoderImpl(const CodecComputePtr& compute, const CodecOptions& opt
   }
   register_module("up_blocks", levels_);
   norm_out_ = register_module("conv_norm_out", GroupNorm(width));
-  conv_out_ = register_module("conv_out", Convolution(compute, width, options.image_channels, 3, 1, 1));
+  conv_out_ = register_module("conv_out", Convolution(compute, width, options.image_channels, 3, 1, Padding::all(1)));
   if (options.logsigma_head) logsigma_ = register_module("logsigma", make_logsigma(compute, width, options.image_channels));
 }
 

@@ -14,7 +14,7 @@ torch::Tensor uniform_parameter(at::IntArrayRef shape, std::int64_t fan_in) {
 }  // namespace
 
 ConvolutionImpl::ConvolutionImpl(CodecComputePtr compute, std::int64_t in, std::int64_t out, std::int64_t kernel,
-                                 std::int64_t stride, std::int64_t padding)
+                                 std::int64_t stride, Padding padding)
     : compute_(std::move(compute)), stride_(stride), padding_(padding) {
   weight = register_parameter("weight", uniform_parameter({out, in, kernel, kernel}, in * kernel * kernel));
   bias = register_parameter("bias", uniform_parameter({out}, in * kernel * kernel));
@@ -35,9 +35,9 @@ torch::Tensor GroupNormImpl::forward(const torch::Tensor& x, bool swish) {
 
 ResidualBlockImpl::ResidualBlockImpl(const CodecComputePtr& compute, std::int64_t in, std::int64_t out) {
   norm1_ = register_module("norm1", GroupNorm(in));
-  conv1_ = register_module("conv1", Convolution(compute, in, out, 3, 1, 1));
+  conv1_ = register_module("conv1", Convolution(compute, in, out, 3, 1, Padding::all(1)));
   norm2_ = register_module("norm2", GroupNorm(out));
-  conv2_ = register_module("conv2", Convolution(compute, out, out, 3, 1, 1));
+  conv2_ = register_module("conv2", Convolution(compute, out, out, 3, 1, Padding::all(1)));
   if (in != out) shortcut_ = register_module("conv_shortcut", Convolution(compute, in, out, 1));
 }
 
@@ -74,15 +74,15 @@ torch::Tensor AttentionBlockImpl::forward(const torch::Tensor& x) {
 }
 
 DownsampleImpl::DownsampleImpl(const CodecComputePtr& compute, std::int64_t channels) {
-  conv_ = register_module("conv", Convolution(compute, channels, channels, 3, 2, 0));
+  conv_ = register_module("conv", Convolution(compute, channels, channels, 3, 2, Padding{0, 0, 1, 1}));
 }
 
 torch::Tensor DownsampleImpl::forward(const torch::Tensor& x) {
-  return conv_->forward(torch::constant_pad_nd(x, {0, 1, 0, 1}));
+  return conv_->forward(x);
 }
 
 UpsampleImpl::UpsampleImpl(const CodecComputePtr& compute, std::int64_t channels) {
-  conv_ = register_module("conv", Convolution(compute, channels, channels, 3, 1, 1));
+  conv_ = register_module("conv", Convolution(compute, channels, channels, 3, 1, Padding::all(1)));
 }
 
 torch::Tensor UpsampleImpl::forward(const torch::Tensor& x) {

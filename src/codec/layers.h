@@ -20,7 +20,7 @@ using CodecComputePtr = std::shared_ptr<CodecCompute>;
 class ConvolutionImpl : public torch::nn::Module {
  public:
   ConvolutionImpl(CodecComputePtr compute, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1,
-                  std::int64_t padding = 0);
+                  Padding padding = {});
   torch::Tensor forward(const torch::Tensor& x);
 
   torch::Tensor weight;  // [out, in, kernel, kernel]
@@ -28,7 +28,8 @@ class ConvolutionImpl : public torch::nn::Module {
 
  private:
   CodecComputePtr compute_;
-  std::int64_t stride_, padding_;
+  std::int64_t stride_;
+  Padding padding_;
 };
 TORCH_MODULE(Convolution);
 
