@@ -77,6 +77,12 @@ Noised AbsorbingProcess::q_sample(const torch::Tensor& x0, const torch::Tensor& 
   return q_sample(x0, t, uniform_rows(seed, Purpose::training_masks, first_row, step, x0.size(0), x0.size(1)));
 }
 
+torch::Tensor AbsorbingProcess::revealed(const torch::Tensor& xt, const torch::Tensor& uniforms,
+                                         const torch::Tensor& t) const {
+  const auto rate = t.to(torch::kFloat32).reciprocal().unsqueeze(1);
+  return (xt == mask_token()) & (uniforms < rate.to(uniforms.scalar_type()));
+}
+
 torch::Tensor AbsorbingProcess::posterior(const torch::Tensor& xt, const torch::Tensor& x0_probabilities,
                                           const torch::Tensor& t) const {
   require(x0_probabilities.dim() == 3 && x0_probabilities.size(2) == codebook_size_,

@@ -46,6 +46,9 @@ class AbsorbingProcess : public Process {
   /// A masked cell is revealed with probability 1/t, a known one stays. See Process.
   torch::Tensor posterior(const torch::Tensor& xt, const torch::Tensor& x0_probabilities,
                           const torch::Tensor& t) const override;
+  /// The reverse step's choice: a masked cell is revealed where uniform < 1/t (t = 1 reveals every one).
+  /// In: xt [N, L], uniforms [N, L], t [N] in 1..T or of a sampler with fewer steps. Out: [N, L] bool.
+  torch::Tensor revealed(const torch::Tensor& xt, const torch::Tensor& uniforms, const torch::Tensor& t) const;
   /// Cells that the schedule `fixed` masks at step t of rows of `cells` cells.
   std::int64_t fixed_count(std::int64_t t, std::int64_t cells) const;
 
