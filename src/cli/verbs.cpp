@@ -3,7 +3,7 @@
 namespace tessera::cli {
 
 void register_verbs(CLI::App& app) {
-  (void)app;
+  add_dataset(app);
 }
 
 }  // namespace tessera::cli
