@@ -8,6 +8,7 @@ namespace tessera::cli {
 /// Adds every verb to the program.
 void register_verbs(CLI::App& app);
 
+void add_dataset(CLI::App& app);
 void add_train(CLI::App& app);
 
 }  // namespace tessera::cli

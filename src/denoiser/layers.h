@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "kernels/training_ops.h"
+
 namespace tessera {
 
 /// y = x W^T + b, with the pointwise operations that follow it in a transformer as one call each (a packed product
@@ -14,7 +16,7 @@ class LinearImpl : public torch::nn::Module {
  public:
   LinearImpl(std::int64_t in, std::int64_t out, bool with_bias = true);
 
-  torch::Tensor forward(const torch::Tensor& x) { return torch::linear(x, weight, bias); }
+  torch::Tensor forward(const torch::Tensor& x) { return linear(x, weight, bias, precision); }
   /// gelu(forward(x)), the exact (erf) form.
   torch::Tensor forward_gelu(const torch::Tensor& x) { return torch::gelu(forward(x)); }
   /// residual + forward(x).
@@ -22,6 +24,7 @@ class LinearImpl : public torch::nn::Module {
 
   torch::Tensor weight;  // [out, in]
   torch::Tensor bias;    // [out], undefined without bias
+  Precision precision = Precision::float32;  // of the product; the weights stay as they are
 };
 TORCH_MODULE(Linear);
 

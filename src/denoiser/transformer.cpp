@@ -147,6 +147,12 @@ std::int64_t TransformerImpl::parameter_count() const {
   return total;
 }
 
+void TransformerImpl::set_precision(Precision precision) {
+  for (const auto& module : modules()) {
+    if (auto* layer = dynamic_cast<LinearImpl*>(module.get())) layer->precision = precision;
+  }
+}
+
 TensorMap TransformerImpl::state() const {
   TensorMap tensors;
   for (const auto& item : named_parameters()) tensors[item.key()] = item.value().detach();

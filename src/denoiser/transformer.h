@@ -85,6 +85,9 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
   bool is_autoregressive() const override { return options_.kind == TransformerKind::autoregressive; }
   std::int64_t parameter_count() const;
 
+  /// How the products of activations with weights are computed from now on (default float32).
+  void set_precision(Precision precision);
+
   /// Fixes the dropout masks of the following forward passes (call once a step with bits of (seed, step)).
   void seed_dropout(std::uint64_t bits);
 

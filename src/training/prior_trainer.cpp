@@ -118,7 +118,7 @@ torch::Tensor PriorTraining::absorbing_loss(const torch::Tensor& x0, std::int64_
 
 Metrics PriorTraining::step(std::int64_t step) {
   model_->train();
-  model_->seed_dropout(RandomStream(static_cast<Seed>(recipe_.seed), Purpose::quantizer_noise, 0, static_cast<std::uint32_t>(step)).bits(0));
+  model_->seed_dropout(RandomStream(static_cast<Seed>(recipe_.seed), Purpose::dropout, 0, static_cast<std::uint32_t>(step)).bits(0));
   const auto rows = batch_rows(data_.train.size(0), recipe_.batch_size, static_cast<Seed>(recipe_.seed), step, recipe_.sampling == "replacement");
   const auto x0 = data_.train.index_select(0, rows).flatten(1).to(torch::kInt64);
   Metrics metrics;

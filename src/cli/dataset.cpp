@@ -1,0 +1,105 @@
+/// `tessera dataset`: pack a set of images into one file, or say what is in one.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/verbs.h"
+#include "data/dataset.h"
+#include "runtime/error.h"
+
+namespace tessera::cli {
+namespace {
+
+struct Arguments {
+  DatasetOptions options;
+  std::string out;
+  std::string cache;
+  bool no_cache = false;
+  bool json = false;
+};
+
+void add_common(CLI::App& verb, Arguments& arguments) {
+  auto& options = arguments.options;
+  verb.add_option("--data", options.path, "A folder, .zip, .tar, folder of tar shards, or .tessera-pack")->required();
+  verb.add_option("--background", options.background, "Colour under transparent pixels, #rrggbb")
+      ->capture_default_str();
+  verb.add_flag("--strict", options.strict, "A broken file is an error");
+  verb.add_flag("--upscale", options.upscale, "Accept images smaller than --size");
+  verb.add_option("--validation-fraction", options.validation_fraction, "Part of the images kept for validation")
+      ->capture_default_str();
+  verb.add_option("--split-seed", options.split_seed, "Which images these are")->capture_default_str();
+  verb.add_option("-t,--threads", options.threads, "Threads that decode; 0: one a processor")->capture_default_str();
+  verb.add_option("--cache", arguments.cache, "Folder of the automatic cache (default: $XDG_CACHE_HOME/tessera)");
+  verb.add_flag("--no-cache", arguments.no_cache, "Neither read nor write the automatic cache");
+  verb.add_flag("--json", arguments.json, "Print one JSON object");
+}
+
+/// The options as checked by validate(); what is wrong with them is wrong usage.
+Dataset open_dataset(Arguments& arguments) {
+  arguments.options.cache_folder = arguments.cache;
+  arguments.options.use_cache = !arguments.no_cache;
+  try {
+    arguments.options.validate();
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+  return Dataset::open(arguments.options);
+}
+
+void print(const Dataset& dataset, const Arguments& arguments) {
+  nlohmann::ordered_json report;
+  report["data"] = arguments.options.path.string();
+  report["images"] = dataset.size();
+  report["size"] = dataset.image_size();
+  report["train"] = dataset.split(Split::train).size();
+  report["validation"] = dataset.split(Split::validation).size();
+  report["skipped"] = dataset.skipped_count();
+  report["captions"] = dataset.has_captions();
+  report["classes"] = dataset.class_names();
+  report["key"] = dataset.key();
+  if (!arguments.out.empty()) report["out"] = arguments.out;
+  if (arguments.json) {
+    std::printf("%s\n", report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    return;
+  }
+  for (const auto& [name, value] : report.items()) {
+    const auto text = value.is_string() ? value.get<std::string>() : value.dump();
+    std::printf("%-11s %s\n", name.c_str(), text.c_str());
+  }
+}
+
+}  // namespace
+
+void add_dataset(CLI::App& app) {
+  auto* dataset = app.add_subcommand("dataset", "Pack images into one file, or say what a data set holds");
+  dataset->require_subcommand(1);
+
+  auto pack = std::make_shared<Arguments>();
+  auto* pack_verb = dataset->add_subcommand("pack", "Decode a data set once, into a .tessera-pack file");
+  add_common(*pack_verb, *pack);
+  pack_verb->add_option("--size", pack->options.size, "Width and height of the packed images, pixels")->required();
+  pack_verb->add_option("-o,--out,--output", pack->out, "The .tessera-pack file to write")->required();
+  pack_verb->callback([pack] {
+    if (!pack->out.ends_with(".tessera-pack")) throw UsageError("--out: expected a name that ends in .tessera-pack");
+    const auto opened = open_dataset(*pack);
+    opened.save_pack(pack->out);
+    print(opened, *pack);
+  });
+
+  auto info = std::make_shared<Arguments>();
+  auto* info_verb = dataset->add_subcommand("info", "Count and check the images of a data set");
+  info->options.size = 0;
+  add_common(*info_verb, *info);
+  info_verb->add_option("--size", info->options.size,
+                        "Width and height to decode to, pixels (default 32; packs have their own)");
+  info_verb->callback([info] {
+    if (info->options.size == 0 && info->options.path.extension() != ".tessera-pack") {
+      info->options.size = 32;
+      info->options.upscale = true;
+    }
+    print(open_dataset(*info), *info);
+  });
+}
+
+}  // namespace tessera::cli

@@ -1,0 +1,266 @@
+#include "data/decode.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "image/image_io.h"
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::size_t kQueuedBytes = std::size_t{64} << 20;  // compressed files waiting for a worker
+constexpr std::size_t kKeptMessages = 1000;
+constexpr const char* kNeverRead = "gone when the images were read";
+
+/// [n, 3, S, S] uint8: in memory, or, beyond the limit, mapped from a nameless file in `folder`.
+torch::Tensor allocate_images(std::int64_t count, const DatasetOptions& options) {
+  const std::int64_t size = options.size;
+  const auto bytes = static_cast<std::uint64_t>(count) * 3 * static_cast<std::uint64_t>(size * size);
+  if (bytes <= options.memory_limit) return torch::empty({count, 3, size, size}, torch::kUInt8);
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), std::fclose);
+  require(file != nullptr && ::ftruncate(::fileno(file.get()), static_cast<off_t>(bytes)) == 0,
+          "{}: no room for {} bytes of pixels in the temporary folder", options.path.string(), bytes);
+  void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ::fileno(file.get()), 0);
+  require(data != MAP_FAILED, "{}: {} bytes of pixels cannot be mapped", options.path.string(), bytes);
+  return torch::from_blob(
+      data, {count, 3, size, size}, [bytes](void* begin) { ::munmap(begin, bytes); }, torch::kUInt8);
+}
+
+struct NaturalOrder {
+  bool operator()(const std::string& left, const std::string& right) const { return natural_less(left, right); }
+};
+
+/// Numbers the class names that occur, in natural order; numeric labels keep their values.
+void assign_labels(DatasetContent& content, const std::vector<const CatalogueItem*>& sources) {
+  constexpr std::int64_t kMaxNumericLabel = 99999;
+  std::set<std::string, NaturalOrder> names;
+  std::int64_t largest = -1;
+  bool numeric = true;
+  for (const auto* item : sources) {
+    if (item->label.empty()) continue;
+    names.insert(valid_utf8(item->label));
+    numeric = numeric && item->label_is_number && item->label.size() <= 5;
+    if (numeric) largest = std::max<std::int64_t>(largest, std::stoll(item->label));
+  }
+  if (names.empty()) return;
+  if (numeric && largest <= kMaxNumericLabel) {
+    for (std::int64_t value = 0; value <= largest; ++value) content.class_names.push_back(std::to_string(value));
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      if (!sources[i]->label.empty()) content.items[i].label = std::stoll(sources[i]->label);
+    }
+    return;
+  }
+  content.class_names.assign(names.begin(), names.end());
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    if (sources[i]->label.empty()) continue;
+    const auto found = std::lower_bound(content.class_names.begin(), content.class_names.end(),
+                                        valid_utf8(sources[i]->label), NaturalOrder());
+    content.items[i].label = found - content.class_names.begin();
+  }
+}
+
+/// The queue between the thread that reads files and those that decode them.
+class Decoder : public ImageSink {
+ public:
+  Decoder(const ImageSource& source, const DatasetOptions& options)
+      : source_(source),
+        options_(options),
+        count_(static_cast<std::int64_t>(source.catalogue().items.size())),
+        images_(allocate_images(count_, options)),
+        problems_(source.catalogue().items.size(), kNeverRead),
+        too_small_(source.catalogue().items.size(), false) {
+    read_options_.background = parse_colour(options.background);
+    read_options_.max_pixels = options.max_pixels;
+    read_options_.max_file_bytes = options.limits.max_entry_bytes;
+  }
+
+  void run() {
+    const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    const int wanted = options_.threads > 0 ? options_.threads : processors;
+    std::vector<std::jthread> workers;
+    try {
+      for (int i = 0; i < wanted; ++i) workers.emplace_back([this] { work(); });
+      source_.read_all(*this);
+    } catch (...) {
+      stop(std::current_exception());
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      finished_ = true;
+    }
+    changed_.notify_all();
+    workers.clear();
+    if (failure_) std::rethrow_exception(failure_);
+    report();
+  }
+
+  void receive(std::size_t item, std::vector<std::uint8_t> bytes) override {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return queued_bytes_ <= kQueuedBytes || failure_; });
+    if (failure_) std::rethrow_exception(failure_);
+    queued_bytes_ += bytes.size();
+    queue_.push_back({item, std::move(bytes)});
+    lock.unlock();
+    changed_.notify_all();
+    report();
+  }
+
+  void unreadable(std::size_t item, std::string message) override {
+    const std::lock_guard lock(mutex_);
+    problems_[item] = std::move(message);
+    ++done_;
+  }
+
+  std::int64_t count() const { return count_; }
+  torch::Tensor images() const { return images_; }
+  const std::string& problem(std::size_t item) const { return problems_[item]; }
+  bool all_too_small() const {
+    return std::all_of(too_small_.begin(), too_small_.end(), [](char small) { return small; });
+  }
+  int largest_side() const { return largest_side_; }
+
+ private:
+  struct Job {
+    std::size_t item;
+    std::vector<std::uint8_t> bytes;
+  };
+
+  void work() {
+    try {
+      while (true) {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return !queue_.empty() || finished_ || failure_; });
+        if (failure_ || queue_.empty()) return;
+        Job job = std::move(queue_.front());
+        queue_.pop_front();
+        queued_bytes_ -= job.bytes.size();
+        lock.unlock();
+        changed_.notify_all();
+        decode(job);
+      }
+    } catch (...) {
+      stop(std::current_exception());
+    }
+  }
+
+  void decode(const Job& job) {
+    const auto& name = source_.catalogue().items[job.item].name;
+    const int size = static_cast<int>(options_.size);
+    std::string problem;
+    bool too_small = false;
+    int shorter = 0;
+    try {
+      const Image image = read_image(job.bytes, printable(name), read_options_);
+      shorter = std::min(image.width, image.height);
+      too_small = shorter < size && !options_.upscale;
+      require(!too_small, "{}: {}x{} pixels, expected at least {}x{}", printable(name), image.width, image.height, size,
+              size);
+      const auto planes = to_tensor(resize_and_crop(image, size));
+      std::memcpy(images_.data_ptr<std::uint8_t>() + static_cast<std::int64_t>(job.item) * planes.numel(),
+                  planes.data_ptr(), planes.nbytes());
+    } catch (const Error& error) {
+      problem = error.what();
+    }
+    const std::lock_guard lock(mutex_);
+    problems_[job.item] = std::move(problem);
+    too_small_[job.item] = too_small;
+    largest_side_ = std::max(largest_side_, shorter);
+    ++done_;
+  }
+
+  void stop(std::exception_ptr failure) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!failure_) failure_ = failure;
+    }
+    changed_.notify_all();
+  }
+
+  void report() {
+    if (!options_.progress) return;
+    std::int64_t done = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      done = done_;
+    }
+    if (done >= reported_ + 64 || done == count_) {
+      reported_ = done;
+      options_.progress(done, count_);
+    }
+  }
+
+  const ImageSource& source_;
+  const DatasetOptions& options_;
+  const std::int64_t count_;
+  torch::Tensor images_;  // [count, 3, S, S] uint8, one row an item
+  ReadOptions read_options_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Job> queue_;
+  std::size_t queued_bytes_ = 0;
+  bool finished_ = false;
+  std::exception_ptr failure_;
+  std::vector<std::string> problems_;  // by item; empty: decoded
+  std::vector<char> too_small_;        // by item
+  int largest_side_ = 0;               // the shorter side of the largest image
+  std::int64_t done_ = 0;
+  std::int64_t reported_ = 0;
+};
+
+}  // namespace
+
+DatasetContent decode_source(const ImageSource& source, const DatasetOptions& options) {
+  const auto& catalogue = source.catalogue();
+  const auto path = options.path.string();
+  require(!catalogue.items.empty(), "{}: no images; expected png, jpg, webp, tiff or gif files{}", path,
+          catalogue.problems.empty() ? "" : " (" + catalogue.problems.front() + ")");
+  require(image_files_supported(), "{}: this build has no libvips; expected a .tessera-pack", path);
+  Decoder decoder(source, options);
+  decoder.run();
+  require(!decoder.all_too_small(),
+          "{}: all {} images are smaller than {}x{} (the largest has {} pixels on its shorter side)", path,
+          decoder.count(), options.size, options.size, decoder.largest_side());
+
+  DatasetContent content;
+  const auto skip = [&](const std::string& message) {
+    ++content.skipped_count;
+    if (content.skipped.size() < kKeptMessages) content.skipped.push_back(message);
+  };
+  for (const auto& problem : catalogue.problems) skip(problem);
+  auto images = decoder.images();
+  std::vector<const CatalogueItem*> kept;
+  const std::int64_t bytes = 3 * options.size * options.size;
+  for (std::size_t i = 0; i < catalogue.items.size(); ++i) {
+    if (!decoder.problem(i).empty()) {
+      const bool named = decoder.problem(i) != kNeverRead;
+      skip(named ? decoder.problem(i) : printable(catalogue.items[i].name) + ": " + kNeverRead);
+      continue;
+    }
+    const auto& item = catalogue.items[i];
+    auto* base = images.data_ptr<std::uint8_t>();
+    const auto place = static_cast<std::int64_t>(content.items.size());
+    if (place != static_cast<std::int64_t>(i))
+      std::memcpy(base + place * bytes, base + static_cast<std::int64_t>(i) * bytes, bytes);
+    content.items.push_back({valid_utf8(item.name), item.caption, -1, item.fields});
+    kept.push_back(&item);
+  }
+  require(!content.items.empty(), "{}: none of {} images can be used ({})", path, decoder.count(),
+          content.skipped.front());
+  assign_labels(content, kept);
+  content.images = images.narrow(0, 0, static_cast<std::int64_t>(content.items.size()));
+  return content;
+}
+
+}  // namespace tessera

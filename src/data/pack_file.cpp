@@ -1,0 +1,200 @@
+#include "data/pack_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/safetensors.h"
+#include "data/content_hash.h"
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t kMaxHeaderBytes = std::uint64_t{64} << 20;
+constexpr const char* kFormat = "tessera-pack";
+
+std::string records_text(const DatasetContent& content) {
+  std::string text;
+  for (const auto& item : content.items) {
+    auto record = json::parse(item.fields, nullptr, false);
+    if (!record.is_object()) record = json::object();
+    record["file_name"] = item.file_name;
+    if (!item.caption.empty()) record["text"] = item.caption;
+    text += record.dump(-1, ' ', false, json::error_handler_t::replace);
+    text.push_back('\n');
+  }
+  return text;
+}
+
+/// A private mapping of a whole file.
+class Mapping {
+ public:
+  explicit Mapping(const std::filesystem::path& path) {
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    require(descriptor >= 0, "{}: cannot be read: {}", path.string(), std::strerror(errno));
+    struct stat state {};
+    if (::fstat(descriptor, &state) == 0 && S_ISREG(state.st_mode) && state.st_size >= 8) {
+      bytes_ = static_cast<std::uint64_t>(state.st_size);
+      data_ = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE, descriptor, 0);
+    }
+    ::close(descriptor);
+    require(data_ != MAP_FAILED, "{}: not a .tessera-pack, or it cannot be mapped", path.string());
+  }
+  ~Mapping() {
+    if (data_ != MAP_FAILED) ::munmap(data_, bytes_);
+  }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  std::uint8_t* data() const { return static_cast<std::uint8_t*>(data_); }
+  std::uint64_t bytes() const { return bytes_; }
+
+ private:
+  void* data_ = MAP_FAILED;
+  std::uint64_t bytes_ = 0;
+};
+
+struct Entry {
+  std::vector<std::int64_t> shape;
+  std::uint8_t* data;
+  std::uint64_t bytes;
+};
+
+/// One tensor of the header, checked against the file's size.
+Entry find_entry(const json& header, const char* name, const char* type, std::size_t dimensions, std::uint8_t* data,
+                 std::uint64_t data_bytes, const std::string& path) {
+  const auto where = fmt::format("{}: tensor '{}'", path, name);
+  require(header.contains(name), "{}: missing", where);
+  const auto& object = header.at(name);
+  require(object.at("dtype").get<std::string>() == type, "{}: type {}, expected {}", where,
+          object.at("dtype").get<std::string>(), type);
+  Entry entry{object.at("shape").get<std::vector<std::int64_t>>(), nullptr, 0};
+  const auto offsets = object.at("data_offsets").get<std::vector<std::uint64_t>>();
+  require(entry.shape.size() == dimensions, "{}: {} dimensions, expected {}", where, entry.shape.size(), dimensions);
+  require(offsets.size() == 2 && offsets[0] <= offsets[1] && offsets[1] <= data_bytes, "{}: data outside the file",
+          where);
+  std::uint64_t expected = std::strcmp(type, "I64") == 0 ? 8 : 1;
+  for (const auto size : entry.shape) {
+    require(size >= 0 && !__builtin_mul_overflow(expected, static_cast<std::uint64_t>(size), &expected),
+            "{}: impossible shape", where);
+  }
+  require(expected == offsets[1] - offsets[0], "{}: {} bytes, expected {}", where, offsets[1] - offsets[0], expected);
+  entry.data = data + offsets[0];
+  entry.bytes = expected;
+  return entry;
+}
+
+std::vector<DatasetItem> parse_records(std::string_view text, std::size_t count, const std::string& path) {
+  std::vector<DatasetItem> items;
+  items.reserve(count);
+  while (!text.empty()) {
+    const auto end = std::min(text.find('\n'), text.size());
+    auto record = json::parse(text.substr(0, end), nullptr, false);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    require(items.size() < count && record.is_object() && record.contains("file_name"),
+            "{}: record {} is broken or too many, expected {}", path, items.size(), count);
+    DatasetItem item;
+    item.file_name = record.at("file_name").get<std::string>();
+    record.erase("file_name");
+    if (record.contains("text")) {
+      item.caption = record.at("text").get<std::string>();
+      record.erase("text");
+    }
+    item.fields = record.dump();
+    items.push_back(std::move(item));
+  }
+  require(items.size() == count, "{}: {} records, expected {}", path, items.size(), count);
+  return items;
+}
+
+DatasetContent parse_pack(const std::shared_ptr<Mapping>& mapping, const std::string& path, std::string* source) {
+  std::uint64_t length = 0;
+  std::memcpy(&length, mapping->data(), 8);
+  require(length <= mapping->bytes() - 8 && length <= kMaxHeaderBytes,
+          "{}: not a .tessera-pack (header of {} bytes in {})", path, length, mapping->bytes());
+  const auto* begin = reinterpret_cast<const char*>(mapping->data()) + 8;
+  const auto header = json::parse(begin, begin + length, nullptr, false);
+  require(header.is_object() && header.contains("__metadata__"), "{}: not a .tessera-pack", path);
+  const auto& metadata = header.at("__metadata__");
+  require(metadata.value("format", "") == kFormat, "{}: not a .tessera-pack", path);
+  require(metadata.value("version", "") == std::to_string(kPackVersion), "{}: version '{}', expected {}", path,
+          metadata.value("version", ""), kPackVersion);
+
+  std::uint8_t* data = mapping->data() + 8 + length;
+  const std::uint64_t data_bytes = mapping->bytes() - 8 - length;
+  const auto images = find_entry(header, "images", "U8", 4, data, data_bytes, path);
+  const auto labels = find_entry(header, "labels", "I64", 1, data, data_bytes, path);
+  const auto records = find_entry(header, "records", "U8", 1, data, data_bytes, path);
+  const auto& shape = images.shape;
+  require(shape[0] >= 1 && shape[1] == 3 && shape[2] >= 1 && shape[2] == shape[3],
+          "{}: images [{}, {}, {}, {}], expected [n, 3, S, S]", path, shape[0], shape[1], shape[2], shape[3]);
+  require(labels.shape[0] == shape[0], "{}: {} labels, expected {}", path, labels.shape[0], shape[0]);
+
+  DatasetContent content;
+  content.images = torch::from_blob(
+      images.data, shape, [mapping](void*) {}, torch::kUInt8);
+  content.items = parse_records({reinterpret_cast<const char*>(records.data), records.bytes},
+                                static_cast<std::size_t>(shape[0]), path);
+  content.class_names = json::parse(metadata.at("class_names").get<std::string>()).get<std::vector<std::string>>();
+  content.skipped = json::parse(metadata.at("skipped").get<std::string>()).get<std::vector<std::string>>();
+  content.skipped_count = json::parse(metadata.at("skipped_count").get<std::string>()).get<std::int64_t>();
+  content.key = metadata.at("key").get<std::string>();
+  require(content.key.size() == 64, "{}: key '{}', expected 64 hexadecimal digits", path, printable(content.key));
+  for (std::size_t i = 0; i < content.items.size(); ++i) {
+    std::memcpy(&content.items[i].label, labels.data + 8 * i, 8);
+    const auto label = content.items[i].label;
+    require(label >= -1 && label < static_cast<std::int64_t>(content.class_names.size()),
+            "{}: label {} of image {}, expected less than {}", path, label, i, content.class_names.size());
+  }
+  if (source) *source = metadata.value("source", "");
+  return content;
+}
+
+}  // namespace
+
+void compute_key(DatasetContent& content) {
+  ContentHash hash;
+  for (const auto size : content.images.sizes()) hash.add(size);
+  hash.add(content.images.data_ptr(), content.images.nbytes());
+  hash.add(records_text(content));
+  for (const auto& item : content.items) hash.add(item.label);
+  for (const auto& name : content.class_names) hash.add(name);
+  content.key = hash.hex();
+}
+
+void write_pack(const std::filesystem::path& path, const DatasetContent& content, const std::string& source) {
+  std::string records = records_text(content);
+  auto labels = torch::empty({static_cast<std::int64_t>(content.items.size())}, torch::kInt64);
+  for (std::size_t i = 0; i < content.items.size(); ++i) labels.data_ptr<std::int64_t>()[i] = content.items[i].label;
+  const TensorMap tensors = {
+      {"images", content.images},
+      {"labels", labels},
+      {"records", torch::from_blob(records.data(), {static_cast<std::int64_t>(records.size())}, torch::kUInt8)}};
+  const auto dump = [](const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); };
+  save_safetensors(path, tensors,
+                   {{"format", kFormat},
+                    {"version", std::to_string(kPackVersion)},
+                    {"key", content.key},
+                    {"source", source},
+                    {"class_names", dump(content.class_names)},
+                    {"skipped", dump(content.skipped)},
+                    {"skipped_count", std::to_string(content.skipped_count)}});
+}
+
+DatasetContent read_pack(const std::filesystem::path& path, std::string* source) {
+  const auto mapping = std::make_shared<Mapping>(path);
+  try {
+    return parse_pack(mapping, path.string(), source);
+  } catch (const json::exception& error) {
+    fail("{}: malformed .tessera-pack: {}", path.string(), error.what());
+  }
+}
+
+}  // namespace tessera

@@ -1,0 +1,53 @@
+/// Image files through libvips: PNG, JPEG, WebP, TIFF and the first frame of a GIF in, PNG out.
+/// Files are untrusted: the format is told by its first bytes, sizes are checked before pixels are decoded.
+/// Without TESSERA_WITH_VIPS reading, resizing and writing throw one Error that says so; text chunks still work.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "image/image.h"
+
+namespace tessera {
+
+struct ReadOptions {
+  Colour background;                                        // transparent pixels are composited on this
+  std::int64_t max_pixels = std::int64_t{1} << 26;          // width * height; larger pictures are an Error
+  std::uint64_t max_file_bytes = std::uint64_t{256} << 20;  // of the compressed file
+};
+
+/// true if this build can decode and encode images.
+bool image_files_supported();
+
+/// The picture in a file's bytes as 8-bit sRGB: turned upright (EXIF), colour-managed, transparency composited.
+/// In: name, for messages. Throws Error on an unknown format, a truncated or broken file, or too many pixels.
+Image read_image(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options = {});
+Image read_image(const std::filesystem::path& path, const ReadOptions& options = {});
+
+/// Lanczos-3, anti-aliased, aspect ratio not kept. In: sizes in pixels, at least 1.
+Image resize_exact(const Image& image, int width, int height);
+/// The shorter side becomes `size` pixels, then the centre [size, size] is cut out.
+Image resize_and_crop(const Image& image, int size);
+/// The part of the picture from (left, top). Throws Error where it leaves the picture.
+Image crop(const Image& image, int left, int top, int width, int height);
+
+/// Text stored in a PNG, by keyword (1 to 79 printable ASCII characters). Values are UTF-8.
+using PngText = std::map<std::string, std::string>;
+
+/// A PNG file's bytes: zlib level 6, adaptive filters, text as tEXt (ASCII) or iTXt (other UTF-8) chunks.
+std::string encode_png(const Image& image, const PngText& text = {});
+/// Writes atomically.
+void write_png(const std::filesystem::path& path, const Image& image, const PngText& text = {});
+
+/// The uncompressed tEXt and iTXt chunks of a PNG. Reads no pixels and needs no libvips.
+/// Throws Error where the file is not a PNG or a chunk is broken (length, checksum).
+PngText read_png_text(std::string_view bytes, std::string_view name);
+PngText read_png_text(const std::filesystem::path& path);
+/// The same PNG with text chunks put behind its header.
+std::string with_png_text(std::string_view png, const PngText& text);
+
+}  // namespace tessera

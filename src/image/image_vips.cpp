@@ -1,0 +1,232 @@
+/// The one file that speaks to libvips.
+#include "image/image_io.h"
+#include "runtime/error.h"
+#include "runtime/log.h"
+
+#ifdef TESSERA_WITH_VIPS
+#include <vips/vips.h>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+
+namespace tessera {
+namespace {
+
+struct Unref {
+  void operator()(VipsImage* image) const { g_object_unref(image); }
+};
+using Handle = std::unique_ptr<VipsImage, Unref>;
+
+/// libvips keeps buffers per thread; a thread of ours gives them back when it ends.
+struct ThreadEnd {
+  ~ThreadEnd() { vips_thread_shutdown(); }
+};
+
+void ignore_message(const gchar*, GLogLevelFlags, const gchar* message, gpointer) {
+  log().debug("libvips: {}", message);
+}
+
+void start_vips() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    require(vips_init("tessera") == 0, "libvips: cannot be started");
+    // Images are decoded side by side on our own threads, each of them seen once.
+    vips_concurrency_set(1);
+    vips_cache_set_max(0);
+    vips_block_untrusted_set(TRUE);
+    g_log_set_handler("VIPS", static_cast<GLogLevelFlags>(G_LOG_LEVEL_MASK), ignore_message, nullptr);
+  });
+  static thread_local ThreadEnd end_of_thread;
+  (void)end_of_thread;
+}
+
+/// The first line of libvips' error buffer, which is emptied.
+std::string vips_message() {
+  char* buffer = vips_error_buffer_copy();
+  std::string message(buffer);
+  g_free(buffer);
+  vips_error_clear();
+  message = message.substr(0, message.find('\n'));
+  return message.empty() ? "unknown reason" : message;
+}
+
+/// Runs one libvips operation that makes an image; takes the place of its input.
+template <typename Operation>
+void apply(Handle& image, std::string_view name, Operation operation) {
+  VipsImage* out = nullptr;
+  if (operation(image.get(), &out) != 0) {
+    if (out) g_object_unref(out);
+    fail("{}: cannot be decoded: {}", name, vips_message());
+  }
+  image.reset(out);
+}
+
+/// Opens with the loader of the format that the first bytes name; no pixel is decoded yet.
+Handle open_by_signature(std::span<const std::uint8_t> bytes, std::string_view name) {
+  const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min<std::size_t>(bytes.size(), 16));
+  void* data = const_cast<std::uint8_t*>(bytes.data());
+  const std::size_t size = bytes.size();
+  VipsImage* out = nullptr;
+  int status = -1;
+  using namespace std::string_view_literals;
+  if (head.starts_with("\x89PNG\r\n\x1a\n"sv)) {
+    status = vips_pngload_buffer(data, size, &out, "fail_on", VIPS_FAIL_ON_ERROR, nullptr);
+  } else if (head.starts_with("\xff\xd8\xff"sv)) {
+    status = vips_jpegload_buffer(data, size, &out, "fail_on", VIPS_FAIL_ON_ERROR, nullptr);
+  } else if (head.size() >= 12 && head.starts_with("RIFF"sv) && head.substr(8, 4) == "WEBP"sv) {
+    status = vips_webpload_buffer(data, size, &out, "fail_on", VIPS_FAIL_ON_ERROR, nullptr);
+  } else if (head.starts_with("II*\0"sv) || head.starts_with("MM\0*"sv) || head.starts_with("II+\0"sv) ||
+             head.starts_with("MM\0+"sv)) {
+    status = vips_tiffload_buffer(data, size, &out, "fail_on", VIPS_FAIL_ON_ERROR, nullptr);
+  } else if (head.starts_with("GIF87a"sv) || head.starts_with("GIF89a"sv)) {
+    status = vips_gifload_buffer(data, size, &out, "fail_on", VIPS_FAIL_ON_ERROR, nullptr);
+  } else {
+    fail("{}: not an image; expected PNG, JPEG, WebP, TIFF or GIF", name);
+  }
+  Handle image(out);
+  require(status == 0, "{}: cannot be decoded: {}", name, vips_message());
+  return image;
+}
+
+/// Any colour space, any depth, to 8-bit sRGB with or without alpha.
+void convert_to_srgb(Handle& image, std::string_view name) {
+  if (vips_image_get_format(image.get()) == VIPS_FORMAT_USHORT) {
+    // The high byte, alpha as well, so that one path follows.
+    const bool grey = vips_image_get_bands(image.get()) < 3;
+    apply(image, name,
+          [](VipsImage* in, VipsImage** out) { return vips_cast(in, out, VIPS_FORMAT_UCHAR, "shift", TRUE, nullptr); });
+    if (vips_image_guess_interpretation(image.get()) != VIPS_INTERPRETATION_CMYK) {
+      apply(image, name, [grey](VipsImage* in, VipsImage** out) {
+        return vips_copy(in, out, "interpretation", grey ? VIPS_INTERPRETATION_B_W : VIPS_INTERPRETATION_sRGB, nullptr);
+      });
+    }
+  }
+  const bool has_profile = vips_image_get_typeof(image.get(), VIPS_META_ICC_NAME) != 0;
+  if (has_profile && vips_image_get_bands(image.get()) >= 3) {
+    VipsImage* managed = nullptr;
+    if (vips_icc_transform(image.get(), &managed, "srgb", "embedded", TRUE, "depth", 8, nullptr) == 0) {
+      image.reset(managed);
+    } else {
+      vips_error_clear();  // an unusable profile: the numbers are taken as they are
+    }
+  }
+  apply(image, name,
+        [](VipsImage* in, VipsImage** out) { return vips_colourspace(in, out, VIPS_INTERPRETATION_sRGB, nullptr); });
+}
+
+void composite_on(Handle& image, Colour background, std::string_view name) {
+  const double colour[3] = {double(background.red), double(background.green), double(background.blue)};
+  VipsArrayDouble* array = vips_array_double_new(colour, 3);
+  const std::unique_ptr<VipsArrayDouble, void (*)(VipsArrayDouble*)> owner(
+      array, [](VipsArrayDouble* a) { vips_area_unref(VIPS_AREA(a)); });
+  apply(image, name,
+        [array](VipsImage* in, VipsImage** out) { return vips_flatten(in, out, "background", array, nullptr); });
+}
+
+Image copy_pixels(const Handle& image, std::string_view name) {
+  require(vips_image_get_bands(image.get()) == 3 && vips_image_get_format(image.get()) == VIPS_FORMAT_UCHAR,
+          "{}: {} bands after conversion, expected 3 of 8 bits", name, vips_image_get_bands(image.get()));
+  Image result;
+  result.width = vips_image_get_width(image.get());
+  result.height = vips_image_get_height(image.get());
+  std::size_t size = 0;
+  const std::unique_ptr<void, void (*)(void*)> memory(vips_image_write_to_memory(image.get(), &size), g_free);
+  require(memory != nullptr, "{}: cannot be decoded: {}", name, vips_message());
+  const auto* begin = static_cast<const std::uint8_t*>(memory.get());
+  result.pixels.assign(begin, begin + size);
+  return result;
+}
+
+Handle wrap(const Image& image) {
+  require(image.width > 0 && image.height > 0, "image: {}x{}, expected at least 1x1", image.width, image.height);
+  Handle handle(vips_image_new_from_memory(image.pixels.data(), image.pixels.size(), image.width, image.height, 3,
+                                           VIPS_FORMAT_UCHAR));
+  require(handle != nullptr, "image: {}", vips_message());
+  handle->Type = VIPS_INTERPRETATION_sRGB;
+  return handle;
+}
+
+}  // namespace
+
+bool image_files_supported() {
+  return true;
+}
+
+Image read_image(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options) {
+  require(bytes.size() <= options.max_file_bytes, "{}: {} bytes, expected at most {}", name, bytes.size(),
+          options.max_file_bytes);
+  start_vips();
+  Handle image = open_by_signature(bytes, name);
+  const std::int64_t width = vips_image_get_width(image.get());
+  const std::int64_t height = vips_image_get_height(image.get());
+  require(width > 0 && height > 0 && width <= options.max_pixels / height,
+          "{}: {}x{} pixels, expected at most {} in all", name, width, height, options.max_pixels);
+  const int bands = vips_image_get_bands(image.get());
+  require(bands >= 1 && bands <= 5, "{}: {} bands, expected 1 to 5", name, bands);
+  // Decoded once here, because turning an image upright visits its pixels in another order.
+  Handle decoded(vips_image_copy_memory(image.get()));
+  require(decoded != nullptr, "{}: cannot be decoded: {}", name, vips_message());
+  image = std::move(decoded);
+  apply(image, name, [](VipsImage* in, VipsImage** out) { return vips_autorot(in, out, nullptr); });
+  convert_to_srgb(image, name);
+  if (vips_image_hasalpha(image.get())) composite_on(image, options.background, name);
+  return copy_pixels(image, name);
+}
+
+Image resize_exact(const Image& image, int width, int height) {
+  require(width > 0 && height > 0, "resize: {}x{}, expected at least 1x1", width, height);
+  if (image.width == width && image.height == height) return image;
+  start_vips();
+  Handle handle = wrap(image);
+  const double horizontal = static_cast<double>(width) / image.width;
+  const double vertical = static_cast<double>(height) / image.height;
+  apply(handle, "resize", [&](VipsImage* in, VipsImage** out) {
+    return vips_resize(in, out, horizontal, "vscale", vertical, "kernel", VIPS_KERNEL_LANCZOS3, nullptr);
+  });
+  Image result = copy_pixels(handle, "resize");
+  require(result.width == width && result.height == height, "resize: {}x{}, expected {}x{}", result.width,
+          result.height, width, height);
+  return result;
+}
+
+std::string encode_png(const Image& image, const PngText& text) {
+  start_vips();
+  const Handle handle = wrap(image);
+  void* buffer = nullptr;
+  std::size_t size = 0;
+  const int status = vips_pngsave_buffer(handle.get(), &buffer, &size, "compression", 6, "filter",
+                                         VIPS_FOREIGN_PNG_FILTER_ALL, "strip", TRUE, nullptr);
+  const std::unique_ptr<void, void (*)(void*)> owner(buffer, g_free);
+  require(status == 0, "PNG: cannot be encoded: {}", vips_message());
+  return with_png_text({static_cast<const char*>(buffer), size}, text);
+}
+
+}  // namespace tessera
+
+#else
+
+namespace tessera {
+namespace {
+[[noreturn]] void fail_without_vips() {
+  fail("image files: this build has no libvips; open a .tessera-pack, or build with TESSERA_WITH_VIPS=ON");
+}
+}  // namespace
+
+bool image_files_supported() {
+  return false;
+}
+Image read_image(std::span<const std::uint8_t>, std::string_view, const ReadOptions&) {
+  fail_without_vips();
+}
+Image resize_exact(const Image& image, int width, int height) {
+  if (image.width == width && image.height == height) return image;
+  fail_without_vips();
+}
+std::string encode_png(const Image&, const PngText&) {
+  fail_without_vips();
+}
+
+}  // namespace tessera
+
+#endif
