@@ -33,7 +33,7 @@ double Adam::step(double learning_rate) {
   for (auto& slot : slots_) {
     if (slot.parameter.grad().defined()) update(slot, learning_rate, scale);
     if (slot.average.defined()) slot.average.lerp_(slot.parameter, 1 - options_.ema_decay);
-    slot.parameter.mutable_grad() = {};
+    slot.parameter.mutable_grad().reset();
   }
   return norm;
 }

@@ -1,7 +1,9 @@
 #include "training/codec_trainer.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/torch_archive.h"
 #include "codec/codec.h"
 #include "codec/diff_augment.h"
 #include "codec/discriminator.h"
@@ -23,7 +25,7 @@ constexpr std::int64_t kValidationImages = 256;  // looked at during training; a
 constexpr std::int64_t kPreviewImages = 16;
 
 TensorMap load_weights_file(const std::string& path) {
-  return load_safetensors(path);
+  return path.ends_with(".safetensors") ? load_safetensors(path) : load_torch_archive(path).tensors();
 }
 
 std::unique_ptr<PerceptualLoss> make_perceptual(const CodecRecipe& recipe) {
@@ -224,7 +226,7 @@ void CodecTraining::validate(std::int64_t step, Recorder& recorder) {
               {"validation_perplexity", use.perplexity},
               {"validation_codes_used", static_cast<double>(use.used)}};
   recorder.scalars(step, figures_);
-  recorder.image(step, "reconstructions", contact_sheet(sheet, {.columns = 8}));
+  recorder.image(step, "reconstructions", contact_sheet(sheet, {8, 2, {}}));
   log().info("codec: step {}: {:.2f} dB PSNR on {} held-out pictures, {} of {} codes used there, perplexity {:.1f}", step,
              psnr / images, count, use.used, recipe_.codebook_size, use.perplexity);
 }

@@ -9,6 +9,7 @@
 
 #include "codec/codec_options.h"
 #include "data/dataset.h"
+#include "kernels/training_ops.h"
 #include "runtime/fields.h"
 #include "training/training_loop.h"
 

@@ -6,7 +6,7 @@
 #include <numbers>
 
 #include "diffusion/absorbing.h"
-#include "diffusion/elbo.h"
+#include "diffusion/likelihood.h"
 #include "diffusion/time_sampler.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
