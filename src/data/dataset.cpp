@@ -25,13 +25,6 @@ std::uint64_t name_hash(const std::string& name) {
   return hash;
 }
 
-fs::path cache_folder(const DatasetOptions& options) {
-  if (!options.cache_folder.empty()) return options.cache_folder;
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache) return fs::path(cache) / "tessera";
-  if (const char* home = std::getenv("HOME"); home && *home) return fs::path(home) / ".cache" / "tessera";
-  return {};
-}
-
 /// What besides the source decides over the pixels.
 std::string options_hash(const DatasetOptions& options) {
   return ContentHash()
@@ -51,7 +44,8 @@ struct CachePlace {
 };
 
 CachePlace cache_place(const DatasetOptions& options) {
-  const auto folder = options.use_cache ? cache_folder(options) : fs::path();
+  if (!options.use_cache) return {};
+  const auto folder = options.cache_folder.empty() ? default_cache_folder() : options.cache_folder;
   if (folder.empty()) return {};
   std::error_code code;
   const auto canonical = fs::weakly_canonical(options.path, code).string();
@@ -101,6 +95,12 @@ void report_skipped(const DatasetContent& content, const DatasetOptions& options
 }
 
 }  // namespace
+
+fs::path default_cache_folder() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache) return fs::path(cache) / "tessera";
+  if (const char* home = std::getenv("HOME"); home && *home) return fs::path(home) / ".cache" / "tessera";
+  return {};
+}
 
 Split parse_split(const std::string& name) {
   if (name == "train") return Split::train;

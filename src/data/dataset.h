@@ -18,6 +18,9 @@ namespace tessera {
 
 enum class Split { train, validation, all };
 
+/// $XDG_CACHE_HOME/tessera, else ~/.cache/tessera; empty where neither variable is set.
+std::filesystem::path default_cache_folder();
+
 /// In: "train", "validation" or "all". Throws Error listing these on another name.
 Split parse_split(const std::string& name);
 
@@ -33,7 +36,7 @@ struct DatasetOptions {
   std::uint64_t memory_limit = std::uint64_t{4} << 30;  // bytes of pixels; larger sets are mapped from the disk
   int threads = 0;                                      // that decode; 0: one a processor
   bool use_cache = true;                                // keep and reuse a packed copy in cache_folder
-  std::filesystem::path cache_folder;                   // empty: $XDG_CACHE_HOME/tessera or ~/.cache/tessera
+  std::filesystem::path cache_folder;                   // empty: default_cache_folder()
   SourceLimits limits;
   std::function<void(std::int64_t done, std::int64_t total)> progress;  // called now and then while decoding
 

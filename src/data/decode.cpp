@@ -1,11 +1,13 @@
 #include "data/decode.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <condition_variable>
-#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <exception>
@@ -23,18 +25,34 @@ constexpr std::size_t kQueuedBytes = std::size_t{64} << 20;  // compressed files
 constexpr std::size_t kKeptMessages = 1000;
 constexpr const char* kNeverRead = "gone when the images were read";
 
-/// [n, 3, S, S] uint8: in memory, or, beyond the limit, mapped from a nameless file in `folder`.
+/// A file without a name, of `bytes` bytes that the disk has set aside, in the cache's folder.
+int open_scratch(const DatasetOptions& options, std::uint64_t bytes) {
+  auto folder = options.cache_folder.empty() ? default_cache_folder() : options.cache_folder;
+  std::error_code code;
+  if (options.use_cache && !folder.empty()) std::filesystem::create_directories(folder, code);
+  if (!options.use_cache || folder.empty() || code) folder = std::filesystem::temp_directory_path(code);
+  std::string name = (folder / "tessera-scratch-XXXXXX").string();
+  const int descriptor = ::mkostemp(name.data(), O_CLOEXEC);
+  require(descriptor >= 0, "{}: no scratch file can be made: {}", folder.string(), std::strerror(errno));
+  ::unlink(name.c_str());
+  if (const int problem = ::posix_fallocate(descriptor, 0, static_cast<off_t>(bytes)); problem != 0) {
+    ::close(descriptor);
+    fail("{}: no room for {} bytes of pixels: {}", folder.string(), bytes, std::strerror(problem));
+  }
+  return descriptor;
+}
+
+/// [n, 3, S, S] uint8: in memory, or, beyond the limit, mapped from a scratch file.
 torch::Tensor allocate_images(std::int64_t count, const DatasetOptions& options) {
   const std::int64_t size = options.size;
   const auto bytes = static_cast<std::uint64_t>(count) * 3 * static_cast<std::uint64_t>(size * size);
   if (bytes <= options.memory_limit) return torch::empty({count, 3, size, size}, torch::kUInt8);
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), std::fclose);
-  require(file != nullptr && ::ftruncate(::fileno(file.get()), static_cast<off_t>(bytes)) == 0,
-          "{}: no room for {} bytes of pixels in the temporary folder", options.path.string(), bytes);
-  void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ::fileno(file.get()), 0);
+  const int descriptor = open_scratch(options, bytes);
+  void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+  ::close(descriptor);
   require(data != MAP_FAILED, "{}: {} bytes of pixels cannot be mapped", options.path.string(), bytes);
-  return torch::from_blob(
-      data, {count, 3, size, size}, [bytes](void* begin) { ::munmap(begin, bytes); }, torch::kUInt8);
+  const auto release = [bytes](void* begin) { ::munmap(begin, bytes); };
+  return torch::from_blob(data, {count, 3, size, size}, release, torch::kUInt8);
 }
 
 struct NaturalOrder {

@@ -6,6 +6,7 @@
 #include "data/content_hash.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
+#include "runtime/log.h"
 
 namespace tessera {
 namespace {
@@ -60,10 +61,11 @@ std::vector<FolderFile> list_folder(const fs::path& root, const SourceLimits& li
 
 class FolderSource : public ImageSource {
  public:
-  FolderSource(fs::path root, const SourceLimits& limits) : root_(std::move(root)), limits_(limits) {
+  FolderSource(fs::path root, const std::vector<FolderFile>& files, const SourceLimits& limits)
+      : root_(std::move(root)), limits_(limits) {
     CatalogueInput input;
     TextBudget budget(limits);
-    for (const auto& file : list_folder(root_, limits)) {
+    for (const auto& file : files) {
       if (is_text_name(file.name)) budget.keep(input, file.name, read_file(root_ / file.name, budget.left()));
       input.names.push_back(file.name);
     }
@@ -164,6 +166,12 @@ std::vector<fs::path> tar_shards(const fs::path& folder) {
   return shards;
 }
 
+/// Whether a folder is its .tar files: it has some, and no images.
+bool is_shard_folder(const std::vector<fs::path>& shards, const std::vector<FolderFile>& files) {
+  return !shards.empty() &&
+         std::none_of(files.begin(), files.end(), [](const auto& file) { return is_image_name(file.name); });
+}
+
 void add_file_state(ContentHash& hash, const fs::path& path) {
   std::error_code code;
   hash.add(fs::weakly_canonical(path, code).string());
@@ -178,8 +186,10 @@ std::unique_ptr<ImageSource> open_image_source(const fs::path& path, const Sourc
   std::error_code code;
   if (fs::is_directory(path, code)) {
     auto shards = tar_shards(path);
-    if (!shards.empty()) return std::make_unique<ArchiveSource>(std::move(shards), limits);
-    return std::make_unique<FolderSource>(path, limits);
+    auto files = list_folder(path, limits);
+    if (is_shard_folder(shards, files)) return std::make_unique<ArchiveSource>(std::move(shards), limits);
+    if (!shards.empty()) log().warn("{}: has images and .tar files, the .tar files are left out", path.string());
+    return std::make_unique<FolderSource>(path, files, limits);
   }
   require(fs::is_regular_file(path, code), "{}: no such file or folder", path.string());
   return std::make_unique<ArchiveSource>(std::vector<fs::path>{path}, limits);
@@ -194,13 +204,13 @@ std::string source_fingerprint(const fs::path& path, const SourceLimits& limits)
     return hash.hex();
   }
   const auto shards = tar_shards(path);
-  for (const auto& shard : shards) add_file_state(hash, shard);
-  if (shards.empty()) {
-    hash.add(fs::weakly_canonical(path, code).string());
-    for (const auto& file : list_folder(path, limits)) {
-      hash.add(file.name).add(static_cast<std::int64_t>(file.bytes)).add(file.changed);
-    }
+  const auto files = list_folder(path, limits);
+  if (is_shard_folder(shards, files)) {
+    for (const auto& shard : shards) add_file_state(hash, shard);
+    return hash.hex();
   }
+  hash.add(fs::weakly_canonical(path, code).string());
+  for (const auto& file : files) hash.add(file.name).add(static_cast<std::int64_t>(file.bytes)).add(file.changed);
   return hash.hex();
 }
 
