@@ -144,6 +144,21 @@ void linears() {
   }
 }
 
+void rows() {
+  const std::vector<Tensor> inputs = {torch::randn({8192, 384}), torch::randn({384}), torch::randn({384})};
+  compare(
+      "layer_norm 8192 x 384", 0, inputs,
+      [&](const std::vector<Tensor>& t) { return tessera::layer_norm(t[0], t[1], t[2], 1e-5); },
+      [&](const std::vector<Tensor>& t) { return torch::layer_norm(t[0], {384}, t[1], t[2]); },
+      [&](const std::vector<Tensor>& t) {
+        return torch::layer_norm(t[0], {384}, t[1].to(torch::kBFloat16), t[2].to(torch::kBFloat16));
+      });
+  const std::vector<Tensor> wide = {torch::randn({8192, 1536})};
+  const auto plain = [&](const std::vector<Tensor>& t) { return torch::gelu(t[0]); };
+  compare(
+      "gelu 8192 x 1536", 0, wide, [&](const std::vector<Tensor>& t) { return tessera::gelu_activation(t[0]); }, plain, plain);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -155,4 +170,5 @@ int main(int argc, char** argv) {
   if (only.empty() || only == "norm") group_norms();
   if (only.empty() || only == "conv") convolutions();
   if (only.empty() || only == "linear") linears();
+  if (only.empty() || only == "rows") rows();
 }

@@ -49,4 +49,13 @@ torch::Tensor group_norm_swish(const torch::Tensor& input, const torch::Tensor& 
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                      Precision precision);
 
+/// Layer normalisation over the last dimension (arXiv:1607.06450). In: input [..., C] float32 or bfloat16; weight, bias
+/// [C] float32. Out: input's shape and dtype; moments and gradients of weight and bias are float32.
+torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                         double eps);
+
+/// x Phi(x), with the normal distribution function itself, not its tanh approximation (arXiv:1606.08415). Any shape;
+/// input's dtype.
+torch::Tensor gelu_activation(const torch::Tensor& input);
+
 }  // namespace tessera

@@ -90,7 +90,9 @@ TEST(HostileImages, HugeJpegGifAndTiffHeadersAreRefused) {
   EXPECT_NE(error_of([&] { read_image(as_bytes(jpeg), "bomb.jpg"); }).find("65000x65000"), std::string::npos);
 
   auto gif = save(quarters(16, 16), ".gif");
-  gif.replace(6, 4, "\xff\xff\xff\xff");
+  const auto descriptor = gif.find(std::string(",\0\0\0\0\x10\0\x10\0", 9));  // of the first frame
+  ASSERT_NE(descriptor, std::string::npos);
+  gif.replace(6, 4, "\xff\xff\xff\xff").replace(descriptor + 5, 4, "\xff\xff\xff\xff");
   EXPECT_NE(error_of([&] { read_image(as_bytes(gif), "bomb.gif"); }).find("bomb.gif"), std::string::npos);
 
   std::string tiff("II*\0\x08\0\0\0\x02\0", 10);  // a directory of two entries: width and height, nothing else

@@ -1,0 +1,154 @@
+#include "data/pack_file.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "checkpoint/safetensors.h"
+#include "data/sample_files.h"
+
+namespace tessera::testing {
+namespace {
+
+TEST(PackFile, HoldsTheWholeDataSet) {
+  const TemporaryFolder folder;
+  auto content = synthetic_dataset(7, 5).content();
+  content.items[2] = {"na\xc3\xafve/\"x\".png", "two\nlines", -1, "{\"group\":{\"a\":[1,2]},\"n\":1.5}"};
+  content.skipped = {"broken.png: cannot be decoded"};
+  content.skipped_count = 3;
+  compute_key(content);
+  const Dataset saved(content, 0.3, 1);
+  saved.save_pack(folder / "set.tessera-pack");
+
+  auto options = options_for(folder / "set.tessera-pack", 0);
+  options.validation_fraction = 0.3;
+  options.split_seed = 1;
+  const auto opened = Dataset::open(options);
+  EXPECT_TRUE(torch::equal(opened.images(), saved.images()));
+  EXPECT_EQ(opened.key(), saved.key());
+  EXPECT_EQ(opened.split(Split::validation), saved.split(Split::validation));
+  EXPECT_EQ(opened.class_names(), saved.class_names());
+  EXPECT_EQ(opened.skipped(), saved.skipped());
+  EXPECT_EQ(opened.skipped_count(), 3);
+  for (std::int64_t i = 0; i < saved.size(); ++i) {
+    EXPECT_EQ(opened.file_name(i), saved.file_name(i));
+    EXPECT_EQ(opened.caption(i), saved.caption(i));
+    EXPECT_EQ(opened.label(i), saved.label(i));
+    EXPECT_EQ(opened.item(i).fields, saved.item(i).fields);
+  }
+}
+
+TEST(PackFile, IsUsableAfterItsFileIsReplaced) {
+  const TemporaryFolder folder;
+  const auto first = synthetic_dataset(4, 3);
+  first.save_pack(folder / "set.tessera-pack");
+  const auto opened = Dataset::open(options_for(folder / "set.tessera-pack", 0));
+  synthetic_dataset(9, 6).save_pack(folder / "set.tessera-pack");
+  EXPECT_TRUE(torch::equal(opened.images(), first.images()));
+}
+
+TEST(PackFile, KeyTellsPixelsRecordsAndLabelsApart) {
+  const auto key_after = [](auto change) {
+    auto content = synthetic_dataset(4, 3).content();
+    content.images = content.images.clone();
+    change(content);
+    compute_key(content);
+    return content.key;
+  };
+  const auto base = key_after([](auto&) {});
+  EXPECT_EQ(base, synthetic_dataset(4, 3).key());
+  EXPECT_NE(base, key_after([](auto& c) { c.images[3][2][2][2] = 77; }));
+  EXPECT_NE(base, key_after([](auto& c) { c.items[1].caption = "other"; }));
+  EXPECT_NE(base, key_after([](auto& c) { c.items[1].label = 2; }));
+  EXPECT_NE(base, key_after([](auto& c) { c.items[1].file_name = "other.png"; }));
+  EXPECT_NE(base, key_after([](auto& c) { c.class_names[0] = "other"; }));
+}
+
+TEST(PackFile, AnotherSizeThanAskedForIsAnError) {
+  const TemporaryFolder folder;
+  synthetic_dataset(2, 6).save_pack(folder / "set.tessera-pack");
+  EXPECT_TRUE(contains(error_of([&] { Dataset::open(options_for(folder / "set.tessera-pack", 8)); }),
+                       "images of 6 pixels, expected 8"));
+  EXPECT_TRUE(contains(error_of([&] { Dataset::open(options_for(folder / "none.tessera-pack", 8)); }), "no such file"));
+}
+
+TEST(PackFile, EveryTruncationIsAnError) {
+  const TemporaryFolder folder;
+  const auto path = folder / "set.tessera-pack";
+  synthetic_dataset(2, 3).save_pack(path);
+  const auto bytes = read_file(path);
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    write_file_atomically(path, bytes.substr(0, size));
+    const auto message = error_of([&] { read_pack(path); });
+    ASSERT_TRUE(contains(message, "set.tessera-pack")) << size << ": " << message;
+  }
+}
+
+/// The pack with one piece of its JSON header replaced by another.
+std::string with_header(const std::string& pack, const std::string& from, const std::string& to) {
+  std::uint64_t length = 0;
+  std::memcpy(&length, pack.data(), 8);
+  std::string header = pack.substr(8, length);
+  const std::string data = pack.substr(8 + length);
+  const auto at = header.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  header.replace(at, from.size(), to);
+  length = header.size();
+  std::string out(8, '\0');
+  std::memcpy(out.data(), &length, 8);
+  return out + header + data;
+}
+
+TEST(PackFile, HostileHeadersAreErrorsFieldByField) {
+  const TemporaryFolder folder;
+  const auto path = folder / "set.tessera-pack";
+  synthetic_dataset(2, 3).save_pack(path);
+  const auto good = read_file(path);
+  const std::pair<const char*, const char*> changes[] = {
+      {"[2,3,3,3]", "[2,3,3,4]"},
+      {"[2,3,3,3]", "[-2,3,3,-3]"},
+      {"[2,3,3,3]", "[4611686018427387904,3,4294967296,4294967296]"},
+      {"[2,3,3,3]", "[54]"},
+      {"[2,3,3,3]", "[2,27,1,1]"},
+      {"[2,3,3,3]", "\"many\""},
+      {"[2,3,3,3]", "[0,3,3,3]"},
+      {"[0,54]", "[54,0]"},
+      {"[0,54]", "[0,18446744073709551615]"},
+      {"[0,54]", "[18446744073709551562,18446744073709551616]"},
+      {"[0,54]", "[]"},
+      {"\"U8\"", "\"F32\""},
+      {"\"images\"", "\"pictures\""},
+      {"\"labels\"", "\"lables\""},
+      {"\"tessera-pack\"", "\"other\""},
+      {"\"version\":\"1\"", "\"version\":\"999\""},
+      {"\"skipped_count\":\"0\"", "\"skipped_count\":\"{\""},
+      {"[\\\"a\\\",\\\"b\\\",\\\"c\\\"]", "[1,2]"},
+      {"[\\\"a\\\",\\\"b\\\",\\\"c\\\"]", "[]"},
+      {"\"key\":\"", "\"key\":\"0"},
+      {"__metadata__", "__data__"},
+  };
+  for (const auto& [from, to] : changes) {
+    write_file_atomically(path, with_header(good, from, to));
+    const auto message = error_of([&] { read_pack(path); });
+    EXPECT_TRUE(contains(message, "set.tessera-pack")) << from << " -> " << to << ": '" << message << "'";
+  }
+  auto broken_record = good;
+  broken_record.replace(good.find("{\"file_name\""), 4, "xxxx");
+  write_file_atomically(path, broken_record);
+  EXPECT_TRUE(contains(error_of([&] { read_pack(path); }), "record 0"));
+  auto huge_header = good;
+  huge_header.replace(0, 8, "\xff\xff\xff\xff\xff\xff\xff\x7f");
+  write_file_atomically(path, huge_header);
+  EXPECT_THROW(read_pack(path), Error);
+  write_file_atomically(path, with_header(good, "\"U8\"", "\"U8\""));
+  EXPECT_EQ(read_pack(path).items.size(), 2U) << "the change alone made the errors";
+}
+
+TEST(PackFile, OtherSafetensorsAreNoPacks) {
+  const TemporaryFolder folder;
+  save_safetensors(folder / "weights.tessera-pack", {{"images", torch::zeros({1, 3, 2, 2}, torch::kUInt8)}});
+  EXPECT_TRUE(contains(error_of([&] { read_pack(folder / "weights.tessera-pack"); }), "not a .tessera-pack"));
+}
+
+}  // namespace
+}  // namespace tessera::testing
