@@ -4,6 +4,8 @@ namespace tessera::cli {
 
 void register_verbs(CLI::App& app) {
   add_dataset(app);
+  add_generate(app);
+  add_reconstruct(app);
   add_train(app);
 }
 

@@ -9,6 +9,8 @@ namespace tessera::cli {
 void register_verbs(CLI::App& app);
 
 void add_dataset(CLI::App& app);
+void add_generate(CLI::App& app);
+void add_reconstruct(CLI::App& app);  // reconstruct, encode, decode
 void add_train(CLI::App& app);
 
 }  // namespace tessera::cli

@@ -1,9 +1,16 @@
 #include "codec/codec.h"
 
+#include <algorithm>
+#include <cmath>
+
+#include "checkpoint/parameter_shapes.h"
 #include "runtime/error.h"
 
 namespace tessera {
 namespace {
+
+/// What the EMA quantiser needs to go on training and inference does not.
+constexpr const char* kTrainingOnly[] = {"quantize.cluster_size", "quantize.embedding_sum"};
 
 /// Two convolutions with a ReLU between, named 0 and 2: mean features -> log standard deviation.
 torch::nn::ModuleDict make_logsigma(const CodecComputePtr& compute, std::int64_t width, std::int64_t channels) {
@@ -135,6 +142,12 @@ torch::Tensor CodecImpl::decode(const TokenGrid& grid) {
 }
 
 TensorMap CodecImpl::weights() const {
+  auto map = training_state();
+  for (const char* name : kTrainingOnly) map.erase(name);
+  return map;
+}
+
+TensorMap CodecImpl::training_state() const {
   TensorMap map;
   for (const auto& item : named_parameters()) map[item.key()] = item.value().detach();
   for (const auto& item : named_buffers()) map[item.key()] = item.value().detach();
@@ -143,21 +156,14 @@ TensorMap CodecImpl::weights() const {
 
 void CodecImpl::load(const TensorMap& given, const std::string& what) {
   const torch::NoGradGuard no_grad;
-  std::string problems;
-  auto own = weights();
-  for (auto& [name, tensor] : own) {
-    const auto found = given.find(name);
-    if (found == given.end()) {
-      problems += fmt::format(" missing {} {};", name, fmt::join(tensor.sizes(), "x"));
-    } else if (found->second.sizes() != tensor.sizes()) {
-      problems += fmt::format(" {} is {}, expected {};", name, fmt::join(found->second.sizes(), "x"), fmt::join(tensor.sizes(), "x"));
-    }
+  auto own = training_state();
+  ShapeMap expected;
+  for (const auto& [name, tensor] : own) {
+    const bool optional = std::find(std::begin(kTrainingOnly), std::end(kTrainingOnly), name) != std::end(kTrainingOnly);
+    if (!optional || given.count(name)) expected[name] = tensor.sizes().vec();
   }
-  for (const auto& [name, tensor] : given) {
-    if (!own.count(name)) problems += fmt::format(" unexpected {} {};", name, fmt::join(tensor.sizes(), "x"));
-  }
-  require(problems.empty(), "{}: the weights do not fit the codec:{}", what, problems);
-  for (auto& [name, tensor] : own) tensor.copy_(given.at(name));
+  match_parameters(given, expected, what);
+  for (const auto& [name, shape] : expected) own.at(name).copy_(given.at(name));
 }
 
 CodebookUse codebook_use(const torch::Tensor& indices, std::int64_t codebook_size) {

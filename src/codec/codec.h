@@ -82,8 +82,9 @@ class CodecImpl : public torch::nn::Module {
 
   /// Loads weights by name; one Error lists all missing, unexpected and wrong-shaped tensors.
   void load(const TensorMap& weights, const std::string& what);
-  /// Parameters and buffers by name.
+  /// What inference needs, by name; and with what the EMA quantiser needs to go on training.
   TensorMap weights() const;
+  TensorMap training_state() const;
 
   Encoder encoder{nullptr};
   Decoder decoder{nullptr};

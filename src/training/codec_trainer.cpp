@@ -232,7 +232,7 @@ void CodecTraining::validate(std::int64_t step, Recorder& recorder) {
 }
 
 void CodecTraining::save_state(TensorMap& into) const {
-  for (const auto& [name, tensor] : codec_->weights()) into["model." + name] = tensor;
+  for (const auto& [name, tensor] : codec_->training_state()) into["model." + name] = tensor;
   adam_->save("adam.", into);
   if (discriminator_) {
     for (const auto& [name, tensor] : discriminator_->weights()) into["discriminator." + name] = tensor;

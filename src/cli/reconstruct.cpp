@@ -1,0 +1,158 @@
+/// tessera reconstruct, encode, decode: pictures through the codec.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/safetensors.h"
+#include "cli/model_flags.h"
+#include "cli/verbs.h"
+#include "data/dataset.h"
+#include "image/contact_sheet.h"
+#include "image/image_io.h"
+#include "runtime/error.h"
+
+namespace tessera::cli {
+namespace {
+
+struct CodecOptionsOfVerb {
+  ModelFlags model;
+  std::vector<std::string> images;
+  std::string data, output, split = "validation", background = "#ffffff";
+  std::int64_t count = 16;
+  std::uint64_t split_seed = 0;
+  double validation_fraction = 0.05;
+  bool json = false;
+};
+
+/// The largest part of a picture whose sides are multiples of the codec's factor, about its centre.
+torch::Tensor fitted(const Image& image, std::int64_t factor, const std::string& name) {
+  const int width = image.width / static_cast<int>(factor) * static_cast<int>(factor);
+  const int height = image.height / static_cast<int>(factor) * static_cast<int>(factor);
+  require(width > 0 && height > 0, "{}: {}x{} pixels, expected at least {}x{}", name, image.width, image.height, factor, factor);
+  return to_tensor(crop(image, (image.width - width) / 2, (image.height - height) / 2, width, height)).unsqueeze(0);
+}
+
+double psnr(const torch::Tensor& a, const torch::Tensor& b) {
+  const auto error = (a.to(torch::kFloat64) - b.to(torch::kFloat64)).square().mean().item<double>() / (255.0 * 255.0);
+  return -10 * std::log10(std::max(error, 1e-10));
+}
+
+std::vector<torch::Tensor> gather(const CodecOptionsOfVerb& options, Codec codec, std::vector<std::string>& names) {
+  std::vector<torch::Tensor> pictures;
+  ReadOptions read;
+  read.background = parse_colour(options.background);
+  for (const auto& path : options.images) {
+    pictures.push_back(fitted(read_image(std::filesystem::path(path), read), codec->options().factor(), path));
+    names.push_back(path);
+  }
+  if (options.data.empty()) return pictures;
+  DatasetOptions data_options;
+  data_options.path = options.data;
+  data_options.size = codec->options().image_size;
+  data_options.background = options.background;
+  data_options.split_seed = options.split_seed;
+  data_options.validation_fraction = options.validation_fraction;
+  const auto data = Dataset::open(data_options);
+  for (const auto index : data.require_split(parse_split(options.split))) {
+    if (static_cast<std::int64_t>(pictures.size()) >= options.count) break;
+    pictures.push_back(data.images()[index].unsqueeze(0));
+    names.push_back(data.file_name(index));
+  }
+  return pictures;
+}
+
+void reconstruct(const CodecOptionsOfVerb& options) {
+  if (options.images.empty() == options.data.empty()) throw UsageError("reconstruct: expected either --image or --data");
+  auto pipeline = load_model(options.model);
+  auto codec = pipeline.codec();
+  std::vector<std::string> names;
+  const auto pictures = gather(options, codec, names);
+  std::vector<Image> sheet;
+  nlohmann::json rows = nlohmann::json::array();
+  double total = 0;
+  bool one_size = true;
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    const auto decoded = codec->decode(codec->encode(pictures[i]));
+    const double value = psnr(pictures[i], decoded);
+    total += value;
+    rows.push_back({{"image", names[i]}, {"psnr_db", value}});
+    sheet.push_back(to_image(pictures[i][0]));
+    sheet.push_back(to_image(decoded[0]));
+    one_size = one_size && pictures[i].sizes() == pictures[0].sizes();
+  }
+  require(one_size, "reconstruct: the pictures differ in size; give one size at a time");
+  write_png(options.output, contact_sheet(sheet, {sheet.size() == 2 ? 2 : 8, 2, {}}));
+  const double mean = total / static_cast<double>(pictures.size());
+  if (options.json) {
+    fmt::print("{}\n", nlohmann::json{{"images", rows}, {"mean_psnr_db", mean}, {"sheet", options.output}}.dump(2));
+  } else {
+    fmt::print("{}\n{} pictures, mean PSNR {:.2f} dB (original left, reconstruction right)\n", options.output, pictures.size(), mean);
+  }
+}
+
+void encode(const CodecOptionsOfVerb& options) {
+  auto pipeline = load_model(options.model);
+  auto codec = pipeline.codec();
+  std::vector<std::string> names;
+  std::vector<torch::Tensor> grids;
+  for (const auto& picture : gather(options, codec, names)) {
+    grids.push_back(codec->encode(picture).codes());
+    require(grids.back().sizes() == grids.front().sizes(), "encode: {} differs in size from {}", names[grids.size() - 1], names[0]);
+  }
+  require(!grids.empty(), "encode: expected --image or --data");
+  save_safetensors(options.output, {{"tokens", torch::cat(grids).to(torch::kInt32)}},
+                   {{"names", nlohmann::json(names).dump()}, {"codebook_size", std::to_string(codec->options().codebook_size)}});
+  fmt::print("{}\n", options.output);
+}
+
+void decode(const CodecOptionsOfVerb& options, const std::string& tokens_file) {
+  auto pipeline = load_model(options.model);
+  const auto tensors = load_safetensors(tokens_file);
+  const auto found = tensors.find("tokens");
+  require(found != tensors.end() && found->second.dim() == 3 && !found->second.is_floating_point(),
+          "{}: expected a tensor 'tokens' of whole numbers [N, h, w]", tokens_file);
+  const TokenGrid grid(found->second.to(torch::kInt64), pipeline.codec()->options().codebook_size);
+  const auto images = to_images(pipeline.codec()->decode(grid));
+  std::filesystem::create_directories(options.output);
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    write_png(std::filesystem::path(options.output) / fmt::format("{:05}.png", i), images[i]);
+  }
+  fmt::print("{}\n", options.output);
+}
+
+void add_sources(CLI::App& verb, CodecOptionsOfVerb& options) {
+  add_model_flags(verb, options.model);
+  verb.add_option("-i,--image", options.images, "picture; repeatable");
+  verb.add_option("--data", options.data, "data set instead of pictures");
+  verb.add_option("--split", options.split, "train, validation or all (with --data)")->capture_default_str();
+  verb.add_option("--split-seed", options.split_seed, "as in training")->capture_default_str();
+  verb.add_option("--validation-fraction", options.validation_fraction, "as in training")->capture_default_str();
+  verb.add_option("-n,--count", options.count, "pictures of the data set")->capture_default_str();
+  verb.add_option("--background", options.background, "colour under transparent pixels")->capture_default_str();
+}
+
+}  // namespace
+
+void add_reconstruct(CLI::App& app) {
+  auto options = std::make_shared<CodecOptionsOfVerb>();
+  auto* verb = app.add_subcommand("reconstruct", "pictures to tokens and back, side by side");
+  add_sources(*verb, *options);
+  verb->add_option("-o,--output", options->output, "contact sheet to write, .png")->required();
+  verb->add_flag("--json", options->json, "report as JSON on standard output");
+  verb->callback([options] { reconstruct(*options); });
+
+  auto of_encode = std::make_shared<CodecOptionsOfVerb>();
+  auto* to_tokens = app.add_subcommand("encode", "pictures to tokens");
+  add_sources(*to_tokens, *of_encode);
+  to_tokens->add_option("-o,--output", of_encode->output, ".safetensors to write")->required();
+  to_tokens->callback([of_encode] { encode(*of_encode); });
+
+  auto of_decode = std::make_shared<CodecOptionsOfVerb>();
+  auto file = std::make_shared<std::string>();
+  auto* to_pictures = app.add_subcommand("decode", "tokens to pictures");
+  add_model_flags(*to_pictures, of_decode->model);
+  to_pictures->add_option("--tokens", *file, ".safetensors with a tensor 'tokens' [N, h, w]")->required();
+  to_pictures->add_option("-o,--output", of_decode->output, "folder to write")->required();
+  to_pictures->callback([of_decode, file] { decode(*of_decode, *file); });
+}
+
+}  // namespace tessera::cli

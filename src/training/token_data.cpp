@@ -1,0 +1,78 @@
+#include "training/token_data.h"
+
+#include <cmath>
+
+#include "data/token_cache.h"
+#include "runtime/error.h"
+#include "runtime/progress.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::int64_t kBatch = 32;
+
+TokenGrid encode_all(const Dataset& data, Codec& codec, bool mirrored) {
+  std::vector<torch::Tensor> parts;
+  Progress progress(mirrored ? "encode mirrored pictures" : "encode pictures", 0, data.size(), "images");
+  for (std::int64_t start = 0; start < data.size(); start += kBatch) {
+    auto images = data.images().slice(0, start, std::min(start + kBatch, data.size()));
+    if (mirrored) images = images.flip(3);
+    parts.push_back(codec->encode(images).codes());
+    progress.update(std::min(start + kBatch, data.size()), "");
+  }
+  return {torch::cat(parts), codec->options().codebook_size};
+}
+
+torch::Tensor tokens(const Dataset& data, Codec& codec, const std::string& hash, bool mirrored, const std::filesystem::path& folder) {
+  const TokenCacheKey key{data.key(), hash, mirrored};
+  if (folder.empty()) return encode_all(data, codec, mirrored).codes();
+  const TokenCache cache(folder);
+  if (auto found = cache.load(key)) return found->codes();
+  const auto made = encode_all(data, codec, mirrored);
+  cache.save(key, made);
+  return made.codes();
+}
+
+torch::Tensor as_grids(const torch::Tensor& tensor, const std::string& what) {
+  require(!tensor.is_floating_point() && (tensor.dim() == 2 || tensor.dim() == 3), "{}: expected whole numbers [n, h, w] or [n, L]", what);
+  if (tensor.dim() == 3) return tensor;
+  const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(tensor.size(1)))));
+  require(side * side == tensor.size(1), "{}: {} tokens a row, expected a square number or [n, h, w]", what, tensor.size(1));
+  return tensor.view({tensor.size(0), side, side});
+}
+
+}  // namespace
+
+TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_hash, bool flip, const std::filesystem::path& cache_folder) {
+  TokenData result;
+  result.codebook_size = codec->options().codebook_size;
+  result.key = fmt::format("{} {} {}", data.key(), codec_hash, flip);
+  const auto all = tokens(data, codec, codec_hash, false, cache_folder);
+  const auto train = torch::tensor(data.require_split(Split::train)), held_out = torch::tensor(data.split(Split::validation), torch::kInt64);
+  result.train = all.index_select(0, train);
+  result.validation = all.index_select(0, held_out);
+  if (flip) {
+    result.train = torch::cat({result.train, tokens(data, codec, codec_hash, true, cache_folder).index_select(0, train)});
+  }
+  return result;
+}
+
+TokenData read_token_file(const std::filesystem::path& file) {
+  Metadata metadata;
+  const auto tensors = load_safetensors(file, &metadata);
+  require(tensors.count("train") && tensors.count("validation"), "{}: expected tensors 'train' and 'validation'", file.string());
+  TokenData result;
+  result.train = as_grids(tensors.at("train"), file.string() + ": 'train'");
+  result.validation = as_grids(tensors.at("validation"), file.string() + ": 'validation'");
+  require(result.train.size(0) > 0, "{}: 'train' is empty", file.string());
+  const auto largest = std::max(result.train.max().item<std::int64_t>(),
+                                result.validation.numel() > 0 ? result.validation.max().item<std::int64_t>() : std::int64_t{0});
+  result.codebook_size = metadata.count("codebook_size") ? std::stoll(metadata.at("codebook_size"))
+                         : tensors.count("palette")      ? tensors.at("palette").size(0)
+                                                         : largest + 1;
+  require(largest < result.codebook_size, "{}: token {}, expected less than {}", file.string(), largest, result.codebook_size);
+  result.key = file.filename().string();
+  return result;
+}
+
+}  // namespace tessera
