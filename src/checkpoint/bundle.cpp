@@ -72,6 +72,16 @@ bool lists(const json& index, const char* part) {
   return found != index.end() && found->is_array() && found->size() == 2 && !(*found)[1].is_null();
 }
 
+/// index.tessera.weights.<part>, if it is a text.
+const std::string* recorded_hash(const json& index, const std::string& part) {
+  const auto* value = &index;
+  for (const auto& field : {std::string("tessera"), std::string("weights"), part}) {
+    if (!value->is_object() || !value->contains(field)) return nullptr;
+    value = &(*value)[field];
+  }
+  return value->get_ptr<const std::string*>();
+}
+
 void verify_hash(const Bundle& bundle, const char* part, const std::optional<BundlePart>& held,
                  const fs::path& folder) {
   if (!held) return;
@@ -120,7 +130,7 @@ void save_bundle(const fs::path& folder, const Bundle& bundle) {
   const auto part_folder = [&](const char* part, const json& config, const char* fallback) {
     fs::create_directories(folder / part, code);
     require(!code, "{}: cannot be created: {}", (folder / part).string(), code.message());
-    index[part] = {"tessera", config.value("_class_name", std::string(fallback))};
+    index[part] = {"tessera", config.value("_class_name", json(fallback))};
     write_config(folder / part / "config.json", config);
   };
   if (bundle.codec)
@@ -150,8 +160,7 @@ std::string content_hash(const TensorMap& tensors) {
 }
 
 std::string part_hash(const Bundle& bundle, const std::string& part) {
-  const auto recorded = bundle.index.value(json::json_pointer("/tessera/weights/" + part), json());
-  if (recorded.is_string()) return recorded.get<std::string>();
+  if (const auto* recorded = recorded_hash(bundle.index, part)) return *recorded;
   const auto& held = part == "vqvae" ? bundle.codec : bundle.denoiser;
   return held ? content_hash(held->tensors) : "";
 }
@@ -167,6 +176,12 @@ Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optiona
     const auto codes = codec->config.at("num_vq_embeddings").get<std::int64_t>();
     const auto tokens = denoiser->config.at("tessera").at("codebook_size").get<std::int64_t>();
     require(codes == tokens, "the codec has {} codes, the denoiser {}: they do not belong together", codes, tokens);
+    if (codec->image_size_assumed) {
+      const auto& grid = denoiser->config.at("tessera").at("grid");
+      const auto halvings = codec->config.at("block_out_channels").size() - 1;
+      bundle.codec->config["sample_size"] = std::max(grid[0].get<std::int64_t>(), grid[1].get<std::int64_t>())
+                                            << std::min<std::size_t>(halvings, 20);
+    }
   }
   return bundle;
 }

@@ -50,7 +50,8 @@ std::string content_hash(const TensorMap& tensors);
 /// empty when the bundle lacks the part. Names what a cache of tokens was made with.
 std::string part_hash(const Bundle& bundle, const std::string& part);
 
-/// One bundle of what importers returned.
+/// One bundle of what importers returned. Where the codec's image size was only assumed, the denoiser's grid decides
+/// it. Throws Error when the two do not belong together (another number of codes).
 Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optional<ImportedDenoiser>& denoiser);
 
 }  // namespace tessera

@@ -118,21 +118,21 @@ ImportedCodec import_taming_codec(const TensorMap& file, const json& parameters,
   ImportedCodec codec;
   auto plan = infer(file, gumbel, where);
   plan.image_size = options.image_size.value_or(kAssumedResolution);
+  codec.image_size_assumed = !options.image_size;
   if (!parameters.is_null()) {
     require(parameters.is_object() && parameters.contains("ddconfig") && parameters["ddconfig"].is_object(),
             "{}: the config has no model.params.ddconfig", where);
     const auto& network = parameters["ddconfig"];
     require(!network.contains("double_z") || network["double_z"] != true,
             "{}: double_z is true: a variational autoencoder, expected a VQModel", where);
-    if (const auto stated = network.find("resolution"); stated != network.end() && !options.image_size) {
+    const auto stated = network.find("resolution");
+    codec.image_size_assumed = stated == network.end() && !options.image_size;
+    if (stated != network.end() && !options.image_size) {
       require(stated->is_number_integer(), "{}: resolution {} in the config is no integer", where, stated->dump());
       plan.image_size = stated->get<std::int64_t>();
     }
     const auto resolution = network.value("resolution", json(plan.image_size));
     check(parameters, plan, resolution.is_number_integer() ? resolution.get<std::int64_t>() : plan.image_size, where);
-  } else if (!options.image_size) {
-    codec.assumptions.push_back(fmt::format(
-        "images of {} pixels a side (--config model.yaml or --image-size says otherwise)", plan.image_size));
   }
   require(plan.image_size >= 1 && plan.image_size <= 65536, "{}: images of {} pixels a side", where, plan.image_size);
   codec.config = codec_config(plan);

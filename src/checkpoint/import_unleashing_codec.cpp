@@ -199,8 +199,7 @@ ImportedCodec import_unleashing_codec(const TensorMap& file, const ImportOptions
     plan.image_size = std::max(options.grid->first, options.grid->second) * factor;
   } else {
     plan.image_size = kPaperImageSize;
-    codec.assumptions.push_back(
-        fmt::format("images of {} pixels a side, as in the paper (--image-size says otherwise)", plan.image_size));
+    codec.image_size_assumed = true;
   }
   require(plan.image_size >= factor && plan.image_size % factor == 0,
           "{}: images of {} pixels cannot be halved {} times", where, plan.image_size, lists.down.size() - 1);

@@ -28,7 +28,8 @@ struct ImportedCodec {
   nlohmann::json config;                 // vqvae/config.json
   TensorMap tensors;                     // fit codec_parameter_shapes(config)
   TensorMap discriminator;               // main.N.*: not needed for inference; empty when the file has none
-  std::vector<std::string> assumptions;  // what was assumed, one sentence each
+  bool image_size_assumed = false;       // nothing said how large the images are: sample_size is the paper's 256
+  std::vector<std::string> assumptions;  // what else was assumed, one sentence each
 };
 
 /// A denoiser and its process under native names.

@@ -22,6 +22,24 @@ std::int64_t positive(const json& config, const char* field, std::int64_t limit 
   return value;
 }
 
+/// A config's flag; `otherwise` where it is absent.
+bool flag(const json& config, const char* field, bool otherwise) {
+  const auto found = config.find(field);
+  if (found == config.end()) return otherwise;
+  require(found->is_boolean(), "config: field '{}' is neither true nor false", field);
+  return found->get<bool>();
+}
+
+/// Whether the codec's quantiser is the Gumbel one. Unknown names list the choices.
+bool is_gumbel(const json& ours) {
+  const auto found = ours.find("quantizer");
+  if (found == ours.end()) return false;
+  const auto name = found->is_string() ? found->get<std::string>() : "";
+  require(name == "nearest" || name == "gumbel" || name == "ema",
+          "config: quantizer '{}', expected nearest, gumbel or ema", printable(name));
+  return name == "gumbel";
+}
+
 /// Adds the tensors of the codec's layers under hub names.
 class CodecShapes {
  public:
@@ -147,14 +165,14 @@ ShapeMap codec_parameter_shapes(const json& config) {
   shapes.norm("decoder.conv_norm_out", width);
   const auto colours = positive(config, "out_channels");
   shapes.convolution("decoder.conv_out", width, colours, 3);
-  if (ours.value("logsigma_head", false)) {
+  if (flag(ours, "logsigma_head", false)) {
     shapes.convolution("decoder.logsigma.0", width, width, 3);
     shapes.convolution("decoder.logsigma.2", width, colours, 1);
   }
 
   shapes.set("quantize.embedding.weight", {codes, embedding});
-  if (ours.value("quantizer", "nearest") == "gumbel") shapes.convolution("quantize.proj", embedding, codes, 1);
-  if (ours.value("quant_convolutions", true)) {
+  if (is_gumbel(ours)) shapes.convolution("quantize.proj", embedding, codes, 1);
+  if (flag(ours, "quant_convolutions", true)) {
     shapes.convolution("quant_conv", latent, embedding, 1);
     shapes.convolution("post_quant_conv", embedding, latent, 1);
   }

@@ -80,6 +80,7 @@ torch::Tensor PickleDocument::tensor(const PickleNode& node, const std::string& 
   require(recipe.sizes.size() == recipe.strides.size() && recipe.sizes.size() <= kMaxDimensions,
           "{}: {} sizes and {} strides", at(), recipe.sizes.size(), recipe.strides.size());
   std::int64_t elements = 1;
+  std::int64_t extent = 1;
   std::int64_t last = 0;
   require(!__builtin_add_overflow(storage.first, recipe.offset, &last) && storage.first >= 0 && recipe.offset >= 0,
           "{}: starts at element {}", at(), recipe.offset);
@@ -91,6 +92,8 @@ torch::Tensor PickleDocument::tensor(const PickleNode& node, const std::string& 
     require(size >= 0 && stride >= 0, "{}: size {} with stride {}", at(), size, stride);
     std::int64_t reach = 0;
     overflow |= __builtin_mul_overflow(elements, size, &elements);
+    // LibTorch computes strides also where another size is 0.
+    overflow |= __builtin_mul_overflow(extent, std::max<std::int64_t>(size, 1), &extent);
     overflow |= __builtin_mul_overflow(std::max<std::int64_t>(size - 1, 0), stride, &reach);
     overflow |= __builtin_add_overflow(last, reach, &last);
     require(!overflow, "{}: its shape overflows", at());

@@ -13,10 +13,12 @@ namespace tessera {
 using TensorMap = std::map<std::string, torch::Tensor>;
 using Metadata = std::map<std::string, std::string>;
 
-/// Reads every tensor of the file (memory-mapped, copied on write). Throws Error naming the file and the broken field.
+/// Reads every tensor: over the mapped file, writable (copied on write, the file stays as it is), kept alive by the
+/// tensors; copied only where the file's alignment does not suit the type. Throws Error naming the file, the tensor and
+/// the broken field. Tensors must cover the data without gap or overlap, and no name may occur twice.
 TensorMap load_safetensors(const std::filesystem::path& path, Metadata* metadata = nullptr);
 
-/// Writes atomically. Tensors are stored contiguous, on the CPU, in name order.
+/// Writes atomically. Tensors are stored contiguous, from the CPU, the widest types first and then by name.
 void save_safetensors(const std::filesystem::path& path, const TensorMap& tensors, const Metadata& metadata = {});
 
 }  // namespace tessera
