@@ -108,7 +108,11 @@ torch::Tensor CodecImpl::latents(const torch::Tensor& pixels) {
 }
 
 torch::Tensor CodecImpl::decode_latents(const torch::Tensor& quantized) {
-  return decoder->forward(post_quant_conv_ ? post_quant_conv_->forward(quantized) : quantized);
+  return decoder->forward(before_decoder(quantized));
+}
+
+torch::Tensor CodecImpl::before_decoder(const torch::Tensor& quantized) {
+  return post_quant_conv_ ? post_quant_conv_->forward(quantized) : quantized;
 }
 
 CodecPass CodecImpl::train_pass(const torch::Tensor& bytes, const QuantizerContext& context) {

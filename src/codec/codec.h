@@ -70,6 +70,8 @@ class CodecImpl : public torch::nn::Module {
 
   /// Latents that are quantised: encoder and quant_conv. In: network range.
   torch::Tensor latents(const torch::Tensor& pixels);
+  /// Quantised latents through post_quant_conv, where there is one.
+  torch::Tensor before_decoder(const torch::Tensor& quantized);
   /// Quantised latents -> pixels, network range: post_quant_conv and decoder.
   torch::Tensor decode_latents(const torch::Tensor& quantized);
   /// One pass with gradients. In: bytes [N, 3, H, W] uint8.

@@ -30,6 +30,7 @@ std::int64_t restore(TrainingTask& task, const std::filesystem::path& file) {
   const auto saved = nlohmann::json::parse(metadata.at("recipe"), nullptr, false);
   const auto asked = task.recipe();
   for (const auto& [name, value] : asked.items()) {
+    if (name == "steps") continue;  // a run may be made longer or shorter; the learning rate follows the new total
     const auto before = saved.is_object() && saved.contains(name) ? saved.at(name) : nlohmann::json();
     require(before == value, "{}: was trained with {} = {}, now asked to resume with {}", file.string(), name, before.dump(), value.dump());
   }
@@ -77,7 +78,9 @@ bool run_training(TrainingTask& task, const LoopOptions& options, const std::fil
   }
   save(task, step, state);
   if (step < options.steps) {
-    log().warn("{}: stopped at step {} of {}; the state is saved: the same command with --resume goes on", task.name(), step, options.steps);
+    if (step > 0) task.write_bundle(step);
+    log().warn("{}: stopped at step {} of {}; state and bundle are saved: the same command with --resume goes on", task.name(), step,
+               options.steps);
     return false;
   }
   task.validate(step, recorder);
