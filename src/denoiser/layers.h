@@ -6,20 +6,24 @@
 
 #include <cstdint>
 
+#include "kernels/training_ops.h"
+
 namespace tessera {
 
 /// y = x W^T + b, with the pointwise operations that follow it in a transformer as one call each (a packed product
-/// fuses them). x: [..., in], y: [..., out].
+/// fuses them). x: [..., in], y: [..., out]. Parameters stay float32; in Precision::bfloat16 forward and forward_gelu
+/// return bfloat16.
 class LinearImpl : public torch::nn::Module {
  public:
   LinearImpl(std::int64_t in, std::int64_t out, bool with_bias = true);
 
-  torch::Tensor forward(const torch::Tensor& x) { return torch::linear(x, weight, bias); }
+  torch::Tensor forward(const torch::Tensor& x) { return linear(x, weight, bias, precision); }
   /// gelu(forward(x)), the exact (erf) form.
   torch::Tensor forward_gelu(const torch::Tensor& x) { return torch::gelu(forward(x)); }
   /// residual + forward(x).
   torch::Tensor forward_add(const torch::Tensor& x, const torch::Tensor& residual) { return residual + forward(x); }
 
+  Precision precision = Precision::float32;
   torch::Tensor weight;  // [out, in]
   torch::Tensor bias;    // [out], undefined without bias
 };
