@@ -24,7 +24,11 @@ torch::Tensor attend(const torch::Tensor& q, const torch::Tensor& k, const torch
     const auto hidden = torch::ones({queries, keys}, scores.options().dtype(torch::kBool)).triu(keys - queries + 1);
     scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
   }
-  const auto weights = drop_out(torch::softmax(scores, -1), dropout, generator);
+  // In bfloat16 the exponentials and their sums are still float32.
+  const bool low = scores.scalar_type() == torch::kBFloat16;
+  const auto weights =
+      drop_out(low ? torch::softmax(scores, -1, torch::kFloat32).to(torch::kBFloat16) : torch::softmax(scores, -1),
+               dropout, generator);
   return torch::matmul(weights, v).transpose(1, 2).flatten(2);
 }
 

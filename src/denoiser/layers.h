@@ -11,7 +11,8 @@
 namespace tessera {
 
 /// y = x W^T + b, with the pointwise operations that follow it in a transformer as one call each (a packed product
-/// fuses them). x: [..., in], y: [..., out].
+/// fuses them). x: [..., in], y: [..., out]. Parameters stay float32; in Precision::bfloat16 forward and forward_gelu
+/// return bfloat16.
 class LinearImpl : public torch::nn::Module {
  public:
   LinearImpl(std::int64_t in, std::int64_t out, bool with_bias = true);
@@ -22,9 +23,9 @@ class LinearImpl : public torch::nn::Module {
   /// residual + forward(x).
   torch::Tensor forward_add(const torch::Tensor& x, const torch::Tensor& residual) { return residual + forward(x); }
 
+  Precision precision = Precision::float32;
   torch::Tensor weight;  // [out, in]
   torch::Tensor bias;    // [out], undefined without bias
-  Precision precision = Precision::float32;  // of the product; the weights stay as they are
 };
 TORCH_MODULE(Linear);
 

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "denoiser/attention.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -39,11 +40,15 @@ BlockImpl::BlockImpl(const TransformerOptions& options)
 torch::Tensor BlockImpl::forward(const torch::Tensor& x, std::int64_t count, const torch::Tensor& rows, bool causal,
                                  double dropout, const c10::optional<torch::Generator>& generator) {
   const auto cells = x.size(0) / count, width = x.size(1);
-  const auto qkv = qkv_->forward(norm1_->forward(x))
-                       .view({count, cells, 3, heads_, width / heads_})
-                       .permute({2, 0, 3, 1, 4});  // [3, N, H, L, D]
-  const auto parts = qkv.unbind(0);
-  auto context = attend(parts[0], parts[1], parts[2], causal, dropout, generator).view({count * cells, width});
+  const auto qkv = qkv_->forward(norm1_->forward(x)).view({count, cells, 3, heads_, width / heads_});
+  torch::Tensor context;
+  if (dropout <= 0) {
+    context = self_attention(qkv, causal);
+  } else {
+    const auto parts = qkv.permute({2, 0, 3, 1, 4}).unbind(0);  // [N, H, L, D] each
+    context = attend(parts[0], parts[1], parts[2], causal, dropout, generator);
+  }
+  context = context.view({count * cells, width});
   auto residual = x;
   if (rows.defined()) {
     context = context.index_select(0, rows);
@@ -122,7 +127,7 @@ torch::Tensor TransformerImpl::run(const torch::Tensor& given, const torch::Tens
     const bool last = i + 1 == blocks_.size();
     x = blocks_[i]->forward(x, count, last ? rows : torch::Tensor(), is_autoregressive(), dropout, dropout_generator_);
   }
-  return head_->forward(final_norm_->forward(x));
+  return head_->forward(final_norm_->forward(x)).to(x.scalar_type());
 }
 
 torch::Tensor TransformerImpl::forward(const torch::Tensor& tokens) {
@@ -136,6 +141,12 @@ torch::Tensor TransformerImpl::logits_at(const torch::Tensor& tokens, const torc
   return run(tokens, rows.to(device()));
 }
 
+void TransformerImpl::set_precision(Precision precision) {
+  for (const auto& module : modules(false)) {
+    if (auto* linear = module->as<LinearImpl>()) linear->precision = precision;
+  }
+}
+
 void TransformerImpl::seed_dropout(std::uint64_t bits) {
   if (!dropout_generator_) dropout_generator_ = at::globalContext().defaultGenerator(device()).clone();
   dropout_generator_->set_current_seed(bits);
@@ -145,12 +156,6 @@ std::int64_t TransformerImpl::parameter_count() const {
   std::int64_t total = 0;
   for (const auto& parameter : parameters()) total += parameter.numel();
   return total;
-}
-
-void TransformerImpl::set_precision(Precision precision) {
-  for (const auto& module : modules()) {
-    if (auto* layer = dynamic_cast<LinearImpl*>(module.get())) layer->precision = precision;
-  }
 }
 
 TensorMap TransformerImpl::state() const {
@@ -210,7 +215,7 @@ class TransformerDecoding : public Decoding {
       x = network_->blocks_[i]->advance(x, keys_[i], values_[i], position_);
     }
     ++position_;
-    return network_->head_->forward(network_->final_norm_->forward(x));
+    return network_->head_->forward(network_->final_norm_->forward(x)).to(x.scalar_type());
   }
 
  private:

@@ -85,7 +85,8 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
   bool is_autoregressive() const override { return options_.kind == TransformerKind::autoregressive; }
   std::int64_t parameter_count() const;
 
-  /// How the products of activations with weights are computed from now on (default float32).
+  /// How the products with weights are computed from now on; parameters stay float32. bfloat16 is for training and for
+  /// inference that may round: logits are float32 in either case.
   void set_precision(Precision precision);
 
   /// Fixes the dropout masks of the following forward passes (call once a step with bits of (seed, step)).

@@ -177,6 +177,25 @@ TEST(Transformer, DropoutRepeatsWithItsSeedAndRestsInEvaluation) {
   EXPECT_TRUE(network->forward(tokens).equal(network->forward(tokens)));
 }
 
+TEST(Transformer, Bfloat16ProductsStayNearFloat32AndTrain) {
+  for (const auto kind : {TransformerKind::bidirectional, TransformerKind::autoregressive}) {
+    auto network = random_network(kind);
+    const auto tokens = some_tokens(3, 5, 7);
+    const auto exact = network->forward(tokens);
+    network->set_precision(Precision::bfloat16);
+    const auto rounded = network->forward(tokens);
+    EXPECT_EQ(rounded.scalar_type(), torch::kFloat32);
+    EXPECT_FALSE(rounded.equal(exact));
+    EXPECT_LT((rounded - exact).norm().item<double>(), 0.02 * exact.norm().item<double>());
+    rounded.square().sum().backward();
+    for (const auto& item : network->named_parameters()) {
+      EXPECT_EQ(item.value().grad().scalar_type(), torch::kFloat32) << item.key();
+    }
+    network->set_precision(Precision::float32);
+    EXPECT_TRUE(network->forward(tokens).equal(exact));
+  }
+}
+
 TEST(Transformer, TokensOfAnotherShapeAreRefused) {
   auto network = random_network(TransformerKind::bidirectional);
   EXPECT_THROW(network->forward(torch::zeros({1, 7}, torch::kInt64)), Error);
