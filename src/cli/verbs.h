@@ -9,5 +9,6 @@ namespace tessera::cli {
 void register_verbs(CLI::App& app);
 
 void add_dataset(CLI::App& app);
+void add_train(CLI::App& app);
 
 }  // namespace tessera::cli

@@ -1,7 +1,7 @@
 /// The one exception that Tessera throws for what a user can mend. One line: the thing, what was found, what was expected.
 #pragma once
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <stdexcept>
 #include <string>

@@ -26,6 +26,7 @@ enum class Purpose : std::uint32_t {
   batch_rows = 12,
   initial_mask = 13,
   window_choice = 14,
+  dropout = 15,
 };
 
 /// One Philox4x32-10 block.

@@ -1,0 +1,160 @@
+#include "checkpoint/importers.h"
+
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include "checkpoint/tensor_mapping.h"
+#include "checkpoint/torch_archive.h"
+#include "runtime/atomic_file.h"
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kMaxConfigBytes = 256 << 10;
+constexpr int kMaxYamlNodes = 10'000;  // aliases could stand for far more than the file holds
+constexpr int kMaxYamlDepth = 32;
+
+json yaml_scalar(const YAML::Node& node) {
+  const auto& text = node.Scalar();
+  if (node.Tag() == "!") return text;  // quoted
+  if (bool value = false; YAML::convert<bool>::decode(node, value)) return value;
+  if (std::int64_t value = 0; YAML::convert<std::int64_t>::decode(node, value)) return value;
+  if (double value = 0; YAML::convert<double>::decode(node, value)) return value;
+  return text;
+}
+
+json yaml_to_json(const YAML::Node& node, int depth, int& nodes, const std::string& where) {
+  require(depth < kMaxYamlDepth && ++nodes < kMaxYamlNodes, "{}: nested too deeply or too large for a model's config",
+          where);
+  switch (node.Type()) {
+    case YAML::NodeType::Scalar:
+      return yaml_scalar(node);
+    case YAML::NodeType::Sequence: {
+      auto list = json::array();
+      for (const auto& item : node) list.push_back(yaml_to_json(item, depth + 1, nodes, where));
+      return list;
+    }
+    case YAML::NodeType::Map: {
+      auto object = json::object();
+      for (const auto& item : node) {
+        if (item.first.IsScalar()) object[item.first.Scalar()] = yaml_to_json(item.second, depth + 1, nodes, where);
+      }
+      return object;
+    }
+    default:
+      return nullptr;
+  }
+}
+
+struct Importer {
+  const char* name;
+  const char* sign;  // a prefix that only this layout has
+};
+
+constexpr Importer kImporters[] = {{"unleashing-vqgan", "ae.encoder.blocks."},
+                                   {"unleashing-absorbing", "_denoise_fn."},
+                                   {"unleashing-autoregressive", "net.blocks."},
+                                   {"hub-vqmodel", "encoder.down_blocks."},
+                                   {"taming-vqgan", "encoder.down."}};
+
+/// The tensors of a checkpoint file of any format; Lightning keeps them under state_dict.
+TensorMap tensors_of(const fs::path& path) {
+  if (!looks_like_torch_archive(path)) return load_safetensors(path);
+  const auto archive = load_torch_archive(path);
+  const auto root = archive.root();
+  require(root.kind() == ValueKind::dict, "{}: holds {} {}, expected a dict of tensors", path.string(),
+          kind_name(root.kind()), root.kind() == ValueKind::opaque ? root.class_name() : "");
+  const auto state = root.find("state_dict");
+  return archive.tensors(state && state->kind() == ValueKind::dict ? "state_dict" : "");
+}
+
+json read_json(const fs::path& path) {
+  auto value = json::parse(read_file(path, kMaxConfigBytes), nullptr, false);
+  require(value.is_object(), "{}: not a JSON object", path.string());
+  return value;
+}
+
+/// The yaml that belongs to a Taming checkpoint: the one given, else the only one beside it.
+json taming_parameters(const fs::path& checkpoint, const ImportOptions& options) {
+  if (!options.config.empty()) return read_taming_config(options.config);
+  fs::path only;
+  std::error_code ignored;
+  for (const auto& entry :
+       fs::directory_iterator(checkpoint.has_parent_path() ? checkpoint.parent_path() : fs::path("."), ignored)) {
+    if (entry.path().extension() != ".yaml" && entry.path().extension() != ".yml") continue;
+    if (!only.empty()) return nullptr;
+    only = entry.path();
+  }
+  return only.empty() ? json(nullptr) : read_taming_config(only);
+}
+
+/// The weights of a hub folder.
+fs::path hub_weights(const fs::path& folder) {
+  for (const char* name : {"diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"}) {
+    if (fs::exists(folder / name)) return folder / name;
+  }
+  fail("{}: holds no diffusion_pytorch_model.safetensors or .bin", folder.string());
+}
+
+}  // namespace
+
+json read_taming_config(const fs::path& path) {
+  const auto text = read_file(path, kMaxConfigBytes);
+  try {
+    int nodes = 0;
+    const auto whole = yaml_to_json(YAML::Load(text), 0, nodes, path.string());
+    require(
+        whole.is_object() && whole.contains("model") && whole["model"].is_object() && whole["model"].contains("params"),
+        "{}: no model.params in it", path.string());
+    return whole["model"]["params"];
+  } catch (const YAML::Exception& error) {
+    fail("{}: malformed yaml: {}", path.string(), error.what());
+  }
+}
+
+std::vector<std::string> importer_names() {
+  std::vector<std::string> names;
+  for (const auto& importer : kImporters) names.emplace_back(importer.name);
+  return names;
+}
+
+ImportedCheckpoint import_checkpoint(const fs::path& path, const ImportOptions& options) {
+  ImportedCheckpoint imported;
+  if (fs::is_directory(path)) {
+    const auto folder = fs::exists(path / "vqvae" / "config.json") ? path / "vqvae" : path;
+    require(fs::exists(folder / "config.json"), "{}: a folder without config.json, expected a hub VQModel",
+            path.string());
+    imported.importer = "hub-vqmodel";
+    imported.codec =
+        import_hub_codec(tensors_of(hub_weights(folder)), read_json(folder / "config.json"), folder.string());
+    return imported;
+  }
+  const auto tensors = tensors_of(path);
+  const auto where = path.string();
+  for (const auto& importer : kImporters) {
+    if (!has_prefix(tensors, importer.sign)) continue;
+    imported.importer = importer.name;
+    const std::string name = importer.name;
+    if (name == "unleashing-vqgan") {
+      imported.codec = import_unleashing_codec(tensors, options, where);
+    } else if (name == "unleashing-absorbing") {
+      imported.denoiser = import_unleashing_absorbing(tensors, options, where);
+    } else if (name == "unleashing-autoregressive") {
+      imported.denoiser = import_unleashing_autoregressive(tensors, options, where);
+    } else if (name == "taming-vqgan") {
+      imported.codec = import_taming_codec(tensors, taming_parameters(path, options), options, where);
+    } else {
+      const auto config = options.config.empty() ? fs::absolute(path).parent_path() / "config.json" : options.config;
+      imported.codec = import_hub_codec(tensors, read_json(config), where);
+    }
+    return imported;
+  }
+  fail("{}: its {} tensors fit no importer, expected one of {}", where, tensors.size(),
+       fmt::join(importer_names(), ", "));
+}
+
+}  // namespace tessera

@@ -1,0 +1,75 @@
+/// Published checkpoints turned into native parts: names and shapes only, no networks. Each importer takes a file's
+/// tensors and returns configs and tensors under the native names; what the file does not carry is inferred from the
+/// tensors. Every tensor of a file is mapped, known to be unneeded, or listed in one Error, with all that are missing.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+
+namespace tessera {
+
+/// What the user says about a checkpoint that its tensors do not.
+struct ImportOptions {
+  std::optional<std::int64_t> heads;                          // attention heads; unset: heads of 64, as in the paper
+  std::optional<std::pair<std::int64_t, std::int64_t>> grid;  // [h, w] cells; unset: square
+  std::optional<std::int64_t> image_size;   // pixels a side; unset: from the grid or the yaml, else 256
+  std::optional<std::int64_t> total_steps;  // T of the absorbing process; unset: from the file, else the cells
+  std::filesystem::path config;             // Taming's model.yaml; empty: what lies beside, or inferred
+};
+
+/// A codec under native names.
+struct ImportedCodec {
+  nlohmann::json config;                 // vqvae/config.json
+  TensorMap tensors;                     // fit codec_parameter_shapes(config)
+  TensorMap discriminator;               // main.N.*: not needed for inference; empty when the file has none
+  std::vector<std::string> assumptions;  // what was assumed, one sentence each
+};
+
+/// A denoiser and its process under native names.
+struct ImportedDenoiser {
+  nlohmann::json config;     // transformer/config.json
+  nlohmann::json scheduler;  // scheduler/config.json
+  TensorMap tensors;         // fit denoiser_parameter_shapes(config)
+  TensorMap training;        // Lt_history, Lt_count, loss_history: the time sampler's state, where the file has it
+  std::vector<std::string> assumptions;
+};
+
+/// Unleashing Transformers' VQGAN (`vqgan_ema_N.th`), nearest or Gumbel quantiser. `where` begins error messages.
+ImportedCodec import_unleashing_codec(const TensorMap& file, const ImportOptions& options, const std::string& where);
+/// Unleashing Transformers' absorbing prior (`absorbing_ema_N.th`). L is known, the grid is square unless options.grid.
+ImportedDenoiser import_unleashing_absorbing(const TensorMap& file, const ImportOptions& options,
+                                             const std::string& where);
+/// Unleashing Transformers' autoregressive prior (`autoregressive_ema_N.th`).
+ImportedDenoiser import_unleashing_autoregressive(const TensorMap& file, const ImportOptions& options,
+                                                  const std::string& where);
+/// Taming Transformers' VQModel, EMAVQ or GumbelVQ state dict. In: the yaml's model.params (may be null: inferred, the
+/// resolution assumed). Throws Error where the yaml and the tensors disagree.
+ImportedCodec import_taming_codec(const TensorMap& file, const nlohmann::json& parameters, const ImportOptions& options,
+                                  const std::string& where);
+/// The hub's VQModel, with old (query, key, value, proj_attn) or new (to_q ...) attention names. In: its config.json.
+ImportedCodec import_hub_codec(const TensorMap& file, const nlohmann::json& config, const std::string& where);
+
+/// What a path held.
+struct ImportedCheckpoint {
+  std::string importer;  // one of importer_names()
+  std::optional<ImportedCodec> codec;
+  std::optional<ImportedDenoiser> denoiser;
+};
+
+/// unleashing-vqgan, unleashing-absorbing, unleashing-autoregressive, taming-vqgan, hub-vqmodel
+std::vector<std::string> importer_names();
+
+/// Reads a checkpoint file (.th, .ckpt, .pth, .bin, .safetensors) or a hub folder and imports it with the importer
+/// whose tensors it holds. Throws Error that lists the importers when none fits.
+ImportedCheckpoint import_checkpoint(const std::filesystem::path& path, const ImportOptions& options = {});
+
+/// A Taming yaml as JSON (model.params of it). Numbers and booleans become such.
+nlohmann::json read_taming_config(const std::filesystem::path& path);
+
+}  // namespace tessera

@@ -1,0 +1,34 @@
+/// A file's bytes in memory without reading them all: a private, copy-on-write map, so that tensors over it are
+/// writable while the file stays as it is.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <string_view>
+
+namespace tessera {
+
+class MappedFile {
+ public:
+  /// Maps the whole file. Throws Error naming the path when it is no regular file, is empty or cannot be read.
+  static std::shared_ptr<MappedFile> open(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  char* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  std::string_view bytes() const { return {data_, size_}; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  MappedFile(std::filesystem::path path, char* data, std::size_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
+
+  std::filesystem::path path_;
+  char* data_;
+  std::size_t size_;
+};
+
+}  // namespace tessera

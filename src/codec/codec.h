@@ -1,0 +1,106 @@
+/// The codec: pixels [N, 3, H, W] <-> token grid [N, h, w]. Source: arXiv:2111.12701, section 3.1; arXiv:2012.09841.
+#pragma once
+
+#include <torch/torch.h>
+
+#include "checkpoint/safetensors.h"
+#include "codec/codec_options.h"
+#include "codec/layers.h"
+#include "codec/quantizer.h"
+#include "tokens/token_grid.h"
+
+namespace tessera {
+
+/// Pixels in the network's own range -> latents [N, z, h, w].
+class EncoderImpl : public torch::nn::Module {
+ public:
+  EncoderImpl(const CodecComputePtr& compute, const CodecOptions& options);
+  torch::Tensor forward(torch::Tensor x);
+
+ private:
+  bool final_activation_;
+  Convolution conv_in_{nullptr}, conv_out_{nullptr};
+  torch::nn::ModuleList levels_;
+  MiddleBlock middle_{nullptr};
+  GroupNorm norm_out_{nullptr};
+};
+TORCH_MODULE(Encoder);
+
+/// Latents [N, z, h, w] -> pixels in the network's own range, not clamped.
+class DecoderImpl : public torch::nn::Module {
+ public:
+  DecoderImpl(const CodecComputePtr& compute, const CodecOptions& options);
+  torch::Tensor forward(const torch::Tensor& latents);
+  /// Mean and logarithm of the standard deviation of every pixel; needs logsigma_head.
+  std::pair<torch::Tensor, torch::Tensor> distribution(const torch::Tensor& latents);
+  /// The weight of the last convolution, on which the adaptive adversarial weight is measured.
+  torch::Tensor last_layer() const { return conv_out_->weight; }
+
+ private:
+  torch::Tensor features(const torch::Tensor& latents);
+
+  bool final_activation_;
+  Convolution conv_in_{nullptr}, conv_out_{nullptr};
+  MiddleBlock middle_{nullptr};
+  torch::nn::ModuleList levels_;
+  GroupNorm norm_out_{nullptr};
+  torch::nn::ModuleDict logsigma_{nullptr};
+};
+TORCH_MODULE(Decoder);
+
+/// What one training pass through the codec yields; pixel values in the network's own range.
+struct CodecPass {
+  torch::Tensor target;          // [N, 3, H, W] the input in the network's range
+  torch::Tensor reconstruction;  // [N, 3, H, W]
+  torch::Tensor quantizer_loss;  // scalar
+  torch::Tensor indices;         // [N, h, w] int64
+  torch::Tensor latents;         // [N, D, h, w] before quantisation
+};
+
+class CodecImpl : public torch::nn::Module {
+ public:
+  explicit CodecImpl(CodecOptions options);
+
+  const CodecOptions& options() const { return options_; }
+  void set_precision(Precision precision) { compute_->precision = precision; }
+
+  /// Bytes [N, 3, H, W] -> float32 in the network's range; and back, clamped and rounded.
+  torch::Tensor to_network_range(const torch::Tensor& bytes) const;
+  torch::Tensor to_bytes(const torch::Tensor& pixels) const;
+
+  /// Latents that are quantised: encoder and quant_conv. In: network range.
+  torch::Tensor latents(const torch::Tensor& pixels);
+  /// Quantised latents -> pixels, network range: post_quant_conv and decoder.
+  torch::Tensor decode_latents(const torch::Tensor& quantized);
+  /// One pass with gradients. In: bytes [N, 3, H, W] uint8.
+  CodecPass train_pass(const torch::Tensor& bytes, const QuantizerContext& context);
+
+  /// Bytes [N, 3, H, W] (H and W multiples of the factor) -> tokens. No gradients.
+  TokenGrid encode(const torch::Tensor& bytes);
+  /// A full grid (no MASK) -> bytes [N, 3, H, W] uint8. No gradients.
+  torch::Tensor decode(const TokenGrid& grid);
+
+  /// Loads weights by name; one Error lists all missing, unexpected and wrong-shaped tensors.
+  void load(const TensorMap& weights, const std::string& what);
+  /// Parameters and buffers by name.
+  TensorMap weights() const;
+
+  Encoder encoder{nullptr};
+  Decoder decoder{nullptr};
+  std::shared_ptr<QuantizerImpl> quantizer;
+
+ private:
+  CodecOptions options_;
+  CodecComputePtr compute_;
+  Convolution quant_conv_{nullptr}, post_quant_conv_{nullptr};
+};
+TORCH_MODULE(Codec);
+
+/// exp(entropy) of the code frequencies in indices (any shape), and the number of codes used. Epsilon 1e-10 as in the releases.
+struct CodebookUse {
+  double perplexity = 0;
+  std::int64_t used = 0;
+};
+CodebookUse codebook_use(const torch::Tensor& indices, std::int64_t codebook_size);
+
+}  // namespace tessera

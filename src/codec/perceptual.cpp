@@ -1,0 +1,91 @@
+#include "codec/perceptual.h"
+
+#include <array>
+
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+/// torchvision's VGG16 `features`: index of each convolution; after which of them a map is taken; before which it pools.
+struct VggLayer {
+  int index;
+  bool pool_before;
+  bool take_after;
+};
+constexpr std::array<VggLayer, 13> kVgg16 = {{{0, false, false},
+                                              {2, false, true},
+                                              {5, true, false},
+                                              {7, false, true},
+                                              {10, true, false},
+                                              {12, false, false},
+                                              {14, false, true},
+                                              {17, true, false},
+                                              {19, false, false},
+                                              {21, false, true},
+                                              {24, true, false},
+                                              {26, false, false},
+                                              {28, false, true}}};
+
+torch::Tensor find(const TensorMap& map, const std::string& name, const char* what) {
+  const auto found = map.find(name);
+  require(found != map.end(), "LPIPS: {} hold no tensor '{}'", what, name);
+  return found->second.to(torch::kFloat32);
+}
+
+torch::Tensor unit_length(const torch::Tensor& map) { return map / (map.square().sum(1, true).sqrt() + 1e-10); }
+
+torch::Tensor mean_an_image(const torch::Tensor& x) { return x.flatten(1).mean(1); }
+
+}  // namespace
+
+torch::Tensor EdgePyramidLoss::distance(const torch::Tensor& a, const torch::Tensor& b) {
+  // The differences are linear, so that the pyramid of the difference image is the difference of the pyramids.
+  auto difference = a - b;
+  auto total = torch::zeros({a.size(0)}, difference.options());
+  int used = 0;
+  for (int level = 0; level < levels_ && difference.size(2) > 1 && difference.size(3) > 1; ++level, ++used) {
+    if (level > 0) difference = torch::avg_pool2d(difference, 2);
+    if (difference.size(2) < 2 || difference.size(3) < 2) break;
+    total = total + mean_an_image((difference.slice(2, 1) - difference.slice(2, 0, -1)).abs()) +
+            mean_an_image((difference.slice(3, 1) - difference.slice(3, 0, -1)).abs());
+  }
+  return total / std::max(used, 1);
+}
+
+Lpips::Lpips(const TensorMap& vgg, const TensorMap& heads) {
+  for (const auto& layer : kVgg16) {
+    weights_.push_back(find(vgg, fmt::format("features.{}.weight", layer.index), "the VGG16 weights"));
+    biases_.push_back(find(vgg, fmt::format("features.{}.bias", layer.index), "the VGG16 weights"));
+  }
+  for (int head = 0; head < 5; ++head) heads_.push_back(find(heads, fmt::format("lin{}.model.1.weight", head), "the heads"));
+}
+
+std::vector<torch::Tensor> Lpips::features(const torch::Tensor& images) const {
+  const auto shift = torch::tensor({-0.030, -0.088, -0.188}, images.options()).view({1, 3, 1, 1});
+  const auto scale = torch::tensor({0.458, 0.448, 0.450}, images.options()).view({1, 3, 1, 1});
+  auto x = (images - shift) / scale;
+  std::vector<torch::Tensor> maps;
+  for (std::size_t i = 0; i < kVgg16.size(); ++i) {
+    if (kVgg16[i].pool_before) x = torch::max_pool2d(x, 2, 2);
+    x = torch::relu(torch::conv2d(x, weights_[i], biases_[i], 1, 1));
+    if (kVgg16[i].take_after) maps.push_back(x);
+  }
+  return maps;
+}
+
+std::vector<torch::Tensor> Lpips::parts(const std::vector<torch::Tensor>& a, const std::vector<torch::Tensor>& b) const {
+  std::vector<torch::Tensor> parts;
+  for (std::size_t i = 0; i < heads_.size(); ++i) {
+    const auto difference = (unit_length(a.at(i)) - unit_length(b.at(i))).square();
+    parts.push_back(mean_an_image(torch::conv2d(difference, heads_[i])));
+  }
+  return parts;
+}
+
+torch::Tensor Lpips::distance(const torch::Tensor& a, const torch::Tensor& b) {
+  const auto each = parts(features(a), features(b));
+  return torch::stack(each).sum(0);
+}
+
+}  // namespace tessera

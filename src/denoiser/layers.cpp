@@ -1,0 +1,37 @@
+#include "denoiser/layers.h"
+
+#include <cmath>
+#include <limits>
+
+namespace tessera {
+
+LinearImpl::LinearImpl(std::int64_t in, std::int64_t out, bool with_bias) {
+  weight = register_parameter("weight", torch::zeros({out, in}));
+  if (with_bias) bias = register_parameter("bias", torch::zeros({out}));
+}
+
+LayerNormImpl::LayerNormImpl(std::int64_t width) {
+  weight = register_parameter("weight", torch::ones({width}));
+  bias = register_parameter("bias", torch::zeros({width}));
+}
+
+torch::Tensor attend(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, bool causal,
+                     double dropout, const c10::optional<torch::Generator>& generator) {
+  const auto queries = q.size(2), keys = k.size(2);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(3)));
+  auto scores = torch::matmul(q * scale, k.transpose(2, 3));  // [N, H, A, B]
+  if (causal && queries > 1) {
+    const auto hidden = torch::ones({queries, keys}, scores.options().dtype(torch::kBool)).triu(keys - queries + 1);
+    scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
+  }
+  const auto weights = drop_out(torch::softmax(scores, -1), dropout, generator);
+  return torch::matmul(weights, v).transpose(1, 2).flatten(2);
+}
+
+torch::Tensor drop_out(const torch::Tensor& x, double p, const c10::optional<torch::Generator>& generator) {
+  if (p <= 0) return x;
+  const auto kept = torch::empty_like(x, at::MemoryFormat::Contiguous).bernoulli_(1 - p, generator).div_(1 - p);
+  return x * kept;
+}
+
+}  // namespace tessera

@@ -1,0 +1,51 @@
+/// The layers that the transformers are made of. Every product of activations with weights goes through Linear, so that
+/// a packed low-precision product for inference has one place to live.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+
+#include "kernels/training_ops.h"
+
+namespace tessera {
+
+/// y = x W^T + b, with the pointwise operations that follow it in a transformer as one call each (a packed product
+/// fuses them). x: [..., in], y: [..., out].
+class LinearImpl : public torch::nn::Module {
+ public:
+  LinearImpl(std::int64_t in, std::int64_t out, bool with_bias = true);
+
+  torch::Tensor forward(const torch::Tensor& x) { return linear(x, weight, bias, precision); }
+  /// gelu(forward(x)), the exact (erf) form.
+  torch::Tensor forward_gelu(const torch::Tensor& x) { return torch::gelu(forward(x)); }
+  /// residual + forward(x).
+  torch::Tensor forward_add(const torch::Tensor& x, const torch::Tensor& residual) { return residual + forward(x); }
+
+  torch::Tensor weight;  // [out, in]
+  torch::Tensor bias;    // [out], undefined without bias
+  Precision precision = Precision::float32;  // of the product; the weights stay as they are
+};
+TORCH_MODULE(Linear);
+
+/// (x - mean) / sqrt(variance + 1e-5) * weight + bias over the last dimension.
+class LayerNormImpl : public torch::nn::Module {
+ public:
+  explicit LayerNormImpl(std::int64_t width);
+  torch::Tensor forward(const torch::Tensor& x) { return torch::layer_norm(x, weight.sizes(), weight, bias, 1e-5); }
+
+  torch::Tensor weight;  // [C]
+  torch::Tensor bias;    // [C]
+};
+TORCH_MODULE(LayerNorm);
+
+/// Scaled dot-product attention. In: q [N, H, A, D], k and v [N, H, B, D]. Out: [N, A, H * D].
+/// causal: query i sees the keys 0..i + (B - A). dropout: probability for the attention weights, drawn from
+/// `generator`.
+torch::Tensor attend(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, bool causal,
+                     double dropout = 0, const c10::optional<torch::Generator>& generator = c10::nullopt);
+
+/// Zeroes elements with probability p and scales the others by 1 / (1 - p). p = 0 returns x itself.
+torch::Tensor drop_out(const torch::Tensor& x, double p, const c10::optional<torch::Generator>& generator);
+
+}  // namespace tessera

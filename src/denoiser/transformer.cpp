@@ -1,0 +1,235 @@
+#include "denoiser/transformer.h"
+
+#include <fmt/ranges.h>
+
+#include <cmath>
+
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+/// A module that only groups others under a name.
+class GroupImpl : public torch::nn::Module {};
+
+std::string shape_text(const torch::Tensor& tensor) {
+  return fmt::format("[{}]", fmt::join(tensor.sizes(), ", "));
+}
+
+}  // namespace
+
+BlockImpl::BlockImpl(const TransformerOptions& options)
+    : heads_(options.heads),
+      norm1_(options.width),
+      norm2_(options.width),
+      qkv_(options.width, 3 * options.width),
+      output_(options.width, options.width),
+      up_(options.width, 4 * options.width),
+      down_(4 * options.width, options.width) {
+  register_module("norm1", norm1_);
+  const auto attention = register_module("attention", std::make_shared<GroupImpl>());
+  attention->register_module("qkv", qkv_);
+  attention->register_module("output", output_);
+  register_module("norm2", norm2_);
+  const auto mlp = register_module("mlp", std::make_shared<GroupImpl>());
+  mlp->register_module("up", up_);
+  mlp->register_module("down", down_);
+}
+
+torch::Tensor BlockImpl::forward(const torch::Tensor& x, std::int64_t count, const torch::Tensor& rows, bool causal,
+                                 double dropout, const c10::optional<torch::Generator>& generator) {
+  const auto cells = x.size(0) / count, width = x.size(1);
+  const auto qkv = qkv_->forward(norm1_->forward(x))
+                       .view({count, cells, 3, heads_, width / heads_})
+                       .permute({2, 0, 3, 1, 4});  // [3, N, H, L, D]
+  const auto parts = qkv.unbind(0);
+  auto context = attend(parts[0], parts[1], parts[2], causal, dropout, generator).view({count * cells, width});
+  auto residual = x;
+  if (rows.defined()) {
+    context = context.index_select(0, rows);
+    residual = residual.index_select(0, rows);
+  }
+  if (dropout <= 0) {
+    const auto middle = output_->forward_add(context, residual);
+    return down_->forward_add(up_->forward_gelu(norm2_->forward(middle)), middle);
+  }
+  const auto middle = residual + drop_out(output_->forward(context), dropout, generator);
+  return middle + drop_out(down_->forward(up_->forward_gelu(norm2_->forward(middle))), dropout, generator);
+}
+
+torch::Tensor BlockImpl::advance(const torch::Tensor& x, torch::Tensor& keys, torch::Tensor& values,
+                                 std::int64_t position) {
+  const auto count = x.size(0), width = x.size(1);
+  const auto qkv = qkv_->forward(norm1_->forward(x)).view({count, 3, heads_, 1, width / heads_});
+  keys.narrow(2, position, 1).copy_(qkv.select(1, 1));
+  values.narrow(2, position, 1).copy_(qkv.select(1, 2));
+  const auto context =
+      attend(qkv.select(1, 0), keys.narrow(2, 0, position + 1), values.narrow(2, 0, position + 1), false);
+  const auto middle = output_->forward_add(context.view({count, width}), x);
+  return down_->forward_add(up_->forward_gelu(norm2_->forward(middle)), middle);
+}
+
+TransformerImpl::TransformerImpl(TransformerOptions options, Initialisation initialisation, Seed seed)
+    : options_(options) {
+  options_.validate();
+  const auto vocabulary = options_.codebook_size + (is_autoregressive() ? 0 : 1);
+  const auto embedding = register_module("token_embedding", std::make_shared<GroupImpl>());
+  token_embedding_ = embedding->register_parameter("weight", torch::zeros({vocabulary, options_.width}));
+  position_embedding_ = register_parameter("position_embedding", torch::zeros({options_.grid.cells(), options_.width}));
+  if (is_autoregressive()) start_token_ = register_parameter("start_token", torch::zeros({options_.width}));
+  const auto blocks = register_module("blocks", std::make_shared<GroupImpl>());
+  for (std::int64_t i = 0; i < options_.layers; ++i) {
+    blocks_.push_back(blocks->register_module(std::to_string(i), Block(options_)));
+  }
+  final_norm_ = register_module("final_norm", LayerNorm(options_.width));
+  head_ = register_module("head", Linear(options_.width, options_.codebook_size, false));
+  initialise(initialisation, seed);
+}
+
+void TransformerImpl::initialise(Initialisation initialisation, Seed seed) {
+  if (initialisation == Initialisation::none) return;
+  const torch::NoGradGuard no_grad;
+  const auto generator = at::detail::createCPUGenerator(seed);
+  const bool small = initialisation == Initialisation::small_normal;
+  token_embedding_.normal_(0, small ? 0.02 : 1.0, generator);
+  for (const auto& module : modules(false)) {
+    auto* linear = module->as<LinearImpl>();
+    if (!linear) continue;
+    if (small) {
+      linear->weight.normal_(0, 0.02, generator);
+      continue;  // biases are zero
+    }
+    const double bound = 1.0 / std::sqrt(static_cast<double>(linear->weight.size(1)));
+    linear->weight.uniform_(-bound, bound, generator);
+    if (linear->bias.defined()) linear->bias.uniform_(-bound, bound, generator);
+  }
+}
+
+torch::Tensor TransformerImpl::run(const torch::Tensor& given, const torch::Tensor& rows) {
+  require(given.dim() == 2 && given.scalar_type() == torch::kInt64,
+          "transformer: tokens are {} {}, expected [N, cells] int64", shape_text(given),
+          c10::toString(given.scalar_type()));
+  const auto tokens = given.to(device());
+  const auto count = tokens.size(0), cells = tokens.size(1) + (is_autoregressive() ? 1 : 0);
+  require(cells <= options_.grid.cells(), "transformer: {} tokens a row, expected at most {}", tokens.size(1),
+          options_.grid.cells() - (is_autoregressive() ? 1 : 0));
+  auto x = torch::embedding(token_embedding_, tokens);  // [N, P, C]
+  if (is_autoregressive()) x = torch::cat({start_token_.expand({count, 1, options_.width}), x}, 1);
+  x = x + position_embedding_.narrow(0, 0, cells);
+  const double dropout = is_training() ? options_.dropout : 0;
+  x = drop_out(x, dropout, dropout_generator_).view({count * cells, options_.width});
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    const bool last = i + 1 == blocks_.size();
+    x = blocks_[i]->forward(x, count, last ? rows : torch::Tensor(), is_autoregressive(), dropout, dropout_generator_);
+  }
+  return head_->forward(final_norm_->forward(x));
+}
+
+torch::Tensor TransformerImpl::forward(const torch::Tensor& tokens) {
+  const auto logits = run(tokens, {});
+  return logits.view({tokens.size(0), -1, options_.codebook_size});
+}
+
+torch::Tensor TransformerImpl::logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) {
+  require(rows.dim() == 1 && rows.scalar_type() == torch::kInt64, "transformer: rows are {} {}, expected [M] int64",
+          shape_text(rows), c10::toString(rows.scalar_type()));
+  return run(tokens, rows.to(device()));
+}
+
+void TransformerImpl::seed_dropout(std::uint64_t bits) {
+  if (!dropout_generator_) dropout_generator_ = at::globalContext().defaultGenerator(device()).clone();
+  dropout_generator_->set_current_seed(bits);
+}
+
+std::int64_t TransformerImpl::parameter_count() const {
+  std::int64_t total = 0;
+  for (const auto& parameter : parameters()) total += parameter.numel();
+  return total;
+}
+
+void TransformerImpl::set_precision(Precision precision) {
+  for (const auto& module : modules()) {
+    if (auto* layer = dynamic_cast<LinearImpl*>(module.get())) layer->precision = precision;
+  }
+}
+
+TensorMap TransformerImpl::state() const {
+  TensorMap tensors;
+  for (const auto& item : named_parameters()) tensors[item.key()] = item.value().detach();
+  return tensors;
+}
+
+void TransformerImpl::load(const TensorMap& tensors, const std::string& where) {
+  const auto own = state();
+  std::vector<std::string> problems;
+  for (const auto& [name, parameter] : own) {
+    const auto found = tensors.find(name);
+    if (found == tensors.end()) {
+      problems.push_back(fmt::format("missing {} {}", name, shape_text(parameter)));
+    } else if (found->second.sizes() != parameter.sizes()) {
+      problems.push_back(fmt::format("{} is {}, expected {}", name, shape_text(found->second), shape_text(parameter)));
+    } else if (!found->second.is_floating_point()) {
+      problems.push_back(
+          fmt::format("{} is {}, expected floating point", name, c10::toString(found->second.scalar_type())));
+    }
+  }
+  for (const auto& [name, tensor] : tensors) {
+    if (!own.count(name)) problems.push_back(fmt::format("unexpected {} {}", name, shape_text(tensor)));
+  }
+  require(problems.empty(), "transformer weights do not match ({}): {}", where, fmt::join(problems, "; "));
+  for (auto& [name, parameter] : own) torch::Tensor(parameter).copy_(tensors.at(name));
+}
+
+/// Keys and values of every block for the cells so far.
+class TransformerDecoding : public Decoding {
+ public:
+  TransformerDecoding(std::shared_ptr<TransformerImpl> network, std::int64_t count)
+      : network_(std::move(network)), count_(count) {
+    const auto& options = network_->options_;
+    for (std::int64_t i = 0; i < options.layers; ++i) {
+      for (auto* cache : {&keys_, &values_}) {
+        cache->push_back(torch::empty({count, options.heads, options.grid.cells(), options.width / options.heads},
+                                      network_->position_embedding_.options().requires_grad(false)));
+      }
+    }
+  }
+
+  torch::Tensor advance(const torch::Tensor& previous) override {
+    const torch::NoGradGuard no_grad;
+    const auto& options = network_->options_;
+    require(position_ < options.grid.cells(), "transformer: asked for cell {}, expected at most {}", position_,
+            options.grid.cells() - 1);
+    require(previous.defined() == (position_ > 0),
+            "transformer: decoding needs the previous tokens from the second cell on");
+    auto x = previous.defined() ? torch::embedding(network_->token_embedding_, previous.to(network_->device()))
+                                : network_->start_token_.expand({count_, options.width});
+    require(x.sizes() == torch::IntArrayRef({count_, options.width}),
+            "transformer: previous tokens are {}, expected [{}]", shape_text(previous), count_);
+    x = x + network_->position_embedding_[position_];
+    for (std::size_t i = 0; i < network_->blocks_.size(); ++i) {
+      x = network_->blocks_[i]->advance(x, keys_[i], values_[i], position_);
+    }
+    ++position_;
+    return network_->head_->forward(network_->final_norm_->forward(x));
+  }
+
+ private:
+  std::shared_ptr<TransformerImpl> network_;
+  std::int64_t count_;
+  std::int64_t position_ = 0;
+  std::vector<torch::Tensor> keys_, values_;  // per block [N, H, L, D]
+};
+
+std::unique_ptr<Decoding> TransformerImpl::begin_decoding(std::int64_t count) {
+  if (!is_autoregressive()) return Denoiser::begin_decoding(count);
+  return std::make_unique<TransformerDecoding>(std::static_pointer_cast<TransformerImpl>(shared_from_this()), count);
+}
+
+Transformer load_transformer(const nlohmann::json& config, const TensorMap& tensors, const std::string& where) {
+  Transformer network(TransformerOptions::from_config(config), Initialisation::none);
+  network->load(tensors, where);
+  network->eval();
+  return network;
+}
+
+}  // namespace tessera

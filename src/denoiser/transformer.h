@@ -1,0 +1,119 @@
+/// The transformer prior over token grids, bidirectional (the denoiser of absorbing diffusion) or autoregressive:
+/// pre-norm blocks, exact GELU, learned absolute positions, no time conditioning. Bond-Taylor et al., "Unleashing
+/// Transformers", ECCV 2022, section 3 and table 4.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+#include "denoiser/denoiser.h"
+#include "denoiser/layers.h"
+#include "runtime/random.h"
+#include "tokens/token_grid.h"
+
+namespace tessera {
+
+enum class TransformerKind { bidirectional, autoregressive };
+
+struct TransformerOptions {
+  TransformerKind kind = TransformerKind::bidirectional;
+  std::int64_t codebook_size = 1024;  // K
+  Extent grid{16, 16};                // h, w; L = h * w positions
+  std::int64_t layers = 24;
+  std::int64_t heads = 8;
+  std::int64_t width = 512;  // C, a multiple of heads
+  double dropout = 0;        // in [0, 1), while training; 0 disables
+
+  /// Throws Error naming the value that is out of range.
+  void validate() const;
+  /// The content of transformer/config.json.
+  nlohmann::json to_config() const;
+  /// Reads transformer/config.json. Throws Error naming the missing or wrong field.
+  static TransformerOptions from_config(const nlohmann::json& config);
+};
+
+enum class Initialisation {
+  framework,  // Linear uniform in +-1/sqrt(fan_in), embeddings standard normal: what the published models started from
+  small_normal,  // Linear and embeddings normal(0, 0.02), biases zero: the transformer paper's
+  none,          // zeros, for weights about to be loaded
+};
+
+/// One pre-norm block: x + attention(norm1(x)), then x + mlp(norm2(x)).
+class BlockImpl : public torch::nn::Module {
+ public:
+  explicit BlockImpl(const TransformerOptions& options);
+
+  /// In: x [N * L, C] of N rows. Out: [N * L, C], or [M, C] for the M flat rows asked for (`rows` defined).
+  torch::Tensor forward(const torch::Tensor& x, std::int64_t count, const torch::Tensor& rows, bool causal,
+                        double dropout, const c10::optional<torch::Generator>& generator);
+  /// In: x [N, C], the cells at `position`; keys, values [N, H, L, D] filled up to there, extended by this call.
+  torch::Tensor advance(const torch::Tensor& x, torch::Tensor& keys, torch::Tensor& values, std::int64_t position);
+
+ private:
+  std::int64_t heads_;
+  LayerNorm norm1_, norm2_;
+  Linear qkv_, output_, up_, down_;
+};
+TORCH_MODULE(Block);
+
+/// Parameters (names on disk): token_embedding.weight [K+1, C] (last row MASK; autoregressive [K, C]),
+/// position_embedding [L, C], start_token [C] (autoregressive), blocks.N..., final_norm, head.weight [K, C].
+class TransformerImpl : public torch::nn::Module, public Denoiser {
+ public:
+  explicit TransformerImpl(TransformerOptions options, Initialisation initialisation = Initialisation::framework,
+                           Seed seed = 0);
+
+  /// Bidirectional: tokens [N, P] int64 in 0..K, P <= L -> logits [N, P, K].
+  /// Autoregressive: tokens [N, P] in 0..K-1, P < L -> logits [N, P+1, K]; entry i predicts token i.
+  torch::Tensor forward(const torch::Tensor& tokens);
+
+  /// As forward, for some cells only: these alone go through the last layer's projections and the head. Differentiable.
+  /// In: rows [M] int64, flat indices n * P + l (autoregressive: n * (P + 1) + l). Out: [M, K].
+  torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) override;
+
+  std::unique_ptr<Decoding> begin_decoding(std::int64_t count) override;
+
+  const TransformerOptions& options() const { return options_; }
+  std::int64_t codebook_size() const override { return options_.codebook_size; }
+  torch::Device device() const override { return position_embedding_.device(); }
+  bool is_autoregressive() const override { return options_.kind == TransformerKind::autoregressive; }
+  std::int64_t parameter_count() const;
+
+  /// How the products of activations with weights are computed from now on (default float32).
+  void set_precision(Precision precision);
+
+  /// Fixes the dropout masks of the following forward passes (call once a step with bits of (seed, step)).
+  void seed_dropout(std::uint64_t bits);
+
+  /// The parameters by their names on disk; they share storage with the module.
+  TensorMap state() const;
+  /// Copies `tensors` into the parameters. Throws one Error listing every missing, unexpected and misshapen tensor.
+  /// where: what to call the source in that message.
+  void load(const TensorMap& tensors, const std::string& where);
+
+ private:
+  friend class TransformerDecoding;
+  torch::Tensor run(const torch::Tensor& tokens, const torch::Tensor& rows);
+  void initialise(Initialisation initialisation, Seed seed);
+
+  TransformerOptions options_;
+  torch::Tensor token_embedding_;     // [K+1 or K, C]
+  torch::Tensor position_embedding_;  // [L, C]
+  torch::Tensor start_token_;         // [C], autoregressive only
+  std::vector<Block> blocks_;
+  LayerNorm final_norm_{nullptr};
+  Linear head_{nullptr};
+  c10::optional<torch::Generator> dropout_generator_;
+};
+TORCH_MODULE(Transformer);
+
+/// A transformer from the content of its config.json and tensors, in evaluation mode.
+Transformer load_transformer(const nlohmann::json& config, const TensorMap& tensors, const std::string& where);
+
+}  // namespace tessera

@@ -1,0 +1,324 @@
+#include "kernels/amx_product.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+#pragma GCC push_options
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarm inside GCC 12's own intrinsics
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma,amx-tile,amx-bf16")
+#include "kernels/vector_avx512.h"
+
+namespace tessera::amx {
+namespace {
+
+struct alignas(64) TileConfiguration {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+/// The tile registers, eight tiles of 16 x 64 bytes, for the life of this object.
+class Tiles {
+ public:
+  Tiles() {
+    const TileConfiguration configuration;
+    _tile_loadconfig(&configuration);
+  }
+  ~Tiles() { _tile_release(); }
+  Tiles(const Tiles&) = delete;
+  Tiles& operator=(const Tiles&) = delete;
+};
+
+constexpr int64_t kRowsTogether = 16;  // tiles of output pixels that meet one panel of weights while it is in the cache
+
+__mmask32 low_mask(int64_t count) {
+  return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1u;
+}
+
+/// Adds the bias to 16 rows of 32 sums, rounds and stores the first `rows`.
+void finish(const float* low, const float* high, const Product& product, int64_t channel, int64_t rows,
+            uint16_t* output) {
+  const int64_t left = product.channels - channel;
+  __m512 bias_low = _mm512_setzero_ps(), bias_high = _mm512_setzero_ps();
+  const __mmask32 mask = low_mask(left);
+  if (product.bias != nullptr) {
+    bias_low = _mm512_maskz_loadu_ps(__mmask16(mask), product.bias + channel);
+    bias_high = _mm512_maskz_loadu_ps(__mmask16(mask >> 16), product.bias + channel + 16);
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    const __m512 a = _mm512_add_ps(_mm512_load_ps(low + 16 * r), bias_low);
+    const __m512 b = _mm512_add_ps(_mm512_load_ps(high + 16 * r), bias_high);
+    _mm512_mask_storeu_epi16(output + r * product.output_pixel, mask, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+  }
+}
+
+/// Transposes sixteen rows of sixteen 32-bit elements.
+void transpose16(__m512i r[16]) {
+  __m512i t[16];
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x88);
+    t[4 + i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xdd);
+    t[8 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x88);
+    t[12 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xdd);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0x88);
+    r[4 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0x88);
+    r[8 + i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0xdd);
+    r[12 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0xdd);
+  }
+}
+
+/// Two rows of sixteen bfloat16 as sixteen pairs (a, b).
+__m512i interleave(__m256i a, __m256i b) {
+  return _mm512_or_si512(_mm512_cvtepu16_epi32(a), _mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16));
+}
+
+/// Where a flattened pixel lies, or null outside the image.
+const uint16_t* locate(const Pixels& pixels, int64_t row, int64_t column) {
+  return row < pixels.rows && column < pixels.columns ? pixels.data + row * pixels.row_step + column * pixels.pixel_step
+                                                      : nullptr;
+}
+
+__m256i load_pixel(const uint16_t* pixel, int64_t channel, __mmask16 mask) {
+  return pixel == nullptr ? _mm256_setzero_si256() : _mm256_maskz_loadu_epi16(mask, pixel + channel);
+}
+
+}  // namespace
+
+void multiply(const Product& product) {
+  const Tiles tiles;
+  alignas(64) float sums[4][256];
+  const int64_t across = blocks(product.columns, 16), count = product.rows * across;
+  const int64_t panel = product.taps * product.depth * 2 * kTile;
+  const int64_t pitch = product.input_pixel * int64_t(sizeof(uint16_t));
+  for (int64_t begin = 0; begin < count; begin += kRowsTogether) {
+    const int64_t end = std::min(begin + kRowsTogether, count);
+    for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
+      for (int64_t t = begin; t < end; t += 2) {
+        const bool both = t + 1 < end;
+        const int64_t y0 = t / across, x0 = t % across * 16;
+        const int64_t y1 = both ? (t + 1) / across : y0, x1 = both ? (t + 1) % across * 16 : x0;
+        const uint16_t* first = product.input + y0 * product.input_row + x0 * product.input_pixel;
+        const uint16_t* second = product.input + y1 * product.input_row + x1 * product.input_pixel;
+        const uint16_t* weights = product.weights + channel / kPanel * panel;
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        for (int64_t tap = 0; tap < product.taps; ++tap) {
+          const uint16_t *a = first + product.tap_offset[tap], *b = second + product.tap_offset[tap];
+          for (int64_t k = 0; k < product.depth; ++k) {
+            _tile_loadd(6, weights, 64);
+            _tile_loadd(4, a, pitch);
+            _tile_loadd(7, weights + kTile, 64);
+            _tile_loadd(5, b, pitch);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(1, 4, 7);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+            weights += 2 * kTile;
+            a += kDepth;
+            b += kDepth;
+          }
+        }
+        _tile_stored(0, sums[0], 64);
+        _tile_stored(1, sums[1], 64);
+        finish(sums[0], sums[1], product, channel, std::min<int64_t>(16, product.columns - x0),
+               product.output + y0 * product.output_row + x0 * product.output_pixel + channel);
+        if (both) {
+          _tile_stored(2, sums[2], 64);
+          _tile_stored(3, sums[3], 64);
+          finish(sums[2], sums[3], product, channel, std::min<int64_t>(16, product.columns - x1),
+                 product.output + y1 * product.output_row + x1 * product.output_pixel + channel);
+        }
+      }
+    }
+  }
+}
+
+void pack_forward(const float* weight, int64_t outputs, int64_t inputs, int64_t taps, int64_t output, int64_t tap,
+                  uint16_t* packed) {
+  __m512i rows[16];
+  for (int64_t panel = 0; panel < outputs; panel += kPanel) {
+    for (int64_t t = 0; t < taps; ++t) {
+      for (int64_t k = 0; k < inputs; k += kDepth) {
+        const __mmask32 mask = low_mask(inputs - k);
+        for (int64_t half = 0; half < 2; ++half, packed += kTile) {
+          for (int64_t r = 0; r < 16; ++r) {
+            const int64_t o = panel + 16 * half + r;
+            rows[r] = _mm512_setzero_si512();
+            if (o < outputs) {
+              const float* from = weight + o * output + t * tap + k;
+              rows[r] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(__mmask16(mask >> 16), from + 16),
+                                                     _mm512_maskz_loadu_ps(__mmask16(mask), from));
+            }
+          }
+          transpose16(rows);
+          for (int64_t r = 0; r < 16; ++r) _mm512_storeu_si512(packed + 32 * r, rows[r]);
+        }
+      }
+    }
+  }
+}
+
+void pack_backward(const float* weight, int64_t outputs, int64_t inputs, int64_t taps, const int64_t* order,
+                   int64_t output, int64_t tap, uint16_t* packed) {
+  for (int64_t panel = 0; panel < inputs; panel += kPanel) {
+    for (int64_t t = 0; t < taps; ++t) {
+      for (int64_t k = 0; k < outputs; k += kDepth) {
+        for (int64_t half = 0; half < 2; ++half, packed += kTile) {
+          const int64_t i = panel + 16 * half;
+          const __mmask16 mask = i < inputs ? avx512::tail_mask(inputs - i) : __mmask16(0);
+          for (int64_t r = 0; r < 16; ++r) {
+            const float* from = weight + (k + 2 * r) * output + order[t] * tap + i;
+            const __mmask16 even = k + 2 * r < outputs ? mask : __mmask16(0),
+                            odd = k + 2 * r + 1 < outputs ? mask : __mmask16(0);
+            const __m512 a = _mm512_maskz_loadu_ps(even, from), b = _mm512_maskz_loadu_ps(odd, from + output);
+            _mm512_storeu_si512(packed + 32 * r,
+                                interleave((__m256i)_mm512_cvtneps_pbh(a), (__m256i)_mm512_cvtneps_pbh(b)));
+          }
+        }
+      }
+    }
+  }
+}
+
+void accumulate(const Gradient& gradient) {
+  constexpr int64_t kSteps = 8;  // of 32 pixels: their left and right tiles stay in the first-level cache for all taps
+  const Tiles tiles;
+  const int64_t pitch = gradient.inputs * int64_t(sizeof(float));
+  for (int64_t begin = 0; begin < gradient.steps; begin += kSteps) {
+    const int64_t end = std::min(begin + kSteps, gradient.steps);
+    for (int64_t o = 0; o < gradient.outputs; o += 32) {
+      for (int64_t i = 0; i < gradient.inputs; i += 32) {
+        for (int64_t tap = 0; tap < gradient.taps; ++tap) {
+          float* to = gradient.gradient + (tap * gradient.outputs + o) * gradient.inputs + i;
+          const uint16_t* left = gradient.left + o / 16 * gradient.left_block + begin * kTile;
+          const uint16_t* right =
+              gradient.right + i / 16 * gradient.right_block + gradient.tap_offset[tap] + begin * kTile;
+          _tile_loadd(0, to, pitch);
+          _tile_loadd(1, to + 16, pitch);
+          _tile_loadd(2, to + 16 * gradient.inputs, pitch);
+          _tile_loadd(3, to + 16 * gradient.inputs + 16, pitch);
+          for (int64_t step = begin; step < end; ++step) {
+            _tile_loadd(4, left, 64);
+            _tile_loadd(6, right, 64);
+            _tile_loadd(5, left + gradient.left_block, 64);
+            _tile_loadd(7, right + gradient.right_block, 64);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(1, 4, 7);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+            left += kTile;
+            right += kTile;
+          }
+          _tile_stored(0, to, pitch);
+          _tile_stored(1, to + 16, pitch);
+          _tile_stored(2, to + 16 * gradient.inputs, pitch);
+          _tile_stored(3, to + 16 * gradient.inputs + 16, pitch);
+        }
+      }
+    }
+  }
+}
+
+void pack_transposed(const Pixels& pixels, int64_t steps, uint16_t* packed, float* sums) {
+  const int64_t padded = blocks(pixels.channels, 32) * 32;
+  const uint16_t* at[32];
+  __m512i rows[16];
+  for (int64_t step = 0; step < steps; ++step) {
+    int64_t row = step * 32 / pixels.pitch, column = step * 32 % pixels.pitch;
+    for (auto& pixel : at) {
+      pixel = locate(pixels, row, column);
+      if (++column == pixels.pitch) {
+        column = 0;
+        ++row;
+      }
+    }
+    for (int64_t c = 0; c < padded; c += 16) {
+      const __mmask16 mask = c < pixels.channels ? avx512::tail_mask(pixels.channels - c) : __mmask16(0);
+      __m512 even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
+      for (int r = 0; r < 16; ++r) {
+        rows[r] = interleave(load_pixel(at[2 * r], c, mask), load_pixel(at[2 * r + 1], c, mask));
+        even = _mm512_add_ps(even, _mm512_castsi512_ps(_mm512_slli_epi32(rows[r], 16)));
+        odd = _mm512_add_ps(odd, _mm512_castsi512_ps(_mm512_and_si512(rows[r], _mm512_set1_epi32(int(0xffff0000u)))));
+      }
+      if (sums != nullptr) {
+        const __m512 before = _mm512_maskz_loadu_ps(mask, sums + c);
+        _mm512_mask_storeu_ps(sums + c, mask, _mm512_add_ps(before, _mm512_add_ps(even, odd)));
+      }
+      transpose16(rows);
+      uint16_t* to = packed + (c / 16 * steps + step) * kTile;
+      for (int r = 0; r < 16; ++r) _mm512_storeu_si512(to + 32 * r, rows[r]);
+    }
+  }
+}
+
+void pack_pairs(const Pixels& pixels, int64_t first, int64_t pairs, uint16_t* packed) {
+  const int64_t padded = blocks(pixels.channels, 32) * 32;
+  int64_t row = first / pixels.pitch, column = first % pixels.pitch;
+  const auto next = [&] {
+    const uint16_t* pixel = locate(pixels, row, column);
+    if (++column == pixels.pitch) {
+      column = 0;
+      ++row;
+    }
+    return pixel;
+  };
+  for (int64_t pair = 0; pair < pairs; ++pair) {
+    const uint16_t *a = next(), *b = next();
+    for (int64_t c = 0; c < padded; c += 16) {
+      const __mmask16 mask = c < pixels.channels ? avx512::tail_mask(pixels.channels - c) : __mmask16(0);
+      _mm512_storeu_si512(packed + (c / 16 * pairs + pair) * 32,
+                          interleave(load_pixel(a, c, mask), load_pixel(b, c, mask)));
+    }
+  }
+}
+
+void pad_image(const uint16_t* image, int64_t rows, int64_t columns, int64_t channels, int64_t top, int64_t left,
+               int64_t height, int64_t width, int64_t padded, uint16_t* result) {
+  const size_t line = size_t(width * padded) * sizeof(uint16_t);
+  for (int64_t y = 0; y < height; ++y) {
+    uint16_t* to = result + y * width * padded;
+    if (y < top || y >= top + rows) {
+      std::memset(to, 0, line);
+      continue;
+    }
+    std::memset(to, 0, size_t(left * padded) * sizeof(uint16_t));
+    const int64_t after = left + columns;
+    std::memset(to + after * padded, 0, size_t((width - after) * padded) * sizeof(uint16_t));
+    to += left * padded;
+    const uint16_t* from = image + (y - top) * columns * channels;
+    if (channels == padded) {
+      std::memcpy(to, from, size_t(columns * channels) * sizeof(uint16_t));
+      continue;
+    }
+    for (int64_t x = 0; x < columns; ++x, to += padded, from += channels) {
+      for (int64_t c = 0; c < padded; c += 32) {
+        _mm512_storeu_si512(to + c, _mm512_maskz_loadu_epi16(low_mask(channels - c), from + c));
+      }
+    }
+  }
+}
+
+}  // namespace tessera::amx
+
+#pragma GCC pop_options
+
+#endif

@@ -1,0 +1,20 @@
+/// What this processor offers to the hand-written kernels. Asked once, at run time: the program itself is built for
+/// plain x86-64.
+#pragma once
+
+namespace tessera {
+
+/// True when AVX-512 F/BW/VL/DQ and its bfloat16 conversions can be used.
+bool cpu_has_avx512_bf16();
+
+/// True when the AMX bfloat16 tiles can be used: the processor has them, AVX-512 bfloat16 is there too (the kernels
+/// around the tiles use it), and the system has granted this process the tile registers (asked on the first call).
+bool cpu_has_amx_bf16();
+
+/// An upper limit for the kernels, for tests and for comparisons; the environment's TESSERA_MAX_CPU_ISA sets the same
+/// ("plain", "avx512", "amx"; default amx). Below `amx` the operations go through LibTorch where they need the tiles.
+enum class CpuLimit { plain, avx512, amx };
+void set_cpu_limit(CpuLimit limit);
+CpuLimit cpu_limit();
+
+}  // namespace tessera

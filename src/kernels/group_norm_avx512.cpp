@@ -1,0 +1,256 @@
+#include "kernels/group_norm_avx512.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cmath>
+
+// Only what follows is compiled for AVX-512; headers above keep the plain target, so that no shared inline function
+// changes.
+#pragma GCC push_options
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarm inside GCC 12's own intrinsics
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")
+#include "kernels/vector_avx512.h"
+
+namespace tessera::avx512 {
+namespace {
+
+constexpr int64_t kRun = 128;  // pixels summed in float32 before the sum moves on into float64
+
+/// Adds up per-channel first and second moments about `shift` over all pixels, Width * 16 channels from `channel`.
+template <int Width, typename Element>
+void moments(const GroupNormImage& image, const Element* input, int64_t channel, double* sum, double* square,
+             float* shift) {
+  __mmask16 mask[Width];
+  __m512 s[Width];
+  for (int v = 0; v < Width; ++v) {
+    mask[v] = tail_mask(image.channels - channel - 16 * v);
+    s[v] = load16(input + channel + 16 * v, mask[v]);
+    _mm512_mask_storeu_ps(shift + channel + 16 * v, mask[v], s[v]);
+  }
+  alignas(64) float buffer[16];
+  for (int64_t begin = 0; begin < image.pixels; begin += kRun) {
+    const int64_t end = std::min(begin + kRun, image.pixels);
+    __m512 a[Width], b[Width];
+    for (int v = 0; v < Width; ++v) a[v] = b[v] = _mm512_setzero_ps();
+    for (int64_t p = begin; p < end; ++p) {
+      for (int v = 0; v < Width; ++v) {
+        const __m512 x = _mm512_sub_ps(load16(input + p * image.channels + channel + 16 * v, mask[v]), s[v]);
+        a[v] = _mm512_add_ps(a[v], x);
+        b[v] = _mm512_fmadd_ps(x, x, b[v]);
+      }
+    }
+    for (int v = 0; v < Width; ++v) {
+      const int64_t count = std::min<int64_t>(16, image.channels - channel - 16 * v);
+      _mm512_store_ps(buffer, a[v]);
+      for (int64_t c = 0; c < count; ++c) sum[channel + 16 * v + c] += double(buffer[c]);
+      _mm512_store_ps(buffer, b[v]);
+      for (int64_t c = 0; c < count; ++c) square[channel + 16 * v + c] += double(buffer[c]);
+    }
+  }
+}
+
+template <int Width, bool Swish, typename Element>
+void apply(const GroupNormImage& image, const Element* input, Element* output, int64_t channel, const float* scale,
+           const float* offset) {
+  __mmask16 mask[Width];
+  __m512 a[Width], b[Width];
+  for (int v = 0; v < Width; ++v) {
+    mask[v] = tail_mask(image.channels - channel - 16 * v);
+    a[v] = load16(scale + channel + 16 * v, mask[v]);
+    b[v] = load16(offset + channel + 16 * v, mask[v]);
+  }
+  for (int64_t p = 0; p < image.pixels; ++p) {
+    for (int v = 0; v < Width; ++v) {
+      const int64_t at = p * image.channels + channel + 16 * v;
+      __m512 y = _mm512_fmadd_ps(load16(input + at, mask[v]), a[v], b[v]);
+      if constexpr (Swish) y = _mm512_mul_ps(y, sigmoid16(y));
+      store16(output + at, mask[v], y);
+    }
+  }
+}
+
+/// dz, the gradient before swish, into `inner` [pixels, C]; its sums and its sums with (x - mean) * rstd per channel.
+template <int Width, bool Swish, typename Element>
+void inner_gradient(const GroupNormImage& image, const Element* input, const Element* gradient, float* inner,
+                    int64_t channel, const float* mean, const float* rstd, float* sum, float* product) {
+  __mmask16 mask[Width];
+  __m512 m[Width], r[Width], w[Width], b[Width];
+  for (int v = 0; v < Width; ++v) {
+    const int64_t at = channel + 16 * v;
+    mask[v] = tail_mask(image.channels - at);
+    m[v] = load16(mean + at, mask[v]);
+    r[v] = load16(rstd + at, mask[v]);
+    w[v] = load16(image.weight + at, mask[v]);
+    b[v] = load16(image.bias + at, mask[v]);
+  }
+  const __m512 one = _mm512_set1_ps(1.f);
+  __m512 total[Width], total_product[Width];
+  for (int v = 0; v < Width; ++v) total[v] = total_product[v] = _mm512_setzero_ps();
+  for (int64_t begin = 0; begin < image.pixels; begin += kRun) {
+    const int64_t end = std::min(begin + kRun, image.pixels);
+    __m512 part[Width], part_product[Width];
+    for (int v = 0; v < Width; ++v) part[v] = part_product[v] = _mm512_setzero_ps();
+    for (int64_t p = begin; p < end; ++p) {
+      for (int v = 0; v < Width; ++v) {
+        const int64_t at = p * image.channels + channel + 16 * v;
+        const __m512 x = _mm512_mul_ps(_mm512_sub_ps(load16(input + at, mask[v]), m[v]), r[v]);
+        __m512 dz = load16(gradient + at, mask[v]);
+        if constexpr (Swish) {
+          const __m512 z = _mm512_fmadd_ps(x, w[v], b[v]);
+          const __m512 s = sigmoid16(z);
+          // d(z s)/dz = s + z s (1 - s)
+          dz = _mm512_mul_ps(dz, _mm512_mul_ps(s, _mm512_fmadd_ps(z, _mm512_sub_ps(one, s), one)));
+        }
+        _mm512_mask_storeu_ps(inner + at, mask[v], dz);
+        part[v] = _mm512_add_ps(part[v], dz);
+        part_product[v] = _mm512_fmadd_ps(dz, x, part_product[v]);
+      }
+    }
+    for (int v = 0; v < Width; ++v) {
+      total[v] = _mm512_add_ps(total[v], part[v]);
+      total_product[v] = _mm512_add_ps(total_product[v], part_product[v]);
+    }
+  }
+  for (int v = 0; v < Width; ++v) {
+    _mm512_mask_storeu_ps(sum + channel + 16 * v, mask[v], total[v]);
+    _mm512_mask_storeu_ps(product + channel + 16 * v, mask[v], total_product[v]);
+  }
+}
+
+/// gradient_input = a * inner + b * input + c, per channel.
+template <int Width, typename Element>
+void combine(const GroupNormImage& image, const Element* input, const float* inner, Element* gradient_input,
+             int64_t channel, const float* a, const float* b, const float* c) {
+  __mmask16 mask[Width];
+  __m512 va[Width], vb[Width], vc[Width];
+  for (int v = 0; v < Width; ++v) {
+    const int64_t at = channel + 16 * v;
+    mask[v] = tail_mask(image.channels - at);
+    va[v] = load16(a + at, mask[v]);
+    vb[v] = load16(b + at, mask[v]);
+    vc[v] = load16(c + at, mask[v]);
+  }
+  for (int64_t p = 0; p < image.pixels; ++p) {
+    for (int v = 0; v < Width; ++v) {
+      const int64_t at = p * image.channels + channel + 16 * v;
+      const __m512 x = load16(input + at, mask[v]);
+      store16(gradient_input + at, mask[v],
+              _mm512_fmadd_ps(load16(inner + at, mask[v]), va[v], _mm512_fmadd_ps(x, vb[v], vc[v])));
+    }
+  }
+}
+
+/// Calls run(width, channel) over the channels in pieces of 64, 32 and at last 16 or fewer.
+template <typename Run>
+void over_channels(int64_t channels, const Run& run) {
+  int64_t c = 0;
+  for (; c + 48 < channels; c += 64) run.template operator()<4>(c);
+  for (; c + 16 < channels; c += 32) run.template operator()<2>(c);
+  for (; c < channels; c += 16) run.template operator()<1>(c);
+}
+
+}  // namespace
+
+template <typename Element>
+void group_norm_forward(const GroupNormImage& image, const Element* input, Element* output, float* mean, float* rstd,
+                        float* scratch) {
+  const int64_t channels = image.channels, each = channels / image.groups;
+  float *scale = scratch, *offset = scratch + channels, *shift = scratch + 2 * channels;
+  constexpr int64_t kMost = 64;
+  double sum[kMost], square[kMost];
+  // In pieces of at most 64 channels, so that the float64 sums stay on the stack; a group may span pieces, so moments
+  // are first taken per channel about the channel's first pixel and then joined: var = E[v_c + (m_c - m)^2].
+  double* const channel_mean = reinterpret_cast<double*>(scratch + 4 * channels);
+  double* const channel_variance = channel_mean + channels;
+  over_channels(channels, [&]<int Width>(int64_t c) {
+    std::fill(sum, sum + kMost, 0.);
+    std::fill(square, square + kMost, 0.);
+    moments<Width>(image, input, c, sum - c, square - c, shift);
+    for (int64_t k = c; k < std::min<int64_t>(c + 16 * Width, channels); ++k) {
+      const double m = sum[k - c] / double(image.pixels);
+      channel_mean[k] = double(shift[k]) + m;
+      channel_variance[k] = std::max(0., square[k - c] / double(image.pixels) - m * m);
+    }
+  });
+  for (int64_t g = 0; g < image.groups; ++g) {
+    double m = 0, variance = 0;
+    for (int64_t k = g * each; k < (g + 1) * each; ++k) m += channel_mean[k];
+    m /= double(each);
+    for (int64_t k = g * each; k < (g + 1) * each; ++k)
+      variance += channel_variance[k] + (channel_mean[k] - m) * (channel_mean[k] - m);
+    variance /= double(each);
+    const double r = 1. / std::sqrt(variance + image.eps);
+    mean[g] = float(m);
+    rstd[g] = float(r);
+    for (int64_t k = g * each; k < (g + 1) * each; ++k) {
+      scale[k] = float(double(image.weight[k]) * r);
+      offset[k] = float(double(image.bias[k]) - m * double(image.weight[k]) * r);
+    }
+  }
+  over_channels(channels, [&]<int Width>(int64_t c) {
+    if (image.swish) {
+      apply<Width, true>(image, input, output, c, scale, offset);
+    } else {
+      apply<Width, false>(image, input, output, c, scale, offset);
+    }
+  });
+}
+
+template <typename Element>
+void group_norm_backward(const GroupNormImage& image, const Element* input, const Element* gradient_output,
+                         const float* mean, const float* rstd, Element* gradient_input, float* gradient_weight,
+                         float* gradient_bias, float* scratch) {
+  const int64_t channels = image.channels, each = channels / image.groups;
+  float *wide_mean = scratch, *wide_rstd = scratch + channels, *sum = scratch + 2 * channels,
+        *product = scratch + 3 * channels;
+  float *a = scratch + 4 * channels, *b = scratch + 5 * channels, *c0 = scratch + 6 * channels,
+        *inner = scratch + 8 * channels;
+  for (int64_t k = 0; k < channels; ++k) {
+    wide_mean[k] = mean[k / each];
+    wide_rstd[k] = rstd[k / each];
+  }
+  over_channels(channels, [&]<int Width>(int64_t c) {
+    if (image.swish) {
+      inner_gradient<Width, true>(image, input, gradient_output, inner, c, wide_mean, wide_rstd, sum, product);
+    } else {
+      inner_gradient<Width, false>(image, input, gradient_output, inner, c, wide_mean, wide_rstd, sum, product);
+    }
+  });
+  const double count = double(image.pixels * each);
+  for (int64_t g = 0; g < image.groups; ++g) {
+    double whole = 0, whole_product = 0;
+    for (int64_t k = g * each; k < (g + 1) * each; ++k) {
+      whole += double(image.weight[k]) * double(sum[k]);
+      whole_product += double(image.weight[k]) * double(product[k]);
+      gradient_weight[k] += product[k];
+      gradient_bias[k] += sum[k];
+    }
+    // dx = r (w dz - mean(w dz) - x^ mean(w dz x^)), x^ = (x - m) r
+    const double r = double(rstd[g]), m = double(mean[g]);
+    const double slope = -r * r * whole_product / count;
+    for (int64_t k = g * each; k < (g + 1) * each; ++k) {
+      a[k] = float(r * double(image.weight[k]));
+      b[k] = float(slope);
+      c0[k] = float(-r * whole / count - slope * m);
+    }
+  }
+  over_channels(channels,
+                [&]<int Width>(int64_t c) { combine<Width>(image, input, inner, gradient_input, c, a, b, c0); });
+}
+
+template void group_norm_forward<float>(const GroupNormImage&, const float*, float*, float*, float*, float*);
+template void group_norm_forward<uint16_t>(const GroupNormImage&, const uint16_t*, uint16_t*, float*, float*, float*);
+template void group_norm_backward<float>(const GroupNormImage&, const float*, const float*, const float*, const float*,
+                                         float*, float*, float*, float*);
+template void group_norm_backward<uint16_t>(const GroupNormImage&, const uint16_t*, const uint16_t*, const float*,
+                                            const float*, uint16_t*, float*, float*, float*);
+
+}  // namespace tessera::avx512
+
+#pragma GCC pop_options
+
+#endif

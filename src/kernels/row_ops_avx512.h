@@ -1,0 +1,27 @@
+/// AVX-512 loops over rows of features: layer normalisation and GELU; the operations are in training_ops.h. Pointers
+/// only, no LibTorch: compiled for a newer processor than the rest. Call only where cpu_has_avx512_bf16(). `Element` is
+/// float or uint16_t (bfloat16 bits).
+#pragma once
+
+#include <cstdint>
+
+namespace tessera::avx512 {
+
+/// output [rows, features] = (input - mean) * rstd * weight + bias; moments [rows, 2] receives mean and rstd of each
+/// row.
+template <typename Element>
+void layer_norm_forward(const Element* input, int64_t rows, int64_t features, double eps, const float* weight,
+                        const float* bias, Element* output, float* moments);
+
+/// gradient_input [rows, features] is written; gradient_weight, gradient_bias [features] are added to.
+template <typename Element>
+void layer_norm_backward(const Element* input, const Element* gradient_output, int64_t rows, int64_t features,
+                         const float* weight, const float* moments, Element* gradient_input, float* gradient_weight,
+                         float* gradient_bias);
+
+/// output = x Phi(x), elementwise; error below 4e-7 |x| before rounding.
+void gelu_forward(const uint16_t* input, int64_t count, uint16_t* output);
+/// gradient_input = gradient_output * (Phi(x) + x phi(x)).
+void gelu_backward(const uint16_t* input, const uint16_t* gradient_output, int64_t count, uint16_t* gradient_input);
+
+}  // namespace tessera::avx512

@@ -1,0 +1,448 @@
+#include "kernels/tile_training.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/amx_product.h"
+
+namespace tessera::tiles {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+/// Uninitialised bfloat16 scratch, aligned to a cache line.
+torch::Tensor scratch(int64_t elements) {
+  return torch::empty({elements}, torch::kBFloat16);
+}
+uint16_t* bits(const torch::Tensor& tensor) {
+  return static_cast<uint16_t*>(tensor.data_ptr());
+}
+const float* floats(const torch::Tensor& tensor) {
+  return tensor.numel() > 0 ? tensor.data_ptr<float>() : nullptr;
+}
+/// autograd::Function takes no undefined tensor: a bias without elements stands for none.
+torch::Tensor no_bias() {
+  return torch::empty({0}, torch::kFloat);
+}
+int64_t padded(int64_t channels) {
+  return amx::blocks(channels, 32) * 32;
+}
+
+// ----------------------------------------------------------------------------------------------------------------
+// linear
+
+constexpr int64_t kRows = 256;          // rows of a product that one task computes
+constexpr int64_t kGradientRows = 512;  // rows that one task packs for the weight's gradient
+
+/// result [rows, outputs] = input [rows, inputs] times packed weights, plus bias.
+void multiply_rows(const uint16_t* input, int64_t rows, int64_t inputs, const uint16_t* packed, int64_t outputs,
+                   const float* bias, uint16_t* result) {
+  at::parallel_for(0, amx::blocks(rows, kRows), 1, [&](int64_t begin, int64_t end) {
+    const int64_t wide = padded(inputs), none = 0;
+    torch::Tensor copy;
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t first = task * kRows, count = std::min(kRows, rows - first);
+      // Whole tiles of whole channels are read where they lie; anything else from a copy with zeros around it.
+      const int64_t direct = inputs == wide ? count / 16 * 16 : 0;
+      amx::Product product;
+      product.depth = wide / amx::kDepth;
+      product.tap_offset = &none;
+      product.weights = packed;
+      product.bias = bias;
+      product.rows = 1;
+      product.channels = product.output_pixel = outputs;
+      product.input_pixel = wide;
+      product.input = input + first * inputs;
+      product.output = result + first * outputs;
+      product.columns = direct;
+      if (direct > 0) amx::multiply(product);
+      if (direct == count) continue;
+      if (!copy.defined()) copy = scratch((kRows + 16) * wide);
+      amx::pad_image(input + (first + direct) * inputs, 1, count - direct, inputs, 0, 0, 1, count - direct + 16, wide,
+                     bits(copy));
+      product.input = bits(copy);
+      product.output += direct * outputs;
+      product.columns = count - direct;
+      amx::multiply(product);
+    }
+  });
+}
+
+/// Sum over rows of left [rows, outputs] times right [rows, inputs]: [outputs, inputs] float32, and the sum of left.
+std::pair<torch::Tensor, torch::Tensor> gradient_of_rows(const uint16_t* left, const uint16_t* right, int64_t rows,
+                                                         int64_t outputs, int64_t inputs) {
+  const int64_t tasks = amx::blocks(rows, kGradientRows), threads = std::min<int64_t>(tasks, at::get_num_threads());
+  const int64_t wide_outputs = padded(outputs), wide_inputs = padded(inputs);
+  const torch::Tensor sums = torch::zeros({threads, wide_outputs, wide_inputs}, torch::kFloat);
+  const torch::Tensor bias = torch::zeros({threads, outputs}, torch::kFloat);
+  at::parallel_for(0, threads, 1, [&](int64_t from, int64_t to) {
+    const torch::Tensor packed_left = scratch(wide_outputs * kGradientRows),
+                        packed_right = scratch(wide_inputs * kGradientRows);
+    for (int64_t thread = from; thread < to; ++thread) {
+      for (int64_t task = tasks * thread / threads; task < tasks * (thread + 1) / threads; ++task) {
+        const int64_t first = task * kGradientRows, count = std::min(kGradientRows, rows - first),
+                      steps = amx::blocks(count, 32);
+        const int64_t none = 0;
+        amx::Pixels pixels;
+        pixels.rows = 1;
+        pixels.columns = count;
+        pixels.pitch = steps * 32;
+        pixels.data = left + first * outputs;
+        pixels.channels = pixels.pixel_step = outputs;
+        amx::pack_transposed(pixels, steps, bits(packed_left), bias.data_ptr<float>() + thread * outputs);
+        pixels.data = right + first * inputs;
+        pixels.channels = pixels.pixel_step = inputs;
+        amx::pack_pairs(pixels, 0, steps * 16, bits(packed_right));
+        amx::Gradient gradient;
+        gradient.left = bits(packed_left);
+        gradient.right = bits(packed_right);
+        gradient.left_block = gradient.right_block = steps * amx::kTile;
+        gradient.tap_offset = &none;
+        gradient.steps = steps;
+        gradient.outputs = wide_outputs;
+        gradient.inputs = wide_inputs;
+        gradient.gradient = sums.data_ptr<float>() + thread * wide_outputs * wide_inputs;
+        amx::accumulate(gradient);
+      }
+    }
+  });
+  const torch::Tensor whole = threads == 1 ? sums[0] : sums.sum(0);
+  return {whole.slice(0, 0, outputs).slice(1, 0, inputs), threads == 1 ? bias[0] : bias.sum(0)};
+}
+
+struct Linear : public Function<Linear> {
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input, const torch::Tensor& raw_weight,
+                               const torch::Tensor& raw_bias) {
+    const torch::Tensor weight = raw_weight.contiguous(), bias = raw_bias.contiguous();
+    const int64_t rows = input.size(0), inputs = input.size(1), outputs = weight.size(0);
+    const torch::Tensor packed = scratch(amx::packed_size(outputs, inputs, 1));
+    amx::pack_forward(floats(weight), outputs, inputs, 1, inputs, 0, bits(packed));
+    torch::Tensor result = torch::empty({rows, outputs}, torch::kBFloat16);
+    multiply_rows(bits(input), rows, inputs, bits(packed), outputs, floats(bias), bits(result));
+    context->save_for_backward({input, weight});
+    context->saved_data["bias"] = bias.numel() > 0;
+    return result;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const torch::Tensor &input = saved[0], &weight = saved[1];
+    const torch::Tensor gradient = gradients[0].to(torch::kBFloat16).contiguous();
+    const int64_t rows = input.size(0), inputs = input.size(1), outputs = weight.size(0);
+    const bool has_bias = context->saved_data["bias"].toBool();
+    variable_list result(3);
+    if (context->needs_input_grad(0)) {
+      const int64_t same = 0;
+      const torch::Tensor packed = scratch(amx::packed_size(inputs, outputs, 1));
+      amx::pack_backward(floats(weight), outputs, inputs, 1, &same, inputs, 0, bits(packed));
+      result[0] = torch::empty({rows, inputs}, torch::kBFloat16);
+      multiply_rows(bits(gradient), rows, outputs, bits(packed), inputs, nullptr, bits(result[0]));
+    }
+    if (context->needs_input_grad(1) || (has_bias && context->needs_input_grad(2))) {
+      auto [of_weight, of_bias] = gradient_of_rows(bits(gradient), bits(input), rows, outputs, inputs);
+      result[1] = of_weight.contiguous();
+      if (has_bias) result[2] = of_bias;
+    }
+    return result;
+  }
+};
+
+// -----------------------------------------------------------------------------------------------------------
+// convolution
+
+struct Geometry {
+  int64_t images, inputs, height, width;  // input
+  int64_t outputs, kernel_height, kernel_width;
+  int64_t stride;
+  Padding padding;
+  int64_t padded_height() const { return height + padding.top + padding.bottom; }
+  int64_t padded_width() const { return width + padding.left + padding.right; }
+  int64_t out_height() const { return (padded_height() - kernel_height) / stride + 1; }
+  int64_t out_width() const { return (padded_width() - kernel_width) / stride + 1; }
+  int64_t taps() const { return kernel_height * kernel_width; }
+  /// A kernel of one pixel over the image as it is: a matrix product over all pixels.
+  bool is_linear() const {
+    return taps() == 1 && stride == 1 && padding.top + padding.left + padding.bottom + padding.right == 0;
+  }
+};
+
+void convolve(const Geometry& g, const uint16_t* input, const uint16_t* packed, const float* bias, uint16_t* output) {
+  const int64_t wide = padded(g.inputs), height = g.padded_height(), width = g.padded_width();
+  std::vector<int64_t> offsets;
+  for (int64_t y = 0; y < g.kernel_height; ++y) {
+    for (int64_t x = 0; x < g.kernel_width; ++x) offsets.push_back((y * width + x) * wide);
+  }
+  at::parallel_for(0, g.images, 1, [&](int64_t begin, int64_t end) {
+    const torch::Tensor copy = scratch((height * width + 16 * g.stride) * wide);
+    amx::Product product;
+    product.input = bits(copy);
+    product.input_row = g.stride * width * wide;
+    product.input_pixel = g.stride * wide;
+    product.depth = wide / amx::kDepth;
+    product.taps = g.taps();
+    product.tap_offset = offsets.data();
+    product.weights = packed;
+    product.bias = bias;
+    product.rows = g.out_height();
+    product.columns = g.out_width();
+    product.channels = product.output_pixel = g.outputs;
+    product.output_row = g.out_width() * g.outputs;
+    for (int64_t n = begin; n < end; ++n) {
+      amx::pad_image(input + n * g.height * g.width * g.inputs, g.height, g.width, g.inputs, g.padding.top,
+                     g.padding.left, height, width, wide, bits(copy));
+      product.output = output + n * g.out_height() * g.out_width() * g.outputs;
+      amx::multiply(product);
+    }
+  });
+}
+
+/// The input pixels with (position + padding) % stride = phase along one axis, and the kernel's taps that reach them.
+struct Phase {
+  int64_t first = 0, count = 0;  // input positions first, first + stride, ...
+  std::vector<int64_t> taps,
+      from;  // kernel positions, and the output position that each takes `first` from (may be outside)
+};
+
+std::vector<Phase> phases(int64_t size, int64_t kernel, int64_t stride, int64_t before) {
+  std::vector<Phase> result;
+  for (int64_t first = 0; first < std::min(stride, size); ++first) {
+    Phase phase;
+    phase.first = first;
+    phase.count = amx::blocks(size - first, stride);
+    for (int64_t tap = (first + before) % stride; tap < kernel; tap += stride) {
+      phase.taps.push_back(tap);
+      phase.from.push_back((first + before - tap) / stride);  // exact, so the sign does not matter
+    }
+    result.push_back(phase);
+  }
+  return result;
+}
+
+/// Pixels of zeros that the gradient needs before and after along one axis.
+std::pair<int64_t, int64_t> margins(const std::vector<Phase>& all, int64_t size) {
+  int64_t before = 0, after = 0;
+  for (const auto& phase : all) {
+    for (const int64_t from : phase.from) {
+      before = std::max(before, -from);
+      after = std::max(after, from + phase.count - size);
+    }
+  }
+  return {before, after};
+}
+
+/// The gradient of the input: for every phase a product of the padded output gradient with the taps that reach it, no
+/// zeros in between.
+void convolve_back(const Geometry& g, const uint16_t* gradient, const float* weight, uint16_t* result) {
+  const auto rows = phases(g.height, g.kernel_height, g.stride, g.padding.top);
+  const auto columns = phases(g.width, g.kernel_width, g.stride, g.padding.left);
+  const auto [top, bottom] = margins(rows, g.out_height());
+  const auto [left, right] = margins(columns, g.out_width());
+  const int64_t height = top + g.out_height() + bottom, width = left + g.out_width() + right, wide = padded(g.outputs);
+  struct Part {
+    amx::Product product;
+    std::vector<int64_t> offsets;
+    torch::Tensor packed;
+    int64_t first = 0;  // elements
+  };
+  std::vector<Part> parts;
+  for (const auto& row : rows) {
+    for (const auto& column : columns) {
+      Part part;
+      std::vector<int64_t> order;
+      for (size_t y = 0; y < row.taps.size(); ++y) {
+        for (size_t x = 0; x < column.taps.size(); ++x) {
+          order.push_back(row.taps[y] * g.kernel_width + column.taps[x]);
+          part.offsets.push_back(((row.from[y] + top) * width + column.from[x] + left) * wide);
+        }
+      }
+      const int64_t taps = int64_t(order.size());
+      part.packed = scratch(amx::packed_size(g.inputs, g.outputs, taps));
+      amx::pack_backward(weight, g.outputs, g.inputs, taps, order.data(), g.taps() * g.inputs, g.inputs,
+                         bits(part.packed));
+      part.first = (row.first * g.width + column.first) * g.inputs;
+      part.product.input_row = width * wide;
+      part.product.input_pixel = wide;
+      part.product.depth = wide / amx::kDepth;
+      part.product.taps = taps;
+      part.product.weights = bits(part.packed);
+      part.product.rows = row.count;
+      part.product.columns = column.count;
+      part.product.channels = g.inputs;
+      part.product.output_row = g.stride * g.width * g.inputs;
+      part.product.output_pixel = g.stride * g.inputs;
+      parts.push_back(std::move(part));
+    }
+  }
+  at::parallel_for(0, g.images, 1, [&](int64_t begin, int64_t end) {
+    const torch::Tensor copy = scratch((height * width + 16) * wide);
+    for (int64_t n = begin; n < end; ++n) {
+      amx::pad_image(gradient + n * g.out_height() * g.out_width() * g.outputs, g.out_height(), g.out_width(),
+                     g.outputs, top, left, height, width, wide, bits(copy));
+      for (const auto& part : parts) {
+        amx::Product product = part.product;
+        product.input = bits(copy);
+        product.tap_offset = part.offsets.data();
+        product.output = result + n * g.height * g.width * g.inputs + part.first;
+        amx::multiply(product);
+      }
+    }
+  });
+}
+
+/// The gradient of the weight, [taps, Co, Ci] float32 (a view), and of the bias.
+std::pair<torch::Tensor, torch::Tensor> gradient_of_kernel(const Geometry& g, const uint16_t* gradient,
+                                                           const uint16_t* input) {
+  const int64_t threads = std::min<int64_t>(g.images, at::get_num_threads());
+  const int64_t wide_outputs = padded(g.outputs), wide_inputs = padded(g.inputs);
+  const int64_t height = g.padded_height(), width = g.padded_width();
+  const int64_t pitch = amx::blocks(width, g.stride), steps = amx::blocks(g.out_height() * pitch, 32);
+  const int64_t furthest = (g.kernel_height - 1) / g.stride * pitch + (g.kernel_width - 1) / g.stride;
+  const int64_t pairs = steps * 16 + furthest / 2 + 1;
+  // Each phase of the stride, and each start (even or odd pixel) in it, is packed once and shared by the taps that read
+  // it.
+  struct Plane {
+    int64_t y, x, start;
+  };
+  std::vector<Plane> planes;
+  std::vector<int64_t> offsets;
+  for (int64_t y = 0; y < g.kernel_height; ++y) {
+    for (int64_t x = 0; x < g.kernel_width; ++x) {
+      const int64_t shift = y / g.stride * pitch + x / g.stride;
+      const Plane plane{y % g.stride, x % g.stride, shift % 2};
+      size_t index = 0;
+      while (index < planes.size() &&
+             (planes[index].y != plane.y || planes[index].x != plane.x || planes[index].start != plane.start)) {
+        ++index;
+      }
+      if (index == planes.size()) planes.push_back(plane);
+      offsets.push_back(int64_t(index) * wide_inputs * pairs * 2 + shift / 2 * 32);
+    }
+  }
+  const torch::Tensor sums = torch::zeros({threads, g.taps(), wide_outputs, wide_inputs}, torch::kFloat);
+  const torch::Tensor bias = torch::zeros({threads, g.outputs}, torch::kFloat);
+  at::parallel_for(0, threads, 1, [&](int64_t from, int64_t to) {
+    const torch::Tensor copy = scratch(height * width * wide_inputs), left = scratch(wide_outputs * steps * 32);
+    const torch::Tensor right = scratch(int64_t(planes.size()) * wide_inputs * pairs * 2);
+    for (int64_t thread = from; thread < to; ++thread) {
+      for (int64_t n = g.images * thread / threads; n < g.images * (thread + 1) / threads; ++n) {
+        amx::Pixels pixels;
+        pixels.data = gradient + n * g.out_height() * g.out_width() * g.outputs;
+        pixels.rows = g.out_height();
+        pixels.columns = g.out_width();
+        pixels.channels = pixels.pixel_step = g.outputs;
+        pixels.row_step = g.out_width() * g.outputs;
+        pixels.pitch = pitch;
+        amx::pack_transposed(pixels, steps, bits(left), bias.data_ptr<float>() + thread * g.outputs);
+        amx::pad_image(input + n * g.height * g.width * g.inputs, g.height, g.width, g.inputs, g.padding.top,
+                       g.padding.left, height, width, wide_inputs, bits(copy));
+        pixels.channels = wide_inputs;
+        pixels.pixel_step = g.stride * wide_inputs;
+        pixels.row_step = g.stride * width * wide_inputs;
+        for (size_t p = 0; p < planes.size(); ++p) {
+          pixels.data = bits(copy) + (planes[p].y * width + planes[p].x) * wide_inputs;
+          pixels.rows = amx::blocks(height - planes[p].y, g.stride);
+          pixels.columns = amx::blocks(width - planes[p].x, g.stride);
+          amx::pack_pairs(pixels, planes[p].start, pairs, bits(right) + int64_t(p) * wide_inputs * pairs * 2);
+        }
+        amx::Gradient job;
+        job.left = bits(left);
+        job.left_block = steps * amx::kTile;
+        job.right = bits(right);
+        job.right_block = pairs * 32;
+        job.taps = g.taps();
+        job.tap_offset = offsets.data();
+        job.steps = steps;
+        job.outputs = wide_outputs;
+        job.inputs = wide_inputs;
+        job.gradient = sums.data_ptr<float>() + thread * g.taps() * wide_outputs * wide_inputs;
+        amx::accumulate(job);
+      }
+    }
+  });
+  const torch::Tensor whole = threads == 1 ? sums[0] : sums.sum(0);
+  return {whole.slice(1, 0, g.outputs).slice(2, 0, g.inputs), threads == 1 ? bias[0] : bias.sum(0)};
+}
+
+Geometry geometry(const torch::Tensor& input, const torch::Tensor& weight, int64_t stride, const Padding& padding) {
+  return {input.size(0),  input.size(1),  input.size(2), input.size(3), weight.size(0),
+          weight.size(2), weight.size(3), stride,        padding};
+}
+
+struct Convolution : public Function<Convolution> {
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input, const torch::Tensor& raw_weight,
+                               const torch::Tensor& raw_bias, int64_t stride, int64_t top, int64_t left, int64_t bottom,
+                               int64_t right) {
+    // [Co, kh, kw, Ci] in memory
+    const torch::Tensor weight = raw_weight.contiguous(torch::MemoryFormat::ChannelsLast);
+    const torch::Tensor bias = raw_bias.contiguous();
+    const Geometry g = geometry(input, weight, stride, {top, left, bottom, right});
+    const torch::Tensor packed = scratch(amx::packed_size(g.outputs, g.inputs, g.taps()));
+    amx::pack_forward(floats(weight), g.outputs, g.inputs, g.taps(), g.taps() * g.inputs, g.inputs, bits(packed));
+    torch::Tensor result =
+        torch::empty({g.images, g.outputs, g.out_height(), g.out_width()},
+                     torch::TensorOptions(torch::kBFloat16).memory_format(torch::MemoryFormat::ChannelsLast));
+    if (g.is_linear()) {
+      multiply_rows(bits(input), g.images * g.height * g.width, g.inputs, bits(packed), g.outputs, floats(bias),
+                    bits(result));
+    } else {
+      convolve(g, bits(input), bits(packed), floats(bias), bits(result));
+    }
+    context->save_for_backward({input, weight});
+    context->saved_data["bias"] = bias.numel() > 0;
+    context->saved_data["geometry"] = std::vector<int64_t>{stride, top, left, bottom, right};
+    context->saved_data["channels_last"] = raw_weight.is_contiguous(torch::MemoryFormat::ChannelsLast);
+    return result;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const torch::Tensor &input = saved[0], &weight = saved[1];
+    const auto s = context->saved_data["geometry"].toIntVector();
+    const Geometry g = geometry(input, weight, s[0], {s[1], s[2], s[3], s[4]});
+    const bool has_bias = context->saved_data["bias"].toBool();
+    const torch::Tensor gradient = gradients[0].to(torch::kBFloat16).contiguous(torch::MemoryFormat::ChannelsLast);
+    const int64_t pixels = g.images * g.height * g.width;
+    variable_list result(8);
+    if (context->needs_input_grad(0)) {
+      result[0] = torch::empty_like(input, torch::MemoryFormat::ChannelsLast);
+      if (g.is_linear()) {
+        const int64_t same = 0;
+        const torch::Tensor packed = scratch(amx::packed_size(g.inputs, g.outputs, 1));
+        amx::pack_backward(floats(weight), g.outputs, g.inputs, 1, &same, g.inputs, 0, bits(packed));
+        multiply_rows(bits(gradient), pixels, g.outputs, bits(packed), g.inputs, nullptr, bits(result[0]));
+      } else {
+        convolve_back(g, bits(gradient), floats(weight), bits(result[0]));
+      }
+    }
+    if (context->needs_input_grad(1) || (has_bias && context->needs_input_grad(2))) {
+      auto [of_weight, of_bias] = g.is_linear()
+                                      ? gradient_of_rows(bits(gradient), bits(input), pixels, g.outputs, g.inputs)
+                                      : gradient_of_kernel(g, bits(gradient), bits(input));
+      const torch::Tensor view = of_weight.view_as(of_weight).reshape({g.taps(), g.outputs, g.inputs});
+      result[1] = torch::empty(weight.sizes(), torch::TensorOptions(torch::kFloat)
+                                                   .memory_format(context->saved_data["channels_last"].toBool()
+                                                                      ? torch::MemoryFormat::ChannelsLast
+                                                                      : torch::MemoryFormat::Contiguous));
+      result[1].copy_(view.permute({1, 2, 0}).reshape(weight.sizes()));
+      if (has_bias) result[2] = of_bias;
+    }
+    return result;
+  }
+};
+
+}  // namespace
+
+torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
+                     const Padding& padding) {
+  return Convolution::apply(input, weight, bias.defined() ? bias : no_bias(), stride, padding.top, padding.left,
+                            padding.bottom, padding.right);
+}
+
+torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias) {
+  return Linear::apply(input, weight, bias.defined() ? bias : no_bias());
+}
+
+}  // namespace tessera::tiles

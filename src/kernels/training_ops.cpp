@@ -1,0 +1,83 @@
+/// conv2d and linear for training: checks, and the choice between the AMX kernels and LibTorch's operations.
+#include "kernels/training_ops.h"
+
+#include <fmt/ostream.h>
+
+#include <algorithm>
+
+#include "kernels/cpu_features.h"
+#include "kernels/tile_training.h"
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+/// Rounds to bfloat16 and lays out channels-last; autograd turns the gradient back.
+torch::Tensor prepared(const torch::Tensor& input) {
+  const torch::Tensor x = input.to(torch::kBFloat16);
+  return x.dim() == 4 ? x.contiguous(torch::MemoryFormat::ChannelsLast) : x.contiguous();
+}
+
+bool tiles_apply(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                 Precision precision) {
+  return precision == Precision::bfloat16 && cpu_has_amx_bf16() && input.is_cpu() && input.numel() > 0 &&
+         weight.numel() > 0 && weight.scalar_type() == torch::kFloat &&
+         (!bias.defined() || bias.scalar_type() == torch::kFloat);
+}
+
+torch::Tensor maybe_to(const torch::Tensor& tensor, torch::ScalarType dtype) {
+  return tensor.defined() ? tensor.to(dtype) : tensor;
+}
+
+}  // namespace
+
+torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
+                     const Padding& padding, Precision precision) {
+  require(input.dim() == 4 && weight.dim() == 4 && input.size(1) == weight.size(1),
+          "conv2d: input {} and weight {} do not fit: expected [N, Ci, H, W] and [Co, Ci, kh, kw]",
+          fmt::streamed(input.sizes()), fmt::streamed(weight.sizes()));
+  require(stride >= 1 && padding.top >= 0 && padding.left >= 0 && padding.bottom >= 0 && padding.right >= 0,
+          "conv2d: stride is {}, padding {} {} {} {}: expected stride at least 1, padding at least 0", stride,
+          padding.top, padding.left, padding.bottom, padding.right);
+  const int64_t height = input.size(2) + padding.top + padding.bottom,
+                width = input.size(3) + padding.left + padding.right;
+  require(height >= weight.size(2) && width >= weight.size(3),
+          "conv2d: padded image is {} x {}, smaller than the kernel {} x {}", height, width, weight.size(2),
+          weight.size(3));
+  require(!bias.defined() || (bias.dim() == 1 && bias.size(0) == weight.size(0)),
+          "conv2d: bias has {} elements, expected {}", bias.defined() ? bias.numel() : 0, weight.size(0));
+  if (tiles_apply(input, weight, bias, precision)) return tiles::conv2d(prepared(input), weight, bias, stride, padding);
+
+  const bool even = padding.top == padding.bottom && padding.left == padding.right;
+  const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : weight.scalar_type();
+  torch::Tensor x = precision == Precision::bfloat16 ? prepared(input) : input.to(dtype);
+  torch::Tensor w = weight.to(dtype);
+  if (!even) x = torch::constant_pad_nd(x, {padding.left, padding.right, padding.top, padding.bottom}, 0);
+  const std::vector<int64_t> pads = {even ? padding.top : 0, even ? padding.left : 0};
+  if (precision == Precision::bfloat16) w = w.contiguous(torch::MemoryFormat::ChannelsLast);
+  return torch::conv2d(x, w, maybe_to(bias, dtype), stride, pads);
+}
+
+torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
+                     int64_t padding, Precision precision) {
+  return conv2d(input, weight, bias, stride, Padding::all(padding), precision);
+}
+
+torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                     Precision precision) {
+  require(weight.dim() == 2 && input.dim() >= 1 && input.size(-1) == weight.size(1),
+          "linear: input {} and weight {} do not fit: expected [..., K] and [M, K]", fmt::streamed(input.sizes()),
+          fmt::streamed(weight.sizes()));
+  require(!bias.defined() || (bias.dim() == 1 && bias.size(0) == weight.size(0)),
+          "linear: bias has {} elements, expected {}", bias.defined() ? bias.numel() : 0, weight.size(0));
+  if (tiles_apply(input, weight, bias, precision)) {
+    std::vector<int64_t> shape = input.sizes().vec();
+    shape.back() = weight.size(0);
+    return tiles::linear(input.to(torch::kBFloat16).reshape({-1, weight.size(1)}).contiguous(), weight, bias)
+        .view(shape);
+  }
+  const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : weight.scalar_type();
+  return torch::linear(input.to(dtype), weight.to(dtype), maybe_to(bias, dtype));
+}
+
+}  // namespace tessera

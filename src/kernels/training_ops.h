@@ -1,0 +1,61 @@
+/// Operations of the networks' layers in the form that trains fastest on a CPU, for autograd: float32 master weights,
+/// activations in bfloat16 and channels-last.
+///
+/// What a trainer should do (docs/performance.md has the figures):
+///  - keep parameters float32; pass them as they are, the operations round them to bfloat16 inside and return float32
+///  gradients;
+///  - hold activations of a convolutional network in bfloat16, torch::MemoryFormat::ChannelsLast from the first
+///  convolution to the
+///    last; every operation here keeps that layout, so nothing is reordered between them. Residual sums are plain `a +
+///    b`;
+///  - compute losses, the quantiser and softmax cross-entropy in float32 (`.to(torch::kFloat)` after the last layer).
+/// Precision::float32 computes the plain LibTorch operation. All operations give first-order gradients, for any subset
+/// of their inputs, as often as the graph is kept (autograd::grad with retain_graph). Second derivatives: only in
+/// Precision::float32.
+#pragma once
+
+#include <torch/torch.h>
+
+namespace tessera {
+
+enum class Precision {
+  float32,   // the reference: LibTorch's operation on float32
+  bfloat16,  // operands rounded to bfloat16, sums in float32, result in bfloat16
+};
+
+/// Zeros added around an image before a convolution, in pixels.
+struct Padding {
+  int64_t top = 0, left = 0, bottom = 0, right = 0;
+  static Padding all(int64_t pixels) { return {pixels, pixels, pixels, pixels}; }
+};
+
+/// Two-dimensional cross-correlation, as at::conv2d without dilation and groups.
+/// In: input [N, Ci, H, W] float32 or bfloat16, any layout (channels-last is fast); weight [Co, Ci, kh, kw] float32;
+/// bias [Co] float32 or undefined. Out: [N, Co, H', W'], in Precision::bfloat16 bfloat16 and channels-last. The
+/// gradient of each input has that input's dtype.
+torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
+                     const Padding& padding, Precision precision);
+torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
+                     int64_t padding, Precision precision);
+
+/// Group normalisation (arXiv:1803.08494), followed by swish x * sigmoid(x) where `swish` is set; one fused pass each
+/// way. In: input [N, C, H, W] or [N, C, L] float32 or bfloat16; weight, bias [C] float32. Out: input's shape, dtype
+/// and layout. Moments and gradients of weight and bias are float32 whatever the dtype.
+torch::Tensor group_norm_swish(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                               int64_t groups, double eps, bool swish);
+
+/// input [..., K] times weight [M, K] transposed, plus bias [M] (or undefined). In Precision::bfloat16 the result is
+/// bfloat16.
+torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                     Precision precision);
+
+/// Layer normalisation over the last dimension (arXiv:1607.06450). In: input [..., C] float32 or bfloat16; weight, bias
+/// [C] float32. Out: input's shape and dtype; moments and gradients of weight and bias are float32.
+torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                         double eps);
+
+/// x Phi(x), with the normal distribution function itself, not its tanh approximation (arXiv:1606.08415). Any shape;
+/// input's dtype.
+torch::Tensor gelu_activation(const torch::Tensor& input);
+
+}  // namespace tessera

@@ -1,0 +1,69 @@
+/// The samplers of absorbing diffusion. Bond-Taylor et al., "Unleashing Transformers", ECCV 2022, section 3.2
+/// (ancestral) and their program's sample_type = mlm.
+#include <algorithm>
+#include <cmath>
+
+#include "diffusion/absorbing.h"
+#include "sampling/sampler.h"
+
+namespace tessera {
+
+std::int64_t starting_step(std::int64_t masked, std::int64_t cells, std::int64_t steps) {
+  if (masked == 0) return 0;
+  const double share = static_cast<double>(masked) / static_cast<double>(cells);
+  return std::clamp<std::int64_t>(std::llround(share * static_cast<double>(steps)), 1, steps);
+}
+
+void sample_ancestral(FillState& state) {
+  const auto steps = state.options.steps;
+  const AbsorbingProcess process(state.mask_token, steps);
+  // Each image enters at the time step that its own number of masked cells implies.
+  const auto masked = (state.tokens == state.mask_token).sum(1);
+  auto entry = torch::empty_like(masked);
+  std::int64_t first = 0;
+  for (std::int64_t n = 0; n < state.count(); ++n) {
+    const auto at = starting_step(masked.data_ptr<std::int64_t>()[n], state.cells(), steps);
+    entry.data_ptr<std::int64_t>()[n] = at;
+    first = std::max(first, at);
+  }
+  for (auto t = first; t >= 1; --t) {
+    const auto key = static_cast<std::uint32_t>(t);
+    const auto uniforms = uniform_rows(state.options.seed, Purpose::select_cells, state.options.first_image, key,
+                                       state.count(), state.cells());
+    const auto times = torch::full({state.count()}, t, torch::kInt64);
+    const auto selected = process.revealed(state.tokens, uniforms, times) & (entry >= t).unsqueeze(1);
+    state.write(state.draw(state.tokens, selected, key));
+    if (!state.advance(first - t + 1, first)) return;
+  }
+}
+
+std::vector<std::int64_t> mlm_times(std::int64_t total_steps, std::int64_t steps) {
+  std::vector<std::int64_t> times;
+  for (auto i = steps - 1; i >= 0; --i) {
+    const double spacing = steps > 1 ? static_cast<double>(total_steps - 1) / static_cast<double>(steps - 1) : 0;
+    // The last one is T itself, whatever the rounding of the spacing.
+    times.push_back(i > 0 && i == steps - 1
+                        ? total_steps
+                        : static_cast<std::int64_t>(std::floor(1 + static_cast<double>(i) * spacing)));
+  }
+  return times;
+}
+
+void sample_mlm(FillState& state) {
+  const auto total = state.options.total_steps > 0 ? state.options.total_steps : state.cells();
+  const AbsorbingProcess process(state.mask_token, total);
+  const auto free = state.tokens == state.mask_token;  // only these are ever masked again
+  const auto times = mlm_times(total, state.options.steps);
+  const auto steps = static_cast<std::int64_t>(times.size());
+  for (std::int64_t i = 0; i < steps; ++i) {
+    const auto key = static_cast<std::uint32_t>(steps - i);
+    const auto uniforms = uniform_rows(state.options.seed, Purpose::select_cells, state.options.first_image, key,
+                                       state.count(), state.cells());
+    const auto noised = process.q_sample(state.tokens, torch::full({state.count()}, times[i], torch::kInt64), uniforms);
+    const auto wanted = (noised.changed & free) | (state.tokens == state.mask_token);
+    state.write(state.draw(state.tokens.masked_fill(wanted, state.mask_token), wanted, key));
+    if (!state.advance(i + 1, steps)) return;
+  }
+}
+
+}  // namespace tessera

@@ -1,0 +1,70 @@
+#include "sampling/fill.h"
+
+#include <fmt/ranges.h>
+
+#include <chrono>
+#include <map>
+
+#include "runtime/error.h"
+#include "sampling/sampler.h"
+
+namespace tessera {
+namespace {
+
+const std::map<std::string, SamplerFunction>& samplers() {
+  static const std::map<std::string, SamplerFunction> table = {{"ancestral", sample_ancestral},
+                                                               {"autoregressive", sample_autoregressive},
+                                                               {"confidence", sample_confidence},
+                                                               {"mlm", sample_mlm}};
+  return table;
+}
+
+template <typename Value>
+void require_option(bool condition, const char* option, Value value, const char* expected) {
+  if (!condition) throw UsageError(fmt::format("{} is {}, expected {}", option, value, expected));
+}
+
+}  // namespace
+
+std::vector<std::string> sampler_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, function] : samplers()) names.push_back(name);
+  return names;
+}
+
+void FillOptions::validate() const {
+  if (!samplers().count(sampler)) {
+    throw UsageError(fmt::format("sampler '{}': expected one of {}", sampler, fmt::join(sampler_names(), ", ")));
+  }
+  require_option(steps >= 1 && steps <= 1 << 20, "steps", steps, "1 to 1048576");
+  require_option(draw.temperature >= 0 && draw.temperature <= 1e6, "temperature", draw.temperature,
+                 "0 (the most probable token) to 1e6");
+  require_option(draw.top_k >= 0, "top_k", draw.top_k, "at least 1, or 0 for all");
+  require_option(draw.top_p > 0 && draw.top_p <= 1, "top_p", draw.top_p, "0 < top_p <= 1");
+  require_option(total_steps >= 0 && total_steps <= 1 << 20, "total_steps", total_steps,
+                 "1 to 1048576, or 0 for the number of cells");
+  require_option(choice_temperature >= 0 && choice_temperature <= 1e6, "choice_temperature", choice_temperature,
+                 "0 to 1e6");
+  require_option(images_per_call >= 0 && images_per_call <= 4096, "images_per_call", images_per_call,
+                 "1 to 4096, or 0 for the default");
+}
+
+FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& options, const StepCallback& on_step) {
+  options.validate();
+  require(grid.codebook_size() == denoiser.codebook_size(), "fill: a grid of {} codes, expected {} as the denoiser has",
+          grid.codebook_size(), denoiser.codebook_size());
+  if (denoiser.is_autoregressive() != (options.sampler == "autoregressive")) {
+    throw UsageError(
+        fmt::format("sampler '{}' with {} denoiser: expected {}", options.sampler,
+                    denoiser.is_autoregressive() ? "an autoregressive" : "a bidirectional",
+                    denoiser.is_autoregressive() ? "autoregressive" : "one of ancestral, confidence, mlm"));
+  }
+  const torch::NoGradGuard no_grad;
+  const auto start = std::chrono::steady_clock::now();
+  FillState state(grid, denoiser, options, on_step);
+  samplers().at(options.sampler)(state);
+  state.report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return {TokenGrid(state.tokens.view(grid.codes().sizes()), grid.codebook_size()), state.report};
+}
+
+}  // namespace tessera

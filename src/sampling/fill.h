@@ -1,0 +1,71 @@
+/// The one function that every job comes to: fills the MASK cells of a grid with tokens drawn from a denoiser.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "denoiser/denoiser.h"
+#include "runtime/random.h"
+#include "sampling/draw.h"
+#include "tokens/token_grid.h"
+
+namespace tessera {
+
+struct FillOptions {
+  std::string sampler = "ancestral";  // one of sampler_names()
+  std::int64_t steps = 256;           // S >= 1 (autoregressive: one step a cell, not used)
+  DrawOptions draw;                   // temperature, top_k, top_p
+  Seed seed = 0;
+  std::uint64_t first_image = 0;    // number of the grid's first image: image i of a seed is the same in every split
+  std::int64_t total_steps = 0;     // T of the process the network learned (mlm); 0: the number of cells
+  double choice_temperature = 4.5;  // confidence: Gumbel noise on the log confidences, annealed to 0; 0 disables
+  // Images in one network call; part of the rounding of the logits, not of the draws. 0: 1 on a CPU (8 where the
+  // network decodes cell by cell), 32 on an accelerator.
+  std::int64_t images_per_call = 0;
+
+  /// Throws UsageError naming the option, its value and what is expected; an unknown sampler lists the choices.
+  void validate() const;
+};
+
+struct FillReport {
+  std::int64_t steps = 0;        // steps walked
+  std::int64_t evaluations = 0;  // network evaluations x images; a step that changes nothing in an image needs none
+  double seconds = 0;            // wall time
+  bool cancelled = false;        // the callback asked to stop: some cells may still be MASK
+};
+
+struct FillProgress {
+  std::int64_t step = 0;  // 1..steps
+  std::int64_t steps = 0;
+  torch::Tensor tokens;  // [N, h, w] int64 after this step, K where MASK; not to be changed
+};
+
+/// Called after every step. false cancels.
+using StepCallback = std::function<bool(const FillProgress&)>;
+
+struct FillResult {
+  TokenGrid grid;
+  FillReport report;
+};
+
+/// In: a grid whose MASK cells are to be filled; the others are kept as they are.
+/// Samplers: ancestral (the exact reverse process in S steps; a grid that starts partly masked starts at the step that
+/// its number of masked cells implies), mlm (every step masks the estimate again and draws all of it), confidence
+/// (MaskGIT, arXiv:2202.04200: the most confident draws stay), autoregressive (row-major, each cell given those
+/// before).
+///
+/// Promise: image i of a seed comes out the same whatever other images are filled with it. The draws are keyed by
+/// (seed, image, step, cell); the network is called on groups of `images_per_call` images with fixed places (image
+/// number / images_per_call, absent ones filled up with MASK), so that its rounding does not depend on the split
+/// either. Another images_per_call, device, dtype or a library that rounds differently with another thread count may
+/// move a logit in its last bits.
+FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& options,
+                const StepCallback& on_step = {});
+
+std::vector<std::string> sampler_names();
+
+}  // namespace tessera

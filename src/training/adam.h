@@ -1,0 +1,52 @@
+/// Adam (arXiv:1412.6980) with decoupled weight decay (arXiv:1711.05101), gradient clipping and an exponential moving
+/// average of the weights; all of its state can be saved, so that a resumed run continues bit-exactly.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <string>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+
+namespace tessera {
+
+struct AdamOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0;   // decoupled; 0 disables
+  double clip_norm = 0;      // largest global gradient norm; 0 disables
+  double ema_decay = 0.999;  // of the averaged weights; 0 keeps no average
+};
+
+class Adam {
+ public:
+  /// Takes the parameters by name; their average starts at their present values.
+  Adam(const torch::OrderedDict<std::string, torch::Tensor>& parameters, AdamOptions options);
+
+  /// One update from the parameters' gradients, which are cleared. Returns the global gradient norm before clipping.
+  double step(double learning_rate);
+
+  /// The averaged weights by name (the plain ones where no average is kept).
+  TensorMap averaged() const;
+  /// Moments, averages and the count of updates, under `prefix`; and back (every entry required).
+  void save(const std::string& prefix, TensorMap& into) const;
+  void load(const std::string& prefix, const TensorMap& from);
+
+ private:
+  struct Slot {
+    std::string name;
+    torch::Tensor parameter, first, second, average;
+  };
+  void update(Slot& slot, double learning_rate, double gradient_scale);
+
+  AdamOptions options_;
+  std::int64_t updates_ = 0;
+  std::vector<Slot> slots_;
+};
+
+/// Linear warm-up over `warmup` steps to `base`, then constant, or a cosine fall to `base * final_fraction` at `total`.
+double learning_rate_at(std::int64_t step, double base, std::int64_t warmup, std::int64_t total, double final_fraction);
+
+}  // namespace tessera

@@ -1,0 +1,93 @@
+#include <algorithm>
+
+#include "runtime/error.h"
+#include "training/codec_trainer.h"
+
+namespace tessera {
+
+Fields CodecRecipe::fields() {
+  return {
+      {"image_size", "pixels a side; 0 chooses from the pictures", &image_size},
+      {"base_channels", "width of the first convolution, a multiple of 32", &base_channels},
+      {"channel_multipliers", "width of each level over base_channels, finest first; each further level halves the grid", &channel_multipliers},
+      {"residual_blocks", "residual blocks a level in the encoder", &residual_blocks},
+      {"decoder_residual_blocks", "residual blocks a level in the decoder", &decoder_residual_blocks},
+      {"attention_resolutions", "attention after each residual block at these image sizes", &attention_resolutions},
+      {"embedding_width", "width of a codebook row", &embedding_width},
+      {"final_activation", "swish before the last convolution of encoder and decoder (false: as Unleashing Transformers)", &final_activation},
+      {"quantizer", "nearest, gumbel or ema", &quantizer},
+      {"codebook_size", "number of codes", &codebook_size},
+      {"beta", "weight of the term that beta_on names", &beta},
+      {"beta_on", "codebook (as the released code) or commitment (as the VQ-VAE paper)", &beta_on},
+      {"gumbel_kl_weight", "weight of the KL term of the gumbel quantiser", &gumbel_kl_weight},
+      {"gumbel_straight_through", "hard codes in the forward pass of the gumbel quantiser", &gumbel_straight_through},
+      {"kmeans_start", "start the codebook from k-means over latents of the first batches", &kmeans_start},
+      {"reseed_every", "steps between re-seedings of codes that went unused since the last; 0 never", &reseed_every},
+      {"reconstruction_loss", "l1 or l2", &reconstruction_loss},
+      {"perceptual_weight", "weight of the perceptual term; 0 disables", &perceptual_weight},
+      {"lpips_vgg", "VGG16 weights for LPIPS; empty: the edge pyramid stands in", &lpips_vgg},
+      {"lpips_heads", "LPIPS head weights", &lpips_heads},
+      {"adversarial", "train a discriminator (false: a plain VQ-VAE)", &adversarial},
+      {"discriminator_channels", "width of the discriminator's first convolution", &discriminator_channels},
+      {"discriminator_layers", "convolutions of stride 2 in the discriminator", &discriminator_layers},
+      {"disc_start_step", "the adversarial term counts from this step on", &disc_start_step},
+      {"disc_weight_max", "largest adaptive weight of the adversarial term", &disc_weight_max},
+      {"diff_aug", "colour and translation augmentation of the discriminator's inputs", &diff_aug},
+      {"steps", "updates in all; 0 chooses from the number of pictures", &steps},
+      {"batch_size", "pictures an update", &batch_size},
+      {"learning_rate", "of Adam", &learning_rate},
+      {"discriminator_learning_rate", "0: the same", &discriminator_learning_rate},
+      {"warmup", "steps of linear warm-up", &warmup},
+      {"final_learning_rate", "fraction of the learning rate reached at the end by a cosine; 1: constant", &final_learning_rate},
+      {"clip_norm", "largest gradient norm; 0 disables", &clip_norm},
+      {"ema_decay", "of the averaged weights that the bundle gets; 0: the plain ones", &ema_decay},
+      {"validation_fraction", "of the pictures held out", &validation_fraction},
+      {"background", "colour under transparent pixels", &background},
+      {"flip", "mirror pictures at random", &flip},
+      {"crop_scale", "resize to this multiple of image_size and cut out at random; 1 disables", &crop_scale},
+      {"seed", "of weights, batches and noise", &seed},
+      {"precision", "auto, float32 or bfloat16 (activations; weights stay float32)", &precision},
+  };
+}
+
+CodecOptions CodecRecipe::codec_options() const {
+  CodecOptions options;
+  options.image_size = image_size;
+  options.base_channels = base_channels;
+  options.channel_multipliers = channel_multipliers;
+  options.residual_blocks = residual_blocks;
+  options.decoder_residual_blocks = decoder_residual_blocks;
+  options.attention_resolutions = attention_resolutions;
+  options.embedding_width = embedding_width;
+  options.codebook_size = codebook_size;
+  options.final_activation = final_activation;
+  options.quantizer = quantizer_kind(quantizer);
+  options.beta = beta;
+  options.beta_term = beta_term(beta_on);
+  return options;
+}
+
+void CodecRecipe::validate() const {
+  require(image_size > 0, "recipe: image_size {}, expected a positive number of pixels", image_size);
+  codec_options().validate();
+  require(reconstruction_loss == "l1" || reconstruction_loss == "l2", "recipe: reconstruction_loss '{}': expected one of l1, l2", reconstruction_loss);
+  require(batch_size >= 1, "recipe: batch_size {}, expected 1 or more", batch_size);
+  require(steps >= 1, "recipe: steps {}, expected 1 or more", steps);
+  require(learning_rate > 0, "recipe: learning_rate {}, expected a positive number", learning_rate);
+  require(ema_decay >= 0 && ema_decay < 1, "recipe: ema_decay {}, expected 0 up to below 1", ema_decay);
+  require(lpips_vgg.empty() == lpips_heads.empty(), "recipe: lpips_vgg and lpips_heads go together");
+  require(crop_scale >= 1, "recipe: crop_scale {}, expected 1 or more", crop_scale);
+  require(reseed_every >= 0, "recipe: reseed_every {}, expected 0 or more", reseed_every);
+  (void)training_precision(precision);
+}
+
+void choose_defaults(CodecRecipe& recipe, std::int64_t smaller_image_side, std::int64_t images) {
+  if (recipe.image_size == 0) {
+    // The largest usual size that the pictures fill; 64 bounds what a CPU trains in an evening.
+    recipe.image_size = 32;
+    while (recipe.image_size < 64 && recipe.image_size * 2 <= smaller_image_side) recipe.image_size *= 2;
+  }
+  if (recipe.steps == 0) recipe.steps = std::clamp<std::int64_t>(40 * images / recipe.batch_size, 2000, 100000);
+}
+
+}  // namespace tessera

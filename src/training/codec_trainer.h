@@ -1,0 +1,82 @@
+/// Stage 1: trains a VQ-VAE or VQGAN on pictures. arXiv:2111.12701, section 3.1 and appendix; arXiv:2012.09841.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "codec/codec_options.h"
+#include "data/dataset.h"
+#include "kernels/training_ops.h"
+#include "runtime/fields.h"
+#include "training/training_loop.h"
+
+namespace tessera {
+
+/// Table [codec] of a recipe; every field is also a flag of `tessera train codec`.
+struct CodecRecipe {
+  // geometry
+  std::int64_t image_size = 0;
+  std::int64_t base_channels = 32;
+  std::vector<std::int64_t> channel_multipliers = {1, 2, 4};
+  std::int64_t residual_blocks = 1;
+  std::int64_t decoder_residual_blocks = 1;
+  std::vector<std::int64_t> attention_resolutions = {16};
+  std::int64_t embedding_width = 64;
+  bool final_activation = true;
+  // quantiser
+  std::string quantizer = "nearest";
+  std::int64_t codebook_size = 512;
+  double beta = 0.25;
+  std::string beta_on = "codebook";
+  double gumbel_kl_weight = 1e-8;
+  bool gumbel_straight_through = false;
+  bool kmeans_start = true;
+  std::int64_t reseed_every = 200;
+  // losses
+  std::string reconstruction_loss = "l1";
+  double perceptual_weight = 1.0;
+  std::string lpips_vgg;
+  std::string lpips_heads;
+  bool adversarial = true;
+  std::int64_t discriminator_channels = 64;
+  std::int64_t discriminator_layers = 3;
+  std::int64_t disc_start_step = 30000;
+  double disc_weight_max = 1;
+  bool diff_aug = true;
+  // optimisation
+  std::int64_t steps = 0;
+  std::int64_t batch_size = 16;
+  double learning_rate = 1e-4;
+  double discriminator_learning_rate = 0;
+  std::int64_t warmup = 0;
+  double final_learning_rate = 1;
+  double clip_norm = 0;
+  double ema_decay = 0.995;
+  // data
+  double validation_fraction = 0.05;
+  std::string background = "#ffffff";
+  bool flip = false;
+  double crop_scale = 1;
+  std::int64_t seed = 0;
+  std::string precision = "auto";
+
+  Fields fields();
+  /// Throws Error naming the field. Resolves nothing.
+  void validate() const;
+  CodecOptions codec_options() const;
+};
+
+/// Fills the fields that are left to the data (image_size, steps).
+void choose_defaults(CodecRecipe& recipe, std::int64_t smaller_image_side, std::int64_t images);
+
+/// The task for run_training. In: data at recipe.image_size; bundle, the folder that gets vqvae/ and model_index.json.
+std::unique_ptr<TrainingTask> make_codec_training(const CodecRecipe& recipe, const Dataset& data,
+                                                  const std::filesystem::path& bundle);
+
+/// "auto", "float32" or "bfloat16"; auto takes bfloat16 where the CPU has AMX or AVX512-BF16. Unknown names throw.
+Precision training_precision(const std::string& name);
+
+}  // namespace tessera

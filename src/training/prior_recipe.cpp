@@ -1,0 +1,65 @@
+#include <algorithm>
+
+#include "diffusion/absorbing.h"
+#include "diffusion/time_sampler.h"
+#include "runtime/error.h"
+#include "training/codec_trainer.h"
+#include "training/prior_trainer.h"
+
+namespace tessera {
+
+Fields PriorRecipe::fields() {
+  return {
+      {"prior", "absorbing or autoregressive", &prior},
+      {"layers", "transformer blocks", &layers},
+      {"heads", "attention heads", &heads},
+      {"width", "of the transformer, a multiple of heads", &width},
+      {"dropout", "in [0, 1); 0 disables", &dropout},
+      {"initialisation", "framework (uniform by fan-in) or small_normal (normal 0.02)", &initialisation},
+      {"total_steps", "T of the absorbing process; 0: the number of cells", &total_steps},
+      {"loss", "reweighted_elbo, elbo or mlm", &loss},
+      {"mask_schedule", "random or fixed", &mask_schedule},
+      {"time_sampling", "uniform or importance", &time_sampling},
+      {"steps", "updates in all; 0 chooses from the number of grids", &steps},
+      {"batch_size", "grids an update", &batch_size},
+      {"learning_rate", "of Adam", &learning_rate},
+      {"warmup", "steps of linear warm-up", &warmup},
+      {"final_learning_rate", "fraction of the learning rate reached at the end by a cosine; 1: constant", &final_learning_rate},
+      {"weight_decay", "decoupled; 0 disables", &weight_decay},
+      {"beta2", "of Adam", &beta2},
+      {"clip_norm", "largest gradient norm; 0 disables", &clip_norm},
+      {"ema_decay", "of the averaged weights that the bundle gets; 0: the plain ones", &ema_decay},
+      {"sampling", "epochs (permutations) or replacement (uniform draws)", &sampling},
+      {"flip", "train on mirrored pictures too", &flip},
+      {"validation_grids", "held-out grids looked at", &validation_grids},
+      {"validation_terms", "time steps of the bound for each of them, stratified; 0: all T", &validation_terms},
+      {"seed", "of weights, batches, times and masks", &seed},
+      {"precision", "auto, float32 or bfloat16 (products; weights stay float32)", &precision},
+  };
+}
+
+void PriorRecipe::validate() const {
+  require(prior == "absorbing" || prior == "autoregressive", "recipe: prior '{}': expected one of absorbing, autoregressive", prior);
+  require(initialisation == "framework" || initialisation == "small_normal",
+          "recipe: initialisation '{}': expected one of framework, small_normal", initialisation);
+  require(sampling == "epochs" || sampling == "replacement", "recipe: sampling '{}': expected one of epochs, replacement", sampling);
+  (void)loss_kind_from(loss);
+  (void)mask_schedule_from(mask_schedule);
+  (void)time_sampling_from(time_sampling);
+  (void)training_precision(precision);
+  require(steps >= 1, "recipe: steps {}, expected 1 or more", steps);
+  require(total_steps >= 1, "recipe: total_steps {}, expected 1 or more", total_steps);
+  require(batch_size >= 1, "recipe: batch_size {}, expected 1 or more", batch_size);
+  require(learning_rate > 0, "recipe: learning_rate {}, expected a positive number", learning_rate);
+  require(ema_decay >= 0 && ema_decay < 1, "recipe: ema_decay {}, expected 0 up to below 1", ema_decay);
+  require(beta2 > 0 && beta2 < 1, "recipe: beta2 {}, expected a number between 0 and 1", beta2);
+  require(validation_grids >= 1, "recipe: validation_grids {}, expected 1 or more", validation_grids);
+  require(validation_terms >= 0, "recipe: validation_terms {}, expected 0 or more", validation_terms);
+}
+
+void choose_defaults(PriorRecipe& recipe, const TokenData& data) {
+  if (recipe.total_steps == 0) recipe.total_steps = data.train.size(1) * data.train.size(2);
+  if (recipe.steps == 0) recipe.steps = std::clamp<std::int64_t>(100 * data.train.size(0) / recipe.batch_size, 2000, 200000);
+}
+
+}  // namespace tessera

@@ -1,0 +1,68 @@
+/// Stage 2: trains a prior over the token grids of a codec: absorbing diffusion, or the autoregressive baseline.
+/// arXiv:2111.12701, sections 3.2 and 4.4.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "denoiser/transformer.h"
+#include "runtime/fields.h"
+#include "tokens/token_grid.h"
+#include "training/training_loop.h"
+
+namespace tessera {
+
+/// Table [prior] of a recipe; every field is also a flag of `tessera train prior`.
+struct PriorRecipe {
+  std::string prior = "absorbing";
+  std::int64_t layers = 8;
+  std::int64_t heads = 8;
+  std::int64_t width = 256;
+  double dropout = 0;
+  std::string initialisation = "framework";
+  std::int64_t total_steps = 0;
+  std::string loss = "reweighted_elbo";
+  std::string mask_schedule = "random";
+  std::string time_sampling = "uniform";
+  std::int64_t steps = 0;
+  std::int64_t batch_size = 32;
+  double learning_rate = 5e-4;
+  std::int64_t warmup = 200;
+  double final_learning_rate = 1;
+  double weight_decay = 0;
+  double beta2 = 0.999;
+  double clip_norm = 0;
+  double ema_decay = 0.999;
+  std::string sampling = "epochs";
+  bool flip = false;
+  std::int64_t validation_grids = 128;
+  std::int64_t validation_terms = 16;
+  std::int64_t seed = 0;
+  std::string precision = "auto";
+
+  Fields fields();
+  void validate() const;
+};
+
+/// Token grids to train on.
+struct TokenData {
+  torch::Tensor train;       // [n, h, w] integers
+  torch::Tensor validation;  // [m, h, w]
+  std::int64_t codebook_size = 0;
+  std::string key;  // hash of where they come from
+};
+
+/// Turns a filled grid into a contact sheet for previews; empty: no previews.
+using GridPreview = std::function<Image(const TokenGrid&)>;
+
+/// steps from the number of grids, total_steps from the cells.
+void choose_defaults(PriorRecipe& recipe, const TokenData& data);
+
+/// The task for run_training. bundle: gets transformer/ and scheduler/.
+std::unique_ptr<TrainingTask> make_prior_training(const PriorRecipe& recipe, const TokenData& data, const std::filesystem::path& bundle,
+                                                  GridPreview preview);
+
+}  // namespace tessera

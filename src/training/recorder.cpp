@@ -1,0 +1,46 @@
+#include "training/recorder.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "image/image_io.h"
+#include "runtime/atomic_file.h"
+#include "runtime/error.h"
+#include "training/event_file.h"
+
+namespace tessera {
+
+Recorder::Recorder(std::filesystem::path folder) : folder_(std::move(folder)) {
+  std::error_code code;
+  std::filesystem::create_directories(folder_ / "previews", code);
+  require(!code, "{}: cannot be made: {}", (folder_ / "previews").string(), code.message());
+  lines_.open(folder_ / "metrics.jsonl", std::ios::app);
+  require(lines_.good(), "{}: cannot be written", (folder_ / "metrics.jsonl").string());
+  events_ = std::make_unique<EventFile>(folder_);
+}
+
+Recorder::~Recorder() = default;
+
+void Recorder::scalars(std::int64_t step, const Metrics& metrics) {
+  nlohmann::ordered_json line{{"step", step}};
+  for (const auto& [name, value] : metrics) {
+    line[name] = value;
+    events_->scalar(step, name, value);
+  }
+  lines_ << line.dump() << std::endl;
+  events_->flush();
+}
+
+void Recorder::series(std::int64_t step, const std::string& name, const std::vector<double>& values) {
+  lines_ << nlohmann::ordered_json{{"step", step}, {name, values}}.dump() << std::endl;
+}
+
+void Recorder::image(std::int64_t step, const std::string& name, const Image& image) {
+  if (!image_files_supported()) return;
+  const auto png = encode_png(image);
+  write_file_atomically(folder_ / "previews" / fmt::format("{}-{:07}.png", name, step), png);
+  events_->image(step, name, png, image.width, image.height);
+  events_->flush();
+}
+
+}  // namespace tessera

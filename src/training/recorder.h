@@ -1,0 +1,37 @@
+/// Where a training run writes what can be looked at: metrics.jsonl (one line a record), TensorBoard event files, preview PNGs.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "image/image.h"
+
+namespace tessera {
+
+using Metrics = std::map<std::string, double>;
+
+class EventFile;
+
+class Recorder {
+ public:
+  /// Creates the folder. A resumed run appends.
+  explicit Recorder(std::filesystem::path folder);
+  ~Recorder();
+
+  void scalars(std::int64_t step, const Metrics& metrics);
+  /// A curve over x = 0, 1, ... at one step (loss by time step).
+  void series(std::int64_t step, const std::string& name, const std::vector<double>& values);
+  /// previews/<name>-<step>.png, and the event file.
+  void image(std::int64_t step, const std::string& name, const Image& image);
+
+ private:
+  std::filesystem::path folder_;
+  std::ofstream lines_;
+  std::unique_ptr<EventFile> events_;
+};
+
+}  // namespace tessera

@@ -1,0 +1,85 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <vector>
+
+#include "kernels/closeness.h"
+#include "kernels/training_ops.h"
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+void check(int64_t rows, int64_t inputs, int64_t outputs, bool with_bias, Precision precision,
+           torch::ScalarType dtype) {
+  SCOPED_TRACE(::testing::Message() << rows << " rows, " << inputs << " -> " << outputs << ", bias " << with_bias
+                                    << ", " << dtype);
+  torch::manual_seed(4);
+  auto x = torch::randn({rows, inputs}).to(dtype).requires_grad_();
+  auto w = torch::randn({outputs, inputs}).requires_grad_();
+  auto b = with_bias ? torch::randn({outputs}).requires_grad_() : torch::Tensor();
+  const auto y = linear(x, w, b, precision);
+  const auto g = torch::randn(y.sizes()).to(y.scalar_type());
+  const bool low = precision == Precision::bfloat16;
+  EXPECT_EQ(y.scalar_type(), low ? torch::kBFloat16 : torch::kFloat);
+  const auto as64 = [&](const torch::Tensor& t) {
+    return low ? t.detach().to(torch::kBFloat16).to(torch::kDouble) : t.detach().to(torch::kDouble);
+  };
+  const auto x64 = as64(x), w64 = as64(w), g64 = g.to(torch::kDouble);
+  const auto b64 = with_bias ? b.detach().to(torch::kDouble) : torch::zeros({outputs}, torch::kDouble);
+  // n terms: at most n roundings of partial sums, each below 2^-24 of the sum of magnitudes.
+  const double u = 0x1p-24;
+  EXPECT_TRUE(
+      is_within(y, x64.mm(w64.t()) + b64, (x64.abs().mm(w64.t().abs()) + b64.abs()) * (double(inputs + 1) * u)));
+  std::vector<torch::Tensor> of = {x, w};
+  if (with_bias) of.push_back(b);
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    const auto r = torch::autograd::grad({y}, of, {g}, true);
+    const auto dx = g64.mm(w64);
+    EXPECT_TRUE(is_within(r[0], dx, g64.abs().mm(w64.abs()) * (double(outputs) * u) + dx.abs() * (low ? 0x1p-8 : 0.)));
+    EXPECT_TRUE(is_within(r[1], g64.t().mm(x64), g64.abs().t().mm(x64.abs()) * (double(rows) * u)));
+    if (with_bias && (!low || cpu_has_amx_bf16())) {
+      EXPECT_TRUE(is_within(r[2], g64.sum(0), g64.abs().sum(0) * (double(rows) * u)));
+    }
+  }
+}
+
+TEST(Linear, MatchesFloat64ForwardAndBackward) {
+  struct Shape {
+    int64_t rows, inputs, outputs;
+  };
+  for (const auto& s :
+       {Shape{16, 32, 32}, {1, 1, 1}, {7, 5, 3}, {300, 96, 40}, {1030, 33, 65}, {513, 256, 100}, {15, 64, 1}}) {
+    for (const bool bias : {true, false}) {
+      check(s.rows, s.inputs, s.outputs, bias, Precision::bfloat16, torch::kBFloat16);
+      check(s.rows, s.inputs, s.outputs, bias, Precision::bfloat16, torch::kFloat);
+      check(s.rows, s.inputs, s.outputs, bias, Precision::float32, torch::kFloat);
+    }
+  }
+}
+
+TEST(Linear, TakesAnyNumberOfLeadingSizesAndStridedInput) {
+  torch::manual_seed(8);
+  const auto whole = torch::randn({3, 2, 40, 7}).to(torch::kBFloat16);
+  const auto x = whole.transpose(2, 3), w = torch::randn({24, 40}), b = torch::randn({24});
+  const auto y = linear(x, w, b, Precision::bfloat16);
+  EXPECT_EQ(y.sizes(), (std::vector<int64_t>{3, 2, 7, 24}));
+  EXPECT_TRUE(torch::equal(y, linear(x.contiguous().view({-1, 40}), w, b, Precision::bfloat16).view(y.sizes())));
+}
+
+TEST(Linear, GivesTheGradientOfTheWeightAloneWithTheGraphKept) {
+  torch::manual_seed(9);
+  auto x = torch::randn({33, 64}).requires_grad_(), w = torch::randn({48, 64}).requires_grad_(),
+       b = torch::randn({48}).requires_grad_();
+  const auto y = linear(x, w, b, Precision::bfloat16).to(torch::kFloat).square().sum();
+  const auto alone = torch::autograd::grad({y}, {w}, {}, true)[0];
+  EXPECT_TRUE(torch::equal(alone, torch::autograd::grad({y}, {x, w, b}, {}, true)[1]));
+}
+
+TEST(Linear, NamesShapesThatDoNotFit) {
+  EXPECT_THROW(linear(torch::zeros({2, 3}), torch::zeros({4, 5}), {}, Precision::bfloat16), Error);
+  EXPECT_THROW(linear(torch::zeros({2, 5}), torch::zeros({4, 5}), torch::zeros({5}), Precision::bfloat16), Error);
+}
+
+}  // namespace
+}  // namespace tessera
