@@ -3,10 +3,12 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli/verbs.h"
 #include "data/dataset.h"
 #include "runtime/error.h"
+#include "runtime/progress.h"
 
 namespace tessera::cli {
 namespace {
@@ -44,6 +46,11 @@ Dataset open_dataset(Arguments& arguments) {
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
+  std::optional<Progress> progress;  // made at the first call: only then is the number of images known
+  arguments.options.progress = [&progress](std::int64_t done, std::int64_t total) {
+    if (!progress) progress.emplace("decoding", 0, total, "images");
+    progress->update(done, "");
+  };
   return Dataset::open(arguments.options);
 }
 

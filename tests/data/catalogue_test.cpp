@@ -1,5 +1,6 @@
 #include "data/catalogue.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +9,15 @@
 
 namespace tessera {
 namespace {
+
+Catalogue catalogue_of(std::vector<std::string> files, std::map<std::string, std::string> texts = {},
+                       bool folders_are_classes = true) {
+  CatalogueInput input;
+  input.names = std::move(files);
+  input.texts = std::move(texts);
+  input.folders_are_classes = folders_are_classes;
+  return make_catalogue(input);
+}
 
 std::vector<std::string> names(const Catalogue& catalogue) {
   std::vector<std::string> result;
@@ -76,15 +86,14 @@ TEST(Names, ArePrintedOnOneLine) {
 }
 
 TEST(Catalogue, OrdersImagesAndLeavesOtherFilesOut) {
-  const auto catalogue = make_catalogue({.names = {"10.png", "README.md", "2.jpg", "1.webp"}, .texts = {}});
+  const auto catalogue = catalogue_of({"10.png", "README.md", "2.jpg", "1.webp"}, {});
   EXPECT_EQ(names(catalogue), (std::vector<std::string>{"1.webp", "2.jpg", "10.png"}));
   EXPECT_EQ(catalogue.items[2].file, 0U);
   EXPECT_TRUE(catalogue.problems.empty());
 }
 
 TEST(Catalogue, TakesClassesFromTheFirstFolderThatDiffers) {
-  const auto catalogue = make_catalogue(
-      {.names = {"set/train/dog/1.png", "set/train/cat/2.png", "set/train/cat/deep/3.png"}, .texts = {}});
+  const auto catalogue = catalogue_of({"set/train/dog/1.png", "set/train/cat/2.png", "set/train/cat/deep/3.png"}, {});
   ASSERT_EQ(catalogue.items.size(), 3U);
   EXPECT_EQ(catalogue.items[0].label, "cat");
   EXPECT_EQ(catalogue.items[1].label, "cat");
@@ -92,18 +101,16 @@ TEST(Catalogue, TakesClassesFromTheFirstFolderThatDiffers) {
 }
 
 TEST(Catalogue, OneFolderForAllOrImagesBesideFoldersAreNoClasses) {
-  for (const auto& item : make_catalogue({.names = {"images/1.png", "images/2.png"}, .texts = {}}).items)
-    EXPECT_EQ(item.label, "");
-  for (const auto& item : make_catalogue({.names = {"cat/1.png", "2.png"}, .texts = {}}).items)
-    EXPECT_EQ(item.label, "");
+  for (const auto& item : catalogue_of({"images/1.png", "images/2.png"}, {}).items) EXPECT_EQ(item.label, "");
+  for (const auto& item : catalogue_of({"cat/1.png", "2.png"}, {}).items) EXPECT_EQ(item.label, "");
 }
 
 TEST(Catalogue, JoinsMetadataRelativeToItsFolder) {
-  const auto catalogue = make_catalogue(
-      {.names = {"d/a.png", "d/sub/b.png"},
-       .texts = {{"d/metadata.jsonl",
-                  "{\"file_name\": \"a.png\", \"text\": \"an apple\", \"group\": \"fruit\", \"label\": 4}\r\n\n"
-                  "{\"file_name\": \"sub/b.png\", \"caption\": \"a bee\", \"label\": \"animal\"}"}}});
+  const auto catalogue =
+      catalogue_of({"d/a.png", "d/sub/b.png"},
+                   {{"d/metadata.jsonl",
+                     "{\"file_name\": \"a.png\", \"text\": \"an apple\", \"group\": \"fruit\", \"label\": 4}\r\n\n"
+                     "{\"file_name\": \"sub/b.png\", \"caption\": \"a bee\", \"label\": \"animal\"}"}});
   ASSERT_EQ(catalogue.items.size(), 2U);
   EXPECT_TRUE(catalogue.problems.empty());
   EXPECT_EQ(catalogue.items[0].caption, "an apple");
@@ -115,23 +122,21 @@ TEST(Catalogue, JoinsMetadataRelativeToItsFolder) {
 }
 
 TEST(Catalogue, NamesEveryBrokenMetadataLine) {
-  const auto catalogue = make_catalogue({.names = {"a.png", "b.png"},
-                                         .texts = {{"metadata.jsonl",
-                                                    "{\"file_name\": \"a.png\", \"text\": \"good\"}\n"
-                                                    "{broken\n"
-                                                    "[1, 2]\n"
-                                                    "{\"text\": \"nothing named\"}\n"
-                                                    "{\"file_name\": 7}\n"
-                                                    "{\"file_name\": \"../../etc/passwd\"}\n"
-                                                    "{\"file_name\": \"gone.png\"}\n"
-                                                    "{\"file_name\": \"a.png\", \"text\": \"again\"}\n"}}});
+  const auto catalogue = catalogue_of({"a.png", "b.png"}, {{"metadata.jsonl",
+                                                            "{\"file_name\": \"a.png\", \"text\": \"good\"}\n"
+                                                            "{broken\n"
+                                                            "[1, 2]\n"
+                                                            "{\"text\": \"nothing named\"}\n"
+                                                            "{\"file_name\": 7}\n"
+                                                            "{\"file_name\": \"../../etc/passwd\"}\n"
+                                                            "{\"file_name\": \"gone.png\"}\n"
+                                                            "{\"file_name\": \"a.png\", \"text\": \"again\"}\n"}});
   ASSERT_EQ(catalogue.items.size(), 2U);
   EXPECT_EQ(catalogue.items[0].caption, "good");
   ASSERT_EQ(catalogue.problems.size(), 8U);
-  for (int line = 2; line <= 8; ++line) {
-    EXPECT_TRUE(catalogue.problems[static_cast<std::size_t>(line) - 2].starts_with(
-        "metadata.jsonl:" + std::to_string(line) + ":"))
-        << catalogue.problems[static_cast<std::size_t>(line) - 2];
+  for (std::size_t line = 2; line <= 8; ++line) {
+    const auto& problem = catalogue.problems[line - 2];
+    EXPECT_TRUE(problem.starts_with(fmt::format("metadata.jsonl:{}:", line))) << problem;
   }
   EXPECT_NE(catalogue.problems.back().find("b.png"), std::string::npos);
 }
@@ -140,7 +145,8 @@ TEST(Catalogue, DeeplyNestedJsonIsOnlyABrokenLine) {
   std::string text(200000, '[');
   text.push_back('\n');
   text.append(200000, '{');
-  CatalogueInput input{.names = {"a.png"}, .texts = {}};
+  CatalogueInput input;
+  input.names = {"a.png"};
   input.texts["metadata.jsonl"] = text;
   const auto catalogue = make_catalogue(input);
   EXPECT_EQ(catalogue.items.size(), 1U);
@@ -148,13 +154,13 @@ TEST(Catalogue, DeeplyNestedJsonIsOnlyABrokenLine) {
 }
 
 TEST(Catalogue, JoinsCompanionsOfTheSameStem) {
-  const auto catalogue = make_catalogue({.names = {"s/0001.jpg", "s/0002.png", "s/0003.png"},
-                                         .texts = {{"s/0001.txt", " a dog \n"},
-                                                   {"s/0001.cls", "3\n"},
-                                                   {"s/0002.json", "{\"text\": \"a cat\", \"label\": 5, \"width\": 9}"},
-                                                   {"s/0003.json", "{{{"},
-                                                   {"s/0003.txt", "caf\xe9"}},
-                                         .folders_are_classes = false});
+  const auto catalogue = catalogue_of({"s/0001.jpg", "s/0002.png", "s/0003.png"},
+                                      {{"s/0001.txt", " a dog \n"},
+                                       {"s/0001.cls", "3\n"},
+                                       {"s/0002.json", "{\"text\": \"a cat\", \"label\": 5, \"width\": 9}"},
+                                       {"s/0003.json", "{{{"},
+                                       {"s/0003.txt", "caf\xe9"}},
+                                      false);
   ASSERT_EQ(catalogue.items.size(), 3U);
   EXPECT_EQ(catalogue.items[0].caption, "a dog");
   EXPECT_EQ(catalogue.items[0].label, "3");
@@ -167,7 +173,7 @@ TEST(Catalogue, JoinsCompanionsOfTheSameStem) {
 }
 
 TEST(Catalogue, NamesThatLeaveTheFolderAndDoublesAreProblems) {
-  const auto catalogue = make_catalogue({.names = {"../a.png", "/b.png", "c.png", "c.png"}, .texts = {}});
+  const auto catalogue = catalogue_of({"../a.png", "/b.png", "c.png", "c.png"}, {});
   EXPECT_EQ(names(catalogue), (std::vector<std::string>{"c.png"}));
   EXPECT_EQ(catalogue.items[0].file, 2U);
   EXPECT_EQ(catalogue.problems.size(), 3U);

@@ -90,7 +90,7 @@ TEST_F(DatasetFiles, TarShardsAreReadAsOneSet) {
 
 TEST_F(DatasetFiles, ThePixelsAreTheSameFromEverySourceAndThreadCount) {
   NamedBytes files;
-  for (int i = 0; i < 40; ++i) files.emplace_back("x" + std::to_string(i) + ".png", numbered_png(i, 16 + i % 7));
+  for (int i = 0; i < 40; ++i) files.emplace_back(fmt::format("x{}.png", i), numbered_png(i, 16 + i % 7));
   write_folder(folder_ / "set", files);
   std::reverse(files.begin(), files.end());
   write_archive(folder_ / "set.zip", files);
@@ -231,7 +231,7 @@ TEST_F(DatasetFiles, ABrokenCacheIsMadeAgain) {
   const fs::path cached = fs::directory_iterator(folder_ / "cache")->path();
   const auto bytes = read_file(cached);
   for (const std::size_t size : {std::size_t{0}, std::size_t{9}, bytes.size() / 3, bytes.size() - 1}) {
-    write_file_atomically(cached, bytes.substr(0, size));
+    put_file(cached, bytes.substr(0, size));
     EXPECT_EQ(Dataset::open(options).key(), key) << size;
   }
   EXPECT_EQ(Dataset::open(options).skipped_count(), 1) << "what was skipped is known from the cache too";

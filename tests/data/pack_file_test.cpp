@@ -78,7 +78,7 @@ TEST(PackFile, EveryTruncationIsAnError) {
   synthetic_dataset(2, 3).save_pack(path);
   const auto bytes = read_file(path);
   for (std::size_t size = 0; size < bytes.size(); ++size) {
-    write_file_atomically(path, bytes.substr(0, size));
+    put_file(path, bytes.substr(0, size));
     const auto message = error_of([&] { read_pack(path); });
     ASSERT_TRUE(contains(message, "set.tessera-pack")) << size << ": " << message;
   }
@@ -128,19 +128,19 @@ TEST(PackFile, HostileHeadersAreErrorsFieldByField) {
       {"__metadata__", "__data__"},
   };
   for (const auto& [from, to] : changes) {
-    write_file_atomically(path, with_header(good, from, to));
+    put_file(path, with_header(good, from, to));
     const auto message = error_of([&] { read_pack(path); });
     EXPECT_TRUE(contains(message, "set.tessera-pack")) << from << " -> " << to << ": '" << message << "'";
   }
   auto broken_record = good;
   broken_record.replace(good.find("{\"file_name\""), 4, "xxxx");
-  write_file_atomically(path, broken_record);
+  put_file(path, broken_record);
   EXPECT_TRUE(contains(error_of([&] { read_pack(path); }), "record 0"));
   auto huge_header = good;
   huge_header.replace(0, 8, "\xff\xff\xff\xff\xff\xff\xff\x7f");
-  write_file_atomically(path, huge_header);
+  put_file(path, huge_header);
   EXPECT_THROW(read_pack(path), Error);
-  write_file_atomically(path, with_header(good, "\"U8\"", "\"U8\""));
+  put_file(path, with_header(good, "\"U8\"", "\"U8\""));
   EXPECT_EQ(read_pack(path).items.size(), 2U) << "the change alone made the errors";
 }
 

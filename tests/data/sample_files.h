@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <utility>
@@ -60,10 +61,15 @@ inline std::string numbered_png(int number, int side = 16) {
   return encode_png(image);
 }
 
+/// Without the flush to the disk that write_file_atomically waits for.
+inline void put_file(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
 inline void write_folder(const fs::path& folder, const NamedBytes& files) {
   for (const auto& [name, bytes] : files) {
     fs::create_directories((folder / name).parent_path());
-    write_file_atomically(folder / name, bytes);
+    put_file(folder / name, bytes);
   }
 }
 

@@ -53,11 +53,11 @@ TEST(TokenCache, TruncatedAndHostileFilesAreNotUsed) {
   cache.save(kKey, some_tokens(8));
   const auto bytes = read_file(cache.file(kKey));
   for (std::size_t size = 0; size < bytes.size(); size += 13) {
-    write_file_atomically(cache.file(kKey), bytes.substr(0, size));
+    put_file(cache.file(kKey), bytes.substr(0, size));
     EXPECT_FALSE(cache.load(kKey).has_value()) << size;
   }
   Metadata metadata;
-  write_file_atomically(cache.file(kKey), bytes);
+  put_file(cache.file(kKey), bytes);
   load_safetensors(cache.file(kKey), &metadata);
   const auto rejects = [&](const torch::Tensor& codes) {
     save_safetensors(cache.file(kKey), {{"codes", codes}}, metadata);
