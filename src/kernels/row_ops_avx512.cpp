@@ -1,0 +1,105 @@
+#include "kernels/row_ops_avx512.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include <cmath>
+
+#pragma GCC push_options
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarm inside GCC 12's own intrinsics
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")
+#include "kernels/vector_avx512.h"
+
+namespace tessera::avx512 {
+
+template <typename Input, typename Output>
+void layer_norm_forward(const Input* input, int64_t rows, int64_t features, double eps, const float* weight,
+                        const float* bias, Output* output, float* moments) {
+  for (int64_t r = 0; r < rows; ++r, input += features, output += features, moments += 2) {
+    __m512 total = _mm512_setzero_ps();
+    for (int64_t c = 0; c < features; c += 16) total = _mm512_add_ps(total, load16(input + c, tail_mask(features - c)));
+    const float mean = _mm512_reduce_add_ps(total) / float(features);
+    const __m512 m = _mm512_set1_ps(mean);
+    __m512 square = _mm512_setzero_ps();
+    for (int64_t c = 0; c < features; c += 16) {
+      const __mmask16 mask = tail_mask(features - c);
+      const __m512 x = _mm512_maskz_sub_ps(mask, load16(input + c, mask), m);
+      square = _mm512_fmadd_ps(x, x, square);
+    }
+    const float rstd = float(1. / std::sqrt(double(_mm512_reduce_add_ps(square)) / double(features) + eps));
+    const __m512 s = _mm512_set1_ps(rstd);
+    for (int64_t c = 0; c < features; c += 16) {
+      const __mmask16 mask = tail_mask(features - c);
+      const __m512 x = _mm512_mul_ps(_mm512_sub_ps(load16(input + c, mask), m), s);
+      store16(output + c, mask, _mm512_fmadd_ps(x, load16(weight + c, mask), load16(bias + c, mask)));
+    }
+    moments[0] = mean;
+    moments[1] = rstd;
+  }
+}
+
+template <typename Input, typename Output>
+void layer_norm_backward(const Input* input, const Output* gradient_output, int64_t rows, int64_t features,
+                         const float* weight, const float* moments, Input* gradient_input, float* gradient_weight,
+                         float* gradient_bias) {
+  for (int64_t r = 0; r < rows;
+       ++r, input += features, gradient_output += features, gradient_input += features, moments += 2) {
+    const __m512 m = _mm512_set1_ps(moments[0]), s = _mm512_set1_ps(moments[1]);
+    __m512 total = _mm512_setzero_ps(), product = _mm512_setzero_ps();
+    for (int64_t c = 0; c < features; c += 16) {
+      const __mmask16 mask = tail_mask(features - c);
+      const __m512 x = _mm512_mul_ps(_mm512_sub_ps(load16(input + c, mask), m), s);
+      const __m512 g = load16(gradient_output + c, mask), wg = _mm512_mul_ps(g, load16(weight + c, mask));
+      store16(gradient_weight + c, mask, _mm512_fmadd_ps(g, x, load16(gradient_weight + c, mask)));
+      store16(gradient_bias + c, mask, _mm512_add_ps(g, load16(gradient_bias + c, mask)));
+      total = _mm512_add_ps(total, wg);
+      product = _mm512_fmadd_ps(wg, x, product);
+    }
+    // dx = s (w g - mean(w g) - x^ mean(w g x^))
+    const __m512 a = _mm512_set1_ps(_mm512_reduce_add_ps(total) / float(features));
+    const __m512 b = _mm512_set1_ps(_mm512_reduce_add_ps(product) / float(features));
+    for (int64_t c = 0; c < features; c += 16) {
+      const __mmask16 mask = tail_mask(features - c);
+      const __m512 x = _mm512_mul_ps(_mm512_sub_ps(load16(input + c, mask), m), s);
+      const __m512 wg = _mm512_mul_ps(load16(gradient_output + c, mask), load16(weight + c, mask));
+      store16(gradient_input + c, mask, _mm512_mul_ps(s, _mm512_fnmadd_ps(x, b, _mm512_sub_ps(wg, a))));
+    }
+  }
+}
+
+#define TESSERA_INSTANTIATE(Input, Output)                                                                            \
+  template void layer_norm_forward<Input, Output>(const Input*, int64_t, int64_t, double, const float*, const float*, \
+                                                  Output*, float*);                                                   \
+  template void layer_norm_backward<Input, Output>(const Input*, const Output*, int64_t, int64_t, const float*,       \
+                                                   const float*, Input*, float*, float*);
+TESSERA_INSTANTIATE(float, float)
+TESSERA_INSTANTIATE(float, uint16_t)
+TESSERA_INSTANTIATE(uint16_t, uint16_t)
+#undef TESSERA_INSTANTIATE
+
+void gelu_forward(const uint16_t* input, int64_t count, uint16_t* output) {
+  for (int64_t i = 0; i < count; i += 16) {
+    const __mmask16 mask = tail_mask(count - i);
+    const __m512 x = load16(input + i, mask);
+    store16(output + i, mask, gelu16(x));
+  }
+}
+
+void gelu_backward(const uint16_t* input, const uint16_t* gradient_output, int64_t count, uint16_t* gradient_input) {
+  const __m512 scale = _mm512_set1_ps(0.398942280f);  // 1 / sqrt(2 pi)
+  for (int64_t i = 0; i < count; i += 16) {
+    const __mmask16 mask = tail_mask(count - i);
+    const __m512 x = load16(input + i, mask);
+    const Normal n = normal16(x);
+    const __m512 slope = _mm512_fmadd_ps(_mm512_mul_ps(x, n.bell), scale, n.distribution);
+    store16(gradient_input + i, mask, _mm512_mul_ps(load16(gradient_output + i, mask), slope));
+  }
+}
+
+}  // namespace tessera::avx512
+
+#pragma GCC pop_options
+
+#endif

@@ -1,0 +1,88 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <vector>
+
+#include "kernels/closeness.h"
+#include "kernels/training_ops.h"
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+void check_layer_norm(const std::vector<int64_t>& shape, torch::ScalarType dtype, double mean,
+                      Precision precision = Precision::float32) {
+  SCOPED_TRACE(::testing::Message() << shape << ", " << dtype << ", mean " << mean);
+  torch::manual_seed(11);
+  const int64_t features = shape.back();
+  auto x = (torch::randn(shape) + mean).to(dtype).requires_grad_();
+  auto w = torch::randn({features}).requires_grad_(), b = torch::randn({features}).requires_grad_();
+  const auto y = layer_norm(x, w, b, 1e-5, precision);
+  EXPECT_EQ(y.scalar_type(), precision == Precision::bfloat16 ? torch::kBFloat16 : dtype);
+  const auto g = torch::randn(shape).to(y.scalar_type());
+  auto x64 = x.detach().to(torch::kDouble).requires_grad_();
+  auto w64 = w.detach().to(torch::kDouble).requires_grad_(), b64 = b.detach().to(torch::kDouble).requires_grad_();
+  const auto y64 = torch::layer_norm(x64, {features}, w64, b64, 1e-5);
+  const auto r64 = torch::autograd::grad({y64}, {x64, w64, b64}, {g.to(torch::kDouble)});
+  // A normalised value carries the rounding of x - m and of the mean (a sum of C / 16 terms in each lane): (|m| + a
+  // few) r (4 + C / 16) u.
+  const double u = 0x1p-24, rows = double(x.numel() / features);
+  const double r = x64.detach().var(-1, false).add(1e-5).rsqrt().max().item<double>();
+  const double one = u * (8 + double(features) / 16) * (1 + (std::abs(mean) + 5) * r),
+               wide = 1 + w64.abs().max().item<double>();
+  EXPECT_TRUE(is_within(y, y64, torch::full({}, one * wide * 4)));
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    const auto result = torch::autograd::grad({y}, {x, w, b}, {g}, true);
+    EXPECT_TRUE(is_within(result[0], r64[0], torch::full({}, one * wide * r * 32)));
+    EXPECT_TRUE(is_within(result[1], r64[1], torch::full({}, (one * 32 + rows * u * 8) * rows)));
+    EXPECT_TRUE(is_within(result[2], r64[2], torch::full({}, rows * rows * u * 4)));
+  }
+}
+
+TEST(LayerNorm, MatchesFloat64ForwardAndBackward) {
+  for (const auto dtype : {torch::kFloat, torch::kBFloat16}) {
+    for (const auto& shape :
+         std::vector<std::vector<int64_t>>{{4, 32}, {3, 7, 33}, {600, 96}, {1, 384}, {2, 3, 5, 17}, {5, 4}}) {
+      check_layer_norm(shape, dtype, 0);
+    }
+    check_layer_norm({6, 256}, dtype, 50);
+    check_layer_norm({300, 80}, dtype, 1, Precision::bfloat16);
+  }
+}
+
+TEST(LayerNorm, ReadsStridedInput) {
+  torch::manual_seed(12);
+  const auto x = torch::randn({3, 40, 5}).to(torch::kBFloat16).transpose(1, 2), w = torch::randn({40}),
+             b = torch::randn({40});
+  EXPECT_TRUE(torch::equal(layer_norm(x, w, b, 1e-5), layer_norm(x.contiguous(), w, b, 1e-5)));
+}
+
+TEST(LayerNorm, NamesShapesThatDoNotFit) {
+  EXPECT_THROW(layer_norm(torch::zeros({2, 3}), torch::zeros({4}), torch::zeros({4}), 1e-5), Error);
+}
+
+TEST(Gelu, MatchesFloat64OverTheWholeRange) {
+  auto x = torch::cat({torch::linspace(-12, 12, 40001), torch::zeros({1})}).to(torch::kBFloat16).requires_grad_();
+  const auto g = torch::linspace(-3, 3, 40002).to(torch::kBFloat16);
+  auto x64 = x.detach().to(torch::kDouble).requires_grad_();
+  const auto y64 = torch::gelu(x64);
+  const auto d64 = torch::autograd::grad({y64}, {x64}, {g.to(torch::kDouble)})[0];
+  const auto y = gelu_activation(x);
+  EXPECT_TRUE(is_within(y, y64, x64.abs() * 4e-7 + 1e-37));
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    const auto d = torch::autograd::grad({y}, {x}, {g}, true)[0];
+    EXPECT_TRUE(is_within(d, d64, g.to(torch::kDouble).abs() * 1e-6 * (1 + x64.abs())));
+  }
+}
+
+TEST(Gelu, KeepsInfinityAndNotANumber) {
+  const auto x = torch::tensor({INFINITY, -100.f, NAN, 0.f}).to(torch::kBFloat16);
+  const auto y = gelu_activation(x).to(torch::kFloat);
+  EXPECT_EQ(y[0].item<float>(), INFINITY);
+  EXPECT_NEAR(y[1].item<float>(), 0, 1e-30);
+  EXPECT_TRUE(std::isnan(y[2].item<float>()));
+  EXPECT_EQ(y[3].item<float>(), 0.f);
+}
+
+}  // namespace
+}  // namespace tessera
