@@ -4,6 +4,7 @@
 /// both sides.
 #include <torch/torch.h>
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -156,7 +157,32 @@ void rows() {
   const std::vector<Tensor> wide = {torch::randn({8192, 1536})};
   const auto plain = [&](const std::vector<Tensor>& t) { return torch::gelu(t[0]); };
   compare(
-      "gelu 8192 x 1536", 0, wide, [&](const std::vector<Tensor>& t) { return tessera::gelu_activation(t[0]); }, plain, plain);
+      "gelu 8192 x 1536", 0, wide, [&](const std::vector<Tensor>& t) { return tessera::gelu_activation(t[0]); }, plain,
+      plain);
+}
+
+void attentions() {
+  struct Case {
+    int64_t images, cells, heads, width;
+  };
+  for (const Case& c : {Case{32, 256, 6, 64}, {32, 256, 8, 48}, {16, 256, 1, 128}}) {
+    const int64_t features = c.heads * c.width;
+    const double scale = 1 / std::sqrt(double(c.width));
+    const std::vector<Tensor> inputs = {torch::randn({c.images, c.cells, 3 * features})};
+    const auto plain = [&](const std::vector<Tensor>& t) {
+      const auto parts = t[0].view({c.images, c.cells, 3, c.heads, c.width}).permute({2, 0, 3, 1, 4}).unbind(0);
+      const auto weights = torch::softmax(torch::matmul(parts[0] * scale, parts[1].transpose(2, 3)), -1);
+      return torch::matmul(weights, parts[2]).transpose(1, 2).flatten(2);
+    };
+    compare(
+        "attention N" + std::to_string(c.images) + " L" + std::to_string(c.cells) + " " + std::to_string(c.heads) +
+            " heads of " + std::to_string(c.width),
+        4. * double(c.images * c.cells * c.cells * features), inputs,
+        [&](const std::vector<Tensor>& t) {
+          return tessera::attention_qkv(t[0], c.heads, scale, false, tessera::Precision::bfloat16);
+        },
+        plain, plain);
+  }
 }
 
 }  // namespace
@@ -171,4 +197,5 @@ int main(int argc, char** argv) {
   if (only.empty() || only == "conv") convolutions();
   if (only.empty() || only == "linear") linears();
   if (only.empty() || only == "rows") rows();
+  if (only.empty() || only == "attention") attentions();
 }

@@ -61,13 +61,16 @@ void for_pieces(const torch::Tensor& qkv, const Body& body) {
   }
 }
 
-torch::Tensor attend_all(const torch::Tensor& qkv, bool causal) {
+/// kept: [N * H, L, L] for the softmax, or undefined.
+torch::Tensor attend_all(const torch::Tensor& qkv, bool causal, const torch::Tensor& kept) {
   const auto images = qkv.size(0), cells = qkv.size(1), heads = qkv.size(3), depth = qkv.size(4);
   auto result = torch::empty({images, cells, heads, depth}, qkv.options().requires_grad(false));
   const auto hidden = hidden_cells(qkv, causal);
   for_pieces(qkv, [&](std::int64_t first, std::int64_t count) {
     const Operands at(qkv, first, count);
-    const auto context = torch::bmm(attention_weights(at, hidden).to(qkv.scalar_type()), at.v);
+    const auto weights = attention_weights(at, hidden);
+    if (kept.defined()) kept.narrow(0, first * heads, count * heads).copy_(weights);
+    const auto context = torch::bmm(weights.to(qkv.scalar_type()), at.v);
     result.narrow(0, first, count).copy_(context.view({count, heads, cells, depth}).transpose(1, 2));
   });
   return result.flatten(2);
@@ -75,14 +78,20 @@ torch::Tensor attend_all(const torch::Tensor& qkv, bool causal) {
 
 class SelfAttention : public torch::autograd::Function<SelfAttention> {
  public:
-  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& qkv, bool causal) {
-    context->save_for_backward({qkv});
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& qkv, bool causal, bool keep) {
+    const auto cells = qkv.size(1);
+    const auto dtype = qkv.scalar_type() == torch::kBFloat16 ? torch::kFloat32 : qkv.scalar_type();
+    torch::Tensor kept;
+    if (keep) kept = torch::empty({qkv.size(0) * qkv.size(3), cells, cells}, qkv.options().dtype(dtype));
+    context->save_for_backward({qkv, kept});
     context->saved_data["causal"] = causal;
-    return attend_all(qkv, causal);
+    return attend_all(qkv, causal, kept);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const auto qkv = context->get_saved_variables()[0];
+    const auto saved = context->get_saved_variables();
+    const auto& qkv = saved[0];
+    const auto& kept = saved[1];
     const auto cells = qkv.size(1), heads = qkv.size(3), depth = qkv.size(4);
     const auto hidden = hidden_cells(qkv, context->saved_data["causal"].toBool());
     const auto gradient = gradients[0].view({qkv.size(0), cells, heads, depth});
@@ -92,7 +101,8 @@ class SelfAttention : public torch::autograd::Function<SelfAttention> {
       const Operands at(qkv, first, count);
       const auto upper =
           gradient.narrow(0, first, count).transpose(1, 2).contiguous().view({count * heads, cells, depth});
-      const auto weights = attention_weights(at, hidden);  // [B, L, L]
+      const auto weights =
+          kept.defined() ? kept.narrow(0, first * heads, count * heads) : attention_weights(at, hidden);  // [B, L, L]
       const auto d_weights = torch::bmm(upper, at.v.transpose(1, 2)).to(weights.scalar_type());
       const auto d_scores =
           at::_softmax_backward_data(d_weights, weights, -1, weights.scalar_type()).mul_(scale).to(qkv.scalar_type());
@@ -103,14 +113,16 @@ class SelfAttention : public torch::autograd::Function<SelfAttention> {
       write(1, torch::bmm(d_scores.transpose(1, 2), at.q));
       write(2, torch::bmm(weights.to(qkv.scalar_type()).transpose(1, 2), upper));
     });
-    return {result, torch::Tensor()};
+    return {result, torch::Tensor(), torch::Tensor()};
   }
 };
 
 }  // namespace
 
-torch::Tensor self_attention(const torch::Tensor& qkv, bool causal) {
-  return SelfAttention::apply(qkv, causal);
+torch::Tensor self_attention(const torch::Tensor& qkv, bool causal, std::int64_t keep_at_most) {
+  if (!torch::GradMode::is_enabled() || !qkv.requires_grad()) return attend_all(qkv, causal, {});
+  const auto scores = qkv.size(0) * qkv.size(3) * qkv.size(1) * qkv.size(1);
+  return SelfAttention::apply(qkv, causal, scores <= keep_at_most);
 }
 
 }  // namespace tessera

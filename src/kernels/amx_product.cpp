@@ -11,82 +11,43 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarm inside GCC 12's own intrinsics
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma,amx-tile,amx-bf16")
-#include "kernels/vector_avx512.h"
+#include "kernels/amx_tiles.h"
 
 namespace tessera::amx {
 namespace {
 
-struct alignas(64) TileConfiguration {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-/// The tile registers, eight tiles of 16 x 64 bytes, for the life of this object.
-class Tiles {
- public:
-  Tiles() {
-    const TileConfiguration configuration;
-    _tile_loadconfig(&configuration);
-  }
-  ~Tiles() { _tile_release(); }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
-};
-
 constexpr int64_t kRowsTogether = 16;  // tiles of output pixels that meet one panel of weights while it is in the cache
 
-__mmask32 low_mask(int64_t count) {
-  return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1u;
-}
-
-/// Adds the bias to 16 rows of 32 sums, rounds and stores the first `rows`.
-void finish(const float* low, const float* high, const Product& product, int64_t channel, int64_t rows,
-            uint16_t* output) {
-  const int64_t left = product.channels - channel;
+/// Adds the bias to 16 rows of 32 sums and stores the first `rows` in the form that the product asks for, at element
+/// `at`.
+void finish(const float* low, const float* high, const Product& product, int64_t channel, int64_t rows, int64_t at) {
+  const __mmask32 mask = low_mask(product.channels - channel);
+  const __mmask16 first = __mmask16(mask), second = __mmask16(mask >> 16);
   __m512 bias_low = _mm512_setzero_ps(), bias_high = _mm512_setzero_ps();
-  const __mmask32 mask = low_mask(left);
   if (product.bias != nullptr) {
-    bias_low = _mm512_maskz_loadu_ps(__mmask16(mask), product.bias + channel);
-    bias_high = _mm512_maskz_loadu_ps(__mmask16(mask >> 16), product.bias + channel + 16);
+    bias_low = _mm512_maskz_loadu_ps(first, product.bias + channel);
+    bias_high = _mm512_maskz_loadu_ps(second, product.bias + channel + 16);
   }
-  for (int64_t r = 0; r < rows; ++r) {
+  at += channel;
+  for (int64_t r = 0; r < rows; ++r, at += product.output_pixel) {
     const __m512 a = _mm512_add_ps(_mm512_load_ps(low + 16 * r), bias_low);
     const __m512 b = _mm512_add_ps(_mm512_load_ps(high + 16 * r), bias_high);
-    _mm512_mask_storeu_epi16(output + r * product.output_pixel, mask, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+    if (product.sum != nullptr) {
+      _mm512_mask_storeu_ps(product.sum + at, first,
+                            _mm512_add_ps(a, _mm512_maskz_loadu_ps(first, product.residual + at)));
+      _mm512_mask_storeu_ps(product.sum + at + 16, second,
+                            _mm512_add_ps(b, _mm512_maskz_loadu_ps(second, product.residual + at + 16)));
+      continue;
+    }
+    const __m512i packed = (__m512i)_mm512_cvtne2ps_pbh(b, a);
+    _mm512_mask_storeu_epi16(product.output + at, mask, packed);
+    if (product.gelu != nullptr) {
+      const __m512 x = avx512::widen16(_mm512_castsi512_si256(packed)),
+                   y = avx512::widen16(_mm512_extracti64x4_epi64(packed, 1));
+      _mm512_mask_storeu_epi16(product.gelu + at, mask,
+                               (__m512i)_mm512_cvtne2ps_pbh(avx512::gelu16(y), avx512::gelu16(x)));
+    }
   }
-}
-
-/// Transposes sixteen rows of sixteen 32-bit elements.
-void transpose16(__m512i r[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 8; ++i) {
-    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-  }
-  for (int i = 0; i < 4; ++i) {
-    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-  }
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x88);
-    t[4 + i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xdd);
-    t[8 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x88);
-    t[12 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xdd);
-  }
-  for (int i = 0; i < 4; ++i) {
-    r[i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0x88);
-    r[4 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0x88);
-    r[8 + i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0xdd);
-    r[12 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0xdd);
-  }
-}
-
-/// Two rows of sixteen bfloat16 as sixteen pairs (a, b).
-__m512i interleave(__m256i a, __m256i b) {
-  return _mm512_or_si512(_mm512_cvtepu16_epi32(a), _mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16));
 }
 
 /// Where a flattened pixel lies, or null outside the image.
@@ -140,12 +101,12 @@ void multiply(const Product& product) {
         _tile_stored(0, sums[0], 64);
         _tile_stored(1, sums[1], 64);
         finish(sums[0], sums[1], product, channel, std::min<int64_t>(16, product.columns - x0),
-               product.output + y0 * product.output_row + x0 * product.output_pixel + channel);
+               y0 * product.output_row + x0 * product.output_pixel);
         if (both) {
           _tile_stored(2, sums[2], 64);
           _tile_stored(3, sums[3], 64);
           finish(sums[2], sums[3], product, channel, std::min<int64_t>(16, product.columns - x1),
-                 product.output + y1 * product.output_row + x1 * product.output_pixel + channel);
+                 y1 * product.output_row + x1 * product.output_pixel);
         }
       }
     }

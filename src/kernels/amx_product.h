@@ -33,7 +33,11 @@ struct Product {
   int64_t rows = 0, columns = 0;        // output pixels
   int64_t channels = 0;                 // output channels
   uint16_t* output = nullptr;
-  int64_t output_row = 0, output_pixel = 0;  // elements between neighbours
+  int64_t output_row = 0, output_pixel = 0;  // elements between neighbours, in all of the arrays below, too
+  uint16_t* gelu = nullptr;                  // if not null: receives x Phi(x) of the rounded output
+  // If not null, receives the output plus `residual` in float32, and `output` is not written.
+  float* sum = nullptr;
+  const float* residual = nullptr;
 };
 void multiply(const Product& product);
 

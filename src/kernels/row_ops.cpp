@@ -25,18 +25,18 @@ Element* data_of(const torch::Tensor& tensor) {
   return static_cast<Element*>(tensor.data_ptr());
 }
 
-template <typename Element>
+template <typename Input, typename Output>
 void normalise(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, double eps,
                torch::Tensor& output, torch::Tensor& moments) {
   const int64_t features = input.size(-1), rows = moments.size(0);
   at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
-    avx512::layer_norm_forward<Element>(
-        data_of<Element>(input) + begin * features, end - begin, features, eps, weight.data_ptr<float>(),
-        bias.data_ptr<float>(), data_of<Element>(output) + begin * features, moments.data_ptr<float>() + 2 * begin);
+    avx512::layer_norm_forward<Input, Output>(
+        data_of<Input>(input) + begin * features, end - begin, features, eps, weight.data_ptr<float>(),
+        bias.data_ptr<float>(), data_of<Output>(output) + begin * features, moments.data_ptr<float>() + 2 * begin);
   });
 }
 
-template <typename Element>
+template <typename Input, typename Output>
 void normalise_back(const torch::Tensor& input, const torch::Tensor& gradient, const torch::Tensor& weight,
                     const torch::Tensor& moments, torch::Tensor& gradient_input, torch::Tensor& parameters) {
   const int64_t features = input.size(-1), rows = moments.size(0);
@@ -44,42 +44,48 @@ void normalise_back(const torch::Tensor& input, const torch::Tensor& gradient, c
     for (int64_t task = from; task < to; ++task) {
       const int64_t begin = task * kRows, end = std::min(begin + kRows, rows);
       float* own = parameters.data_ptr<float>() + task * 2 * features;
-      avx512::layer_norm_backward<Element>(data_of<Element>(input) + begin * features,
-                                           data_of<Element>(gradient) + begin * features, end - begin, features,
-                                           weight.data_ptr<float>(), moments.data_ptr<float>() + 2 * begin,
-                                           data_of<Element>(gradient_input) + begin * features, own, own + features);
+      avx512::layer_norm_backward<Input, Output>(
+          data_of<Input>(input) + begin * features, data_of<Output>(gradient) + begin * features, end - begin, features,
+          weight.data_ptr<float>(), moments.data_ptr<float>() + 2 * begin,
+          data_of<Input>(gradient_input) + begin * features, own, own + features);
     }
   });
 }
 
 struct LayerNorm : public Function<LayerNorm> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& raw_input,
-                               const torch::Tensor& raw_weight, const torch::Tensor& raw_bias, double eps) {
+                               const torch::Tensor& raw_weight, const torch::Tensor& raw_bias, double eps, bool low) {
     const torch::Tensor input = raw_input.contiguous(), weight = raw_weight.contiguous(), bias = raw_bias.contiguous();
-    torch::Tensor output = torch::empty_like(input);
+    torch::Tensor output = torch::empty(input.sizes(), low ? torch::kBFloat16 : torch::kFloat);
     torch::Tensor moments = torch::empty({input.numel() / input.size(-1), 2}, torch::kFloat);
-    if (input.scalar_type() == torch::kFloat) {
-      normalise<float>(input, weight, bias, eps, output, moments);
+    if (!low) {
+      normalise<float, float>(input, weight, bias, eps, output, moments);
+    } else if (input.scalar_type() == torch::kFloat) {
+      normalise<float, uint16_t>(input, weight, bias, eps, output, moments);
     } else {
-      normalise<uint16_t>(input, weight, bias, eps, output, moments);
+      normalise<uint16_t, uint16_t>(input, weight, bias, eps, output, moments);
     }
     context->save_for_backward({input, weight, moments});
+    context->saved_data["low"] = low;
     return output;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
     const torch::Tensor &input = saved[0], &weight = saved[1], &moments = saved[2];
-    const torch::Tensor gradient = gradients[0].to(input.scalar_type()).contiguous();
+    const bool low = context->saved_data["low"].toBool();
+    const torch::Tensor gradient = gradients[0].to(low ? torch::kBFloat16 : torch::kFloat).contiguous();
     torch::Tensor gradient_input = torch::empty_like(input);
     torch::Tensor parameters = torch::zeros({(moments.size(0) + kRows - 1) / kRows, 2, input.size(-1)}, torch::kFloat);
-    if (input.scalar_type() == torch::kFloat) {
-      normalise_back<float>(input, gradient, weight, moments, gradient_input, parameters);
+    if (!low) {
+      normalise_back<float, float>(input, gradient, weight, moments, gradient_input, parameters);
+    } else if (input.scalar_type() == torch::kFloat) {
+      normalise_back<float, uint16_t>(input, gradient, weight, moments, gradient_input, parameters);
     } else {
-      normalise_back<uint16_t>(input, gradient, weight, moments, gradient_input, parameters);
+      normalise_back<uint16_t, uint16_t>(input, gradient, weight, moments, gradient_input, parameters);
     }
     const torch::Tensor summed = parameters.sum(0);
-    return {gradient_input, summed[0], summed[1], Variable()};
+    return {gradient_input, summed[0], summed[1], Variable(), Variable()};
   }
 };
 
@@ -108,7 +114,7 @@ struct Gelu : public Function<Gelu> {
 }  // namespace
 
 torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
-                         double eps) {
+                         double eps, Precision precision) {
   require(input.dim() >= 1 && weight.dim() == 1 && bias.dim() == 1 && input.size(-1) == weight.size(0) &&
               weight.size(0) == bias.size(0),
           "layer_norm: input {}, weight {}, bias {}: expected [..., C], [C], [C]", fmt::streamed(input.sizes()),
@@ -117,8 +123,10 @@ torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight
   const bool ours = cpu_has_avx512_bf16() && input.is_cpu() && input.numel() > 0 &&
                     (dtype == torch::kBFloat16 || dtype == torch::kFloat) && weight.scalar_type() == torch::kFloat &&
                     bias.scalar_type() == torch::kFloat;
-  if (ours) return LayerNorm::apply(input, weight, bias, eps);
-  return torch::layer_norm(input, {weight.size(0)}, weight.to(dtype), bias.to(dtype), eps);
+  const bool low = dtype == torch::kBFloat16 || precision == Precision::bfloat16;
+  if (ours) return LayerNorm::apply(input, weight, bias, eps, low);
+  const torch::Tensor output = torch::layer_norm(input, {weight.size(0)}, weight.to(dtype), bias.to(dtype), eps);
+  return low ? output.to(torch::kBFloat16) : output;
 }
 
 torch::Tensor gelu_activation(const torch::Tensor& input) {

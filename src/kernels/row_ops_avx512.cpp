@@ -14,9 +14,9 @@
 
 namespace tessera::avx512 {
 
-template <typename Element>
-void layer_norm_forward(const Element* input, int64_t rows, int64_t features, double eps, const float* weight,
-                        const float* bias, Element* output, float* moments) {
+template <typename Input, typename Output>
+void layer_norm_forward(const Input* input, int64_t rows, int64_t features, double eps, const float* weight,
+                        const float* bias, Output* output, float* moments) {
   for (int64_t r = 0; r < rows; ++r, input += features, output += features, moments += 2) {
     __m512 total = _mm512_setzero_ps();
     for (int64_t c = 0; c < features; c += 16) total = _mm512_add_ps(total, load16(input + c, tail_mask(features - c)));
@@ -40,9 +40,9 @@ void layer_norm_forward(const Element* input, int64_t rows, int64_t features, do
   }
 }
 
-template <typename Element>
-void layer_norm_backward(const Element* input, const Element* gradient_output, int64_t rows, int64_t features,
-                         const float* weight, const float* moments, Element* gradient_input, float* gradient_weight,
+template <typename Input, typename Output>
+void layer_norm_backward(const Input* input, const Output* gradient_output, int64_t rows, int64_t features,
+                         const float* weight, const float* moments, Input* gradient_input, float* gradient_weight,
                          float* gradient_bias) {
   for (int64_t r = 0; r < rows;
        ++r, input += features, gradient_output += features, gradient_input += features, moments += 2) {
@@ -69,45 +69,21 @@ void layer_norm_backward(const Element* input, const Element* gradient_output, i
   }
 }
 
-template void layer_norm_forward<float>(const float*, int64_t, int64_t, double, const float*, const float*, float*,
-                                        float*);
-template void layer_norm_forward<uint16_t>(const uint16_t*, int64_t, int64_t, double, const float*, const float*,
-                                           uint16_t*, float*);
-template void layer_norm_backward<float>(const float*, const float*, int64_t, int64_t, const float*, const float*,
-                                         float*, float*, float*);
-template void layer_norm_backward<uint16_t>(const uint16_t*, const uint16_t*, int64_t, int64_t, const float*,
-                                            const float*, uint16_t*, float*, float*);
-
-namespace {
-
-/// Phi(x), the normal distribution function, and exp(-x^2 / 2): Abramowitz and Stegun 7.1.26, absolute error below
-/// 1e-7.
-struct Normal {
-  __m512 distribution, bell;
-};
-Normal normal16(__m512 x) {
-  // Beyond 20 both tails are 0 in float32; the limit keeps infinity out of the division.
-  const __m512 size = _mm512_min_ps(_mm512_abs_ps(x), _mm512_set1_ps(20.f)), one = _mm512_set1_ps(1.f);
-  // 0.3275911 / sqrt(2)
-  const __m512 t = reciprocal16(_mm512_fmadd_ps(size, _mm512_set1_ps(0.231641888f), one));
-  const __m512 bell = exp16(_mm512_mul_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(-0.5f)));
-  __m512 p = _mm512_set1_ps(1.061405429f);
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-1.453152027f));
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
-  const __m512 tail = _mm512_mul_ps(_mm512_mul_ps(_mm512_mul_ps(p, t), bell), _mm512_set1_ps(0.5f));  // Phi(-|x|)
-  const __mmask16 positive = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GE_OQ);
-  return {_mm512_mask_sub_ps(tail, positive, one, tail), bell};
-}
-
-}  // namespace
+#define TESSERA_INSTANTIATE(Input, Output)                                                                            \
+  template void layer_norm_forward<Input, Output>(const Input*, int64_t, int64_t, double, const float*, const float*, \
+                                                  Output*, float*);                                                   \
+  template void layer_norm_backward<Input, Output>(const Input*, const Output*, int64_t, int64_t, const float*,       \
+                                                   const float*, Input*, float*, float*);
+TESSERA_INSTANTIATE(float, float)
+TESSERA_INSTANTIATE(float, uint16_t)
+TESSERA_INSTANTIATE(uint16_t, uint16_t)
+#undef TESSERA_INSTANTIATE
 
 void gelu_forward(const uint16_t* input, int64_t count, uint16_t* output) {
   for (int64_t i = 0; i < count; i += 16) {
     const __mmask16 mask = tail_mask(count - i);
     const __m512 x = load16(input + i, mask);
-    store16(output + i, mask, _mm512_mul_ps(x, normal16(x).distribution));
+    store16(output + i, mask, gelu16(x));
   }
 }
 

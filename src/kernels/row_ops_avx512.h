@@ -1,6 +1,6 @@
 /// AVX-512 loops over rows of features: layer normalisation and GELU; the operations are in training_ops.h. Pointers
-/// only, no LibTorch: compiled for a newer processor than the rest. Call only where cpu_has_avx512_bf16(). `Element` is
-/// float or uint16_t (bfloat16 bits).
+/// only, no LibTorch: compiled for a newer processor than the rest. Call only where cpu_has_avx512_bf16(). bfloat16
+/// values are their bits in uint16_t.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,15 @@ namespace tessera::avx512 {
 
 /// output [rows, features] = (input - mean) * rstd * weight + bias; moments [rows, 2] receives mean and rstd of each
 /// row.
-template <typename Element>
-void layer_norm_forward(const Element* input, int64_t rows, int64_t features, double eps, const float* weight,
-                        const float* bias, Element* output, float* moments);
+/// (Input, Output): (float, float), (float, uint16_t) or (uint16_t, uint16_t).
+template <typename Input, typename Output>
+void layer_norm_forward(const Input* input, int64_t rows, int64_t features, double eps, const float* weight,
+                        const float* bias, Output* output, float* moments);
 
 /// gradient_input [rows, features] is written; gradient_weight, gradient_bias [features] are added to.
-template <typename Element>
-void layer_norm_backward(const Element* input, const Element* gradient_output, int64_t rows, int64_t features,
-                         const float* weight, const float* moments, Element* gradient_input, float* gradient_weight,
+template <typename Input, typename Output>
+void layer_norm_backward(const Input* input, const Output* gradient_output, int64_t rows, int64_t features,
+                         const float* weight, const float* moments, Input* gradient_input, float* gradient_weight,
                          float* gradient_bias);
 
 /// output = x Phi(x), elementwise; error below 4e-7 |x| before rounding.

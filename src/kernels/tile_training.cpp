@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/amx_product.h"
+#include "kernels/row_ops_avx512.h"
 
 namespace tessera::tiles {
 namespace {
@@ -37,9 +38,17 @@ int64_t padded(int64_t channels) {
 constexpr int64_t kRows = 256;          // rows of a product that one task computes
 constexpr int64_t kGradientRows = 512;  // rows that one task packs for the weight's gradient
 
-/// result [rows, outputs] = input [rows, inputs] times packed weights, plus bias.
+/// Where a product of rows goes: see amx::Product.
+struct Target {
+  uint16_t* output = nullptr;
+  uint16_t* gelu = nullptr;
+  float* sum = nullptr;
+  const float* residual = nullptr;
+};
+
+/// target [rows, outputs] = input [rows, inputs] times packed weights, plus bias.
 void multiply_rows(const uint16_t* input, int64_t rows, int64_t inputs, const uint16_t* packed, int64_t outputs,
-                   const float* bias, uint16_t* result) {
+                   const float* bias, const Target& target) {
   at::parallel_for(0, amx::blocks(rows, kRows), 1, [&](int64_t begin, int64_t end) {
     const int64_t wide = padded(inputs), none = 0;
     torch::Tensor copy;
@@ -56,7 +65,14 @@ void multiply_rows(const uint16_t* input, int64_t rows, int64_t inputs, const ui
       product.channels = product.output_pixel = outputs;
       product.input_pixel = wide;
       product.input = input + first * inputs;
-      product.output = result + first * outputs;
+      const auto aim = [&](int64_t at) {
+        if (target.output != nullptr) product.output = target.output + at;
+        if (target.gelu != nullptr) product.gelu = target.gelu + at;
+        if (target.sum == nullptr) return;
+        product.sum = target.sum + at;
+        product.residual = target.residual + at;
+      };
+      aim(first * outputs);
       product.columns = direct;
       if (direct > 0) amx::multiply(product);
       if (direct == count) continue;
@@ -64,7 +80,7 @@ void multiply_rows(const uint16_t* input, int64_t rows, int64_t inputs, const ui
       amx::pad_image(input + (first + direct) * inputs, 1, count - direct, inputs, 0, 0, 1, count - direct + 16, wide,
                      bits(copy));
       product.input = bits(copy);
-      product.output += direct * outputs;
+      aim((first + direct) * outputs);
       product.columns = count - direct;
       amx::multiply(product);
     }
@@ -113,15 +129,46 @@ std::pair<torch::Tensor, torch::Tensor> gradient_of_rows(const uint16_t* left, c
   return {whole.slice(0, 0, outputs).slice(1, 0, inputs), threads == 1 ? bias[0] : bias.sum(0)};
 }
 
+/// What forward of the three linear functions shares: the packed product into `target`.
+void linear_forward(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                    const Target& target) {
+  const int64_t rows = input.size(0), inputs = input.size(1), outputs = weight.size(0);
+  const torch::Tensor packed = scratch(amx::packed_size(outputs, inputs, 1));
+  amx::pack_forward(floats(weight), outputs, inputs, 1, inputs, 0, bits(packed));
+  multiply_rows(bits(input), rows, inputs, bits(packed), outputs, floats(bias), target);
+}
+
+/// And backward: the gradients of input (where asked), weight and bias (where asked) for a bfloat16 gradient [rows,
+/// outputs].
+variable_list linear_backward(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& gradient,
+                              bool of_input, bool of_weight, bool of_bias) {
+  const int64_t rows = input.size(0), inputs = input.size(1), outputs = weight.size(0);
+  variable_list result(3);
+  if (of_input) {
+    const int64_t same = 0;
+    const torch::Tensor packed = scratch(amx::packed_size(inputs, outputs, 1));
+    amx::pack_backward(floats(weight), outputs, inputs, 1, &same, inputs, 0, bits(packed));
+    result[0] = torch::empty({rows, inputs}, torch::kBFloat16);
+    multiply_rows(bits(gradient), rows, outputs, bits(packed), inputs, nullptr, {bits(result[0])});
+  }
+  if (of_weight || of_bias) {
+    auto [weight_gradient, bias_gradient] = gradient_of_rows(bits(gradient), bits(input), rows, outputs, inputs);
+    result[1] = weight_gradient.contiguous();
+    if (of_bias) result[2] = bias_gradient;
+  }
+  return result;
+}
+
+torch::Tensor rounded(const torch::Tensor& gradient) {
+  return gradient.to(torch::kBFloat16).contiguous();
+}
+
 struct Linear : public Function<Linear> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input, const torch::Tensor& raw_weight,
                                const torch::Tensor& raw_bias) {
     const torch::Tensor weight = raw_weight.contiguous(), bias = raw_bias.contiguous();
-    const int64_t rows = input.size(0), inputs = input.size(1), outputs = weight.size(0);
-    const torch::Tensor packed = scratch(amx::packed_size(outputs, inputs, 1));
-    amx::pack_forward(floats(weight), outputs, inputs, 1, inputs, 0, bits(packed));
-    torch::Tensor result = torch::empty({rows, outputs}, torch::kBFloat16);
-    multiply_rows(bits(input), rows, inputs, bits(packed), outputs, floats(bias), bits(result));
+    torch::Tensor result = torch::empty({input.size(0), weight.size(0)}, torch::kBFloat16);
+    linear_forward(input, weight, bias, {bits(result)});
     context->save_for_backward({input, weight});
     context->saved_data["bias"] = bias.numel() > 0;
     return result;
@@ -129,23 +176,57 @@ struct Linear : public Function<Linear> {
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
-    const torch::Tensor &input = saved[0], &weight = saved[1];
-    const torch::Tensor gradient = gradients[0].to(torch::kBFloat16).contiguous();
-    const int64_t rows = input.size(0), inputs = input.size(1), outputs = weight.size(0);
-    const bool has_bias = context->saved_data["bias"].toBool();
-    variable_list result(3);
-    if (context->needs_input_grad(0)) {
-      const int64_t same = 0;
-      const torch::Tensor packed = scratch(amx::packed_size(inputs, outputs, 1));
-      amx::pack_backward(floats(weight), outputs, inputs, 1, &same, inputs, 0, bits(packed));
-      result[0] = torch::empty({rows, inputs}, torch::kBFloat16);
-      multiply_rows(bits(gradient), rows, outputs, bits(packed), inputs, nullptr, bits(result[0]));
-    }
-    if (context->needs_input_grad(1) || (has_bias && context->needs_input_grad(2))) {
-      auto [of_weight, of_bias] = gradient_of_rows(bits(gradient), bits(input), rows, outputs, inputs);
-      result[1] = of_weight.contiguous();
-      if (has_bias) result[2] = of_bias;
-    }
+    const bool bias = context->saved_data["bias"].toBool() && context->needs_input_grad(2);
+    return linear_backward(saved[0], saved[1], rounded(gradients[0]), context->needs_input_grad(0),
+                           context->needs_input_grad(1), bias);
+  }
+};
+
+struct LinearGelu : public Function<LinearGelu> {
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input, const torch::Tensor& raw_weight,
+                               const torch::Tensor& raw_bias) {
+    const torch::Tensor weight = raw_weight.contiguous(), bias = raw_bias.contiguous();
+    torch::Tensor before = torch::empty({input.size(0), weight.size(0)}, torch::kBFloat16),
+                  result = torch::empty_like(before);
+    linear_forward(input, weight, bias, {bits(before), bits(result)});
+    context->save_for_backward({input, weight, before});
+    context->saved_data["bias"] = bias.numel() > 0;
+    return result;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const torch::Tensor upper = rounded(gradients[0]), gradient = torch::empty_like(upper);
+    at::parallel_for(0, upper.numel(), 32768, [&](int64_t begin, int64_t end) {
+      avx512::gelu_backward(bits(saved[2]) + begin, bits(upper) + begin, end - begin, bits(gradient) + begin);
+    });
+    const bool bias = context->saved_data["bias"].toBool() && context->needs_input_grad(2);
+    return linear_backward(saved[0], saved[1], gradient, context->needs_input_grad(0), context->needs_input_grad(1),
+                           bias);
+  }
+};
+
+struct LinearAdd : public Function<LinearAdd> {
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input, const torch::Tensor& raw_weight,
+                               const torch::Tensor& raw_bias, const torch::Tensor& raw_residual) {
+    const torch::Tensor weight = raw_weight.contiguous(), bias = raw_bias.contiguous(),
+                        residual = raw_residual.contiguous();
+    torch::Tensor result = torch::empty({input.size(0), weight.size(0)}, torch::kFloat);
+    Target target;
+    target.sum = result.data_ptr<float>();
+    target.residual = residual.data_ptr<float>();
+    linear_forward(input, weight, bias, target);
+    context->save_for_backward({input, weight});
+    context->saved_data["bias"] = bias.numel() > 0;
+    return result;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const bool bias = context->saved_data["bias"].toBool() && context->needs_input_grad(2);
+    variable_list result = linear_backward(saved[0], saved[1], rounded(gradients[0]), context->needs_input_grad(0),
+                                           context->needs_input_grad(1), bias);
+    result.push_back(gradients[0]);
     return result;
   }
 };
@@ -386,7 +467,7 @@ struct Convolution : public Function<Convolution> {
                      torch::TensorOptions(torch::kBFloat16).memory_format(torch::MemoryFormat::ChannelsLast));
     if (g.is_linear()) {
       multiply_rows(bits(input), g.images * g.height * g.width, g.inputs, bits(packed), g.outputs, floats(bias),
-                    bits(result));
+                    {bits(result)});
     } else {
       convolve(g, bits(input), bits(packed), floats(bias), bits(result));
     }
@@ -412,7 +493,7 @@ struct Convolution : public Function<Convolution> {
         const int64_t same = 0;
         const torch::Tensor packed = scratch(amx::packed_size(g.inputs, g.outputs, 1));
         amx::pack_backward(floats(weight), g.outputs, g.inputs, 1, &same, g.inputs, 0, bits(packed));
-        multiply_rows(bits(gradient), pixels, g.outputs, bits(packed), g.inputs, nullptr, bits(result[0]));
+        multiply_rows(bits(gradient), pixels, g.outputs, bits(packed), g.inputs, nullptr, {bits(result[0])});
       } else {
         convolve_back(g, bits(gradient), floats(weight), bits(result[0]));
       }
@@ -443,6 +524,15 @@ torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, co
 
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias) {
   return Linear::apply(input, weight, bias.defined() ? bias : no_bias());
+}
+
+torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias) {
+  return LinearGelu::apply(input, weight, bias.defined() ? bias : no_bias());
+}
+
+torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                         const torch::Tensor& residual) {
+  return LinearAdd::apply(input, weight, bias.defined() ? bias : no_bias(), residual);
 }
 
 }  // namespace tessera::tiles

@@ -16,4 +16,9 @@ torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, co
 /// input [M, K] bfloat16, contiguous; weight [O, K], bias [O] float32 (bias may be undefined).
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias);
 
+/// gelu_activation(linear(...)), and linear(...) + residual [M, O] float32 as float32.
+torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias);
+torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                         const torch::Tensor& residual);
+
 }  // namespace tessera::tiles

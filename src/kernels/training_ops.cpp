@@ -63,21 +63,58 @@ torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, co
   return conv2d(input, weight, bias, stride, Padding::all(padding), precision);
 }
 
-torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
-                     Precision precision) {
+namespace {
+
+void check_linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias) {
   require(weight.dim() == 2 && input.dim() >= 1 && input.size(-1) == weight.size(1),
           "linear: input {} and weight {} do not fit: expected [..., K] and [M, K]", fmt::streamed(input.sizes()),
           fmt::streamed(weight.sizes()));
   require(!bias.defined() || (bias.dim() == 1 && bias.size(0) == weight.size(0)),
           "linear: bias has {} elements, expected {}", bias.defined() ? bias.numel() : 0, weight.size(0));
+}
+
+/// [..., K] as [rows, K] bfloat16.
+torch::Tensor as_rows(const torch::Tensor& input) {
+  return input.to(torch::kBFloat16).reshape({-1, input.size(-1)}).contiguous();
+}
+
+std::vector<int64_t> output_shape(const torch::Tensor& input, const torch::Tensor& weight) {
+  std::vector<int64_t> shape = input.sizes().vec();
+  shape.back() = weight.size(0);
+  return shape;
+}
+
+}  // namespace
+
+torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                     Precision precision) {
+  check_linear(input, weight, bias);
   if (tiles_apply(input, weight, bias, precision)) {
-    std::vector<int64_t> shape = input.sizes().vec();
-    shape.back() = weight.size(0);
-    return tiles::linear(input.to(torch::kBFloat16).reshape({-1, weight.size(1)}).contiguous(), weight, bias)
-        .view(shape);
+    return tiles::linear(as_rows(input), weight, bias).view(output_shape(input, weight));
   }
   const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : weight.scalar_type();
   return torch::linear(input.to(dtype), weight.to(dtype), maybe_to(bias, dtype));
+}
+
+torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                          Precision precision) {
+  check_linear(input, weight, bias);
+  if (tiles_apply(input, weight, bias, precision)) {
+    return tiles::linear_gelu(as_rows(input), weight, bias).view(output_shape(input, weight));
+  }
+  return gelu_activation(linear(input, weight, bias, precision));
+}
+
+torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                         const torch::Tensor& residual, Precision precision) {
+  check_linear(input, weight, bias);
+  const auto shape = output_shape(input, weight);
+  require(residual.sizes() == at::IntArrayRef(shape), "linear_add: residual is {}, expected {}",
+          fmt::streamed(residual.sizes()), fmt::streamed(at::IntArrayRef(shape)));
+  if (tiles_apply(input, weight, bias, precision) && residual.scalar_type() == torch::kFloat) {
+    return tiles::linear_add(as_rows(input), weight, bias, residual.reshape({-1, weight.size(0)})).view(shape);
+  }
+  return residual + linear(input, weight, bias, precision);
 }
 
 }  // namespace tessera

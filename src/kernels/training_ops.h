@@ -49,13 +49,32 @@ torch::Tensor group_norm_swish(const torch::Tensor& input, const torch::Tensor& 
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                      Precision precision);
 
+/// gelu_activation(linear(...)), fused.
+torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                          Precision precision);
+/// residual [..., M] + linear(...), fused. In Precision::bfloat16 with a float32 residual the sum is float32 and the
+/// product is not rounded on its way into it: a residual stream in float32 costs little more than one in bfloat16.
+torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                         const torch::Tensor& residual, Precision precision);
+
 /// Layer normalisation over the last dimension (arXiv:1607.06450). In: input [..., C] float32 or bfloat16; weight, bias
-/// [C] float32. Out: input's shape and dtype; moments and gradients of weight and bias are float32.
-torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
-                         double eps);
+/// [C] float32. Out: input's shape and dtype, or bfloat16 where `precision` says so (the form that the next product
+/// reads); moments and gradients of weight and bias are float32.
+torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, double eps,
+                         Precision precision = Precision::float32);
 
 /// x Phi(x), with the normal distribution function itself, not its tanh approximation (arXiv:1606.08415). Any shape;
 /// input's dtype.
 torch::Tensor gelu_activation(const torch::Tensor& input);
+
+/// softmax(scale q k^T) v in each head (arXiv:1706.03762). In: q [N, queries, C], k and v [N, keys, C], head h in the
+/// features h C / heads ..; rows may be slices of a wider tensor. Out: [N, queries, C]. causal: query i sees the keys 0
+/// .. i + keys - queries. In Precision::bfloat16 the result is bfloat16, softmax is float32, and the queries x keys
+/// matrix is never kept.
+torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads,
+                        double scale, bool causal, Precision precision);
+/// The same for q, k and v side by side in one tensor [N, L, 3 C], as one product gives them; its gradient is one
+/// tensor, too.
+torch::Tensor attention_qkv(const torch::Tensor& qkv, int64_t heads, double scale, bool causal, Precision precision);
 
 }  // namespace tessera

@@ -20,18 +20,19 @@ torch::Tensor plain(const torch::Tensor& qkv, bool causal) {
 }
 
 TEST(SelfAttention, EqualsThePlainFormulaInFloat64WithItsGradient) {
-  // The second size does not fit the cache piece at once and has a last piece of another size.
+  // The second size is worked on in two pieces of different sizes.
   for (const auto& sizes : std::vector<std::vector<std::int64_t>>{{3, 7, 3, 2, 4}, {11, 128, 3, 4, 8}}) {
-    for (const bool causal : {false, true}) {
-      auto ours = example(sizes, torch::kFloat64).requires_grad_(true);
-      auto reference = example(sizes, torch::kFloat64).requires_grad_(true);
-      const auto got = self_attention(ours, causal), want = plain(reference, causal);
-      EXPECT_TRUE(torch::allclose(got, want, 1e-10, 1e-12)) << sizes << causal;
-      const auto weights = (torch::arange(got.numel(), torch::kFloat64) * 0.31).cos().view(got.sizes());
-      (got * weights).sum().backward();
-      (want * weights).sum().backward();
-      EXPECT_TRUE(torch::allclose(ours.grad(), reference.grad(), 1e-9, 1e-11)) << sizes << causal;
-    }
+    for (const bool causal : {false, true})
+      for (const std::int64_t keep_at_most : {0, 1 << 22}) {
+        auto ours = example(sizes, torch::kFloat64).requires_grad_(true);
+        auto reference = example(sizes, torch::kFloat64).requires_grad_(true);
+        const auto got = self_attention(ours, causal, keep_at_most), want = plain(reference, causal);
+        EXPECT_TRUE(torch::allclose(got, want, 1e-10, 1e-12)) << sizes << causal << keep_at_most;
+        const auto weights = (torch::arange(got.numel(), torch::kFloat64) * 0.31).cos().view(got.sizes());
+        (got * weights).sum().backward();
+        (want * weights).sum().backward();
+        EXPECT_TRUE(torch::allclose(ours.grad(), reference.grad(), 1e-9, 1e-11)) << sizes << causal << keep_at_most;
+      }
   }
 }
 

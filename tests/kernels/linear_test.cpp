@@ -76,6 +76,46 @@ TEST(Linear, GivesTheGradientOfTheWeightAloneWithTheGraphKept) {
   EXPECT_TRUE(torch::equal(alone, torch::autograd::grad({y}, {x, w, b}, {}, true)[1]));
 }
 
+TEST(Linear, WithGeluIsLinearThenGelu) {
+  torch::manual_seed(10);
+  auto x = torch::randn({3, 70, 96}).to(torch::kBFloat16).requires_grad_();
+  auto w = torch::randn({72, 96}).requires_grad_(), b = torch::randn({72}).requires_grad_();
+  const auto g = torch::randn({3, 70, 72}).to(torch::kBFloat16);
+  const auto fused = linear_gelu(x, w, b, Precision::bfloat16);
+  const auto apart = gelu_activation(linear(x, w, b, Precision::bfloat16));
+  EXPECT_TRUE(torch::equal(fused, apart));
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    const auto of_fused = torch::autograd::grad({fused}, {x, w, b}, {g}, true);
+    const auto of_apart = torch::autograd::grad({apart}, {x, w, b}, {g}, true);
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(torch::equal(of_fused[i], of_apart[i])) << i;
+  }
+  const auto x32 = x.detach().to(torch::kFloat);
+  EXPECT_TRUE(torch::equal(linear_gelu(x32, w, b, Precision::float32), torch::gelu(torch::linear(x32, w, b))));
+}
+
+TEST(Linear, AddsAFloat32ResidualWithoutRoundingTheProduct) {
+  torch::manual_seed(13);
+  for (const int64_t rows : {5, 64, 300}) {
+    auto x = torch::randn({rows, 64}).to(torch::kBFloat16).requires_grad_();
+    auto w = torch::randn({40, 64}).requires_grad_(), b = torch::randn({40}).requires_grad_();
+    auto residual = torch::randn({rows, 40}).requires_grad_();
+    const auto y = linear_add(x, w, b, residual, Precision::bfloat16);
+    const auto x64 = x.detach().to(torch::kDouble), w64 = w.detach().to(torch::kBFloat16).to(torch::kDouble);
+    const auto b64 = b.detach().to(torch::kDouble), r64 = residual.detach().to(torch::kDouble);
+    if (cpu_has_amx_bf16()) {
+      EXPECT_EQ(y.scalar_type(), torch::kFloat);
+      EXPECT_TRUE(is_within(y, x64.mm(w64.t()) + b64 + r64,
+                            (x64.abs().mm(w64.t().abs()) + b64.abs() + r64.abs()) * (66 * 0x1p-24)));
+    }
+    const auto g = torch::randn(y.sizes());
+    const auto of_sum = torch::autograd::grad({y}, {x, w, b, residual}, {g}, true);
+    const auto of_product =
+        torch::autograd::grad({linear(x, w, b, Precision::bfloat16)}, {x, w, b}, {g.to(torch::kBFloat16)});
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(torch::equal(of_sum[i], of_product[i])) << i;
+    EXPECT_TRUE(torch::equal(of_sum[3], g));
+  }
+}
+
 TEST(Linear, NamesShapesThatDoNotFit) {
   EXPECT_THROW(linear(torch::zeros({2, 3}), torch::zeros({4, 5}), {}, Precision::bfloat16), Error);
   EXPECT_THROW(linear(torch::zeros({2, 5}), torch::zeros({4, 5}), torch::zeros({5}), Precision::bfloat16), Error);

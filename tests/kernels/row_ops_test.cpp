@@ -10,15 +10,16 @@
 namespace tessera {
 namespace {
 
-void check_layer_norm(const std::vector<int64_t>& shape, torch::ScalarType dtype, double mean) {
+void check_layer_norm(const std::vector<int64_t>& shape, torch::ScalarType dtype, double mean,
+                      Precision precision = Precision::float32) {
   SCOPED_TRACE(::testing::Message() << shape << ", " << dtype << ", mean " << mean);
   torch::manual_seed(11);
   const int64_t features = shape.back();
   auto x = (torch::randn(shape) + mean).to(dtype).requires_grad_();
   auto w = torch::randn({features}).requires_grad_(), b = torch::randn({features}).requires_grad_();
-  const auto g = torch::randn(shape).to(dtype);
-  const auto y = layer_norm(x, w, b, 1e-5);
-  EXPECT_EQ(y.scalar_type(), dtype);
+  const auto y = layer_norm(x, w, b, 1e-5, precision);
+  EXPECT_EQ(y.scalar_type(), precision == Precision::bfloat16 ? torch::kBFloat16 : dtype);
+  const auto g = torch::randn(shape).to(y.scalar_type());
   auto x64 = x.detach().to(torch::kDouble).requires_grad_();
   auto w64 = w.detach().to(torch::kDouble).requires_grad_(), b64 = b.detach().to(torch::kDouble).requires_grad_();
   const auto y64 = torch::layer_norm(x64, {features}, w64, b64, 1e-5);
@@ -45,6 +46,7 @@ TEST(LayerNorm, MatchesFloat64ForwardAndBackward) {
       check_layer_norm(shape, dtype, 0);
     }
     check_layer_norm({6, 256}, dtype, 50);
+    check_layer_norm({300, 80}, dtype, 1, Precision::bfloat16);
   }
 }
 

@@ -1,0 +1,198 @@
+/// attention and attention_qkv: autograd around the AMX kernels, LibTorch's products where they cannot be used.
+#include <fmt/ostream.h>
+
+#include <cmath>
+#include <limits>
+
+#include "kernels/amx_attention.h"
+#include "kernels/cpu_features.h"
+#include "kernels/training_ops.h"
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+uint16_t* bits(const torch::Tensor& tensor) {
+  return static_cast<uint16_t*>(tensor.data_ptr());
+}
+
+/// A matrix of tokens [N, L, heads * D] whose rows may lie apart, as in a slice of [N, L, 3 * heads * D].
+struct Tokens {
+  explicit Tokens(const torch::Tensor& tensor)
+      : data(bits(tensor)),
+        image(tensor.stride(0)),
+        row(tensor.stride(1)),
+        cells(tensor.size(1)),
+        width(tensor.size(2)) {}
+  uint16_t* head(int64_t index, int64_t heads) const {
+    return data + index / heads * image + index % heads * (width / heads);
+  }
+  uint16_t* data;
+  int64_t image, row, cells, width;  // elements
+};
+
+torch::Tensor readable(const torch::Tensor& tensor) {
+  const torch::Tensor t = tensor.to(torch::kBFloat16);
+  return t.stride(2) == 1 ? t : t.contiguous();
+}
+
+amx::Attention describe(const Tokens& q, const Tokens& k, const Tokens& v, int64_t index, int64_t heads, double scale,
+                        bool causal) {
+  amx::Attention head;
+  head.queries = q.cells;
+  head.keys = k.cells;
+  head.width = q.width / heads;
+  head.scale = float(scale);
+  head.causal = causal;
+  head.query = q.head(index, heads);
+  head.key = k.head(index, heads);
+  head.value = v.head(index, heads);
+  head.query_row = q.row;
+  head.key_row = k.row;
+  head.value_row = v.row;
+  return head;
+}
+
+torch::Tensor forward_heads(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads,
+                            double scale, bool causal, torch::Tensor& normaliser) {
+  torch::Tensor output = torch::empty(q.sizes(), q.options().memory_format(torch::MemoryFormat::Contiguous));
+  normaliser = torch::empty({q.size(0) * heads, q.size(1)}, torch::kFloat);
+  const Tokens tq(q), tk(k), tv(v), to(output);
+  at::parallel_for(0, q.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
+    const torch::Tensor scratch =
+        torch::empty({amx::attention_scratch(describe(tq, tk, tv, 0, heads, scale, causal))}, torch::kBFloat16);
+    for (int64_t i = begin; i < end; ++i) {
+      amx::attention_forward(describe(tq, tk, tv, i, heads, scale, causal), to.head(i, heads), to.row,
+                             normaliser.data_ptr<float>() + i * tq.cells, bits(scratch));
+    }
+  });
+  return output;
+}
+
+/// Fills dq, dk, dv, tensors shaped as q, k and v with unit stride in the last dimension.
+void backward_heads(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads, double scale,
+                    bool causal, const torch::Tensor& output, const torch::Tensor& gradient,
+                    const torch::Tensor& normaliser, const torch::Tensor& dq, const torch::Tensor& dk,
+                    const torch::Tensor& dv) {
+  const Tokens tq(q), tk(k), tv(v), to(output), tg(gradient), rq(dq), rk(dk), rv(dv);
+  at::parallel_for(0, q.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
+    const torch::Tensor scratch = torch::empty(
+        {amx::attention_backward_scratch(describe(tq, tk, tv, 0, heads, scale, causal))}, torch::kBFloat16);
+    for (int64_t i = begin; i < end; ++i) {
+      amx::AttentionGradient job;
+      job.output = to.head(i, heads);
+      job.gradient_output = tg.head(i, heads);
+      job.output_row = to.row;
+      job.gradient_output_row = tg.row;
+      job.normaliser = normaliser.data_ptr<float>() + i * tq.cells;
+      job.query = rq.head(i, heads);
+      job.key = rk.head(i, heads);
+      job.value = rv.head(i, heads);
+      job.query_row = rq.row;
+      job.key_row = rk.row;
+      job.value_row = rv.row;
+      amx::attention_backward(describe(tq, tk, tv, i, heads, scale, causal), job, bits(scratch));
+    }
+  });
+}
+
+void remember(AutogradContext* context, int64_t heads, double scale, bool causal) {
+  context->saved_data["heads"] = heads;
+  context->saved_data["scale"] = scale;
+  context->saved_data["causal"] = causal;
+}
+
+struct Attention : public Function<Attention> {
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& raw_q, const torch::Tensor& raw_k,
+                               const torch::Tensor& raw_v, int64_t heads, double scale, bool causal) {
+    const torch::Tensor q = readable(raw_q), k = readable(raw_k), v = readable(raw_v);
+    torch::Tensor normaliser;
+    const torch::Tensor output = forward_heads(q, k, v, heads, scale, causal, normaliser);
+    context->save_for_backward({q, k, v, output, normaliser});
+    remember(context, heads, scale, causal);
+    return output;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list s = context->get_saved_variables();
+    const auto empty = [](const torch::Tensor& like) { return torch::empty(like.sizes(), torch::kBFloat16); };
+    const torch::Tensor dq = empty(s[0]), dk = empty(s[1]), dv = empty(s[2]);
+    backward_heads(s[0], s[1], s[2], context->saved_data["heads"].toInt(), context->saved_data["scale"].toDouble(),
+                   context->saved_data["causal"].toBool(), s[3], readable(gradients[0]), s[4], dq, dk, dv);
+    return {dq, dk, dv, Variable(), Variable(), Variable()};
+  }
+};
+
+struct AttentionQkv : public Function<AttentionQkv> {
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& raw_qkv, int64_t heads, double scale,
+                               bool causal) {
+    const torch::Tensor qkv = readable(raw_qkv);
+    const auto parts = qkv.chunk(3, 2);
+    torch::Tensor normaliser;
+    const torch::Tensor output = forward_heads(parts[0], parts[1], parts[2], heads, scale, causal, normaliser);
+    context->save_for_backward({qkv, output, normaliser});
+    remember(context, heads, scale, causal);
+    return output;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list s = context->get_saved_variables();
+    const torch::Tensor result = torch::empty(s[0].sizes(), torch::kBFloat16);
+    const auto parts = s[0].chunk(3, 2), to = result.chunk(3, 2);
+    backward_heads(parts[0], parts[1], parts[2], context->saved_data["heads"].toInt(),
+                   context->saved_data["scale"].toDouble(), context->saved_data["causal"].toBool(), s[1],
+                   readable(gradients[0]), s[2], to[0], to[1], to[2]);
+    return {result, Variable(), Variable(), Variable()};
+  }
+};
+
+torch::Tensor plain_attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads,
+                              double scale, bool causal) {
+  const auto split = [&](const torch::Tensor& t) { return t.view({t.size(0), t.size(1), heads, -1}).transpose(1, 2); };
+  torch::Tensor scores = torch::matmul(split(q) * scale, split(k).transpose(2, 3));  // [N, heads, queries, keys]
+  if (causal) {
+    const int64_t queries = q.size(1), keys = k.size(1);
+    const auto hidden = torch::ones({queries, keys}, scores.options().dtype(torch::kBool)).triu(keys - queries + 1);
+    scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
+  }
+  return torch::matmul(torch::softmax(scores, -1), split(v)).transpose(1, 2).flatten(2);
+}
+
+bool tiles_apply(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, double scale,
+                 Precision precision) {
+  return precision == Precision::bfloat16 && cpu_has_amx_bf16() && q.is_cpu() && q.numel() > 0 && k.numel() > 0 &&
+         v.numel() > 0 && scale > 0;
+}
+
+}  // namespace
+
+torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads,
+                        double scale, bool causal, Precision precision) {
+  require(q.dim() == 3 && k.dim() == 3 && v.dim() == 3 && k.sizes() == v.sizes() && q.size(0) == k.size(0) &&
+              q.size(2) == k.size(2),
+          "attention: q {}, k {}, v {}: expected [N, queries, C], [N, keys, C], [N, keys, C]", fmt::streamed(q.sizes()),
+          fmt::streamed(k.sizes()), fmt::streamed(v.sizes()));
+  require(heads > 0 && q.size(2) % heads == 0, "attention: {} features do not divide into {} heads", q.size(2), heads);
+  require(!causal || k.size(1) >= q.size(1),
+          "attention: {} queries but {} keys; causal attention expects at least as many keys", q.size(1), k.size(1));
+  if (tiles_apply(q, k, v, scale, precision)) return Attention::apply(q, k, v, heads, scale, causal);
+  if (precision == Precision::float32) return plain_attention(q, k, v, heads, scale, causal);
+  const auto low = torch::kBFloat16;
+  return plain_attention(q.to(low), k.to(low), v.to(low), heads, scale, causal);
+}
+
+torch::Tensor attention_qkv(const torch::Tensor& qkv, int64_t heads, double scale, bool causal, Precision precision) {
+  require(qkv.dim() == 3 && heads > 0 && qkv.size(2) % (3 * heads) == 0,
+          "attention_qkv: qkv is {}, expected [N, L, 3 * C] with C a multiple of {} heads", fmt::streamed(qkv.sizes()),
+          heads);
+  if (tiles_apply(qkv, qkv, qkv, scale, precision)) return AttentionQkv::apply(qkv, heads, scale, causal);
+  const auto parts = qkv.chunk(3, 2);
+  return attention(parts[0], parts[1], parts[2], heads, scale, causal, precision);
+}
+
+}  // namespace tessera
