@@ -3,6 +3,8 @@
 namespace tessera::cli {
 
 void register_verbs(CLI::App& app) {
+  add_bench(app);
+  add_convert(app);
   add_dataset(app);
   add_generate(app);
   add_reconstruct(app);

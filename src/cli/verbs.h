@@ -8,6 +8,8 @@ namespace tessera::cli {
 /// Adds every verb to the program.
 void register_verbs(CLI::App& app);
 
+void add_bench(CLI::App& app);
+void add_convert(CLI::App& app);
 void add_dataset(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_reconstruct(CLI::App& app);  // reconstruct, encode, decode
