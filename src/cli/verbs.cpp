@@ -3,7 +3,8 @@
 namespace tessera::cli {
 
 void register_verbs(CLI::App& app) {
-  (void)app;
+  add_import(app);
+  add_info(app);
 }
 
 }  // namespace tessera::cli

@@ -8,4 +8,7 @@ namespace tessera::cli {
 /// Adds every verb to the program.
 void register_verbs(CLI::App& app);
 
+void add_import(CLI::App& app);
+void add_info(CLI::App& app);
+
 }  // namespace tessera::cli
