@@ -78,18 +78,22 @@ json read_json(const fs::path& path) {
   return value;
 }
 
-/// The yaml that belongs to a Taming checkpoint: the one given, else the only one beside it.
+/// The yaml that belongs to a Taming checkpoint: the one given, else the only one beside it that describes a codec.
 json taming_parameters(const fs::path& checkpoint, const ImportOptions& options) {
   if (!options.config.empty()) return read_taming_config(options.config);
-  fs::path only;
+  std::vector<json> found;
   std::error_code ignored;
-  for (const auto& entry :
-       fs::directory_iterator(checkpoint.has_parent_path() ? checkpoint.parent_path() : fs::path("."), ignored)) {
+  const auto folder = checkpoint.has_parent_path() ? checkpoint.parent_path() : fs::path(".");
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
     if (entry.path().extension() != ".yaml" && entry.path().extension() != ".yml") continue;
-    if (!only.empty()) return nullptr;
-    only = entry.path();
+    try {
+      auto parameters = read_taming_config(entry.path());
+      if (parameters.is_object() && parameters.contains("ddconfig")) found.push_back(std::move(parameters));
+    } catch (const Error&) {
+      continue;  // somebody else's yaml
+    }
   }
-  return only.empty() ? json(nullptr) : read_taming_config(only);
+  return found.size() == 1 ? found.front() : json(nullptr);
 }
 
 /// The weights of a hub folder.

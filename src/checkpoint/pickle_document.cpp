@@ -9,7 +9,9 @@
 namespace tessera {
 namespace {
 
-constexpr std::size_t kMemoryLimit = std::size_t{40} << 20;  // bytes that the values of one archive may take
+// Bytes that the values of one archive may take: enough for some ten thousand tensors, and more where the file is
+// large.
+constexpr std::size_t kMemoryLimit = std::size_t{48} << 20;
 constexpr std::size_t kMaxDimensions = 16;
 
 }  // namespace
@@ -22,7 +24,8 @@ bool checked_bytes(std::int64_t count, torch::ScalarType type, std::uint64_t& by
 
 void PickleDocument::charge(std::size_t bytes) {
   charged_ += bytes;
-  require(charged_ <= kMemoryLimit, "{}: its pickle describes more than {} MiB of values", where(), kMemoryLimit >> 20);
+  const auto limit = kMemoryLimit + file_->size() / 8;
+  require(charged_ <= limit, "{}: its pickle describes more than {} MiB of values", where(), limit >> 20);
 }
 
 PickleNode* PickleDocument::make(ValueKind kind) {

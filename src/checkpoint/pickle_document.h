@@ -37,8 +37,10 @@ enum class ValueKind : std::uint8_t {
 /// One value. Strings are views into the file or into the document; nodes live as long as the document.
 struct PickleNode {
   ValueKind kind = ValueKind::none;
-  std::string_view text;           // string, bytes: the contents; type, opaque: "module.Class"
-  std::int64_t integer = 0;        // boolean, integer: the value; storage, tensor: index into the document's list
+  std::string_view text;  // string, bytes: the contents; type, opaque: "module.Class"
+  // boolean, integer: the value; storage, tensor: index into the document's list; opaque: 1 where it stands for a
+  // tensor
+  std::int64_t integer = 0;
   double real = 0;                 // real
   std::vector<PickleNode*> items;  // list, tuple: the items; dict: key, value, key, value ...
 };

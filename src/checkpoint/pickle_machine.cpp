@@ -68,7 +68,7 @@ enum Opcode : std::uint8_t {
 
 constexpr int kNewestProtocol = 5;
 constexpr std::size_t kItemCharge = 24;  // a pointer in a vector that grows by doubling
-constexpr std::size_t kMemoCharge = 64;  // a hash map's entry
+constexpr std::size_t kMemoCharge = 48;  // a hash map's entry
 constexpr std::size_t kMaxClassName = 512;
 
 }  // namespace

@@ -40,6 +40,8 @@ class TorchValue {
   const std::vector<std::int64_t>& tensor_shape() const;
   /// Of an opaque value or a type: "module.Class".
   std::string class_name() const;
+  /// Whether this opaque value is what torch would have made a tensor of.
+  bool stands_for_tensor() const { return node_->kind == ValueKind::opaque && node_->integer == 1; }
 
   /// Items of a list or tuple, entries of a dict; 0 for everything else.
   std::size_t size() const;
@@ -71,9 +73,9 @@ class TorchArchive {
   std::optional<TorchValue> find(const std::string& path) const;
   /// Same; an Error that names the file and the path when there is none.
   TorchValue at(const std::string& path) const;
-  /// The tensors of the dict at `path` (empty: the root), by key. Values that are no tensors are left out, but an
-  /// opaque value among tensors is an Error that names its class. Throws Error also when together they claim far more
-  /// memory than the file has.
+  /// The tensors of the dict at `path` (empty: the root), by key. Values that are no tensors are left out; but an
+  /// opaque value that stands for a tensor, or has a dotted name as parameters do, is an Error that names its class.
+  /// Throws Error also when the tensors together claim far more memory than the file has.
   TensorMap tensors(const std::string& path = "") const;
   /// "torch zip archive" or "torch stream".
   const char* format() const { return zip_ ? "torch zip archive" : "torch stream"; }

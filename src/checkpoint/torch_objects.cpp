@@ -27,9 +27,17 @@ const StorageType* storage_type(std::string_view class_name) {
   return nullptr;
 }
 
-/// The opaque value among those that a tensor would be built from, if any.
-const PickleNode* opaque_of(const PickleNode* node) {
-  return node->kind == ValueKind::opaque ? node : nullptr;
+/// Stands for a tensor that cannot be built, because it depends on something of this class.
+PickleNode* lost_tensor(PickleDocument& document, std::string_view class_name) {
+  auto* node = document.make_opaque(class_name);
+  node->integer = 1;
+  return node;
+}
+
+/// torch's functions that build tensors of kinds we do not read, and the classes of storages.
+bool builds_tensors(std::string_view name) {
+  return name.starts_with("torch._utils._rebuild") || name.starts_with("torch._tensor._rebuild") ||
+         name.starts_with("torch.storage.") || name.starts_with("torch.nn.parameter.");
 }
 
 bool integers_of(const PickleNode& node, std::vector<std::int64_t>& values) {
@@ -49,7 +57,7 @@ PickleNode* rebuild_tensor(PickleDocument& document, const PickleNode& arguments
     fail("{}: _rebuild_tensor with {} arguments, expected storage, offset, size and stride", document.where(),
          items.size());
   }
-  if (const auto* opaque = opaque_of(items[0])) return document.make_opaque(opaque->text);
+  if (items[0]->kind == ValueKind::opaque) return lost_tensor(document, items[0]->text);
   PickledTensor tensor;
   require(items[0]->kind == ValueKind::storage && items[1]->kind == ValueKind::integer,
           "{}: a tensor without storage or offset", document.where());
@@ -106,7 +114,8 @@ PickleNode* call_known(PickleDocument& document, const PickleNode& callable, con
   if (name == "torch._utils._rebuild_parameter" || name == "torch._utils._rebuild_parameter_with_state") {
     require(!items.empty(), "{}: a parameter without data", document.where());
     auto* data = items[0];
-    if (data->kind == ValueKind::tensor || data->kind == ValueKind::opaque) return data;
+    if (data->kind == ValueKind::tensor) return data;
+    if (data->kind == ValueKind::opaque) return lost_tensor(document, data->text);
     fail("{}: a parameter whose data is no tensor", document.where());
   }
   if (name == "torch._tensor._rebuild_from_type_v2" && items.size() >= 3 && items[0]->kind == ValueKind::type &&
@@ -121,7 +130,7 @@ PickleNode* call_known(PickleDocument& document, const PickleNode& callable, con
     return build_list(document, arguments, ValueKind::list);
   }
   if (name == "torch.Size") return build_list(document, arguments, ValueKind::tuple);
-  return document.make_opaque(name);
+  return builds_tensors(name) ? lost_tensor(document, name) : document.make_opaque(name);
 }
 
 PickleNode* resolve_persistent(PickleDocument& document, const PickleNode& id) {

@@ -15,6 +15,12 @@ std::optional<std::string> key_text(const PickleNode& key) {
   return std::nullopt;
 }
 
+/// Whether an opaque value stands where a tensor belongs: torch built it as one, or it has a parameter's dotted name.
+bool is_lost_tensor(const std::string& key, const TorchValue& value) {
+  if (value.kind() != ValueKind::opaque) return false;
+  return value.stands_for_tensor() || (key.find('.') != std::string::npos && !key.ends_with("_extra_state"));
+}
+
 }  // namespace
 
 const char* kind_name(ValueKind kind) {
@@ -150,14 +156,12 @@ TorchValue TorchArchive::at(const std::string& path) const {
 
 TensorMap TorchArchive::tensors(const std::string& path) const {
   const auto entries = at(path).entries();
-  const bool any = std::any_of(entries.begin(), entries.end(),
-                               [](const auto& entry) { return entry.second.kind() == ValueKind::tensor; });
   // Expanded and shared tensors may claim more than the file holds, but not without limit.
   const std::uint64_t budget = 4 * std::uint64_t{document_->file()->size()} + (std::uint64_t{16} << 20);
   std::uint64_t claimed = 0;
   TensorMap tensors;
   for (const auto& [key, value] : entries) {
-    if (value.kind() != ValueKind::tensor && !(any && value.kind() == ValueKind::opaque)) continue;
+    if (value.kind() != ValueKind::tensor && !is_lost_tensor(key, value)) continue;
     auto tensor = value.tensor();
     std::uint64_t bytes = 0;
     const bool fits =

@@ -9,6 +9,8 @@ void register_verbs(CLI::App& app) {
   add_generate(app);
   add_reconstruct(app);
   add_train(app);
+  add_import(app);
+  add_info(app);
 }
 
 }  // namespace tessera::cli

@@ -14,5 +14,7 @@ void add_dataset(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_reconstruct(CLI::App& app);  // reconstruct, encode, decode
 void add_train(CLI::App& app);
+void add_import(CLI::App& app);
+void add_info(CLI::App& app);
 
 }  // namespace tessera::cli

@@ -1,0 +1,196 @@
+/// `tessera info`: what a model folder, a safetensors file or a torch archive holds.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/bundle.h"
+#include "checkpoint/printable.h"
+#include "checkpoint/torch_archive.h"
+#include "cli/verbs.h"
+#include "runtime/error.h"
+
+namespace tessera::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Report = nlohmann::ordered_json;
+
+constexpr int kMaxDepth = 8;  // of nested values that are shown
+constexpr std::size_t kMaxVisited = 100'000;
+constexpr std::size_t kMaxValues = 2'000;  // that are no tensors
+
+/// Counts of a set of tensors.
+struct Summary {
+  std::int64_t tensors = 0;
+  std::int64_t elements = 0;
+  std::map<std::string, std::int64_t> elements_by_type;
+
+  void add(torch::ScalarType type, const Shape& shape) {
+    std::int64_t count = 1;
+    for (const auto size : shape) {
+      if (__builtin_mul_overflow(count, size, &count)) count = 0;  // a shape that no file can hold: shown, not counted
+    }
+    ++tensors;
+    elements += count;
+    elements_by_type[c10::toString(type)] += count;
+  }
+  void write(Report& report) const {
+    report["tensors"] = tensors;
+    report["parameters"] = elements;
+    report["types"] = elements_by_type;
+  }
+};
+
+Summary summary_of(const TensorMap& tensors) {
+  Summary summary;
+  for (const auto& [name, tensor] : tensors) summary.add(tensor.scalar_type(), tensor.sizes().vec());
+  return summary;
+}
+
+Report tensor_line(const std::string& name, torch::ScalarType type, const Shape& shape) {
+  return {{"name", printable(name)}, {"type", c10::toString(type)}, {"shape", shape}};
+}
+
+Report bundle_report(const fs::path& folder) {
+  const auto bundle = load_bundle(folder);
+  Report report = {{"path", folder.string()}, {"format", "model folder"}};
+  const auto add = [&](const char* name, const std::optional<BundlePart>& part) {
+    if (!part) return;
+    Report entry;
+    entry["class"] = part->config.value("_class_name", nlohmann::json("?"));
+    summary_of(part->tensors).write(entry);
+    entry["hash"] = part_hash(bundle, name);
+    entry["config"] = part->config;
+    report["parts"][name] = entry;
+  };
+  add("vqvae", bundle.codec);
+  add("transformer", bundle.denoiser);
+  if (bundle.scheduler) report["parts"]["scheduler"] = {{"config", *bundle.scheduler}};
+  return report;
+}
+
+Report safetensors_report(const fs::path& path) {
+  Metadata metadata;
+  const auto tensors = load_safetensors(path, &metadata);
+  Report report = {{"path", path.string()}, {"format", "safetensors"}};
+  summary_of(tensors).write(report);
+  if (!metadata.empty()) report["metadata"] = metadata;
+  report["list"] = Report::array();
+  for (const auto& [name, tensor] : tensors)
+    report["list"].push_back(tensor_line(name, tensor.scalar_type(), tensor.sizes().vec()));
+  return report;
+}
+
+/// Walks the values of an archive. Values may contain each other, so depth and number are limited.
+class ArchiveWalk {
+ public:
+  explicit ArchiveWalk(Report& report) : report_(report) {
+    report_["list"] = Report::array();
+    report_["values"] = Report::object();
+  }
+
+  void visit(const TorchValue& value, int depth) {
+    if (++visited_ > kMaxVisited || depth > kMaxDepth) return;
+    switch (value.kind()) {
+      case ValueKind::tensor:
+        summary_.add(value.tensor_type(), value.tensor_shape());
+        report_["list"].push_back(tensor_line(value.name(), value.tensor_type(), value.tensor_shape()));
+        break;
+      case ValueKind::dict:
+        for (const auto& [key, item] : value.entries()) visit(item, depth + 1);
+        break;
+      case ValueKind::list:
+      case ValueKind::tuple:
+        for (std::size_t i = 0; i < value.size() && visited_ <= kMaxVisited; ++i) visit(value.at(i), depth + 1);
+        break;
+      case ValueKind::opaque:
+      case ValueKind::type:
+        note(value, "class " + value.class_name());
+        break;
+      case ValueKind::boolean:
+        note(value, value.boolean());
+        break;
+      case ValueKind::integer:
+        note(value, value.integer());
+        break;
+      case ValueKind::real:
+        note(value, value.real());
+        break;
+      case ValueKind::string:
+        note(value, printable(value.string()));
+        break;
+      default:
+        note(value, kind_name(value.kind()));
+    }
+  }
+  void finish() { summary_.write(report_); }
+
+ private:
+  void note(const TorchValue& value, const nlohmann::json& content) {
+    if (report_["values"].size() < kMaxValues) report_["values"].emplace(printable(value.name()), content);
+  }
+
+  Report& report_;
+  Summary summary_;
+  std::size_t visited_ = 0;
+};
+
+Report archive_report(const fs::path& path) {
+  const auto archive = load_torch_archive(path);
+  Report report = {{"path", path.string()}, {"format", archive.format()}};
+  ArchiveWalk walk(report);
+  walk.visit(archive.root(), 0);
+  walk.finish();
+  return report;
+}
+
+void print_text(const Report& value, const std::string& indent) {
+  for (const auto& [name, item] : value.items()) {
+    if (name == "list") continue;
+    if (item.is_object() && !item.empty()) {
+      std::printf("%s%s\n", indent.c_str(), name.c_str());
+      print_text(item, indent + "  ");
+    } else {
+      const auto text =
+          item.is_string() ? item.get<std::string>() : item.dump(-1, ' ', false, Report::error_handler_t::replace);
+      std::printf("%s%-12s %s\n", indent.c_str(), name.c_str(), text.c_str());
+    }
+  }
+  if (!value.contains("list")) return;
+  for (const auto& tensor : value["list"]) {
+    std::printf("%s%-9s %-20s %s\n", indent.c_str(), tensor["type"].get<std::string>().c_str(),
+                shape_text(tensor["shape"].get<Shape>()).c_str(), tensor["name"].get<std::string>().c_str());
+  }
+}
+
+void run(const fs::path& path, bool json) {
+  require(fs::exists(path), "{}: no such file or folder", path.string());
+  const auto report = fs::is_directory(path)           ? bundle_report(path)
+                      : looks_like_torch_archive(path) ? archive_report(path)
+                                                       : safetensors_report(path);
+  if (json) {
+    std::printf("%s\n", report.dump(-1, ' ', false, Report::error_handler_t::replace).c_str());
+  } else {
+    print_text(report, "");
+  }
+}
+
+}  // namespace
+
+void add_info(CLI::App& app) {
+  struct Arguments {
+    std::string path;
+    bool json = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  auto* verb = app.add_subcommand("info", "Say what a model folder or a checkpoint file holds");
+  verb->add_option("path", arguments->path,
+                   "A model folder, a .safetensors file or a torch archive (.th, .ckpt, .pth, .bin)")
+      ->required();
+  verb->add_flag("--json", arguments->json, "Print one JSON object");
+  verb->callback([arguments] { run(arguments->path, arguments->json); });
+}
+
+}  // namespace tessera::cli
