@@ -1,8 +1,10 @@
 // `tessera import` and `tessera info`, run as a user does.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 
 #include "checkpoint/bundle.h"
 #include "support/fixtures.h"
@@ -32,7 +34,7 @@ Outcome run(const std::string& arguments) {
 }
 
 std::string quoted(const std::filesystem::path& path) {
-  return "'" + path.string() + "'";
+  return fmt::format("'{}'", path.string());
 }
 
 class ImportVerb : public ::testing::Test {
