@@ -10,8 +10,8 @@
 ///    b`;
 ///  - compute losses, the quantiser and softmax cross-entropy in float32 (`.to(torch::kFloat)` after the last layer).
 /// Precision::float32 computes the plain LibTorch operation. All operations give first-order gradients, for any subset
-/// of their inputs, as often as the graph is kept (autograd::grad with retain_graph). Second derivatives: only in
-/// Precision::float32.
+/// of their inputs, as often as the graph is kept (autograd::grad with retain_graph). Second derivatives: not
+/// supported (some float32 forms have them, group_norm_swish in channels-last and layer_norm do not).
 #pragma once
 
 #include <torch/torch.h>
