@@ -1,11 +1,12 @@
-/// attention and attention_qkv: autograd around the AMX kernels, LibTorch's products where they cannot be used.
+/// attention and attention_qkv: autograd around the bfloat16 kernels, LibTorch's products where they cannot be used.
 #include <fmt/ostream.h>
 
 #include <cmath>
 #include <limits>
 
-#include "kernels/amx_attention.h"
+#include "kernels/bf16_attention.h"
 #include "kernels/cpu_features.h"
+#include "kernels/plain_attention.h"
 #include "kernels/training_ops.h"
 #include "runtime/error.h"
 
@@ -41,9 +42,9 @@ torch::Tensor readable(const torch::Tensor& tensor) {
   return t.stride(2) == 1 ? t : t.contiguous();
 }
 
-amx::Attention describe(const Tokens& q, const Tokens& k, const Tokens& v, int64_t index, int64_t heads, double scale,
+bf16::Attention describe(const Tokens& q, const Tokens& k, const Tokens& v, int64_t index, int64_t heads, double scale,
                         bool causal) {
-  amx::Attention head;
+  bf16::Attention head;
   head.queries = q.cells;
   head.keys = k.cells;
   head.width = q.width / heads;
@@ -65,9 +66,9 @@ torch::Tensor forward_heads(const torch::Tensor& q, const torch::Tensor& k, cons
   const Tokens tq(q), tk(k), tv(v), to(output);
   at::parallel_for(0, q.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
     const torch::Tensor scratch =
-        torch::empty({amx::attention_scratch(describe(tq, tk, tv, 0, heads, scale, causal))}, torch::kBFloat16);
+        torch::empty({bf16::attention_scratch(describe(tq, tk, tv, 0, heads, scale, causal))}, torch::kBFloat16);
     for (int64_t i = begin; i < end; ++i) {
-      amx::attention_forward(describe(tq, tk, tv, i, heads, scale, causal), to.head(i, heads), to.row,
+      bf16::attention_forward(describe(tq, tk, tv, i, heads, scale, causal), to.head(i, heads), to.row,
                              normaliser.data_ptr<float>() + i * tq.cells, bits(scratch));
     }
   });
@@ -82,9 +83,9 @@ void backward_heads(const torch::Tensor& q, const torch::Tensor& k, const torch:
   const Tokens tq(q), tk(k), tv(v), to(output), tg(gradient), rq(dq), rk(dk), rv(dv);
   at::parallel_for(0, q.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
     const torch::Tensor scratch = torch::empty(
-        {amx::attention_backward_scratch(describe(tq, tk, tv, 0, heads, scale, causal))}, torch::kBFloat16);
+        {bf16::attention_backward_scratch(describe(tq, tk, tv, 0, heads, scale, causal))}, torch::kBFloat16);
     for (int64_t i = begin; i < end; ++i) {
-      amx::AttentionGradient job;
+      bf16::AttentionGradient job;
       job.output = to.head(i, heads);
       job.gradient_output = tg.head(i, heads);
       job.output_row = to.row;
@@ -96,7 +97,7 @@ void backward_heads(const torch::Tensor& q, const torch::Tensor& k, const torch:
       job.query_row = rq.row;
       job.key_row = rk.row;
       job.value_row = rv.row;
-      amx::attention_backward(describe(tq, tk, tv, i, heads, scale, causal), job, bits(scratch));
+      bf16::attention_backward(describe(tq, tk, tv, i, heads, scale, causal), job, bits(scratch));
     }
   });
 }
@@ -165,14 +166,15 @@ torch::Tensor plain_attention(const torch::Tensor& q, const torch::Tensor& k, co
 
 bool tiles_apply(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, double scale,
                  Precision precision) {
-  return precision == Precision::bfloat16 && cpu_has_amx_bf16() && q.is_cpu() && q.numel() > 0 && k.numel() > 0 &&
+  return precision == Precision::bfloat16 && cpu_has_avx512_bf16() && q.is_cpu() && q.numel() > 0 && k.numel() > 0 &&
          v.numel() > 0 && scale > 0;
 }
 
 }  // namespace
 
 torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads,
-                        double scale, bool causal, Precision precision) {
+                        double scale, bool causal, Precision given) {
+  const auto precision = of_activations(given);
   require(q.dim() == 3 && k.dim() == 3 && v.dim() == 3 && k.sizes() == v.sizes() && q.size(0) == k.size(0) &&
               q.size(2) == k.size(2),
           "attention: q {}, k {}, v {}: expected [N, queries, C], [N, keys, C], [N, keys, C]", fmt::streamed(q.sizes()),
@@ -186,13 +188,15 @@ torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const to
   return plain_attention(q.to(low), k.to(low), v.to(low), heads, scale, causal);
 }
 
-torch::Tensor attention_qkv(const torch::Tensor& qkv, int64_t heads, double scale, bool causal, Precision precision) {
+torch::Tensor attention_qkv(const torch::Tensor& qkv, int64_t heads, double scale, bool causal, Precision given) {
+  const auto precision = of_activations(given);
   require(qkv.dim() == 3 && heads > 0 && qkv.size(2) % (3 * heads) == 0,
           "attention_qkv: qkv is {}, expected [N, L, 3 * C] with C a multiple of {} heads", fmt::streamed(qkv.sizes()),
           heads);
   if (tiles_apply(qkv, qkv, qkv, scale, precision)) return AttentionQkv::apply(qkv, heads, scale, causal);
-  const auto parts = qkv.chunk(3, 2);
-  return attention(parts[0], parts[1], parts[2], heads, scale, causal, precision);
+  const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : qkv.scalar_type();
+  const auto split = qkv.to(dtype).reshape({qkv.size(0), qkv.size(1), 3, heads, qkv.size(2) / (3 * heads)});
+  return plain_attention_qkv(split, scale, causal);
 }
 
 }  // namespace tessera

@@ -39,12 +39,21 @@ bool detect_avx512_bf16() {
 #endif
 }
 
-bool detect_amx_bf16() {
+bool detect_avx512_vnni() {
+#if defined(__x86_64__)
+  return detect_avx512_bf16() && __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
+}
+
+/// Whether the tiles can be used and the processor has `feature` of CPUID leaf 7's EDX for them.
+bool detect_amx([[maybe_unused]] unsigned feature) {
 #if defined(__x86_64__) && defined(__linux__)
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (!detect_avx512_bf16() || __get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
-  if ((d & kAmxBf16) == 0 || (d & kAmxTile) == 0) return false;
+  constexpr unsigned kAmxTile = 1u << 24;
+  if ((d & feature) == 0 || (d & kAmxTile) == 0) return false;
   // Linux hands out the 8 KiB of tile state only to processes that ask (arch_prctl, ARCH_REQ_XCOMP_PERM,
   // XFEATURE_XTILEDATA).
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
@@ -61,8 +70,18 @@ bool cpu_has_avx512_bf16() {
   return value && limit().load(std::memory_order_relaxed) >= CpuLimit::avx512;
 }
 
+bool cpu_has_avx512_vnni() {
+  static const bool value = detect_avx512_vnni();
+  return value && limit().load(std::memory_order_relaxed) >= CpuLimit::avx512;
+}
+
 bool cpu_has_amx_bf16() {
-  static const bool value = detect_amx_bf16();
+  static const bool value = detect_amx(1u << 22);
+  return value && limit().load(std::memory_order_relaxed) >= CpuLimit::amx;
+}
+
+bool cpu_has_amx_int8() {
+  static const bool value = detect_amx(1u << 25);
   return value && limit().load(std::memory_order_relaxed) >= CpuLimit::amx;
 }
 

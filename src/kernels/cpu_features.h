@@ -7,12 +7,18 @@ namespace tessera {
 /// True when AVX-512 F/BW/VL/DQ and its bfloat16 conversions can be used.
 bool cpu_has_avx512_bf16();
 
-/// True when the AMX bfloat16 tiles can be used: the processor has them, AVX-512 bfloat16 is there too (the kernels
-/// around the tiles use it), and the system has granted this process the tile registers (asked on the first call).
+/// The same with the dot products of bytes (VNNI).
+bool cpu_has_avx512_vnni();
+
+/// True when the AMX tiles can be used for bfloat16 (for int8): the processor has them, AVX-512 bfloat16 is there too
+/// (the kernels around the tiles use it), and the system has granted this process the tile registers (asked on the
+/// first call).
 bool cpu_has_amx_bf16();
+bool cpu_has_amx_int8();
 
 /// An upper limit for the kernels, for tests and for comparisons; the environment's TESSERA_MAX_CPU_ISA sets the same
-/// ("plain", "avx512", "amx"; default amx). Below `amx` the operations go through LibTorch where they need the tiles.
+/// ("plain", "avx512", "amx"; default amx). Below `amx` the products use the dot
+/// products of AVX-512, with `plain` LibTorch.
 enum class CpuLimit { plain, avx512, amx };
 void set_cpu_limit(CpuLimit limit);
 CpuLimit cpu_limit();

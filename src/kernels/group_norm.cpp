@@ -138,8 +138,13 @@ torch::Tensor group_norm_swish(const torch::Tensor& input, const torch::Tensor& 
                     bias.scalar_type() == torch::kFloat &&
                     (dtype == torch::kBFloat16 || (dtype == torch::kFloat && layout));
   if (ours) return GroupNormSwish::apply(input, weight, bias, groups, eps, swish);
-  const torch::Tensor normal = torch::group_norm(input, groups, weight.to(dtype), bias.to(dtype), eps);
-  return swish ? torch::silu(normal) : normal;
+  // On a CPU without our kernel bfloat16 is computed in float32 and rounded once; and always one channel after the
+  // other, since LibTorch's channels-last form loses the variance where the mean is large.
+  const auto inner = input.is_cpu() && dtype == torch::kBFloat16 ? torch::kFloat : dtype;
+  const torch::Tensor x = input.is_cpu() ? input.to(inner).contiguous() : input;
+  const torch::Tensor normal = torch::group_norm(x, groups, weight.to(inner), bias.to(inner), eps);
+  const torch::Tensor output = (swish ? torch::silu(normal) : normal).to(dtype);
+  return input.dim() == 4 ? output.contiguous(input.suggest_memory_format()) : output;
 }
 
 }  // namespace tessera

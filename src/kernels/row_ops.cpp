@@ -113,8 +113,8 @@ struct Gelu : public Function<Gelu> {
 
 }  // namespace
 
-torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
-                         double eps, Precision precision) {
+torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, double eps,
+                         Precision precision) {
   require(input.dim() >= 1 && weight.dim() == 1 && bias.dim() == 1 && input.size(-1) == weight.size(0) &&
               weight.size(0) == bias.size(0),
           "layer_norm: input {}, weight {}, bias {}: expected [..., C], [C], [C]", fmt::streamed(input.sizes()),
@@ -123,9 +123,12 @@ torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight
   const bool ours = cpu_has_avx512_bf16() && input.is_cpu() && input.numel() > 0 &&
                     (dtype == torch::kBFloat16 || dtype == torch::kFloat) && weight.scalar_type() == torch::kFloat &&
                     bias.scalar_type() == torch::kFloat;
-  const bool low = dtype == torch::kBFloat16 || precision == Precision::bfloat16;
+  const bool low = dtype == torch::kBFloat16 || precision != Precision::float32;
   if (ours) return LayerNorm::apply(input, weight, bias, eps, low);
-  const torch::Tensor output = torch::layer_norm(input, {weight.size(0)}, weight.to(dtype), bias.to(dtype), eps);
+  // On a CPU without our kernel bfloat16 is computed in float32 and rounded once.
+  const auto inner = input.is_cpu() && dtype == torch::kBFloat16 ? torch::kFloat : dtype;
+  const torch::Tensor output =
+      torch::layer_norm(input.to(inner), {weight.size(0)}, weight.to(inner), bias.to(inner), eps);
   return low ? output.to(torch::kBFloat16) : output;
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels/amx_product.h"
+#include "kernels/bf16_product.h"
 #include "kernels/row_ops_avx512.h"
 
 namespace tessera::tiles {
@@ -24,12 +24,12 @@ uint16_t* bits(const torch::Tensor& tensor) {
 const float* floats(const torch::Tensor& tensor) {
   return tensor.numel() > 0 ? tensor.data_ptr<float>() : nullptr;
 }
-/// autograd::Function takes no undefined tensor: a bias without elements stands for none.
-torch::Tensor no_bias() {
+/// autograd::Function takes no undefined tensor: one without elements stands for no bias and no residual.
+torch::Tensor nothing() {
   return torch::empty({0}, torch::kFloat);
 }
 int64_t padded(int64_t channels) {
-  return amx::blocks(channels, 32) * 32;
+  return bf16::blocks(channels, 32) * 32;
 }
 
 // ----------------------------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ int64_t padded(int64_t channels) {
 constexpr int64_t kRows = 256;          // rows of a product that one task computes
 constexpr int64_t kGradientRows = 512;  // rows that one task packs for the weight's gradient
 
-/// Where a product of rows goes: see amx::Product.
+/// Where a product of rows goes: see bf16::Product.
 struct Target {
   uint16_t* output = nullptr;
   uint16_t* gelu = nullptr;
@@ -49,15 +49,15 @@ struct Target {
 /// target [rows, outputs] = input [rows, inputs] times packed weights, plus bias.
 void multiply_rows(const uint16_t* input, int64_t rows, int64_t inputs, const uint16_t* packed, int64_t outputs,
                    const float* bias, const Target& target) {
-  at::parallel_for(0, amx::blocks(rows, kRows), 1, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, bf16::blocks(rows, kRows), 1, [&](int64_t begin, int64_t end) {
     const int64_t wide = padded(inputs), none = 0;
     torch::Tensor copy;
     for (int64_t task = begin; task < end; ++task) {
       const int64_t first = task * kRows, count = std::min(kRows, rows - first);
       // Whole tiles of whole channels are read where they lie; anything else from a copy with zeros around it.
       const int64_t direct = inputs == wide ? count / 16 * 16 : 0;
-      amx::Product product;
-      product.depth = wide / amx::kDepth;
+      bf16::Product product;
+      product.depth = wide / bf16::kDepth;
       product.tap_offset = &none;
       product.weights = packed;
       product.bias = bias;
@@ -70,19 +70,19 @@ void multiply_rows(const uint16_t* input, int64_t rows, int64_t inputs, const ui
         if (target.gelu != nullptr) product.gelu = target.gelu + at;
         if (target.sum == nullptr) return;
         product.sum = target.sum + at;
-        product.residual = target.residual + at;
+        if (target.residual != nullptr) product.residual = target.residual + at;
       };
       aim(first * outputs);
       product.columns = direct;
-      if (direct > 0) amx::multiply(product);
+      if (direct > 0) bf16::multiply(product);
       if (direct == count) continue;
       if (!copy.defined()) copy = scratch((kRows + 16) * wide);
-      amx::pad_image(input + (first + direct) * inputs, 1, count - direct, inputs, 0, 0, 1, count - direct + 16, wide,
+      bf16::pad_image(input + (first + direct) * inputs, 1, count - direct, inputs, 0, 0, 1, count - direct + 16, wide,
                      bits(copy));
       product.input = bits(copy);
       aim((first + direct) * outputs);
       product.columns = count - direct;
-      amx::multiply(product);
+      bf16::multiply(product);
     }
   });
 }
@@ -90,7 +90,7 @@ void multiply_rows(const uint16_t* input, int64_t rows, int64_t inputs, const ui
 /// Sum over rows of left [rows, outputs] times right [rows, inputs]: [outputs, inputs] float32, and the sum of left.
 std::pair<torch::Tensor, torch::Tensor> gradient_of_rows(const uint16_t* left, const uint16_t* right, int64_t rows,
                                                          int64_t outputs, int64_t inputs) {
-  const int64_t tasks = amx::blocks(rows, kGradientRows), threads = std::min<int64_t>(tasks, at::get_num_threads());
+  const int64_t tasks = bf16::blocks(rows, kGradientRows), threads = std::min<int64_t>(tasks, at::get_num_threads());
   const int64_t wide_outputs = padded(outputs), wide_inputs = padded(inputs);
   const torch::Tensor sums = torch::zeros({threads, wide_outputs, wide_inputs}, torch::kFloat);
   const torch::Tensor bias = torch::zeros({threads, outputs}, torch::kFloat);
@@ -100,28 +100,28 @@ std::pair<torch::Tensor, torch::Tensor> gradient_of_rows(const uint16_t* left, c
     for (int64_t thread = from; thread < to; ++thread) {
       for (int64_t task = tasks * thread / threads; task < tasks * (thread + 1) / threads; ++task) {
         const int64_t first = task * kGradientRows, count = std::min(kGradientRows, rows - first),
-                      steps = amx::blocks(count, 32);
+                      steps = bf16::blocks(count, 32);
         const int64_t none = 0;
-        amx::Pixels pixels;
+        bf16::Pixels pixels;
         pixels.rows = 1;
         pixels.columns = count;
         pixels.pitch = steps * 32;
         pixels.data = left + first * outputs;
         pixels.channels = pixels.pixel_step = outputs;
-        amx::pack_transposed(pixels, steps, bits(packed_left), bias.data_ptr<float>() + thread * outputs);
+        bf16::pack_transposed(pixels, steps, bits(packed_left), bias.data_ptr<float>() + thread * outputs);
         pixels.data = right + first * inputs;
         pixels.channels = pixels.pixel_step = inputs;
-        amx::pack_pairs(pixels, 0, steps * 16, bits(packed_right));
-        amx::Gradient gradient;
+        bf16::pack_pairs(pixels, 0, steps * 16, bits(packed_right));
+        bf16::Gradient gradient;
         gradient.left = bits(packed_left);
         gradient.right = bits(packed_right);
-        gradient.left_block = gradient.right_block = steps * amx::kTile;
+        gradient.left_block = gradient.right_block = steps * bf16::kTile;
         gradient.tap_offset = &none;
         gradient.steps = steps;
         gradient.outputs = wide_outputs;
         gradient.inputs = wide_inputs;
         gradient.gradient = sums.data_ptr<float>() + thread * wide_outputs * wide_inputs;
-        amx::accumulate(gradient);
+        bf16::accumulate(gradient);
       }
     }
   });
@@ -129,12 +129,26 @@ std::pair<torch::Tensor, torch::Tensor> gradient_of_rows(const uint16_t* left, c
   return {whole.slice(0, 0, outputs).slice(1, 0, inputs), threads == 1 ? bias[0] : bias.sum(0)};
 }
 
+/// weight [Co, Ci] or [Co, Ci, kh, kw] as the forward product reads it.
+torch::Tensor pack(const torch::Tensor& raw_weight) {
+  // [Co, kh, kw, Ci] in memory
+  const torch::Tensor weight =
+      raw_weight.dim() == 4 ? raw_weight.contiguous(torch::MemoryFormat::ChannelsLast) : raw_weight.contiguous();
+  const int64_t outputs = weight.size(0), inputs = weight.size(1);
+  const int64_t taps = weight.dim() == 4 ? weight.size(2) * weight.size(3) : 1;
+  torch::Tensor packed = scratch(bf16::packed_size(outputs, inputs, taps));
+  bf16::pack_forward(floats(weight), outputs, inputs, taps, taps * inputs, inputs, bits(packed));
+  return packed;
+}
+
+torch::Tensor packed_form(const torch::Tensor& weight, PackedWeight* kept) {
+  return kept ? kept->get(weight, [&] { return pack(weight); }) : pack(weight);
+}
+
 /// What forward of the three linear functions shares: the packed product into `target`.
-void linear_forward(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
-                    const Target& target) {
+void linear_forward(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& packed,
+                    const torch::Tensor& bias, const Target& target) {
   const int64_t rows = input.size(0), inputs = input.size(1), outputs = weight.size(0);
-  const torch::Tensor packed = scratch(amx::packed_size(outputs, inputs, 1));
-  amx::pack_forward(floats(weight), outputs, inputs, 1, inputs, 0, bits(packed));
   multiply_rows(bits(input), rows, inputs, bits(packed), outputs, floats(bias), target);
 }
 
@@ -143,18 +157,18 @@ void linear_forward(const torch::Tensor& input, const torch::Tensor& weight, con
 variable_list linear_backward(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& gradient,
                               bool of_input, bool of_weight, bool of_bias) {
   const int64_t rows = input.size(0), inputs = input.size(1), outputs = weight.size(0);
-  variable_list result(3);
+  variable_list result(4);  // of input, weight, its packed form (none) and bias
   if (of_input) {
     const int64_t same = 0;
-    const torch::Tensor packed = scratch(amx::packed_size(inputs, outputs, 1));
-    amx::pack_backward(floats(weight), outputs, inputs, 1, &same, inputs, 0, bits(packed));
+    const torch::Tensor packed = scratch(bf16::packed_size(inputs, outputs, 1));
+    bf16::pack_backward(floats(weight), outputs, inputs, 1, &same, inputs, 0, bits(packed));
     result[0] = torch::empty({rows, inputs}, torch::kBFloat16);
     multiply_rows(bits(gradient), rows, outputs, bits(packed), inputs, nullptr, {bits(result[0])});
   }
   if (of_weight || of_bias) {
     auto [weight_gradient, bias_gradient] = gradient_of_rows(bits(gradient), bits(input), rows, outputs, inputs);
     result[1] = weight_gradient.contiguous();
-    if (of_bias) result[2] = bias_gradient;
+    if (of_bias) result[3] = bias_gradient;
   }
   return result;
 }
@@ -165,10 +179,10 @@ torch::Tensor rounded(const torch::Tensor& gradient) {
 
 struct Linear : public Function<Linear> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input, const torch::Tensor& raw_weight,
-                               const torch::Tensor& raw_bias) {
+                               const torch::Tensor& packed, const torch::Tensor& raw_bias) {
     const torch::Tensor weight = raw_weight.contiguous(), bias = raw_bias.contiguous();
     torch::Tensor result = torch::empty({input.size(0), weight.size(0)}, torch::kBFloat16);
-    linear_forward(input, weight, bias, {bits(result)});
+    linear_forward(input, weight, packed, bias, {bits(result)});
     context->save_for_backward({input, weight});
     context->saved_data["bias"] = bias.numel() > 0;
     return result;
@@ -176,7 +190,7 @@ struct Linear : public Function<Linear> {
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
-    const bool bias = context->saved_data["bias"].toBool() && context->needs_input_grad(2);
+    const bool bias = context->saved_data["bias"].toBool() && context->needs_input_grad(3);
     return linear_backward(saved[0], saved[1], rounded(gradients[0]), context->needs_input_grad(0),
                            context->needs_input_grad(1), bias);
   }
@@ -184,11 +198,11 @@ struct Linear : public Function<Linear> {
 
 struct LinearGelu : public Function<LinearGelu> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input, const torch::Tensor& raw_weight,
-                               const torch::Tensor& raw_bias) {
+                               const torch::Tensor& packed, const torch::Tensor& raw_bias) {
     const torch::Tensor weight = raw_weight.contiguous(), bias = raw_bias.contiguous();
     torch::Tensor before = torch::empty({input.size(0), weight.size(0)}, torch::kBFloat16),
                   result = torch::empty_like(before);
-    linear_forward(input, weight, bias, {bits(before), bits(result)});
+    linear_forward(input, weight, packed, bias, {bits(before), bits(result)});
     context->save_for_backward({input, weight, before});
     context->saved_data["bias"] = bias.numel() > 0;
     return result;
@@ -200,7 +214,7 @@ struct LinearGelu : public Function<LinearGelu> {
     at::parallel_for(0, upper.numel(), 32768, [&](int64_t begin, int64_t end) {
       avx512::gelu_backward(bits(saved[2]) + begin, bits(upper) + begin, end - begin, bits(gradient) + begin);
     });
-    const bool bias = context->saved_data["bias"].toBool() && context->needs_input_grad(2);
+    const bool bias = context->saved_data["bias"].toBool() && context->needs_input_grad(3);
     return linear_backward(saved[0], saved[1], gradient, context->needs_input_grad(0), context->needs_input_grad(1),
                            bias);
   }
@@ -208,25 +222,27 @@ struct LinearGelu : public Function<LinearGelu> {
 
 struct LinearAdd : public Function<LinearAdd> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input, const torch::Tensor& raw_weight,
-                               const torch::Tensor& raw_bias, const torch::Tensor& raw_residual) {
+                               const torch::Tensor& packed, const torch::Tensor& raw_bias,
+                               const torch::Tensor& raw_residual) {
     const torch::Tensor weight = raw_weight.contiguous(), bias = raw_bias.contiguous(),
-                        residual = raw_residual.contiguous();
+                        residual = raw_residual.contiguous();  // no elements: nothing is added
     torch::Tensor result = torch::empty({input.size(0), weight.size(0)}, torch::kFloat);
     Target target;
     target.sum = result.data_ptr<float>();
-    target.residual = residual.data_ptr<float>();
-    linear_forward(input, weight, bias, target);
+    target.residual = floats(residual);
+    linear_forward(input, weight, packed, bias, target);
     context->save_for_backward({input, weight});
     context->saved_data["bias"] = bias.numel() > 0;
+    context->saved_data["residual"] = residual.numel() > 0;
     return result;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
-    const bool bias = context->saved_data["bias"].toBool() && context->needs_input_grad(2);
+    const bool bias = context->saved_data["bias"].toBool() && context->needs_input_grad(3);
     variable_list result = linear_backward(saved[0], saved[1], rounded(gradients[0]), context->needs_input_grad(0),
                                            context->needs_input_grad(1), bias);
-    result.push_back(gradients[0]);
+    result.push_back(context->saved_data["residual"].toBool() ? gradients[0] : Variable());
     return result;
   }
 };
@@ -258,11 +274,11 @@ void convolve(const Geometry& g, const uint16_t* input, const uint16_t* packed, 
   }
   at::parallel_for(0, g.images, 1, [&](int64_t begin, int64_t end) {
     const torch::Tensor copy = scratch((height * width + 16 * g.stride) * wide);
-    amx::Product product;
+    bf16::Product product;
     product.input = bits(copy);
     product.input_row = g.stride * width * wide;
     product.input_pixel = g.stride * wide;
-    product.depth = wide / amx::kDepth;
+    product.depth = wide / bf16::kDepth;
     product.taps = g.taps();
     product.tap_offset = offsets.data();
     product.weights = packed;
@@ -272,10 +288,10 @@ void convolve(const Geometry& g, const uint16_t* input, const uint16_t* packed, 
     product.channels = product.output_pixel = g.outputs;
     product.output_row = g.out_width() * g.outputs;
     for (int64_t n = begin; n < end; ++n) {
-      amx::pad_image(input + n * g.height * g.width * g.inputs, g.height, g.width, g.inputs, g.padding.top,
+      bf16::pad_image(input + n * g.height * g.width * g.inputs, g.height, g.width, g.inputs, g.padding.top,
                      g.padding.left, height, width, wide, bits(copy));
       product.output = output + n * g.out_height() * g.out_width() * g.outputs;
-      amx::multiply(product);
+      bf16::multiply(product);
     }
   });
 }
@@ -292,7 +308,7 @@ std::vector<Phase> phases(int64_t size, int64_t kernel, int64_t stride, int64_t 
   for (int64_t first = 0; first < std::min(stride, size); ++first) {
     Phase phase;
     phase.first = first;
-    phase.count = amx::blocks(size - first, stride);
+    phase.count = bf16::blocks(size - first, stride);
     for (int64_t tap = (first + before) % stride; tap < kernel; tap += stride) {
       phase.taps.push_back(tap);
       phase.from.push_back((first + before - tap) / stride);  // exact, so the sign does not matter
@@ -323,7 +339,7 @@ void convolve_back(const Geometry& g, const uint16_t* gradient, const float* wei
   const auto [left, right] = margins(columns, g.out_width());
   const int64_t height = top + g.out_height() + bottom, width = left + g.out_width() + right, wide = padded(g.outputs);
   struct Part {
-    amx::Product product;
+    bf16::Product product;
     std::vector<int64_t> offsets;
     torch::Tensor packed;
     int64_t first = 0;  // elements
@@ -340,13 +356,13 @@ void convolve_back(const Geometry& g, const uint16_t* gradient, const float* wei
         }
       }
       const int64_t taps = int64_t(order.size());
-      part.packed = scratch(amx::packed_size(g.inputs, g.outputs, taps));
-      amx::pack_backward(weight, g.outputs, g.inputs, taps, order.data(), g.taps() * g.inputs, g.inputs,
+      part.packed = scratch(bf16::packed_size(g.inputs, g.outputs, taps));
+      bf16::pack_backward(weight, g.outputs, g.inputs, taps, order.data(), g.taps() * g.inputs, g.inputs,
                          bits(part.packed));
       part.first = (row.first * g.width + column.first) * g.inputs;
       part.product.input_row = width * wide;
       part.product.input_pixel = wide;
-      part.product.depth = wide / amx::kDepth;
+      part.product.depth = wide / bf16::kDepth;
       part.product.taps = taps;
       part.product.weights = bits(part.packed);
       part.product.rows = row.count;
@@ -360,14 +376,14 @@ void convolve_back(const Geometry& g, const uint16_t* gradient, const float* wei
   at::parallel_for(0, g.images, 1, [&](int64_t begin, int64_t end) {
     const torch::Tensor copy = scratch((height * width + 16) * wide);
     for (int64_t n = begin; n < end; ++n) {
-      amx::pad_image(gradient + n * g.out_height() * g.out_width() * g.outputs, g.out_height(), g.out_width(),
+      bf16::pad_image(gradient + n * g.out_height() * g.out_width() * g.outputs, g.out_height(), g.out_width(),
                      g.outputs, top, left, height, width, wide, bits(copy));
       for (const auto& part : parts) {
-        amx::Product product = part.product;
+        bf16::Product product = part.product;
         product.input = bits(copy);
         product.tap_offset = part.offsets.data();
         product.output = result + n * g.height * g.width * g.inputs + part.first;
-        amx::multiply(product);
+        bf16::multiply(product);
       }
     }
   });
@@ -379,7 +395,7 @@ std::pair<torch::Tensor, torch::Tensor> gradient_of_kernel(const Geometry& g, co
   const int64_t threads = std::min<int64_t>(g.images, at::get_num_threads());
   const int64_t wide_outputs = padded(g.outputs), wide_inputs = padded(g.inputs);
   const int64_t height = g.padded_height(), width = g.padded_width();
-  const int64_t pitch = amx::blocks(width, g.stride), steps = amx::blocks(g.out_height() * pitch, 32);
+  const int64_t pitch = bf16::blocks(width, g.stride), steps = bf16::blocks(g.out_height() * pitch, 32);
   const int64_t furthest = (g.kernel_height - 1) / g.stride * pitch + (g.kernel_width - 1) / g.stride;
   const int64_t pairs = steps * 16 + furthest / 2 + 1;
   // Each phase of the stride, and each start (even or odd pixel) in it, is packed once and shared by the taps that read
@@ -409,28 +425,28 @@ std::pair<torch::Tensor, torch::Tensor> gradient_of_kernel(const Geometry& g, co
     const torch::Tensor right = scratch(int64_t(planes.size()) * wide_inputs * pairs * 2);
     for (int64_t thread = from; thread < to; ++thread) {
       for (int64_t n = g.images * thread / threads; n < g.images * (thread + 1) / threads; ++n) {
-        amx::Pixels pixels;
+        bf16::Pixels pixels;
         pixels.data = gradient + n * g.out_height() * g.out_width() * g.outputs;
         pixels.rows = g.out_height();
         pixels.columns = g.out_width();
         pixels.channels = pixels.pixel_step = g.outputs;
         pixels.row_step = g.out_width() * g.outputs;
         pixels.pitch = pitch;
-        amx::pack_transposed(pixels, steps, bits(left), bias.data_ptr<float>() + thread * g.outputs);
-        amx::pad_image(input + n * g.height * g.width * g.inputs, g.height, g.width, g.inputs, g.padding.top,
+        bf16::pack_transposed(pixels, steps, bits(left), bias.data_ptr<float>() + thread * g.outputs);
+        bf16::pad_image(input + n * g.height * g.width * g.inputs, g.height, g.width, g.inputs, g.padding.top,
                        g.padding.left, height, width, wide_inputs, bits(copy));
         pixels.channels = wide_inputs;
         pixels.pixel_step = g.stride * wide_inputs;
         pixels.row_step = g.stride * width * wide_inputs;
         for (size_t p = 0; p < planes.size(); ++p) {
           pixels.data = bits(copy) + (planes[p].y * width + planes[p].x) * wide_inputs;
-          pixels.rows = amx::blocks(height - planes[p].y, g.stride);
-          pixels.columns = amx::blocks(width - planes[p].x, g.stride);
-          amx::pack_pairs(pixels, planes[p].start, pairs, bits(right) + int64_t(p) * wide_inputs * pairs * 2);
+          pixels.rows = bf16::blocks(height - planes[p].y, g.stride);
+          pixels.columns = bf16::blocks(width - planes[p].x, g.stride);
+          bf16::pack_pairs(pixels, planes[p].start, pairs, bits(right) + int64_t(p) * wide_inputs * pairs * 2);
         }
-        amx::Gradient job;
+        bf16::Gradient job;
         job.left = bits(left);
-        job.left_block = steps * amx::kTile;
+        job.left_block = steps * bf16::kTile;
         job.right = bits(right);
         job.right_block = pairs * 32;
         job.taps = g.taps();
@@ -439,7 +455,7 @@ std::pair<torch::Tensor, torch::Tensor> gradient_of_kernel(const Geometry& g, co
         job.outputs = wide_outputs;
         job.inputs = wide_inputs;
         job.gradient = sums.data_ptr<float>() + thread * g.taps() * wide_outputs * wide_inputs;
-        amx::accumulate(job);
+        bf16::accumulate(job);
       }
     }
   });
@@ -454,14 +470,12 @@ Geometry geometry(const torch::Tensor& input, const torch::Tensor& weight, int64
 
 struct Convolution : public Function<Convolution> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input, const torch::Tensor& raw_weight,
-                               const torch::Tensor& raw_bias, int64_t stride, int64_t top, int64_t left, int64_t bottom,
-                               int64_t right) {
+                               const torch::Tensor& packed, const torch::Tensor& raw_bias, int64_t stride, int64_t top,
+                               int64_t left, int64_t bottom, int64_t right) {
     // [Co, kh, kw, Ci] in memory
     const torch::Tensor weight = raw_weight.contiguous(torch::MemoryFormat::ChannelsLast);
     const torch::Tensor bias = raw_bias.contiguous();
     const Geometry g = geometry(input, weight, stride, {top, left, bottom, right});
-    const torch::Tensor packed = scratch(amx::packed_size(g.outputs, g.inputs, g.taps()));
-    amx::pack_forward(floats(weight), g.outputs, g.inputs, g.taps(), g.taps() * g.inputs, g.inputs, bits(packed));
     torch::Tensor result =
         torch::empty({g.images, g.outputs, g.out_height(), g.out_width()},
                      torch::TensorOptions(torch::kBFloat16).memory_format(torch::MemoryFormat::ChannelsLast));
@@ -486,19 +500,19 @@ struct Convolution : public Function<Convolution> {
     const bool has_bias = context->saved_data["bias"].toBool();
     const torch::Tensor gradient = gradients[0].to(torch::kBFloat16).contiguous(torch::MemoryFormat::ChannelsLast);
     const int64_t pixels = g.images * g.height * g.width;
-    variable_list result(8);
+    variable_list result(9);
     if (context->needs_input_grad(0)) {
       result[0] = torch::empty_like(input, torch::MemoryFormat::ChannelsLast);
       if (g.is_linear()) {
         const int64_t same = 0;
-        const torch::Tensor packed = scratch(amx::packed_size(g.inputs, g.outputs, 1));
-        amx::pack_backward(floats(weight), g.outputs, g.inputs, 1, &same, g.inputs, 0, bits(packed));
+        const torch::Tensor packed = scratch(bf16::packed_size(g.inputs, g.outputs, 1));
+        bf16::pack_backward(floats(weight), g.outputs, g.inputs, 1, &same, g.inputs, 0, bits(packed));
         multiply_rows(bits(gradient), pixels, g.outputs, bits(packed), g.inputs, nullptr, {bits(result[0])});
       } else {
         convolve_back(g, bits(gradient), floats(weight), bits(result[0]));
       }
     }
-    if (context->needs_input_grad(1) || (has_bias && context->needs_input_grad(2))) {
+    if (context->needs_input_grad(1) || (has_bias && context->needs_input_grad(3))) {
       auto [of_weight, of_bias] = g.is_linear()
                                       ? gradient_of_rows(bits(gradient), bits(input), pixels, g.outputs, g.inputs)
                                       : gradient_of_kernel(g, bits(gradient), bits(input));
@@ -508,7 +522,7 @@ struct Convolution : public Function<Convolution> {
                                                                       ? torch::MemoryFormat::ChannelsLast
                                                                       : torch::MemoryFormat::Contiguous));
       result[1].copy_(view.permute({1, 2, 0}).reshape(weight.sizes()));
-      if (has_bias) result[2] = of_bias;
+      if (has_bias) result[3] = of_bias;
     }
     return result;
   }
@@ -517,22 +531,25 @@ struct Convolution : public Function<Convolution> {
 }  // namespace
 
 torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
-                     const Padding& padding) {
-  return Convolution::apply(input, weight, bias.defined() ? bias : no_bias(), stride, padding.top, padding.left,
-                            padding.bottom, padding.right);
+                     const Padding& padding, PackedWeight* kept) {
+  return Convolution::apply(input, weight, packed_form(weight, kept), bias.defined() ? bias : nothing(), stride,
+                            padding.top, padding.left, padding.bottom, padding.right);
 }
 
-torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias) {
-  return Linear::apply(input, weight, bias.defined() ? bias : no_bias());
+torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                     PackedWeight* kept) {
+  return Linear::apply(input, weight, packed_form(weight, kept), bias.defined() ? bias : nothing());
 }
 
-torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias) {
-  return LinearGelu::apply(input, weight, bias.defined() ? bias : no_bias());
+torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                          PackedWeight* kept) {
+  return LinearGelu::apply(input, weight, packed_form(weight, kept), bias.defined() ? bias : nothing());
 }
 
 torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
-                         const torch::Tensor& residual) {
-  return LinearAdd::apply(input, weight, bias.defined() ? bias : no_bias(), residual);
+                         const torch::Tensor& residual, PackedWeight* kept) {
+  return LinearAdd::apply(input, weight, packed_form(weight, kept), bias.defined() ? bias : nothing(),
+                          residual.defined() ? residual : nothing());
 }
 
 }  // namespace tessera::tiles

@@ -1,4 +1,4 @@
-/// conv2d and linear for training: checks, and the choice between the AMX kernels and LibTorch's operations.
+/// conv2d and linear for training: checks, and the choice between the bfloat16 kernels and LibTorch's operations.
 #include "kernels/training_ops.h"
 
 #include <fmt/ostream.h>
@@ -6,6 +6,8 @@
 #include <algorithm>
 
 #include "kernels/cpu_features.h"
+#include "kernels/float_linear.h"
+#include "kernels/int8_linear.h"
 #include "kernels/tile_training.h"
 #include "runtime/error.h"
 
@@ -20,7 +22,7 @@ torch::Tensor prepared(const torch::Tensor& input) {
 
 bool tiles_apply(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                  Precision precision) {
-  return precision == Precision::bfloat16 && cpu_has_amx_bf16() && input.is_cpu() && input.numel() > 0 &&
+  return precision == Precision::bfloat16 && cpu_has_avx512_bf16() && input.is_cpu() && input.numel() > 0 &&
          weight.numel() > 0 && weight.scalar_type() == torch::kFloat &&
          (!bias.defined() || bias.scalar_type() == torch::kFloat);
 }
@@ -29,10 +31,32 @@ torch::Tensor maybe_to(const torch::Tensor& tensor, torch::ScalarType dtype) {
   return tensor.defined() ? tensor.to(dtype) : tensor;
 }
 
+/// The float32 value nearest in bfloat16; the gradient passes as it is.
+struct RoundOperand : public torch::autograd::Function<RoundOperand> {
+  static torch::Tensor forward(torch::autograd::AutogradContext*, const torch::Tensor& x) {
+    return x.to(torch::kBFloat16).to(torch::kFloat);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext*,
+                                                 const torch::autograd::variable_list& gradients) {
+    return {gradients[0]};
+  }
+};
+
+/// bfloat16 on a CPU without instructions for it: rounded operands in float32 products. LibTorch's own bfloat16 operations there
+/// are no faster, and they round every partial result.
+bool emulates(const torch::Tensor& input, Precision precision) {
+  return precision == Precision::bfloat16 && input.is_cpu();
+}
+
+torch::Tensor rounded_operand(const torch::Tensor& x) {
+  return x.scalar_type() == torch::kBFloat16 ? x.to(torch::kFloat) : RoundOperand::apply(x);
+}
+
 }  // namespace
 
 torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
-                     const Padding& padding, Precision precision) {
+                     const Padding& padding, Precision given, PackedWeight* kept) {
+  const auto precision = of_activations(given);
   require(input.dim() == 4 && weight.dim() == 4 && input.size(1) == weight.size(1),
           "conv2d: input {} and weight {} do not fit: expected [N, Ci, H, W] and [Co, Ci, kh, kw]",
           fmt::streamed(input.sizes()), fmt::streamed(weight.sizes()));
@@ -46,8 +70,17 @@ torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, co
           weight.size(3));
   require(!bias.defined() || (bias.dim() == 1 && bias.size(0) == weight.size(0)),
           "conv2d: bias has {} elements, expected {}", bias.defined() ? bias.numel() : 0, weight.size(0));
-  if (tiles_apply(input, weight, bias, precision)) return tiles::conv2d(prepared(input), weight, bias, stride, padding);
+  if (tiles_apply(input, weight, bias, precision)) {
+    return tiles::conv2d(prepared(input), weight, bias, stride, padding, kept);
+  }
 
+  if (emulates(input, precision)) {
+    const auto x = rounded_operand(input).contiguous(torch::MemoryFormat::ChannelsLast);
+    const auto w = rounded_operand(weight).contiguous(torch::MemoryFormat::ChannelsLast);
+    return conv2d(x, w, maybe_to(bias, torch::kFloat), stride, padding, Precision::float32)
+        .to(torch::kBFloat16)
+        .contiguous(torch::MemoryFormat::ChannelsLast);
+  }
   const bool even = padding.top == padding.bottom && padding.left == padding.right;
   const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : weight.scalar_type();
   torch::Tensor x = precision == Precision::bfloat16 ? prepared(input) : input.to(dtype);
@@ -59,8 +92,8 @@ torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, co
 }
 
 torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
-                     int64_t padding, Precision precision) {
-  return conv2d(input, weight, bias, stride, Padding::all(padding), precision);
+                     int64_t padding, Precision precision, PackedWeight* kept) {
+  return conv2d(input, weight, bias, stride, Padding::all(padding), precision, kept);
 }
 
 namespace {
@@ -87,34 +120,67 @@ std::vector<int64_t> output_shape(const torch::Tensor& input, const torch::Tenso
 }  // namespace
 
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
-                     Precision precision) {
+                     Precision precision, PackedWeight* kept) {
   check_linear(input, weight, bias);
+  if (precision == Precision::int8) {
+    return int8_linear(input, weight, bias, Int8Result::rounded, {}, kept).view(output_shape(input, weight));
+  }
   if (tiles_apply(input, weight, bias, precision)) {
-    return tiles::linear(as_rows(input), weight, bias).view(output_shape(input, weight));
+    return tiles::linear(as_rows(input), weight, bias, kept).view(output_shape(input, weight));
+  }
+  if (emulates(input, precision)) return linear_unrounded(input, weight, bias, precision).to(torch::kBFloat16);
+  if (precision == Precision::float32 && float_linear_applies(input, weight, bias)) {
+    return float_linear(input, weight, bias);
   }
   const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : weight.scalar_type();
   return torch::linear(input.to(dtype), weight.to(dtype), maybe_to(bias, dtype));
 }
 
 torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
-                          Precision precision) {
+                          Precision precision, PackedWeight* kept) {
   check_linear(input, weight, bias);
+  if (precision == Precision::int8) {
+    return int8_linear(input, weight, bias, Int8Result::gelu, {}, kept).view(output_shape(input, weight));
+  }
   if (tiles_apply(input, weight, bias, precision)) {
-    return tiles::linear_gelu(as_rows(input), weight, bias).view(output_shape(input, weight));
+    return tiles::linear_gelu(as_rows(input), weight, bias, kept).view(output_shape(input, weight));
   }
   return gelu_activation(linear(input, weight, bias, precision));
 }
 
 torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
-                         const torch::Tensor& residual, Precision precision) {
+                         const torch::Tensor& residual, Precision precision, PackedWeight* kept) {
   check_linear(input, weight, bias);
   const auto shape = output_shape(input, weight);
   require(residual.sizes() == at::IntArrayRef(shape), "linear_add: residual is {}, expected {}",
           fmt::streamed(residual.sizes()), fmt::streamed(at::IntArrayRef(shape)));
+  if (precision == Precision::int8) {
+    const auto added = residual.to(torch::kFloat).reshape({-1, weight.size(0)}).contiguous();
+    return int8_linear(input, weight, bias, Int8Result::sum, added, kept).view(shape).to(residual.scalar_type());
+  }
   if (tiles_apply(input, weight, bias, precision) && residual.scalar_type() == torch::kFloat) {
-    return tiles::linear_add(as_rows(input), weight, bias, residual.reshape({-1, weight.size(0)})).view(shape);
+    return tiles::linear_add(as_rows(input), weight, bias, residual.reshape({-1, weight.size(0)}), kept).view(shape);
+  }
+  if (residual.scalar_type() == torch::kFloat) {
+    return residual + linear_unrounded(input, weight, bias, precision);
   }
   return residual + linear(input, weight, bias, precision);
+}
+
+torch::Tensor linear_unrounded(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                               Precision precision, PackedWeight* kept) {
+  check_linear(input, weight, bias);
+  if (precision == Precision::int8) {
+    return int8_linear(input, weight, bias, Int8Result::sum, {}, kept).view(output_shape(input, weight));
+  }
+  if (tiles_apply(input, weight, bias, precision)) {
+    return tiles::linear_add(as_rows(input), weight, bias, {}, kept).view(output_shape(input, weight));
+  }
+  if (emulates(input, precision)) {
+    return linear(rounded_operand(input), rounded_operand(weight), maybe_to(bias, torch::kFloat), Precision::float32);
+  }
+  const auto result = linear(input, weight, bias, precision);
+  return precision == Precision::bfloat16 ? result.to(torch::kFloat) : result;
 }
 
 }  // namespace tessera

@@ -9,6 +9,7 @@
 ///    last; every operation here keeps that layout, so nothing is reordered between them. Residual sums are plain `a +
 ///    b`;
 ///  - compute losses, the quantiser and softmax cross-entropy in float32 (`.to(torch::kFloat)` after the last layer).
+///  - give each layer a PackedWeight and pass it as `kept`: inference then packs the weight once, not at every call.
 /// Precision::float32 computes the plain LibTorch operation. All operations give first-order gradients, for any subset
 /// of their inputs, as often as the graph is kept (autograd::grad with retain_graph). Second derivatives: not
 /// supported (some float32 forms have them, group_norm_swish in channels-last and layer_norm do not).
@@ -16,12 +17,20 @@
 
 #include <torch/torch.h>
 
+#include "kernels/packed_weight.h"
+
 namespace tessera {
 
 enum class Precision {
   float32,   // the reference: LibTorch's operation on float32
   bfloat16,  // operands rounded to bfloat16, sums in float32, result in bfloat16
+  int8,      // the linear operations in int8 (int8_product.h says how), the others as bfloat16; no gradients
 };
+
+/// The precision of what is between the products: bfloat16 for int8, else the same.
+inline Precision of_activations(Precision precision) {
+  return precision == Precision::int8 ? Precision::bfloat16 : precision;
+}
 
 /// Zeros added around an image before a convolution, in pixels.
 struct Padding {
@@ -34,9 +43,9 @@ struct Padding {
 /// bias [Co] float32 or undefined. Out: [N, Co, H', W'], in Precision::bfloat16 bfloat16 and channels-last. The
 /// gradient of each input has that input's dtype.
 torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
-                     const Padding& padding, Precision precision);
+                     const Padding& padding, Precision precision, PackedWeight* kept = nullptr);
 torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
-                     int64_t padding, Precision precision);
+                     int64_t padding, Precision precision, PackedWeight* kept = nullptr);
 
 /// Group normalisation (arXiv:1803.08494), followed by swish x * sigmoid(x) where `swish` is set; one fused pass each
 /// way. In: input [N, C, H, W] or [N, C, L] float32 or bfloat16; weight, bias [C] float32. Out: input's shape, dtype
@@ -47,15 +56,18 @@ torch::Tensor group_norm_swish(const torch::Tensor& input, const torch::Tensor& 
 /// input [..., K] times weight [M, K] transposed, plus bias [M] (or undefined). In Precision::bfloat16 the result is
 /// bfloat16.
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
-                     Precision precision);
+                     Precision precision, PackedWeight* kept = nullptr);
 
 /// gelu_activation(linear(...)), fused.
 torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
-                          Precision precision);
+                          Precision precision, PackedWeight* kept = nullptr);
 /// residual [..., M] + linear(...), fused. In Precision::bfloat16 with a float32 residual the sum is float32 and the
 /// product is not rounded on its way into it: a residual stream in float32 costs little more than one in bfloat16.
 torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
-                         const torch::Tensor& residual, Precision precision);
+                         const torch::Tensor& residual, Precision precision, PackedWeight* kept = nullptr);
+/// linear(...) whose result is not rounded: float32 in either precision (float64 for float64 operands).
+torch::Tensor linear_unrounded(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                               Precision precision, PackedWeight* kept = nullptr);
 
 /// Layer normalisation over the last dimension (arXiv:1607.06450). In: input [..., C] float32 or bfloat16; weight, bias
 /// [C] float32. Out: input's shape and dtype, or bfloat16 where `precision` says so (the form that the next product

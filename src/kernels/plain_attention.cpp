@@ -1,9 +1,8 @@
-#include "denoiser/attention.h"
+#include "kernels/plain_attention.h"
 
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 namespace tessera {
@@ -28,11 +27,11 @@ struct Operands {
   torch::Tensor q, k, v;
 };
 
-/// softmax(q k^T / sqrt(D)), [B, L, L], float32 for bfloat16 operands.
-torch::Tensor attention_weights(const Operands& at, const torch::Tensor& hidden) {
+/// softmax(scale q k^T), [B, L, L], float32 for bfloat16 operands.
+torch::Tensor attention_weights(const Operands& at, double scale, const torch::Tensor& hidden) {
   auto scores = torch::bmm(at.q, at.k.transpose(1, 2));
   if (scores.scalar_type() == torch::kBFloat16) scores = scores.to(torch::kFloat32);
-  scores.mul_(1.0 / std::sqrt(static_cast<double>(at.q.size(2))));
+  scores.mul_(scale);
   if (hidden.defined()) scores.masked_fill_(hidden, -std::numeric_limits<double>::infinity());
   return torch::softmax(scores, -1);
 }
@@ -62,13 +61,13 @@ void for_pieces(const torch::Tensor& qkv, const Body& body) {
 }
 
 /// kept: [N * H, L, L] for the softmax, or undefined.
-torch::Tensor attend_all(const torch::Tensor& qkv, bool causal, const torch::Tensor& kept) {
+torch::Tensor attend_all(const torch::Tensor& qkv, double scale, bool causal, const torch::Tensor& kept) {
   const auto images = qkv.size(0), cells = qkv.size(1), heads = qkv.size(3), depth = qkv.size(4);
   auto result = torch::empty({images, cells, heads, depth}, qkv.options().requires_grad(false));
   const auto hidden = hidden_cells(qkv, causal);
   for_pieces(qkv, [&](std::int64_t first, std::int64_t count) {
     const Operands at(qkv, first, count);
-    const auto weights = attention_weights(at, hidden);
+    const auto weights = attention_weights(at, scale, hidden);
     if (kept.defined()) kept.narrow(0, first * heads, count * heads).copy_(weights);
     const auto context = torch::bmm(weights.to(qkv.scalar_type()), at.v);
     result.narrow(0, first, count).copy_(context.view({count, heads, cells, depth}).transpose(1, 2));
@@ -78,14 +77,16 @@ torch::Tensor attend_all(const torch::Tensor& qkv, bool causal, const torch::Ten
 
 class SelfAttention : public torch::autograd::Function<SelfAttention> {
  public:
-  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& qkv, bool causal, bool keep) {
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& qkv, double scale, bool causal,
+                               bool keep) {
     const auto cells = qkv.size(1);
     const auto dtype = qkv.scalar_type() == torch::kBFloat16 ? torch::kFloat32 : qkv.scalar_type();
     torch::Tensor kept;
     if (keep) kept = torch::empty({qkv.size(0) * qkv.size(3), cells, cells}, qkv.options().dtype(dtype));
     context->save_for_backward({qkv, kept});
+    context->saved_data["scale"] = scale;
     context->saved_data["causal"] = causal;
-    return attend_all(qkv, causal, kept);
+    return attend_all(qkv, scale, causal, kept);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -95,14 +96,14 @@ class SelfAttention : public torch::autograd::Function<SelfAttention> {
     const auto cells = qkv.size(1), heads = qkv.size(3), depth = qkv.size(4);
     const auto hidden = hidden_cells(qkv, context->saved_data["causal"].toBool());
     const auto gradient = gradients[0].view({qkv.size(0), cells, heads, depth});
-    const double scale = 1.0 / std::sqrt(static_cast<double>(depth));
+    const double scale = context->saved_data["scale"].toDouble();
     auto result = torch::empty(qkv.sizes(), qkv.options());
     for_pieces(qkv, [&](std::int64_t first, std::int64_t count) {
       const Operands at(qkv, first, count);
       const auto upper =
           gradient.narrow(0, first, count).transpose(1, 2).contiguous().view({count * heads, cells, depth});
-      const auto weights =
-          kept.defined() ? kept.narrow(0, first * heads, count * heads) : attention_weights(at, hidden);  // [B, L, L]
+      const auto weights = kept.defined() ? kept.narrow(0, first * heads, count * heads)
+                                          : attention_weights(at, scale, hidden);  // [B, L, L]
       const auto d_weights = torch::bmm(upper, at.v.transpose(1, 2)).to(weights.scalar_type());
       const auto d_scores =
           at::_softmax_backward_data(d_weights, weights, -1, weights.scalar_type()).mul_(scale).to(qkv.scalar_type());
@@ -113,16 +114,16 @@ class SelfAttention : public torch::autograd::Function<SelfAttention> {
       write(1, torch::bmm(d_scores.transpose(1, 2), at.q));
       write(2, torch::bmm(weights.to(qkv.scalar_type()).transpose(1, 2), upper));
     });
-    return {result, torch::Tensor(), torch::Tensor()};
+    return {result, torch::Tensor(), torch::Tensor(), torch::Tensor()};
   }
 };
 
 }  // namespace
 
-torch::Tensor self_attention(const torch::Tensor& qkv, bool causal, std::int64_t keep_at_most) {
-  if (!torch::GradMode::is_enabled() || !qkv.requires_grad()) return attend_all(qkv, causal, {});
+torch::Tensor plain_attention_qkv(const torch::Tensor& qkv, double scale, bool causal, std::int64_t keep_at_most) {
+  if (!torch::GradMode::is_enabled() || !qkv.requires_grad()) return attend_all(qkv, scale, causal, {});
   const auto scores = qkv.size(0) * qkv.size(3) * qkv.size(1) * qkv.size(1);
-  return SelfAttention::apply(qkv, causal, scores <= keep_at_most);
+  return SelfAttention::apply(qkv, scale, causal, scores <= keep_at_most);
 }
 
 }  // namespace tessera

@@ -1,11 +1,11 @@
-/// One head of attention on the AMX bfloat16 tiles, forward and backward; the operation is `attention` in
+/// One head of attention in bfloat16, forward and backward; the operation is `attention` in
 /// training_ops.h. Pointers only, no LibTorch: compiled for a newer processor than the rest. Call only where
-/// cpu_has_amx_bf16().
+/// cpu_has_avx512_bf16().
 #pragma once
 
 #include <cstdint>
 
-namespace tessera::amx {
+namespace tessera::bf16 {
 
 /// softmax(scale q k^T) v for one head of one image. All matrices are bfloat16 bits, one token a row.
 struct Attention {
@@ -37,4 +37,4 @@ struct AttentionGradient {
 };
 void attention_backward(const Attention& head, const AttentionGradient& gradient, uint16_t* scratch);
 
-}  // namespace tessera::amx
+}  // namespace tessera::bf16

@@ -1,5 +1,5 @@
-/// Matrix products and convolutions on the AMX bfloat16 tiles, and the packing of their operands. Pointers only, no
-/// LibTorch: compiled for a newer processor than the rest; call only where cpu_has_amx_bf16(). bfloat16 values are
+/// Matrix products and convolutions in bfloat16 (on the AMX tiles where there are some, else by AVX512-BF16), and the packing of their operands. Pointers only, no
+/// LibTorch: compiled for a newer processor than the rest; call only where cpu_has_avx512_bf16(). bfloat16 values are
 /// their bits in uint16_t.
 ///
 /// A convolution is a sum of matrix products, one for each tap of its kernel: the input is channels-last with its zeros
@@ -9,7 +9,9 @@
 
 #include <cstdint>
 
-namespace tessera::amx {
+#include "kernels/product_output.h"
+
+namespace tessera::bf16 {
 
 inline constexpr int64_t kDepth = 32;  // input channels in one tile
 inline constexpr int64_t kPanel = 32;  // output channels computed together: two tiles
@@ -20,7 +22,7 @@ inline int64_t blocks(int64_t count, int64_t of) {
 }
 
 /// output[y, x, :] = bias + sum over taps t and channels c of input[y, x, t, c] weights[t, c, :]
-struct Product {
+struct Product : ProductOutput {
   const uint16_t* input =
       nullptr;  // channels padded with zeros to a multiple of 32; 16 pixels past the last of a row are readable
   int64_t input_row = 0;    // elements between the inputs of neighbouring output rows
@@ -29,15 +31,7 @@ struct Product {
   int64_t taps = 1;
   const int64_t* tap_offset = nullptr;  // [taps] elements from a pixel's input to the tap's
   const uint16_t* weights = nullptr;    // [channels / 32][taps][depth][2 tiles], from pack_*
-  const float* bias = nullptr;          // [channels] or null
   int64_t rows = 0, columns = 0;        // output pixels
-  int64_t channels = 0;                 // output channels
-  uint16_t* output = nullptr;
-  int64_t output_row = 0, output_pixel = 0;  // elements between neighbours, in all of the arrays below, too
-  uint16_t* gelu = nullptr;                  // if not null: receives x Phi(x) of the rounded output
-  // If not null, receives the output plus `residual` in float32, and `output` is not written.
-  float* sum = nullptr;
-  const float* residual = nullptr;
 };
 void multiply(const Product& product);
 
@@ -87,4 +81,4 @@ void pack_pairs(const Pixels& pixels, int64_t first, int64_t pairs, uint16_t* pa
 void pad_image(const uint16_t* image, int64_t rows, int64_t columns, int64_t channels, int64_t top, int64_t left,
                int64_t height, int64_t width, int64_t padded, uint16_t* result);
 
-}  // namespace tessera::amx
+}  // namespace tessera::bf16

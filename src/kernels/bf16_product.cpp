@@ -1,4 +1,4 @@
-#include "kernels/amx_product.h"
+#include "kernels/bf16_product.h"
 
 #if defined(__x86_64__)
 
@@ -7,48 +7,19 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/cpu_features.h"
+
 #pragma GCC push_options
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarm inside GCC 12's own intrinsics
 #pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma,amx-tile,amx-bf16")
-#include "kernels/amx_tiles.h"
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,fma,amx-tile,amx-bf16,amx-int8")
+#include "kernels/block_product.h"
+#include "kernels/finish_block.h"
 
-namespace tessera::amx {
+namespace tessera::bf16 {
 namespace {
 
 constexpr int64_t kRowsTogether = 16;  // tiles of output pixels that meet one panel of weights while it is in the cache
-
-/// Adds the bias to 16 rows of 32 sums and stores the first `rows` in the form that the product asks for, at element
-/// `at`.
-void finish(const float* low, const float* high, const Product& product, int64_t channel, int64_t rows, int64_t at) {
-  const __mmask32 mask = low_mask(product.channels - channel);
-  const __mmask16 first = __mmask16(mask), second = __mmask16(mask >> 16);
-  __m512 bias_low = _mm512_setzero_ps(), bias_high = _mm512_setzero_ps();
-  if (product.bias != nullptr) {
-    bias_low = _mm512_maskz_loadu_ps(first, product.bias + channel);
-    bias_high = _mm512_maskz_loadu_ps(second, product.bias + channel + 16);
-  }
-  at += channel;
-  for (int64_t r = 0; r < rows; ++r, at += product.output_pixel) {
-    const __m512 a = _mm512_add_ps(_mm512_load_ps(low + 16 * r), bias_low);
-    const __m512 b = _mm512_add_ps(_mm512_load_ps(high + 16 * r), bias_high);
-    if (product.sum != nullptr) {
-      _mm512_mask_storeu_ps(product.sum + at, first,
-                            _mm512_add_ps(a, _mm512_maskz_loadu_ps(first, product.residual + at)));
-      _mm512_mask_storeu_ps(product.sum + at + 16, second,
-                            _mm512_add_ps(b, _mm512_maskz_loadu_ps(second, product.residual + at + 16)));
-      continue;
-    }
-    const __m512i packed = (__m512i)_mm512_cvtne2ps_pbh(b, a);
-    _mm512_mask_storeu_epi16(product.output + at, mask, packed);
-    if (product.gelu != nullptr) {
-      const __m512 x = avx512::widen16(_mm512_castsi512_si256(packed)),
-                   y = avx512::widen16(_mm512_extracti64x4_epi64(packed, 1));
-      _mm512_mask_storeu_epi16(product.gelu + at, mask,
-                               (__m512i)_mm512_cvtne2ps_pbh(avx512::gelu16(y), avx512::gelu16(x)));
-    }
-  }
-}
 
 /// Where a flattened pixel lies, or null outside the image.
 const uint16_t* locate(const Pixels& pixels, int64_t row, int64_t column) {
@@ -63,51 +34,36 @@ __m256i load_pixel(const uint16_t* pixel, int64_t channel, __mmask16 mask) {
 }  // namespace
 
 void multiply(const Product& product) {
-  const Tiles tiles;
-  alignas(64) float sums[4][256];
+  const BlockProduct<Element::bfloat16> block_product;
+  alignas(64) float sums[32 * 32];
   const int64_t across = blocks(product.columns, 16), count = product.rows * across;
   const int64_t panel = product.taps * product.depth * 2 * kTile;
-  const int64_t pitch = product.input_pixel * int64_t(sizeof(uint16_t));
+  Block block;
+  block.pitch = product.input_pixel;
+  block.left_step = kDepth;
+  block.taps = product.taps;
+  block.depth = product.depth;
+  block.tap_offset = product.tap_offset;
+  block.right_half = kTile;
+  block.right_step = 2 * kTile;
+  block.sums = sums;
   for (int64_t begin = 0; begin < count; begin += kRowsTogether) {
     const int64_t end = std::min(begin + kRowsTogether, count);
     for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
+      block.right = product.weights + channel / kPanel * panel;
       for (int64_t t = begin; t < end; t += 2) {
         const bool both = t + 1 < end;
         const int64_t y0 = t / across, x0 = t % across * 16;
         const int64_t y1 = both ? (t + 1) / across : y0, x1 = both ? (t + 1) % across * 16 : x0;
-        const uint16_t* first = product.input + y0 * product.input_row + x0 * product.input_pixel;
-        const uint16_t* second = product.input + y1 * product.input_row + x1 * product.input_pixel;
-        const uint16_t* weights = product.weights + channel / kPanel * panel;
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-        for (int64_t tap = 0; tap < product.taps; ++tap) {
-          const uint16_t *a = first + product.tap_offset[tap], *b = second + product.tap_offset[tap];
-          for (int64_t k = 0; k < product.depth; ++k) {
-            _tile_loadd(6, weights, 64);
-            _tile_loadd(4, a, pitch);
-            _tile_loadd(7, weights + kTile, 64);
-            _tile_loadd(5, b, pitch);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_dpbf16ps(1, 4, 7);
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_dpbf16ps(3, 5, 7);
-            weights += 2 * kTile;
-            a += kDepth;
-            b += kDepth;
-          }
-        }
-        _tile_stored(0, sums[0], 64);
-        _tile_stored(1, sums[1], 64);
-        finish(sums[0], sums[1], product, channel, std::min<int64_t>(16, product.columns - x0),
+        block.first = product.input + y0 * product.input_row + x0 * product.input_pixel;
+        block.second = product.input + y1 * product.input_row + x1 * product.input_pixel;
+        block.rows = both ? 32 : 16;
+        block_product(block);
+        finish(sums, product, channel, std::min<int64_t>(16, product.columns - x0),
                y0 * product.output_row + x0 * product.output_pixel);
-        if (both) {
-          _tile_stored(2, sums[2], 64);
-          _tile_stored(3, sums[3], 64);
-          finish(sums[2], sums[3], product, channel, std::min<int64_t>(16, product.columns - x1),
-                 y1 * product.output_row + x1 * product.output_pixel);
-        }
+        if (!both) continue;
+        finish(sums + 16 * 32, product, channel, std::min<int64_t>(16, product.columns - x1),
+               y1 * product.output_row + x1 * product.output_pixel);
       }
     }
   }
@@ -162,37 +118,24 @@ void pack_backward(const float* weight, int64_t outputs, int64_t inputs, int64_t
 
 void accumulate(const Gradient& gradient) {
   constexpr int64_t kSteps = 8;  // of 32 pixels: their left and right tiles stay in the first-level cache for all taps
-  const Tiles tiles;
-  const int64_t pitch = gradient.inputs * int64_t(sizeof(float));
+  const BlockProduct<Element::bfloat16> block_product;
+  Block block;
+  block.pitch = 32;
+  block.left_step = kTile;
+  block.right_half = gradient.right_block;
+  block.right_step = kTile;
+  block.sums_pitch = gradient.inputs;
+  block.add = true;
   for (int64_t begin = 0; begin < gradient.steps; begin += kSteps) {
-    const int64_t end = std::min(begin + kSteps, gradient.steps);
+    block.depth = std::min(kSteps, gradient.steps - begin);
     for (int64_t o = 0; o < gradient.outputs; o += 32) {
+      block.first = gradient.left + o / 16 * gradient.left_block + begin * kTile;
+      block.second = block.first + gradient.left_block;
       for (int64_t i = 0; i < gradient.inputs; i += 32) {
         for (int64_t tap = 0; tap < gradient.taps; ++tap) {
-          float* to = gradient.gradient + (tap * gradient.outputs + o) * gradient.inputs + i;
-          const uint16_t* left = gradient.left + o / 16 * gradient.left_block + begin * kTile;
-          const uint16_t* right =
-              gradient.right + i / 16 * gradient.right_block + gradient.tap_offset[tap] + begin * kTile;
-          _tile_loadd(0, to, pitch);
-          _tile_loadd(1, to + 16, pitch);
-          _tile_loadd(2, to + 16 * gradient.inputs, pitch);
-          _tile_loadd(3, to + 16 * gradient.inputs + 16, pitch);
-          for (int64_t step = begin; step < end; ++step) {
-            _tile_loadd(4, left, 64);
-            _tile_loadd(6, right, 64);
-            _tile_loadd(5, left + gradient.left_block, 64);
-            _tile_loadd(7, right + gradient.right_block, 64);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_dpbf16ps(1, 4, 7);
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_dpbf16ps(3, 5, 7);
-            left += kTile;
-            right += kTile;
-          }
-          _tile_stored(0, to, pitch);
-          _tile_stored(1, to + 16, pitch);
-          _tile_stored(2, to + 16 * gradient.inputs, pitch);
-          _tile_stored(3, to + 16 * gradient.inputs + 16, pitch);
+          block.right = gradient.right + i / 16 * gradient.right_block + gradient.tap_offset[tap] + begin * kTile;
+          block.sums = gradient.gradient + (tap * gradient.outputs + o) * gradient.inputs + i;
+          block_product(block);
         }
       }
     }
@@ -278,7 +221,7 @@ void pad_image(const uint16_t* image, int64_t rows, int64_t columns, int64_t cha
   }
 }
 
-}  // namespace tessera::amx
+}  // namespace tessera::bf16
 
 #pragma GCC pop_options
 

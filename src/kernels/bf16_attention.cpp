@@ -1,4 +1,4 @@
-#include "kernels/amx_attention.h"
+#include "kernels/bf16_attention.h"
 
 #if defined(__x86_64__)
 
@@ -6,15 +6,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
+
+#include "kernels/cpu_features.h"
 
 #pragma GCC push_options
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarm inside GCC 12's own intrinsics
 #pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma,amx-tile,amx-bf16")
-#include "kernels/amx_tiles.h"
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,fma,amx-tile,amx-bf16,amx-int8")
+#include "kernels/block_product.h"
 
-namespace tessera::amx {
+namespace tessera::bf16 {
 namespace {
 
 constexpr int64_t kTile = 512;  // elements of a tile: 16 rows of 32
@@ -110,31 +113,21 @@ Left row_major(const uint16_t* data, int64_t columns) {
 }
 
 /// result [32, columns] = left (32 rows, `depth` tiles) times right [columns / 32][depth][2][tile].
-void product32(const Left& left, const uint16_t* right, int64_t depth, int64_t columns, float* result, int64_t pitch) {
-  const int64_t in = left.pitch * int64_t(sizeof(uint16_t)), out = pitch * int64_t(sizeof(float));
-  for (int64_t c = 0; c < columns; c += 32, result += 32) {
-    const uint16_t *a = left.data, *b = left.data + left.rows;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    for (int64_t k = 0; k < depth; ++k) {
-      _tile_loadd(6, right, 64);
-      _tile_loadd(4, a, in);
-      _tile_loadd(7, right + kTile, 64);
-      _tile_loadd(5, b, in);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 4, 7);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
-      right += 2 * kTile;
-      a += left.depth;
-      b += left.depth;
-    }
-    _tile_stored(0, result, out);
-    _tile_stored(1, result + 16, out);
-    _tile_stored(2, result + 16 * pitch, out);
-    _tile_stored(3, result + 16 * pitch + 16, out);
+void product32(const BlockProduct<Element::bfloat16>& block_product, const Left& left, const uint16_t* right, int64_t depth,
+               int64_t columns, float* result, int64_t pitch) {
+  Block block;
+  block.first = left.data;
+  block.second = left.data + left.rows;
+  block.pitch = left.pitch;
+  block.left_step = left.depth;
+  block.depth = depth;
+  block.right_half = kTile;
+  block.right_step = 2 * kTile;
+  block.sums_pitch = pitch;
+  for (int64_t c = 0; c < columns; c += 32) {
+    block.right = right + c / 32 * depth * 2 * kTile;
+    block.sums = result + c;
+    block_product(block);
   }
 }
 
@@ -174,7 +167,7 @@ int64_t attention_scratch(const Attention& head) {
 
 void attention_forward(const Attention& head, uint16_t* output, int64_t output_row, float* normaliser,
                        uint16_t* scratch) {
-  const Tiles tiles;
+  const BlockProduct<Element::bfloat16> multiply;
   const int64_t keys = rounded(head.keys), width = rounded(head.width);
   Pieces pieces(scratch);
   uint16_t* const query = pieces.halves(rounded(head.queries) * width);
@@ -190,7 +183,7 @@ void attention_forward(const Attention& head, uint16_t* output, int64_t output_r
   const __m512 scale = _mm512_set1_ps(head.scale), lowest = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
   for (int64_t begin = 0; begin < head.queries; begin += kBlock) {
     const int64_t rows = std::min(kBlock, head.queries - begin);
-    product32(row_major(query + begin * width, width), key, width / 32, keys, scores, keys);
+    product32(multiply, row_major(query + begin * width, width), key, width / 32, keys, scores, keys);
     for (int64_t r = 0; r < kBlock; ++r) {
       float* row = scores + r * keys;
       uint16_t* to = weights + r * keys;
@@ -220,7 +213,7 @@ void attention_forward(const Attention& head, uint16_t* output, int64_t output_r
       factor[r] = sum > 0 ? 1.f / sum : 0.f;
       normaliser[begin + r] = sum > 0 ? greatest + std::log(sum) : 0.f;
     }
-    product32(row_major(weights, keys), value, keys / 32, width, sums, width);
+    product32(multiply, row_major(weights, keys), value, keys / 32, width, sums, width);
     store_rows(sums, width, rows, head.width, factor, output + begin * output_row, output_row);
   }
 }
@@ -234,7 +227,7 @@ int64_t attention_backward_scratch(const Attention& head) {
 void attention_backward(const Attention& head, const AttentionGradient& gradient, uint16_t* scratch) {
   // Everything is computed transposed, one row a key: then the weights and their gradient come out in the layouts in
   // which the next products read them, and no matrix of queries x keys is ever transposed.
-  const Tiles tiles;
+  const BlockProduct<Element::bfloat16> multiply;
   const int64_t queries = rounded(head.queries), keys = rounded(head.keys), width = rounded(head.width),
                 depth = width / 32;
   Pieces pieces(scratch);
@@ -277,8 +270,8 @@ void attention_backward(const Attention& head, const AttentionGradient& gradient
   }
   const __m512 scale = _mm512_set1_ps(head.scale);
   for (int64_t begin = 0; begin < keys; begin += kBlock) {
-    product32(row_major(key_rows + begin * width, width), query_across, depth, queries, scores, queries);
-    product32(row_major(value_rows + begin * width, width), upper_across, depth, queries, products, queries);
+    product32(multiply, row_major(key_rows + begin * width, width), query_across, depth, queries, scores, queries);
+    product32(multiply, row_major(value_rows + begin * width, width), upper_across, depth, queries, products, queries);
     for (int64_t r = 0; r < kBlock; r += 2) {
       for (int64_t q = 0; q < queries; q += 16) {
         __m256i rounded_slope[2];
@@ -301,16 +294,16 @@ void attention_backward(const Attention& head, const AttentionGradient& gradient
       }
     }
     const int64_t rows = std::min(kBlock, head.keys - begin);
-    product32(row_major(weights, queries), upper_down, queries / 32, width, sums, width);
+    product32(multiply, row_major(weights, queries), upper_down, queries / 32, width, sums, width);
     store_rows(sums, width, rows, head.width, factor, gradient.value + begin * gradient.value_row, gradient.value_row);
-    product32(row_major(slopes, queries), query_down, queries / 32, width, sums, width);
+    product32(multiply, row_major(slopes, queries), query_down, queries / 32, width, sums, width);
     store_rows(sums, width, rows, head.width, factor, gradient.key + begin * gradient.key_row, gradient.key_row);
   }
   // dQ^T [width, queries] = K^T dS^T, 32 features at a time, turned back on the way out.
   alignas(64) __m512i turned[16];
   for (int64_t c = 0; c < width; c += kBlock) {
     const Left left{key_turned + c / 16 * (keys / 32) * kTile, keys / 32 * kTile, kTile, 32};
-    product32(left, score_pairs, keys / 32, queries, scores, queries);
+    product32(multiply, left, score_pairs, keys / 32, queries, scores, queries);
     for (int64_t part = 0; part < kBlock && c + part < head.width; part += 16) {
       const __mmask16 mask = avx512::tail_mask(head.width - c - part);
       for (int64_t q = 0; q < head.queries; q += 16) {
@@ -325,7 +318,7 @@ void attention_backward(const Attention& head, const AttentionGradient& gradient
   }
 }
 
-}  // namespace tessera::amx
+}  // namespace tessera::bf16
 
 #pragma GCC pop_options
 

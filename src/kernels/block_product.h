@@ -1,0 +1,222 @@
+/// A product of 32 rows by 32 columns in bfloat16 or int8, the piece that all products here are made of, and the small
+/// transpositions that packing for it needs. Include only inside a region compiled for AMX, AVX512-BF16 and AVX512-VNNI
+/// (see bf16_product.cpp): everything here is file-local.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/cpu_features.h"
+#include "kernels/vector_avx512.h"
+
+namespace tessera {
+namespace {
+
+struct alignas(64) TileConfiguration {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+enum class Element {
+  bfloat16,  // left and right bfloat16, sums float32
+  int8,      // left unsigned bytes, right signed bytes, sums int32; four bytes where bfloat16 has a pair
+};
+
+/// sums [rows, 32] = (or +=, with `add`) the sum over taps t and depth d of left[t, d] [rows, 32] times
+/// right[t, d] [32, 32] (int8: 64 instead of the inner 32). The right operand lies as AMX and the dot products of
+/// AVX-512 both read it: 16 rows of 64 bytes, each with 16 columns' pairs (fours). Addresses count in two bytes for int8,
+/// too.
+struct Block {
+  int64_t rows = 32;                                 // at most 32; 16 or 32 may be written and read in any case
+  const uint16_t *first = nullptr, *second = nullptr;  // left: rows 0 .. 15 and 16 .. 31
+  int64_t pitch = 0;                                 // elements between rows of left
+  int64_t left_step = 0;                             // elements from one depth to the next
+  int64_t taps = 1, depth = 0;
+  const int64_t* tap_offset = nullptr;  // [taps] elements into left, or null for one tap without an offset
+  const uint16_t* right = nullptr;
+  int64_t right_half = 0, right_step = 0;  // elements to columns 16 .. 31, and to the next depth or tap
+  float* sums = nullptr;  // int32 for int8
+  int64_t sums_pitch = 32;
+  bool add = false;
+};
+
+/// Multiplies blocks on the AMX tiles (eight of 16 x 64 bytes, held for the life of this object) or, on processors
+/// without them, with VDPBF16PS or VPDPBUSD.
+template <Element element>
+class BlockProduct {
+ public:
+  BlockProduct() : amx_(element == Element::int8 ? cpu_has_amx_int8() : cpu_has_amx_bf16()) {
+    const TileConfiguration configuration;
+    if (amx_) _tile_loadconfig(&configuration);
+  }
+  ~BlockProduct() {
+    if (amx_) _tile_release();
+  }
+  BlockProduct(const BlockProduct&) = delete;
+  BlockProduct& operator=(const BlockProduct&) = delete;
+
+  void operator()(const Block& block) const {
+    if (amx_) {
+      tiles(block);
+    } else {
+      for (int64_t row = 0; row < block.rows; row += kDotRows) dots(block, row);
+    }
+  }
+
+ private:
+  static constexpr int64_t kDotRows = 8;  // 16 sums, two rows of right and the broadcast fit the registers
+
+  /// Tiles 0 and 1 += left tile 4 times right tiles 6 and 7.
+  static void upper_products() {
+    if constexpr (element == Element::int8) {
+      _tile_dpbusd(0, 4, 6);
+      _tile_dpbusd(1, 4, 7);
+    } else {
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+    }
+  }
+  /// Tiles 2 and 3 += left tile 5 times right tiles 6 and 7.
+  static void lower_products() {
+    if constexpr (element == Element::int8) {
+      _tile_dpbusd(2, 5, 6);
+      _tile_dpbusd(3, 5, 7);
+    } else {
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+
+  static void tiles(const Block& block) {
+    const int64_t in = block.pitch * int64_t(sizeof(uint16_t)), out = block.sums_pitch * int64_t(sizeof(float));
+    float *const upper = block.sums, *const lower = block.sums + 16 * block.sums_pitch;
+    const bool both = block.rows > 16;
+    if (block.add) {
+      _tile_loadd(0, upper, out);
+      _tile_loadd(1, upper + 16, out);
+      if (both) {
+        _tile_loadd(2, lower, out);
+        _tile_loadd(3, lower + 16, out);
+      }
+    } else {
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_zero(2);
+      _tile_zero(3);
+    }
+    const uint16_t* right = block.right;
+    for (int64_t tap = 0; tap < block.taps; ++tap) {
+      const int64_t offset = block.tap_offset != nullptr ? block.tap_offset[tap] : 0;
+      const uint16_t *a = block.first + offset, *b = block.second + offset;
+      if (!both) {
+        for (int64_t k = 0; k < block.depth; ++k) {
+          _tile_loadd(6, right, 64);
+          _tile_loadd(4, a, in);
+          _tile_loadd(7, right + block.right_half, 64);
+          upper_products();
+          right += block.right_step;
+          a += block.left_step;
+        }
+        continue;
+      }
+      for (int64_t k = 0; k < block.depth; ++k) {
+        _tile_loadd(6, right, 64);
+        _tile_loadd(4, a, in);
+        _tile_loadd(7, right + block.right_half, 64);
+        _tile_loadd(5, b, in);
+        upper_products();
+        lower_products();
+        right += block.right_step;
+        a += block.left_step;
+        b += block.left_step;
+      }
+    }
+    _tile_stored(0, upper, out);
+    _tile_stored(1, upper + 16, out);
+    if (both) {
+      _tile_stored(2, lower, out);
+      _tile_stored(3, lower + 16, out);
+    }
+  }
+
+  static __m512i dot(__m512i sum, __m512i left, __m512i right) {
+    if constexpr (element == Element::int8) return _mm512_dpbusd_epi32(sum, left, right);
+    return _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sum), (__m512bh)left, (__m512bh)right));
+  }
+
+  /// Eight rows from `row` on.
+  static void dots(const Block& block, int64_t row) {
+    const uint16_t* const left = (row < 16 ? block.first : block.second) + row % 16 * block.pitch;
+    float* const to = block.sums + row * block.sums_pitch;
+    __m512i low[kDotRows], high[kDotRows];
+#pragma GCC unroll 8
+    for (int64_t r = 0; r < kDotRows; ++r) {
+      low[r] = block.add ? _mm512_loadu_si512(to + r * block.sums_pitch) : _mm512_setzero_si512();
+      high[r] = block.add ? _mm512_loadu_si512(to + r * block.sums_pitch + 16) : _mm512_setzero_si512();
+    }
+    const int64_t pitch = block.pitch, half = block.right_half;
+    const uint16_t* right = block.right;
+    for (int64_t tap = 0; tap < block.taps; ++tap) {
+      const uint16_t* a = left + (block.tap_offset != nullptr ? block.tap_offset[tap] : 0);
+      for (int64_t k = 0; k < block.depth; ++k, a += block.left_step, right += block.right_step) {
+        for (int64_t pair = 0; pair < 16; ++pair) {
+          const __m512i b = _mm512_loadu_si512(right + 32 * pair), c = _mm512_loadu_si512(right + half + 32 * pair);
+#pragma GCC unroll 8
+          for (int64_t r = 0; r < kDotRows; ++r) {
+            int32_t four_bytes;
+            std::memcpy(&four_bytes, a + r * pitch + 2 * pair, sizeof four_bytes);
+            const __m512i x = _mm512_set1_epi32(four_bytes);
+            low[r] = dot(low[r], x, b);
+            high[r] = dot(high[r], x, c);
+          }
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int64_t r = 0; r < kDotRows; ++r) {
+      _mm512_storeu_si512(to + r * block.sums_pitch, low[r]);
+      _mm512_storeu_si512(to + r * block.sums_pitch + 16, high[r]);
+    }
+  }
+
+  bool amx_;
+};
+
+inline __mmask32 low_mask(int64_t count) {
+  return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1u;
+}
+
+/// Transposes sixteen rows of sixteen 32-bit elements.
+inline void transpose16(__m512i r[16]) {
+  __m512i t[16];
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x88);
+    t[4 + i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xdd);
+    t[8 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x88);
+    t[12 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xdd);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0x88);
+    r[4 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0x88);
+    r[8 + i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0xdd);
+    r[12 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0xdd);
+  }
+}
+
+/// Two rows of sixteen bfloat16 as sixteen pairs (a, b).
+inline __m512i interleave(__m256i a, __m256i b) {
+  return _mm512_or_si512(_mm512_cvtepu16_epi32(a), _mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16));
+}
+
+}  // namespace
+}  // namespace tessera

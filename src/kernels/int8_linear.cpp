@@ -1,0 +1,104 @@
+#include "kernels/int8_linear.h"
+
+#include <algorithm>
+
+#include "kernels/cpu_features.h"
+#include "kernels/int8_product.h"
+#include "kernels/training_ops.h"
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+constexpr int64_t kRows = 256;  // of one task
+
+/// The parts of a packed weight in one tensor of bytes: channel scales, channel sums, tiles.
+struct PackedInt8 {
+  PackedInt8(const torch::Tensor& bytes, int64_t outputs)
+      : scale(reinterpret_cast<float*>(bytes.data_ptr())),
+        sum(reinterpret_cast<int32_t*>(scale + outputs)),
+        tiles(reinterpret_cast<int8_t*>(bytes.data_ptr()) + int8::padded(outputs * 8, 64)) {}
+  static int64_t size(int64_t outputs, int64_t inputs) {
+    return int8::padded(outputs * 8, 64) + int8::packed_size(outputs, inputs);
+  }
+  float* scale;
+  int32_t* sum;
+  int8_t* tiles;
+};
+
+torch::Tensor pack(const torch::Tensor& raw_weight) {
+  const auto weight = raw_weight.contiguous();
+  const auto outputs = weight.size(0), inputs = weight.size(1);
+  auto bytes = torch::empty({PackedInt8::size(outputs, inputs)}, torch::kUInt8);
+  const PackedInt8 parts(bytes, outputs);
+  int8::pack(weight.data_ptr<float>(), outputs, inputs, parts.tiles, parts.scale, parts.sum);
+  return bytes;
+}
+
+/// x rounded to 255 steps around zero, and the step: the greatest magnitude along the last dimension is 127 steps.
+std::pair<torch::Tensor, torch::Tensor> quantised(const torch::Tensor& x) {
+  const auto greatest = x.abs().amax(-1, true);
+  const auto scale = torch::where(greatest > 0, greatest / 127.0, torch::ones_like(greatest));
+  return {torch::round(x / scale), scale};
+}
+
+torch::Tensor with_result(const torch::Tensor& product, Int8Result result, const torch::Tensor& residual) {
+  if (result == Int8Result::sum) return residual.defined() ? product + residual : product;
+  const auto rounded = product.to(torch::kBFloat16);
+  return result == Int8Result::gelu ? gelu_activation(rounded) : rounded;
+}
+
+}  // namespace
+
+torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                          Int8Result result, const torch::Tensor& residual, PackedWeight* kept) {
+  require(!torch::GradMode::is_enabled() || !(weight.requires_grad() || input.requires_grad()),
+          "int8: products in int8 have no gradient; expected inference");
+  const auto rows_bf16 = input.to(torch::kBFloat16).reshape({-1, input.size(-1)}).contiguous();
+  const auto rows = rows_bf16.size(0), inputs = weight.size(1), outputs = weight.size(0);
+  const bool plain = !cpu_has_avx512_vnni() || !input.is_cpu() || weight.scalar_type() != torch::kFloat ||
+                     rows_bf16.numel() == 0 || weight.numel() == 0;
+  if (plain) {
+    const auto [x, x_scale] = quantised(rows_bf16.to(torch::kFloat));
+    const auto [w, w_scale] = quantised(weight.to(torch::kFloat));
+    auto product = linear(x, w, {}, Precision::float32) * (x_scale * w_scale.transpose(0, 1));
+    if (bias.defined()) product = product + bias;
+    return with_result(product, result, residual);
+  }
+  const auto packed = kept ? kept->get(weight, [&] { return pack(weight); }, 8) : pack(weight);
+  const PackedInt8 parts(packed, outputs);
+  auto output = torch::empty({rows, outputs}, result == Int8Result::sum ? torch::kFloat : torch::kBFloat16);
+  const auto before = result == Int8Result::gelu ? torch::empty_like(output) : output;
+  const auto wide = int8::padded(inputs, int8::kDepth);
+  at::parallel_for(0, (rows + kRows - 1) / kRows, 1, [&](int64_t begin, int64_t end) {
+    const auto bytes = torch::empty({int8::padded(std::min(kRows, rows), 32) * wide}, torch::kUInt8);
+    std::vector<float> scale(kRows);
+    int8::Product product;
+    product.channels = product.output_pixel = outputs;
+    if (bias.defined()) product.bias = bias.data_ptr<float>();
+    product.input = bytes.data_ptr<uint8_t>();
+    product.row_scale = scale.data();
+    product.depth = wide / int8::kDepth;
+    product.weights = parts.tiles;
+    product.channel_scale = parts.scale;
+    product.channel_sum = parts.sum;
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t first = task * kRows;
+      product.rows = std::min(kRows, rows - first);
+      int8::quantise_rows(static_cast<const uint16_t*>(rows_bf16.data_ptr()) + first * inputs, product.rows, inputs,
+                          bytes.data_ptr<uint8_t>(), scale.data());
+      const auto at = first * outputs;
+      if (result == Int8Result::sum) {
+        product.sum = output.data_ptr<float>() + at;
+        product.residual = residual.defined() ? residual.data_ptr<float>() + at : nullptr;
+      } else {
+        product.output = static_cast<uint16_t*>(before.data_ptr()) + at;
+        product.gelu = result == Int8Result::gelu ? static_cast<uint16_t*>(output.data_ptr()) + at : nullptr;
+      }
+      int8::multiply(product);
+    }
+  });
+  return output;
+}
+
+}  // namespace tessera

@@ -1,0 +1,122 @@
+#include "kernels/int8_product.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/cpu_features.h"
+
+#pragma GCC push_options
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarm inside GCC 12's own intrinsics
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,fma,amx-tile,amx-bf16,amx-int8")
+#include "kernels/block_product.h"
+#include "kernels/finish_block.h"
+
+namespace tessera::int8 {
+namespace {
+
+constexpr float kLargest = 127.f;
+constexpr int kZero = 128;  // the byte that stands for 0 in a row of activations
+
+float scale_of(float greatest) {
+  return greatest > 0 ? greatest / kLargest : 1.f;
+}
+
+/// Sums of bytes [16, 32] as the float32 values that they stand for, in place.
+void dequantise(float* sums, const Product& product, int64_t channel, int64_t row, int64_t rows) {
+  for (int64_t half = 0; half < 2; ++half) {
+    const int64_t first = channel + 16 * half;
+    const __mmask16 mask = first < product.channels ? avx512::tail_mask(product.channels - first) : __mmask16(0);
+    const __m512i offset = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(mask, product.channel_sum + first), 7);
+    const __m512 channel_scale = _mm512_maskz_loadu_ps(mask, product.channel_scale + first);
+    for (int64_t r = 0; r < rows; ++r) {
+      float* at = sums + 32 * r + 16 * half;
+      const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(at), offset));
+      const __m512 scale = _mm512_mul_ps(channel_scale, _mm512_set1_ps(product.row_scale[row + r]));
+      _mm512_store_ps(at, _mm512_mul_ps(exact, scale));
+    }
+  }
+}
+
+}  // namespace
+
+void pack(const float* weight, int64_t outputs, int64_t inputs, int8_t* packed, float* scale, int32_t* sum) {
+  std::memset(packed, 0, size_t(packed_size(outputs, inputs)));
+  const int64_t panel = padded(inputs, kDepth) * kPanel;
+  for (int64_t o = 0; o < outputs; ++o) {
+    const float* row = weight + o * inputs;
+    float greatest = 0;
+    for (int64_t i = 0; i < inputs; ++i) greatest = std::max(greatest, std::abs(row[i]));
+    scale[o] = scale_of(greatest);
+    sum[o] = 0;
+    // tile of 16 channels by 64 inputs: [input / 4][channel][input % 4]
+    int8_t* to = packed + o / kPanel * panel + o % kPanel / 16 * kTile + o % 16 * 4;
+    for (int64_t i = 0; i < inputs; ++i) {
+      const auto value = static_cast<int8_t>(std::nearbyint(row[i] / scale[o]));
+      to[i / kDepth * 2 * kTile + i % kDepth / 4 * 64 + i % 4] = value;
+      sum[o] += value;
+    }
+  }
+}
+
+void quantise_rows(const uint16_t* input, int64_t rows, int64_t inputs, uint8_t* bytes, float* scale) {
+  const int64_t wide = padded(inputs, kDepth);
+  for (int64_t r = 0; r < rows; ++r, input += inputs, bytes += wide) {
+    __m512 most = _mm512_setzero_ps();
+    for (int64_t c = 0; c < inputs; c += 16) {
+      most = _mm512_max_ps(most, _mm512_abs_ps(avx512::load16(input + c, avx512::tail_mask(inputs - c))));
+    }
+    scale[r] = scale_of(_mm512_reduce_max_ps(most));
+    const __m512 divisor = _mm512_set1_ps(scale[r]);
+    const __m512i zero = _mm512_set1_epi32(kZero);
+    for (int64_t c = 0; c < wide; c += 16) {
+      const __mmask16 mask = c < inputs ? avx512::tail_mask(inputs - c) : __mmask16(0);
+      const __m512 x = _mm512_div_ps(avx512::load16(input + c, mask), divisor);
+      const __m512i value = _mm512_add_epi32(_mm512_cvtps_epi32(x), zero);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + c), _mm512_cvtusepi32_epi8(value));
+    }
+  }
+}
+
+void multiply(const Product& product) {
+  constexpr int64_t kRowsTogether = 256;  // rows that meet one panel of weights while it is in the cache
+  const BlockProduct<Element::int8> block_product;
+  alignas(64) float sums[32 * 32];
+  Block block;  // its addresses count in two bytes
+  block.pitch = block.left_step = kDepth / 2;
+  block.pitch *= product.depth;
+  block.depth = product.depth;
+  block.right_half = kTile / 2;
+  block.right_step = kTile;
+  block.sums = sums;
+  const int64_t panel = product.depth * 2 * kTile;
+  for (int64_t begin = 0; begin < product.rows; begin += kRowsTogether) {
+    const int64_t end = std::min(begin + kRowsTogether, product.rows);
+    for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
+      block.right = reinterpret_cast<const uint16_t*>(product.weights + channel / kPanel * panel);
+      for (int64_t row = begin; row < end; row += 32) {
+        block.first = reinterpret_cast<const uint16_t*>(product.input) + row * block.pitch;
+        block.second = block.first + 16 * block.pitch;
+        block.rows = end - row > 16 ? 32 : 16;
+        block_product(block);
+        for (int64_t half = row; half < std::min(row + 32, end); half += 16) {
+          const int64_t count = std::min<int64_t>(16, end - half);
+          float* part = sums + (half - row) * 32;
+          dequantise(part, product, channel, half, count);
+          finish(part, product, channel, count, half * product.output_pixel);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace tessera::int8
+
+#pragma GCC pop_options
+
+#endif

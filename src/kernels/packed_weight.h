@@ -1,0 +1,27 @@
+/// A weight in the form that the fast products read, kept between calls.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+
+namespace tessera {
+
+/// Belongs to the layer that owns the weight. Inference packs a weight once; in training it is packed again after every
+/// update. Not for use by several threads at once.
+class PackedWeight {
+ public:
+  /// The packed form of `weight`, made by `pack` where there is none yet or the weight or `form` (the bits of an
+  /// element) has changed since. A change of the weight is seen by the tensor's version: code that writes through
+  /// data_ptr bumps it.
+  const torch::Tensor& get(const torch::Tensor& weight, const std::function<torch::Tensor()>& pack, int form = 16);
+
+ private:
+  torch::Tensor packed_;
+  const void* data_ = nullptr;
+  std::uint32_t version_ = 0;
+  int form_ = 0;
+};
+
+}  // namespace tessera
