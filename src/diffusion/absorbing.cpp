@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "diffusion/mask_replace.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -42,6 +43,20 @@ AbsorbingProcess::AbsorbingProcess(std::int64_t codebook_size, std::int64_t tota
   require(codebook_size >= 1, "absorbing process: codebook_size is {}, expected at least 1", codebook_size);
   require(total_steps >= 1 && total_steps <= (1 << 24), "absorbing process: total_steps is {}, expected 1 to {}",
           total_steps, 1 << 24);
+}
+
+torch::Tensor AbsorbingProcess::log_likelihood(const torch::Tensor& xt, const torch::Tensor& s,
+                                               const torch::Tensor& t) const {
+  return MaskReplaceProcess::absorbing(codebook_size_, total_steps_).log_likelihood(xt, s, t);
+}
+
+torch::Tensor AbsorbingProcess::log_transition(const torch::Tensor& xs, const torch::Tensor& s,
+                                               const torch::Tensor& t) const {
+  return MaskReplaceProcess::absorbing(codebook_size_, total_steps_).log_transition(xs, s, t);
+}
+
+torch::Tensor AbsorbingProcess::log_spread(const torch::Tensor& log_p, const torch::Tensor& t) const {
+  return MaskReplaceProcess::absorbing(codebook_size_, total_steps_).log_spread(log_p, t);
 }
 
 std::int64_t AbsorbingProcess::fixed_count(std::int64_t t, std::int64_t cells) const {

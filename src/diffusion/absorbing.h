@@ -36,6 +36,12 @@ class AbsorbingProcess : public Process {
   std::int64_t codebook_size() const override { return codebook_size_; }
   std::int64_t total_steps() const override { return total_steps_; }
   std::int64_t mask_token() const { return codebook_size_; }
+
+  // With independent masks (schedule `random`), as the chain of diffusion/mask_replace.h.
+  torch::Tensor log_likelihood(const torch::Tensor& xt, const torch::Tensor& s, const torch::Tensor& t) const override;
+  torch::Tensor log_transition(const torch::Tensor& xs, const torch::Tensor& s, const torch::Tensor& t) const override;
+  torch::Tensor log_spread(const torch::Tensor& log_p, const torch::Tensor& t) const override;
+
   MaskSchedule schedule() const { return schedule_; }
 
   /// random: masked where uniform < t / T. fixed: the cells with the smallest uniforms.

@@ -15,10 +15,11 @@ std::int64_t starting_step(std::int64_t masked, std::int64_t cells, std::int64_t
 }
 
 void sample_ancestral(FillState& state) {
+  if (state.options.process) return sample_reverse(state);
   const auto steps = state.options.steps;
   const AbsorbingProcess process(state.mask_token, steps);
   // Each image enters at the time step that its own number of masked cells implies.
-  const auto masked = (state.tokens == state.mask_token).sum(1);
+  const auto masked = (state.start == state.mask_token).sum(1);
   auto entry = torch::empty_like(masked);
   std::int64_t first = 0;
   for (std::int64_t n = 0; n < state.count(); ++n) {
@@ -27,6 +28,7 @@ void sample_ancestral(FillState& state) {
     first = std::max(first, at);
   }
   for (auto t = first; t >= 1; --t) {
+    if (state.walked(first - t + 1)) continue;
     const auto key = static_cast<std::uint32_t>(t);
     const auto uniforms = uniform_rows(state.options.seed, Purpose::select_cells, state.options.first_image, key,
                                        state.count(), state.cells());
@@ -52,10 +54,11 @@ std::vector<std::int64_t> mlm_times(std::int64_t total_steps, std::int64_t steps
 void sample_mlm(FillState& state) {
   const auto total = state.options.total_steps > 0 ? state.options.total_steps : state.cells();
   const AbsorbingProcess process(state.mask_token, total);
-  const auto free = state.tokens == state.mask_token;  // only these are ever masked again
+  const auto free = state.start == state.mask_token;  // only these are ever masked again
   const auto times = mlm_times(total, state.options.steps);
   const auto steps = static_cast<std::int64_t>(times.size());
   for (std::int64_t i = 0; i < steps; ++i) {
+    if (state.walked(i + 1)) continue;
     const auto key = static_cast<std::uint32_t>(steps - i);
     const auto uniforms = uniform_rows(state.options.seed, Purpose::select_cells, state.options.first_image, key,
                                        state.count(), state.cells());

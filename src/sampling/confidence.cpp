@@ -10,8 +10,9 @@ namespace tessera {
 
 void sample_confidence(FillState& state) {
   const auto steps = state.options.steps;
-  const auto initial = (state.tokens == state.mask_token).sum(1);
+  const auto initial = (state.start == state.mask_token).sum(1);
   for (std::int64_t i = 1; i <= steps; ++i) {
+    if (state.walked(i)) continue;
     const double done = static_cast<double>(i) / static_cast<double>(steps);
     const auto key = static_cast<std::uint32_t>(i);
     const auto masked = state.tokens == state.mask_token;

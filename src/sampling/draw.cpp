@@ -43,6 +43,33 @@ void keep_nucleus(DrawScratch& scratch, double share) {
   for (const auto code : heap) mass[code] = 0;
 }
 
+/// Sets mass to zero but for the tokens with surprise nearest to the entropy, the fewest whose sum reaches `share` of
+/// the whole. Of equal distances the lower code comes first.
+void keep_typical(DrawScratch& scratch, double share) {
+  auto& [mass, order] = scratch;
+  order.clear();
+  double total = 0, weighted = 0;  // sum of m, sum of m log m
+  for (std::size_t code = 0; code < mass.size(); ++code) {
+    if (mass[code] <= 0) continue;
+    order.push_back(static_cast<std::int64_t>(code));
+    total += mass[code];
+    weighted += mass[code] * std::log(mass[code]);
+  }
+  // With p = m / total: entropy + log p = log m - (sum of m log m) / total; the normaliser cancels.
+  const double centre = weighted / total;
+  const auto nearer = [&mass = mass, centre](std::int64_t a, std::int64_t b) {
+    const double first = std::abs(std::log(mass[a]) - centre), second = std::abs(std::log(mass[b]) - centre);
+    return first != second ? first < second : a < b;
+  };
+  std::sort(order.begin(), order.end(), nearer);
+  double kept = 0;
+  for (const auto code : order) {
+    const double own = mass[code];
+    if (kept >= share * total) mass[code] = 0;
+    kept += own;
+  }
+}
+
 }  // namespace
 
 TokenDraw draw_token(const float* logits, std::int64_t codes, double uniform, const DrawOptions& options,
@@ -63,6 +90,7 @@ TokenDraw draw_token(const float* logits, std::int64_t codes, double uniform, co
   }
   if (options.top_k > 0 && options.top_k < codes) keep_largest(scratch, options.top_k);
   if (options.top_p < 1) keep_nucleus(scratch, options.top_p);
+  if (options.typical_p < 1) keep_typical(scratch, options.typical_p);
   const double point = uniform * std::accumulate(scratch.mass.begin(), scratch.mass.end(), 0.0);
   double below = 0;
   std::int64_t last = best - logits;

@@ -11,6 +11,8 @@ struct DrawOptions {
   std::int64_t top_k = 0;  // keep the k most probable tokens (of equal ones the lower first); 0 disables
   double top_p = 1;        // in (0, 1]: keep the fewest most probable tokens whose mass reaches it; 1 disables
                            // (Holtzman et al., arXiv:1904.09751)
+  double typical_p = 1;  // in (0, 1]: of what is left, keep the tokens whose surprise is nearest to the entropy, until
+                         // their mass reaches it; 1 disables (Meister et al., arXiv:2202.00666)
 };
 
 struct TokenDraw {

@@ -15,7 +15,9 @@ const std::map<std::string, SamplerFunction>& samplers() {
   static const std::map<std::string, SamplerFunction> table = {{"ancestral", sample_ancestral},
                                                                {"autoregressive", sample_autoregressive},
                                                                {"confidence", sample_confidence},
-                                                               {"mlm", sample_mlm}};
+                                                               {"mlm", sample_mlm},
+                                                               {"purity", sample_purity},
+                                                               {"raster", sample_raster}};
   return table;
 }
 
@@ -41,15 +43,18 @@ void FillOptions::validate() const {
                  "0 (the most probable token) to 1e6");
   require_option(draw.top_k >= 0, "top_k", draw.top_k, "at least 1, or 0 for all");
   require_option(draw.top_p > 0 && draw.top_p <= 1, "top_p", draw.top_p, "0 < top_p <= 1");
+  require_option(draw.typical_p > 0 && draw.typical_p <= 1, "typical_p", draw.typical_p, "0 < typical_p <= 1");
   require_option(total_steps >= 0 && total_steps <= 1 << 20, "total_steps", total_steps,
                  "1 to 1048576, or 0 for the number of cells");
   require_option(choice_temperature >= 0 && choice_temperature <= 1e6, "choice_temperature", choice_temperature,
                  "0 to 1e6");
+  require_option(purity >= 0 && purity <= 1e3, "purity", purity, "0 to 1000");
   require_option(images_per_call >= 0 && images_per_call <= 4096, "images_per_call", images_per_call,
                  "1 to 4096, or 0 for the default");
 }
 
-FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& options, const StepCallback& on_step) {
+FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& options, const StepCallback& on_step,
+                const FillCheckpoint& from) {
   options.validate();
   require(grid.codebook_size() == denoiser.codebook_size(), "fill: a grid of {} codes, expected {} as the denoiser has",
           grid.codebook_size(), denoiser.codebook_size());
@@ -57,11 +62,23 @@ FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& op
     throw UsageError(
         fmt::format("sampler '{}' with {} denoiser: expected {}", options.sampler,
                     denoiser.is_autoregressive() ? "an autoregressive" : "a bidirectional",
-                    denoiser.is_autoregressive() ? "autoregressive" : "one of ancestral, confidence, mlm"));
+                    denoiser.is_autoregressive() ? "autoregressive" : "one of ancestral, confidence, mlm, purity, raster"));
+  }
+  require(options.process || !denoiser.sees_time(), "fill: the denoiser sees the time, expected the process it learned");
+  if (options.process) {
+    require(options.process->codebook_size() == denoiser.codebook_size(),
+            "fill: a process of {} codes, expected {} as the denoiser has", options.process->codebook_size(),
+            denoiser.codebook_size());
+    if (!options.process->has_mask() && options.sampler != "ancestral") {
+      throw UsageError(fmt::format("sampler '{}' with a process without MASK: expected ancestral", options.sampler));
+    }
+    if (options.draw.typical_p < 1 && (options.sampler == "ancestral" || options.sampler == "purity")) {
+      throw UsageError(fmt::format("typical_p is {} with a process that sees the time, expected 1", options.draw.typical_p));
+    }
   }
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
-  FillState state(grid, denoiser, options, on_step);
+  FillState state(grid, denoiser, options, on_step, from);
   samplers().at(options.sampler)(state);
   state.report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return {TokenGrid(state.tokens.view(grid.codes().sizes()), grid.codebook_size()), state.report};

@@ -5,10 +5,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "denoiser/denoiser.h"
+#include "diffusion/process.h"
 #include "runtime/random.h"
 #include "sampling/draw.h"
 #include "tokens/token_grid.h"
@@ -17,8 +19,8 @@ namespace tessera {
 
 struct FillOptions {
   std::string sampler = "ancestral";  // one of sampler_names()
-  std::int64_t steps = 256;           // S >= 1 (autoregressive: one step a cell, not used)
-  DrawOptions draw;                   // temperature, top_k, top_p
+  std::int64_t steps = 256;           // S >= 1 (autoregressive: one step a cell, not used; raster: at most one a cell)
+  DrawOptions draw;                   // temperature, top_k, top_p, typical_p
   Seed seed = 0;
   std::uint64_t first_image = 0;    // number of the grid's first image: image i of a seed is the same in every split
   std::int64_t total_steps = 0;     // T of the process the network learned (mlm); 0: the number of cells
@@ -26,6 +28,10 @@ struct FillOptions {
   // Images in one network call; part of the rounding of the logits, not of the draws. 0: 1 on a CPU (8 where the
   // network decodes cell by cell), 32 on an accelerator.
   std::int64_t images_per_call = 0;
+  // The process that the denoiser learned to reverse; none: absorbing, whose steps need no time.
+  std::shared_ptr<const Process> process;
+  std::string condition;  // what the denoiser was told to show, for records alone; empty: nothing
+  double purity = 1;  // purity: how much more the purest cells are sharpened (r of the paper); 0 disables
 
   /// Throws UsageError naming the option, its value and what is expected; an unknown sampler lists the choices.
   void validate() const;
@@ -44,6 +50,13 @@ struct FillProgress {
   torch::Tensor tokens;  // [N, h, w] int64 after this step, K where MASK; not to be changed
 };
 
+/// Where an earlier fill of the same grid with the same options stood; going on from it gives what that fill would
+/// have.
+struct FillCheckpoint {
+  torch::Tensor tokens;   // [N, h, w] int64 after `step`, K where MASK; undefined: from the start
+  std::int64_t step = 0;  // steps walked (FillProgress::step)
+};
+
 /// Called after every step. false cancels.
 using StepCallback = std::function<bool(const FillProgress&)>;
 
@@ -55,16 +68,23 @@ struct FillResult {
 /// In: a grid whose MASK cells are to be filled; the others are kept as they are.
 /// Samplers: ancestral (the exact reverse process in S steps; a grid that starts partly masked starts at the step that
 /// its number of masked cells implies), mlm (every step masks the estimate again and draws all of it), confidence
-/// (MaskGIT, arXiv:2202.04200: the most confident draws stay), autoregressive (row-major, each cell given those
-/// before).
+/// (MaskGIT, arXiv:2202.04200: the most confident draws stay), raster (the masked cells in row-major order, each given
+/// all others known by then), autoregressive (row-major, each cell given those before it), purity (every step draws the
+/// cells that the denoiser is surest of; Tang et al., arXiv:2205.16007, section 3.2).
+///
+/// With options.process, ancestral is the reverse of that process from T to 0 in S strides, by x_0-parameterisation;
+/// draw.top_p and draw.top_k cut p(x_0) (the published truncation rate and count), temperature divides its logits. A
+/// grid that is partly kept starts at the time at which as large a share of cells is MASK. A process without MASK starts
+/// from codes drawn uniformly in the cells to be filled. Samplers that only take MASK away give the denoiser the time
+/// that the share of MASK cells implies.
 ///
 /// Promise: image i of a seed comes out the same whatever other images are filled with it. The draws are keyed by
 /// (seed, image, step, cell); the network is called on groups of `images_per_call` images with fixed places (image
 /// number / images_per_call, absent ones filled up with MASK), so that its rounding does not depend on the split
 /// either. Another images_per_call, device, dtype or a library that rounds differently with another thread count may
 /// move a logit in its last bits.
-FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& options,
-                const StepCallback& on_step = {});
+FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& options, const StepCallback& on_step = {},
+                const FillCheckpoint& from = {});
 
 std::vector<std::string> sampler_names();
 

@@ -8,13 +8,28 @@
 
 namespace tessera {
 
-FillState::FillState(const TokenGrid& grid, Denoiser& network, const FillOptions& given, const StepCallback& on_step)
+FillState::FillState(const TokenGrid& grid, Denoiser& network, const FillOptions& given, const StepCallback& on_step,
+                     const FillCheckpoint& from)
     : denoiser(network),
       options(given),
-      tokens(grid.flat().to(torch::kCPU).clone(at::MemoryFormat::Contiguous)),
+      start(grid.flat().to(torch::kCPU).contiguous()),
       mask_token(grid.mask_token()),
       extent_(grid.extent()),
-      on_step_(on_step) {}
+      walked_(from.step),
+      on_step_(on_step) {
+  if (!from.tokens.defined()) {
+    tokens = start.clone(at::MemoryFormat::Contiguous);
+    return;
+  }
+  const TokenGrid now(from.tokens, grid.codebook_size());  // checks shape, type and values
+  require(now.codes().sizes() == grid.codes().sizes() && from.step >= 0,
+          "fill: a checkpoint of {} grids of {}x{} cells at step {}, expected {} of {}x{}", now.count(), now.extent().h,
+          now.extent().w, from.step, grid.count(), grid.extent().h, grid.extent().w);
+  tokens = now.flat().to(torch::kCPU).clone(at::MemoryFormat::Contiguous);
+  const auto known = start != mask_token;
+  require(tokens.masked_select(known).equal(start.masked_select(known)),
+          "fill: the checkpoint changes cells that the grid keeps");
+}
 
 std::int64_t FillState::images_per_call() const {
   if (options.images_per_call > 0) return options.images_per_call;
@@ -36,38 +51,74 @@ std::vector<FillState::Group> FillState::groups() const {
 }
 
 FillState::Draws FillState::draw(const torch::Tensor& seen, const torch::Tensor& wanted, std::uint32_t step) {
+  const auto flags = wanted.contiguous();
+  const bool* is_wanted = flags.data_ptr<bool>();
+  std::vector<std::int64_t> at;
+  for (std::int64_t cell = 0; cell < flags.numel(); ++cell) {
+    if (is_wanted[cell]) at.push_back(cell);
+  }
+  return draw(seen, at, step);
+}
+
+FillState::Draws FillState::draw(const torch::Tensor& seen, const std::vector<std::int64_t>& wanted,
+                                 std::uint32_t step) {
   Draws result;
+  for_groups(seen, wanted, step, 0, [&](const std::vector<std::int64_t>& at, const torch::Tensor& found) {
+    draw_rows(found, at, step, result);
+  });
+  return result;
+}
+
+torch::Tensor FillState::logits(const torch::Tensor& seen, const std::vector<std::int64_t>& wanted, std::uint32_t step,
+                                std::int64_t t) {
+  std::vector<torch::Tensor> parts;
+  for_groups(seen, wanted, step, t, [&](const std::vector<std::int64_t>& at, const torch::Tensor& found) {
+    require(found.dim() == 2 && found.size(0) == static_cast<std::int64_t>(at.size()) && found.size(1) == mask_token,
+            "fill: the denoiser returned logits of another shape than [{}, {}]", at.size(), mask_token);
+    parts.push_back(found.to(torch::kCPU, torch::kFloat32));
+  });
+  return parts.empty() ? torch::zeros({0, mask_token}) : torch::cat(parts);
+}
+
+void FillState::for_groups(const torch::Tensor& seen, const std::vector<std::int64_t>& wanted, std::uint32_t step,
+                           std::int64_t t, const GroupBody& body) {
   const auto size = images_per_call();
-  const auto wanted_cells = wanted.contiguous();
-  const bool* is_wanted = wanted_cells.data_ptr<bool>();
-  for (const auto& group : groups()) {
-    std::vector<std::int64_t> at;  // flat cells of the grid
-    std::int64_t images = 0;
-    for (auto image = group.first; image < group.last; ++image) {
-      const auto before = at.size();
-      for (auto cell = image * cells(); cell < (image + 1) * cells(); ++cell) {
-        if (is_wanted[cell]) at.push_back(cell);
-      }
-      images += at.size() > before;
+  // Samplers that do not follow the process's times give the one that the MASK cells imply, image by image.
+  const auto times_of = [&](const torch::Tensor& now) {
+    if (t > 0) return torch::full({1}, t, torch::kInt64);
+    auto times = (now == mask_token).sum(1);
+    for (std::int64_t n = 0; n < times.size(0); ++n) {
+      auto& time = times.data_ptr<std::int64_t>()[n];
+      time = std::max<std::int64_t>(1, implied_time(*options.process, time, cells()));
     }
+    return times;
+  };
+  auto from = wanted.begin();
+  for (const auto& group : groups()) {
+    const auto to = std::lower_bound(from, wanted.end(), group.last * cells());
+    const std::vector<std::int64_t> at(from, to);
+    from = to;
     if (at.empty()) continue;
     const auto given = seen.narrow(0, group.first, group.last - group.first);
-    torch::Tensor logits;
+    torch::Tensor found;
     if (size == 1) {
-      auto rows = torch::tensor(at) - group.first * cells();
-      logits = denoiser.logits_at(given, rows);
+      denoiser.begin_step(options.first_image + static_cast<std::uint64_t>(group.first), step);
+      if (options.process) denoiser.begin_times(times_of(given));
+      found = denoiser.logits_at(given, torch::tensor(at) - group.first * cells());
       report.evaluations += 1;
     } else {
       // The whole group at its places and every cell, so that shapes, and with them rounding, are always the same.
-      auto places = torch::full({size, cells()}, mask_token, torch::kInt64);
+      const bool no_mask = options.process && !options.process->has_mask();
+      auto places = torch::full({size, cells()}, no_mask ? 0 : mask_token, torch::kInt64);
       places.narrow(0, group.offset, group.last - group.first).copy_(given);
-      logits = denoiser.logits_at(places, torch::arange(size * cells()));
-      logits = logits.index_select(0, (torch::tensor(at) + (group.offset - group.first) * cells()).to(logits.device()));
-      report.evaluations += images;
+      if (options.process) denoiser.begin_times(times_of(places));
+      found = denoiser.logits_at(places, torch::arange(size * cells()));
+      found = found.index_select(0, (torch::tensor(at) + (group.offset - group.first) * cells()).to(found.device()));
+      for (std::size_t i = 0; i < at.size(); ++i)
+        report.evaluations += i == 0 || at[i] / cells() != at[i - 1] / cells();
     }
-    draw_rows(logits, at, step, result);
+    body(at, found);
   }
-  return result;
 }
 
 void FillState::draw_rows(const torch::Tensor& given, const std::vector<std::int64_t>& at, std::uint32_t step,

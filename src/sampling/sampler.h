@@ -13,12 +13,14 @@ namespace tessera {
 /// The state of one fill. Tensors are on the CPU.
 class FillState {
  public:
-  FillState(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& options, const StepCallback& on_step);
+  FillState(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& options, const StepCallback& on_step,
+            const FillCheckpoint& from = {});
 
   Denoiser& denoiser;
   const FillOptions& options;
   FillReport report;
-  torch::Tensor tokens;     // [N, L] int64
+  torch::Tensor start;      // [N, L] int64: the grid as the fill began; step counts follow from it
+  torch::Tensor tokens;     // [N, L] int64: as it is now
   std::int64_t mask_token;  // K
 
   std::int64_t count() const { return tokens.size(0); }
@@ -35,19 +37,33 @@ class FillState {
     std::vector<std::int64_t> cells;  // flat n * L + l, ascending
     std::vector<TokenDraw> draws;     // one for each
   };
+  /// true: an earlier run has walked this step (counted from 1); the sampler goes on to the next.
+  bool walked(std::int64_t step) const { return step <= walked_; }
   /// Draws a token for every cell of `wanted` [N, L] bool from p(x0 | seen), seen [N, L]. Images without a wanted cell
   /// cost no evaluation. step: the key of the draws.
   Draws draw(const torch::Tensor& seen, const torch::Tensor& wanted, std::uint32_t step);
+  /// The same for the flat cells n * L + l, ascending; costs no look at the others.
+  Draws draw(const torch::Tensor& seen, const std::vector<std::int64_t>& wanted, std::uint32_t step);
   /// The same for given logits [M, K] of the flat cells.
   void draw_rows(const torch::Tensor& logits, const std::vector<std::int64_t>& at, std::uint32_t step,
                  Draws& out) const;
   /// Writes the draws into `tokens`.
   void write(const Draws& draws);
+  /// Logits [M, K] on the CPU of the flat cells, ascending, given seen [N, L] at time t of the process; images without
+  /// a cell cost no evaluation. step: which of the sampler's steps this is.
+  torch::Tensor logits(const torch::Tensor& seen, const std::vector<std::int64_t>& wanted, std::uint32_t step,
+                       std::int64_t t);
   /// Reports a step; false: stop (report.cancelled is set).
   bool advance(std::int64_t step, std::int64_t steps);
 
  private:
+  using GroupBody = std::function<void(const std::vector<std::int64_t>& at, const torch::Tensor& logits)>;
+  /// The network's logits of the wanted cells, one call's images after another. t: the process's time; 0: implied.
+  void for_groups(const torch::Tensor& seen, const std::vector<std::int64_t>& wanted, std::uint32_t step,
+                  std::int64_t t, const GroupBody& body);
+
   Extent extent_;
+  std::int64_t walked_;
   const StepCallback& on_step_;
 };
 
@@ -56,7 +72,16 @@ using SamplerFunction = void (*)(FillState& state);
 void sample_ancestral(FillState& state);
 void sample_mlm(FillState& state);
 void sample_confidence(FillState& state);
+void sample_raster(FillState& state);
 void sample_autoregressive(FillState& state);
+void sample_purity(FillState& state);
+/// The ancestral sampler of options.process.
+void sample_reverse(FillState& state);
+
+/// The times of `steps` strides from T to 0: T = first > .. > 0, as evenly as integers allow; at most T strides.
+std::vector<std::int64_t> stride_times(std::int64_t total_steps, std::int64_t steps);
+/// The earliest time at which at least this share of the cells is MASK (0 for none); without MASK the share of T.
+std::int64_t implied_time(const Process& process, std::int64_t masked, std::int64_t cells);
 
 /// The time steps of the mlm sampler, descending: floor(linspace(1, T, S)).
 std::vector<std::int64_t> mlm_times(std::int64_t total_steps, std::int64_t steps);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -66,6 +67,36 @@ TEST(DrawToken, TopPKeepsTheFewestThatReachTheMass) {
   expect_shares(options, {0, 1, 0, 1, 0});
   options.top_p = 0.8;
   expect_shares(options, {0, std::exp(2.0), 0, std::exp(2.0), std::exp(1.0)});
+}
+
+TEST(DrawToken, TypicalKeepsTheSurpriseNearestToTheEntropy) {
+  // Probabilities 0.0853 0.3823 0.0190 0.3823 0.1406: surprise 2.46 0.96 3.96 0.96 1.96,
+  // entropy 1.30: the two largest come first, then 1.96, then 2.46.
+  std::vector<double> weights;
+  for (const float logit : kLogits) weights.push_back(std::exp(logit));
+  DrawOptions options;
+  options.typical_p = 0.3;
+  expect_shares(options, {0, 1, 0, 0, 0});
+  options.typical_p = 0.7;
+  expect_shares(options, {0, 1, 0, 1, 0});
+  options.typical_p = 0.8;
+  expect_shares(options, {0, weights[1], 0, weights[3], weights[4]});
+  options.typical_p = 0.95;
+  expect_shares(options, {weights[0], weights[1], 0, weights[3], weights[4]});
+}
+
+TEST(DrawToken, TypicalMayLeaveOutTheMostProbable) {
+  // One token of 0.3 and sixteen that share 0.7: entropy 2.55, surprise 1.20 and 3.13, the many are nearer. One of 0.6
+  // and sixteen that share 0.4: entropy 1.78, surprise 0.51 and 3.69, the one is.
+  std::vector<float> logits(17, std::log(0.7F / 16));
+  logits[0] = std::log(0.3F);
+  DrawOptions options;
+  options.typical_p = 0.5;
+  DrawScratch scratch;
+  for (int i = 0; i < 50; ++i) EXPECT_NE(draw_token(logits.data(), 17, (i + 0.5) / 50, options, scratch).token, 0);
+  std::fill(logits.begin(), logits.end(), std::log(0.4F / 16));
+  logits[0] = std::log(0.6F);
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(draw_token(logits.data(), 17, (i + 0.5) / 50, options, scratch).token, 0);
 }
 
 TEST(DrawToken, ReportsTheLogProbabilityOfTheUntemperedSoftmax) {
