@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kMaxConfigBytes = 1 << 20;
 constexpr std::uint64_t kMaxReadmeBytes = 4 << 20;
 constexpr const char* kWeights = "diffusion_pytorch_model.safetensors";
-constexpr const char* kHubWeights = "diffusion_pytorch_model.bin";
+constexpr const char* kLearned = "learned_classifier_free_sampling_embeddings";
 
 json read_config(const fs::path& path) {
   auto value = json::parse(read_file(path, kMaxConfigBytes), nullptr, false);
@@ -42,15 +42,35 @@ void write_config(const fs::path& path, const json& value) {
   }
 }
 
-TensorMap read_weights(const fs::path& folder) {
-  if (fs::exists(folder / kWeights)) return load_safetensors(folder / kWeights);
-  if (fs::exists(folder / kHubWeights)) return load_torch_archive(folder / kHubWeights).tensors();
-  fail("{}: holds neither {} nor {}", folder.string(), kWeights, kHubWeights);
+/// Weights called `stem` in full or half precision; the hub's names, full precision first.
+TensorMap read_weights(const fs::path& folder, const std::vector<std::string>& stems = {"diffusion_pytorch_model"}) {
+  for (const char* variant : {"", ".fp16", ".bf16"}) {
+    for (const auto& stem : stems) {
+      if (const auto file = folder / (stem + variant + ".safetensors"); fs::exists(file)) return load_safetensors(file);
+      if (const auto file = folder / (stem + variant + ".bin"); fs::exists(file)) {
+        return load_torch_archive(file).tensors();
+      }
+    }
+  }
+  fail("{}: holds neither {}.safetensors nor {}.bin", folder.string(), stems.front(), stems.back());
 }
 
 BundlePart read_codec(const fs::path& folder) {
   auto codec = import_hub_codec(read_weights(folder), read_config(folder / "config.json"), folder.string());
   return {std::move(codec.config), std::move(codec.tensors)};
+}
+
+void require_part(const fs::path& folder, const char* part) {
+  require(fs::is_directory(folder / part), "{}: model_index.json lists {}, but there is no such folder",
+          folder.string(), part);
+}
+
+/// The hub gives the codec's sample_size in its own way; what the denoiser fills decides.
+void fit_codec_to_grid(Bundle& bundle) {
+  const auto extent = denoiser_extent(bundle.denoiser->config);
+  const auto levels = bundle.codec->config.value("block_out_channels", json::array()).size();
+  if (levels < 1 || levels > 20) return;
+  bundle.codec->config["sample_size"] = std::max(extent.h, extent.w) << (levels - 1);
 }
 
 bool is_native_denoiser(const json& config) {
@@ -82,6 +102,16 @@ const std::string* recorded_hash(const json& index, const std::string& part) {
   return value->get_ptr<const std::string*>();
 }
 
+void copy_tokenizer(const fs::path& from, const fs::path& to, json& index) {
+  index["tokenizer"] = {"transformers", "CLIPTokenizer"};
+  std::error_code code;
+  if (fs::equivalent(from, to, code)) return;
+  fs::create_directories(to);
+  for (const char* name : {"vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"}) {
+    if (fs::exists(from / name)) write_file_atomically(to / name, read_file(from / name, 64 << 20));
+  }
+}
+
 void verify_hash(const Bundle& bundle, const char* part, const std::optional<BundlePart>& held,
                  const fs::path& folder) {
   if (!held) return;
@@ -93,6 +123,24 @@ void verify_hash(const Bundle& bundle, const char* part, const std::optional<Bun
 
 }  // namespace
 
+DenoiserExtent denoiser_extent(const json& config) {
+  try {
+    const auto own = config.value("tessera", json::object());
+    DenoiserExtent extent;
+    extent.codes = is_native_denoiser(config) ? own.at("codebook_size").get<std::int64_t>()
+                                              : config.at("num_vector_embeds").get<std::int64_t>() - 1;
+    const auto side = config.value("sample_size", json(0));
+    const auto grid = own.contains("grid") ? own["grid"] : json::array({side, side});
+    extent.h = grid.at(0).get<std::int64_t>();
+    extent.w = grid.at(1).get<std::int64_t>();
+    require(extent.codes >= 1 && extent.h >= 1 && extent.w >= 1 && extent.h <= 65536 && extent.w <= 65536,
+            "transformer config: {} codes on a grid of {}x{}", extent.codes, extent.h, extent.w);
+    return extent;
+  } catch (const json::exception& error) {
+    fail("transformer config: {}", error.what());
+  }
+}
+
 Bundle load_bundle(const fs::path& folder, bool verify) {
   require(fs::is_directory(folder), "{}: no such model folder", folder.string());
   Bundle bundle;
@@ -103,13 +151,34 @@ Bundle load_bundle(const fs::path& folder, bool verify) {
     return bundle;
   }
   bundle.index = read_config(folder / "model_index.json");
-  if (lists(bundle.index, "vqvae")) bundle.codec = read_codec(folder / "vqvae");
+  if (lists(bundle.index, "vqvae")) {
+    require_part(folder, "vqvae");
+    bundle.codec = read_codec(folder / "vqvae");
+  }
   if (lists(bundle.index, "transformer")) {
+    require_part(folder, "transformer");
     bundle.denoiser =
         BundlePart{read_config(folder / "transformer" / "config.json"), read_weights(folder / "transformer")};
     check_denoiser(*bundle.denoiser, (folder / "transformer").string());
   }
+  if (lists(bundle.index, "text_encoder")) {
+    require_part(folder, "text_encoder");
+    bundle.text_encoder = BundlePart{read_config(folder / "text_encoder" / "config.json"),
+                                     read_weights(folder / "text_encoder", {"model", "pytorch_model"})};
+    require(lists(bundle.index, "tokenizer"), "{}: model_index.json lists a text_encoder without a tokenizer",
+            folder.string());
+    require_part(folder, "tokenizer");
+    bundle.tokenizer = folder / "tokenizer";
+  }
+  if (lists(bundle.index, kLearned)) {
+    require_part(folder, kLearned);
+    BundlePart part{read_config(folder / kLearned / "config.json"), {}};
+    if (part.config.value("learnable", json(false)) == true) part.tensors = read_weights(folder / kLearned);
+    bundle.null_condition = std::move(part);
+  }
+  if (bundle.codec && bundle.denoiser && !is_native_denoiser(bundle.denoiser->config)) fit_codec_to_grid(bundle);
   if (lists(bundle.index, "scheduler")) {
+    require_part(folder, "scheduler");
     // The hub calls this file scheduler_config.json.
     const auto native = folder / "scheduler" / "config.json";
     bundle.scheduler = read_config(fs::exists(native) ? native : folder / "scheduler" / "scheduler_config.json");
@@ -144,6 +213,18 @@ void save_bundle(const fs::path& folder, const Bundle& bundle) {
   };
   write_part("vqvae", bundle.codec, "VQModel");
   write_part("transformer", bundle.denoiser, "TesseraTransformer");
+  write_part("text_encoder", bundle.text_encoder, "CLIPTextModel");
+  if (bundle.text_encoder) {
+    // The hub calls this file model.safetensors.
+    fs::rename(folder / "text_encoder" / kWeights, folder / "text_encoder" / "model.safetensors", code);
+    require(!code, "{}: cannot be renamed: {}", (folder / "text_encoder" / kWeights).string(), code.message());
+  }
+  if (bundle.null_condition && bundle.null_condition->tensors.empty()) {
+    part_folder(kLearned, bundle.null_condition->config, "LearnedClassifierFreeSamplingEmbeddings");
+  } else {
+    write_part(kLearned, bundle.null_condition, "LearnedClassifierFreeSamplingEmbeddings");
+  }
+  if (!bundle.tokenizer.empty()) copy_tokenizer(bundle.tokenizer, folder / "tokenizer", index);
   if (bundle.scheduler) part_folder("scheduler", *bundle.scheduler, "TesseraProcess");
   if (!bundle.readme.empty()) write_file_atomically(folder / "README.md", bundle.readme);
   write_config(folder / "model_index.json", index);
@@ -161,11 +242,15 @@ std::string content_hash(const TensorMap& tensors) {
 
 std::string part_hash(const Bundle& bundle, const std::string& part) {
   if (const auto* recorded = recorded_hash(bundle.index, part)) return *recorded;
-  const auto& held = part == "vqvae" ? bundle.codec : bundle.denoiser;
+  const auto& held = part == "vqvae"          ? bundle.codec
+                     : part == "text_encoder" ? bundle.text_encoder
+                     : part == kLearned       ? bundle.null_condition
+                                              : bundle.denoiser;
   return held ? content_hash(held->tensors) : "";
 }
 
-Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optional<ImportedDenoiser>& denoiser) {
+Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optional<ImportedDenoiser>& denoiser,
+                   const std::optional<ImportedText>& text) {
   Bundle bundle;
   if (codec) bundle.codec = BundlePart{codec->config, codec->tensors};
   if (denoiser) {
@@ -174,14 +259,25 @@ Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optiona
   }
   if (codec && denoiser) {
     const auto codes = codec->config.at("num_vq_embeddings").get<std::int64_t>();
-    const auto tokens = denoiser->config.at("tessera").at("codebook_size").get<std::int64_t>();
+    const auto extent = denoiser_extent(denoiser->config);
+    const auto tokens = extent.codes;
     require(codes == tokens, "the codec has {} codes, the denoiser {}: they do not belong together", codes, tokens);
     if (codec->image_size_assumed) {
-      const auto& grid = denoiser->config.at("tessera").at("grid");
       const auto halvings = codec->config.at("block_out_channels").size() - 1;
-      bundle.codec->config["sample_size"] = std::max(grid[0].get<std::int64_t>(), grid[1].get<std::int64_t>())
-                                            << std::min<std::size_t>(halvings, 20);
+      bundle.codec->config["sample_size"] = std::max(extent.h, extent.w) << std::min<std::size_t>(halvings, 20);
     }
+  }
+  if (text) {
+    bundle.text_encoder = BundlePart{text->config, text->tensors};
+    const auto width = text->config.at("hidden_size"), length = text->config.at("max_position_embeddings");
+    const bool learned = text->null_embedding.defined();
+    bundle.null_condition = BundlePart{{{"_class_name", "LearnedClassifierFreeSamplingEmbeddings"},
+                                        {"hidden_size", width},
+                                        {"length", length},
+                                        {"learnable", learned}},
+                                       {}};
+    if (learned) bundle.null_condition->tensors["embeddings"] = text->null_embedding;
+    bundle.tokenizer = text->tokenizer;
   }
   return bundle;
 }

@@ -1,6 +1,7 @@
 /// A model on disk: a folder in the hub's layout (docs: DESIGN, "A model on disk").
 ///   model_index.json; vqvae/, transformer/: config.json and diffusion_pytorch_model.safetensors;
 ///   scheduler/config.json; README.md
+/// and, of models that take text: text_encoder/, tokenizer/, learned_classifier_free_sampling_embeddings/
 #pragma once
 
 #include <filesystem>
@@ -29,11 +30,16 @@ struct Bundle {
   std::optional<BundlePart> codec;          // vqvae/
   std::optional<BundlePart> denoiser;       // transformer/
   std::optional<nlohmann::json> scheduler;  // scheduler/config.json
+  std::optional<BundlePart> text_encoder;   // text_encoder/
+  // learned_classifier_free_sampling_embeddings/: `embeddings` [P, C] if learnable; none where the empty prompt serves.
+  std::optional<BundlePart> null_condition;
+  std::filesystem::path tokenizer;  // tokenizer/ where it was read; save_bundle copies its files. Empty: none
   std::string readme;                       // README.md, the model card; empty: none
 };
 
 /// Reads a bundle: the parts that model_index.json lists, with weights mapped from the files. Also reads a hub
-/// pipeline's VQModel (old attention names are renamed) and a bare codec folder (config.json beside its weights).
+/// pipeline (a VQModel's old attention names are renamed; weights as .safetensors or .bin, in full or half precision)
+/// and a bare codec folder (config.json beside its weights).
 /// Native parts are checked against their configs. Throws Error naming the file: missing parts, a newer format, tensors
 /// that do not fit; with `verify`, also weights whose content hash differs from the one recorded.
 Bundle load_bundle(const std::filesystem::path& folder, bool verify = false);
@@ -46,12 +52,19 @@ void save_bundle(const std::filesystem::path& folder, const Bundle& bundle);
 /// from.
 std::string content_hash(const TensorMap& tensors);
 
-/// The content hash of a part ("vqvae", "transformer"): as model_index.json records it, else computed from the tensors;
+/// The content hash of a part ("vqvae", "transformer", "text_encoder"): as model_index.json records it, else computed from the tensors;
 /// empty when the bundle lacks the part. Names what a cache of tokens was made with.
 std::string part_hash(const Bundle& bundle, const std::string& part);
 
 /// One bundle of what importers returned. Where the codec's image size was only assumed, the denoiser's grid decides
 /// it. Throws Error when the two do not belong together (another number of codes).
-Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optional<ImportedDenoiser>& denoiser);
+Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optional<ImportedDenoiser>& denoiser,
+                   const std::optional<ImportedText>& text = std::nullopt);
+
+/// The grid [h, w] and the number of codes of a denoiser's config, native or the hub's Transformer2DModel.
+struct DenoiserExtent {
+  std::int64_t codes = 0, h = 0, w = 0;
+};
+DenoiserExtent denoiser_extent(const nlohmann::json& config);
 
 }  // namespace tessera

@@ -33,6 +33,7 @@ nlohmann::json codec_config(const CodecPlan& plan) {
             {"final_activation", plan.final_activation},
             {"quantizer", plan.quantizer},
             {"pixel_range", plan.pixel_range},
+            {"cut_bytes", plan.cut_bytes},
             {"logsigma_head", plan.logsigma_head},
             {"beta", 0.25},
             {"beta_on", "codebook"}}}};

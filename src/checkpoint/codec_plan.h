@@ -30,6 +30,7 @@ struct CodecPlan {
   bool logsigma_head = false;
   std::string quantizer = "nearest";
   std::string pixel_range = "symmetric";
+  bool cut_bytes = false;
 };
 
 /// vqvae/config.json of a plan.

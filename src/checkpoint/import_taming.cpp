@@ -117,6 +117,7 @@ ImportedCodec import_taming_codec(const TensorMap& file, const json& parameters,
   const bool gumbel = file.contains("quantize.embed.weight") || has_prefix(file, "quantize.proj.");
   ImportedCodec codec;
   auto plan = infer(file, gumbel, where);
+  plan.cut_bytes = options.cut_bytes;
   plan.image_size = options.image_size.value_or(kAssumedResolution);
   codec.image_size_assumed = !options.image_size;
   if (!parameters.is_null()) {

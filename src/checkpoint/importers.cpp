@@ -59,7 +59,41 @@ constexpr Importer kImporters[] = {{"unleashing-vqgan", "ae.encoder.blocks."},
                                    {"unleashing-absorbing", "_denoise_fn."},
                                    {"unleashing-autoregressive", "net.blocks."},
                                    {"hub-vqmodel", "encoder.down_blocks."},
-                                   {"taming-vqgan", "encoder.down."}};
+                                   {"taming-vqgan", "encoder.down."},
+                                   {"vq-diffusion", "transformer.transformer.blocks."},
+                                   {"vq-diffusion-vqvae", "quantize.embedding_avg"}};
+
+/// VQ-Diffusion keeps its tensors under `model` and `ema`. Nothing where the file is another.
+std::optional<ImportedCheckpoint> import_original_vq_diffusion(const fs::path& path, const ImportOptions& options) {
+  if (!looks_like_torch_archive(path)) return std::nullopt;
+  const auto archive = load_torch_archive(path);
+  const auto root = archive.root();
+  if (root.kind() != ValueKind::dict) return std::nullopt;
+  const auto held = root.find("model");
+  if (!held || held->kind() != ValueKind::dict) return std::nullopt;
+  const auto model = archive.tensors("model");
+  ImportedCheckpoint imported;
+  const auto where = path.string();
+  if (has_prefix(model, "transformer.transformer.blocks.")) {
+    const auto averaged = root.find("ema");
+    const auto ema = averaged && averaged->kind() == ValueKind::dict ? archive.tensors("ema") : TensorMap();
+    auto config = options.config;
+    const auto beside = fs::absolute(path).parent_path() / "config.yaml";
+    if (config.empty() && fs::exists(beside)) config = beside;
+    imported.importer = "vq-diffusion";
+    auto parts = import_vq_diffusion(model, ema, config.empty() ? json() : read_taming_config(config), options, where);
+    imported.codec = std::move(parts.codec);
+    imported.denoiser = std::move(parts.denoiser);
+    imported.text = std::move(parts.text);
+    return imported;
+  }
+  if (has_prefix(model, "encoder.down.") && model.contains("quantize.embedding")) {
+    imported.importer = "vq-diffusion-vqvae";
+    imported.codec = import_vq_diffusion_codec(model, options, where);
+    return imported;
+  }
+  return std::nullopt;
+}
 
 /// The tensors of a checkpoint file of any format; Lightning keeps them under state_dict.
 TensorMap tensors_of(const fs::path& path) {
@@ -137,6 +171,7 @@ ImportedCheckpoint import_checkpoint(const fs::path& path, const ImportOptions& 
         import_hub_codec(tensors_of(hub_weights(folder)), read_json(folder / "config.json"), folder.string());
     return imported;
   }
+  if (auto original = import_original_vq_diffusion(path, options)) return std::move(*original);
   const auto tensors = tensors_of(path);
   const auto where = path.string();
   for (const auto& importer : kImporters) {

@@ -20,6 +20,7 @@ struct ImportOptions {
   std::optional<std::pair<std::int64_t, std::int64_t>> grid;  // [h, w] cells; unset: square
   std::optional<std::int64_t> image_size;   // pixels a side; unset: from the grid or the yaml, else 256
   std::optional<std::int64_t> total_steps;  // T of the absorbing process; unset: from the file, else the cells
+  bool cut_bytes = false;                   // the codec's program cuts off fractions of bytes
   std::filesystem::path config;             // Taming's model.yaml; empty: what lies beside, or inferred
 };
 
@@ -41,6 +42,14 @@ struct ImportedDenoiser {
   std::vector<std::string> assumptions;
 };
 
+/// A text encoder under the hub's names, with what stands for no text.
+struct ImportedText {
+  nlohmann::json config;           // text_encoder/config.json
+  TensorMap tensors;               // names of the hub's CLIPTextModel
+  torch::Tensor null_embedding;    // [P, C] float32; undefined: the empty prompt's states serve
+  std::filesystem::path tokenizer; // a folder with vocab.json and merges.txt; empty until the user names one
+};
+
 /// Unleashing Transformers' VQGAN (`vqgan_ema_N.th`), nearest or Gumbel quantiser. `where` begins error messages.
 ImportedCodec import_unleashing_codec(const TensorMap& file, const ImportOptions& options, const std::string& where);
 /// Unleashing Transformers' absorbing prior (`absorbing_ema_N.th`). L is known, the grid is square unless options.grid.
@@ -56,14 +65,29 @@ ImportedCodec import_taming_codec(const TensorMap& file, const nlohmann::json& p
 /// The hub's VQModel, with old (query, key, value, proj_attn) or new (to_q ...) attention names. In: its config.json.
 ImportedCodec import_hub_codec(const TensorMap& file, const nlohmann::json& config, const std::string& where);
 
+/// VQ-Diffusion's own checkpoints (github.com/microsoft/VQ-Diffusion): the denoiser of its `ema`, the codec inside, CLIP's
+/// text encoder or class labels. In: the tensors of `model` and of `ema` (may be empty: then `model` serves), the yaml's
+/// model.params (may be null).
+struct ImportedVqDiffusion {
+  std::optional<ImportedCodec> codec;
+  ImportedDenoiser denoiser;
+  std::optional<ImportedText> text;
+};
+ImportedVqDiffusion import_vq_diffusion(const TensorMap& model, const TensorMap& ema, const nlohmann::json& parameters,
+                                        const ImportOptions& options, const std::string& where);
+/// Its image codec, as its own checkpoint (ithq_vqvae.pth) has it.
+ImportedCodec import_vq_diffusion_codec(const TensorMap& file, const ImportOptions& options, const std::string& where);
+
 /// What a path held.
 struct ImportedCheckpoint {
   std::string importer;  // one of importer_names()
   std::optional<ImportedCodec> codec;
   std::optional<ImportedDenoiser> denoiser;
+  std::optional<ImportedText> text;
 };
 
-/// unleashing-vqgan, unleashing-absorbing, unleashing-autoregressive, taming-vqgan, hub-vqmodel
+/// unleashing-vqgan, unleashing-absorbing, unleashing-autoregressive, taming-vqgan, hub-vqmodel, vq-diffusion,
+/// vq-diffusion-vqvae
 std::vector<std::string> importer_names();
 
 /// Reads a checkpoint file (.th, .ckpt, .pth, .bin, .safetensors) or a hub folder and imports it with the importer

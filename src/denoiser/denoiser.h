@@ -18,7 +18,7 @@ class Decoding {
   virtual torch::Tensor advance(const torch::Tensor& previous) = 0;
 };
 
-/// A network p(x0 | xt) over token grids. It sees no time step.
+/// A network p(x0 | xt) over token grids.
 class Denoiser {
  public:
   virtual ~Denoiser() = default;
@@ -30,6 +30,14 @@ class Denoiser {
   virtual bool is_autoregressive() const { return false; }
   /// In: tokens [N, L] int64 with values 0..K; rows [M] int64, flat cells n * L + l. Out: [M, K] logits of those cells.
   virtual torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) = 0;
+  /// Tells which picture (by its number within the seed) and which step of a sampler the next logits_at is for. Networks
+  /// take no notice; what wraps one may draw by it.
+  virtual void begin_step(std::uint64_t, std::uint32_t) {}
+  /// The time of the process that the tokens of the next logits_at have come to: t [N] int64 in 1..T, or [1] for all.
+  /// Networks that see no time take no notice.
+  virtual void begin_times(const torch::Tensor&) {}
+  /// true: logits_at needs begin_times.
+  virtual bool sees_time() const { return false; }
   /// Starts decoding `count` rows cell by cell. Throws Error where the network is not autoregressive.
   virtual std::unique_ptr<Decoding> begin_decoding(std::int64_t count);
 };

@@ -17,15 +17,25 @@ class LinearImpl : public torch::nn::Module {
  public:
   LinearImpl(std::int64_t in, std::int64_t out, bool with_bias = true);
 
-  torch::Tensor forward(const torch::Tensor& x) { return linear(x, weight, bias, precision); }
+  torch::Tensor forward(const torch::Tensor& x) { return linear(x, weight, bias, precision, &packed_); }
   /// gelu(forward(x)), the exact (erf) form.
-  torch::Tensor forward_gelu(const torch::Tensor& x) { return torch::gelu(forward(x)); }
-  /// residual + forward(x).
-  torch::Tensor forward_add(const torch::Tensor& x, const torch::Tensor& residual) { return residual + forward(x); }
+  torch::Tensor forward_gelu(const torch::Tensor& x) { return linear_gelu(x, weight, bias, precision, &packed_); }
+  /// residual + forward(x), in the residual's dtype.
+  torch::Tensor forward_add(const torch::Tensor& x, const torch::Tensor& residual) {
+    return linear_add(x, weight, bias, residual, precision, &packed_);
+  }
+
+  /// forward(x), not rounded: float32 (float64 for float64).
+  torch::Tensor forward_unrounded(const torch::Tensor& x) {
+    return linear_unrounded(x, weight, bias, precision, &packed_);
+  }
 
   Precision precision = Precision::float32;
   torch::Tensor weight;  // [out, in]
   torch::Tensor bias;    // [out], undefined without bias
+
+ private:
+  PackedWeight packed_;
 };
 TORCH_MODULE(Linear);
 
@@ -33,10 +43,11 @@ TORCH_MODULE(Linear);
 class LayerNormImpl : public torch::nn::Module {
  public:
   explicit LayerNormImpl(std::int64_t width);
-  torch::Tensor forward(const torch::Tensor& x) { return torch::layer_norm(x, weight.sizes(), weight, bias, 1e-5); }
+  torch::Tensor forward(const torch::Tensor& x) { return layer_norm(x, weight, bias, 1e-5, precision); }
 
-  torch::Tensor weight;  // [C]
-  torch::Tensor bias;    // [C]
+  Precision precision = Precision::float32;  // of the result
+  torch::Tensor weight;                      // [C]
+  torch::Tensor bias;                        // [C]
 };
 TORCH_MODULE(LayerNorm);
 

@@ -4,7 +4,6 @@
 
 #include <cmath>
 
-#include "denoiser/attention.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -40,12 +39,13 @@ BlockImpl::BlockImpl(const TransformerOptions& options)
 torch::Tensor BlockImpl::forward(const torch::Tensor& x, std::int64_t count, const torch::Tensor& rows, bool causal,
                                  double dropout, const c10::optional<torch::Generator>& generator) {
   const auto cells = x.size(0) / count, width = x.size(1);
-  const auto qkv = qkv_->forward(norm1_->forward(x)).view({count, cells, 3, heads_, width / heads_});
+  const auto qkv = qkv_->forward(norm1_->forward(x)).view({count, cells, 3 * width});
   torch::Tensor context;
   if (dropout <= 0) {
-    context = self_attention(qkv, causal);
+    const double scale = 1.0 / std::sqrt(static_cast<double>(width / heads_));
+    context = attention_qkv(qkv, heads_, scale, causal, qkv_->precision);
   } else {
-    const auto parts = qkv.permute({2, 0, 3, 1, 4}).unbind(0);  // [N, H, L, D] each
+    const auto parts = qkv.view({count, cells, 3, heads_, -1}).permute({2, 0, 3, 1, 4}).unbind(0);  // [N, H, L, D]
     context = attend(parts[0], parts[1], parts[2], causal, dropout, generator);
   }
   context = context.view({count * cells, width});
@@ -63,9 +63,13 @@ torch::Tensor BlockImpl::forward(const torch::Tensor& x, std::int64_t count, con
 }
 
 torch::Tensor BlockImpl::advance(const torch::Tensor& x, torch::Tensor& keys, torch::Tensor& values,
-                                 std::int64_t position) {
+                                 std::int64_t position, std::int64_t cells) {
   const auto count = x.size(0), width = x.size(1);
   const auto qkv = qkv_->forward(norm1_->forward(x)).view({count, 3, heads_, 1, width / heads_});
+  if (!keys.defined()) {  // in the products' own precision
+    keys = torch::empty({count, heads_, cells, width / heads_}, qkv.options());
+    values = torch::empty_like(keys);
+  }
   keys.narrow(2, position, 1).copy_(qkv.select(1, 1));
   values.narrow(2, position, 1).copy_(qkv.select(1, 2));
   const auto context =
@@ -127,7 +131,7 @@ torch::Tensor TransformerImpl::run(const torch::Tensor& given, const torch::Tens
     const bool last = i + 1 == blocks_.size();
     x = blocks_[i]->forward(x, count, last ? rows : torch::Tensor(), is_autoregressive(), dropout, dropout_generator_);
   }
-  return head_->forward(final_norm_->forward(x)).to(x.scalar_type());
+  return head_->forward_unrounded(final_norm_->forward(x));
 }
 
 torch::Tensor TransformerImpl::forward(const torch::Tensor& tokens) {
@@ -144,6 +148,7 @@ torch::Tensor TransformerImpl::logits_at(const torch::Tensor& tokens, const torc
 void TransformerImpl::set_precision(Precision precision) {
   for (const auto& module : modules(false)) {
     if (auto* linear = module->as<LinearImpl>()) linear->precision = precision;
+    if (auto* norm = module->as<LayerNormImpl>()) norm->precision = precision;
   }
 }
 
@@ -189,15 +194,10 @@ void TransformerImpl::load(const TensorMap& tensors, const std::string& where) {
 class TransformerDecoding : public Decoding {
  public:
   TransformerDecoding(std::shared_ptr<TransformerImpl> network, std::int64_t count)
-      : network_(std::move(network)), count_(count) {
-    const auto& options = network_->options_;
-    for (std::int64_t i = 0; i < options.layers; ++i) {
-      for (auto* cache : {&keys_, &values_}) {
-        cache->push_back(torch::empty({count, options.heads, options.grid.cells(), options.width / options.heads},
-                                      network_->position_embedding_.options().requires_grad(false)));
-      }
-    }
-  }
+      : network_(std::move(network)),
+        count_(count),
+        keys_(network_->blocks_.size()),
+        values_(network_->blocks_.size()) {}
 
   torch::Tensor advance(const torch::Tensor& previous) override {
     const torch::NoGradGuard no_grad;
@@ -212,17 +212,17 @@ class TransformerDecoding : public Decoding {
             "transformer: previous tokens are {}, expected [{}]", shape_text(previous), count_);
     x = x + network_->position_embedding_[position_];
     for (std::size_t i = 0; i < network_->blocks_.size(); ++i) {
-      x = network_->blocks_[i]->advance(x, keys_[i], values_[i], position_);
+      x = network_->blocks_[i]->advance(x, keys_[i], values_[i], position_, options.grid.cells());
     }
     ++position_;
-    return network_->head_->forward(network_->final_norm_->forward(x)).to(x.scalar_type());
+    return network_->head_->forward_unrounded(network_->final_norm_->forward(x));
   }
 
  private:
   std::shared_ptr<TransformerImpl> network_;
   std::int64_t count_;
   std::int64_t position_ = 0;
-  std::vector<torch::Tensor> keys_, values_;  // per block [N, H, L, D]
+  std::vector<torch::Tensor> keys_, values_;  // per block [N, H, L, D], made by its first advance
 };
 
 std::unique_ptr<Decoding> TransformerImpl::begin_decoding(std::int64_t count) {

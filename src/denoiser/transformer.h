@@ -52,8 +52,10 @@ class BlockImpl : public torch::nn::Module {
   /// In: x [N * L, C] of N rows. Out: [N * L, C], or [M, C] for the M flat rows asked for (`rows` defined).
   torch::Tensor forward(const torch::Tensor& x, std::int64_t count, const torch::Tensor& rows, bool causal,
                         double dropout, const c10::optional<torch::Generator>& generator);
-  /// In: x [N, C], the cells at `position`; keys, values [N, H, L, D] filled up to there, extended by this call.
-  torch::Tensor advance(const torch::Tensor& x, torch::Tensor& keys, torch::Tensor& values, std::int64_t position);
+  /// In: x [N, C], the cells at `position`; keys, values [N, H, L, D] filled up to there (undefined at first: made for
+  /// `cells` L), extended by this call.
+  torch::Tensor advance(const torch::Tensor& x, torch::Tensor& keys, torch::Tensor& values, std::int64_t position,
+                        std::int64_t cells);
 
  private:
   std::int64_t heads_;

@@ -2,17 +2,16 @@
 
 #include <nlohmann/json.hpp>
 
+#include "canvas/tiles.h"
 #include "checkpoint/bundle.h"
+#include "kernels/cpu_features.h"
+#include "pipeline/process_config.h"
 #include "runtime/error.h"
 
 namespace tessera {
 namespace {
 
-Precision precision_of(const std::string& dtype) {
-  if (dtype == "float32") return Precision::float32;
-  if (dtype == "bfloat16") return Precision::bfloat16;
-  fail("dtype '{}': expected one of float32, bfloat16", dtype);
-}
+constexpr std::int64_t kMostSteps = 1'000'000;
 
 torch::Device device_of(const std::string& name) {
   if (name == "cpu") return torch::kCPU;
@@ -23,19 +22,38 @@ torch::Device device_of(const std::string& name) {
 
 }  // namespace
 
+Precision Pipeline::precision(const std::string& dtype, torch::Device device) {
+  // auto: what is fastest here without being an emulation.
+  if (dtype == "auto") return device.is_cpu() && cpu_has_avx512_bf16() ? Precision::bfloat16 : Precision::float32;
+  if (dtype == "float32") return Precision::float32;
+  if (dtype == "bfloat16") return Precision::bfloat16;
+  if (dtype == "int8" && device.is_cpu()) return Precision::int8;
+  require(dtype != "int8", "dtype 'int8': expected device cpu, found {}", device.str());
+  fail("dtype '{}': expected one of auto, float32, bfloat16, int8", dtype);
+}
+
+std::string Pipeline::dtype_name(Precision precision) {
+  return precision == Precision::int8 ? "int8" : precision == Precision::bfloat16 ? "bfloat16" : "float32";
+}
+
 Pipeline Pipeline::load(const std::filesystem::path& bundle, const PipelineOptions& options) {
-  const auto precision = precision_of(options.dtype);
   const auto device = device_of(options.device);
+  const auto precision = Pipeline::precision(options.dtype, device);
   const auto parts = load_bundle(bundle);
   Pipeline pipeline;
   pipeline.bundle_ = bundle;
+  pipeline.dtype_ = dtype_name(precision);
   require(parts.codec.has_value(), "{}: the bundle holds no codec (vqvae/)", bundle.string());
   pipeline.codec_ = Codec(codec_options_from_json(parts.codec->config));
   pipeline.codec_->load(parts.codec->tensors, (bundle / "vqvae").string());
-  pipeline.codec_->set_precision(precision);
+  pipeline.codec_->set_precision(of_activations(precision));
   pipeline.codec_->eval();
   pipeline.codec_->to(device);
   if (!parts.denoiser) return pipeline;
+  if (is_conditional_config(parts.denoiser->config)) {
+    pipeline.load_conditional_prior(parts, precision, device);
+    return pipeline;
+  }
   pipeline.prior_ = load_transformer(parts.denoiser->config, parts.denoiser->tensors, (bundle / "transformer").string());
   pipeline.prior_->set_precision(precision);
   pipeline.prior_->to(device);
@@ -43,26 +61,105 @@ Pipeline Pipeline::load(const std::filesystem::path& bundle, const PipelineOptio
           "{}: the prior knows {} codes, the codec {}", bundle.string(), pipeline.prior_->codebook_size(),
           pipeline.codec_->options().codebook_size);
   const auto own = parts.scheduler ? parts.scheduler->value("tessera", nlohmann::json::object()) : nlohmann::json::object();
-  pipeline.total_steps_ = own.value("total_steps", pipeline.prior_->options().grid.cells());
-  pipeline.process_ = own.value("process", std::string(pipeline.prior_->is_autoregressive() ? "autoregressive" : "absorbing"));
+  const auto process = pipeline.prior_->is_autoregressive() ? "autoregressive" : "absorbing";
+  const auto total_steps = own.value("total_steps", nlohmann::json(pipeline.prior_->options().grid.cells()));
+  const auto named = own.value("process", nlohmann::json(process));
+  require(total_steps.is_number_integer() && total_steps > 0 && total_steps <= kMostSteps,
+          "{}: total_steps is {}, expected 1 to {}", (bundle / "scheduler").string(), total_steps.dump(), kMostSteps);
+  require(named == process, "{}: process is {}, expected \"{}\" as the transformer is", (bundle / "scheduler").string(),
+          named.dump(), process);
+  pipeline.total_steps_ = total_steps.get<std::int64_t>();
+  pipeline.process_ = process;
   return pipeline;
+}
+
+void Pipeline::load_conditional_prior(const Bundle& parts, Precision precision, torch::Device device) {
+  const auto where = (bundle_ / "transformer").string();
+  auto network = load_conditional(parts.denoiser->config, parts.denoiser->tensors, where);
+  network->set_precision(precision);
+  network->to(device);
+  const auto& options = network->options();
+  require(options.codebook_size == codec_->options().codebook_size, "{}: the prior knows {} codes, the codec {}",
+          bundle_.string(), options.codebook_size, codec_->options().codebook_size);
+  require(parts.scheduler.has_value(), "{}: the bundle holds no process (scheduler/)", bundle_.string());
+  const auto process = make_process(*parts.scheduler, options.codebook_size, options.total_steps,
+                                    codec_->quantizer->codebook(), (bundle_ / "scheduler").string());
+  process_ = process.name;
+  fill_process_ = process.process;
+  total_steps_ = process.process->total_steps();
+  guided_ = std::make_shared<GuidedDenoiser>(network);
+  guided_options_.codebook_size = options.codebook_size;
+  guided_options_.grid = options.grid;
+  guided_options_.layers = options.layers;
+  guided_options_.heads = options.heads;
+  guided_options_.width = options.width();
+  if (options.condition_width > 0) {
+    text_ = TextCondition::load(parts, bundle_.string());
+    text_->encoder()->to(device);
+    require(text_->encoder()->options().width == options.condition_width,
+            "{}: the text encoder is {} wide, the denoiser expects {}", bundle_.string(), text_->encoder()->options().width,
+            options.condition_width);
+  }
+  set_prompt({});
+}
+
+std::string Pipeline::condition() const {
+  if (!guided_) return "none";
+  return text_ ? "text" : guided_->network()->options().classes > 0 ? "class" : "none";
+}
+
+void Pipeline::set_prompt(const PromptOptions& options) {
+  const auto kind = condition();
+  const auto refuse = [&](bool given, const char* what, const char* expected) {
+    if (given) throw UsageError(fmt::format("{}: the model takes {}, expected {}", what, kind == "none" ? "no condition" : kind, expected));
+  };
+  refuse(kind != "text" && !options.prompt.empty(), "prompt", "a model with text");
+  refuse(kind != "text" && !options.negative_prompt.empty(), "negative prompt", "a model with text");
+  refuse(kind != "class" && options.label >= 0, "class", "a model with classes");
+  if (!guided_) return;
+  const torch::NoGradGuard no_grad;
+  Guidance guidance;
+  guidance.label = options.label;
+  guidance.scale = options.guidance_scale;
+  // Without a condition there is nothing to be guided to.
+  if (options.prompt.empty() && options.negative_prompt.empty() && options.label < 0) guidance.scale = 1;
+  if (text_) {
+    guidance.null_states = options.negative_prompt.empty() ? text_->null_states() : text_->states(options.negative_prompt);
+    guidance.states = options.prompt.empty() ? text_->null_states() : text_->states(options.prompt);
+  }
+  guided_->set_guidance(guidance);
 }
 
 Denoiser& Pipeline::prior() {
   require(has_prior(), "{}: the bundle holds a codec only; train or import a prior first", bundle_.string());
+  if (guided_) return *guided_;
   return *prior_;
 }
 
 const TransformerOptions& Pipeline::prior_options() {
   (void)prior();
-  return prior_->options();
+  return guided_ ? guided_options_ : prior_->options();
+}
+
+FillOptions Pipeline::with_process(const FillOptions& options) const {
+  auto own = options;
+  if (!own.process) own.process = fill_process_;
+  return own;
 }
 
 Generated Pipeline::generate(std::int64_t count, const FillOptions& options, const StepCallback& on_step) {
   const torch::NoGradGuard no_grad;
-  auto filled = fill(TokenGrid::all_masked(count, prior_options().grid, prior().codebook_size()), prior(), options, on_step);
+  auto filled = tessera::fill(TokenGrid::all_masked(count, prior_options().grid, prior().codebook_size()), prior(),
+                              with_process(options), on_step);
   auto images = filled.report.cancelled ? torch::Tensor() : codec_->decode(filled.grid);
   return {images, std::move(filled.grid), filled.report};
 }
+
+FillResult Pipeline::fill(const TokenGrid& grid, const FillOptions& options, const WindowOptions& windows,
+                          const StepCallback& on_step, const FillCheckpoint& from) {
+  return fill_canvas(grid, prior(), prior_options().grid, with_process(options), windows, on_step, from);
+}
+
+torch::Tensor Pipeline::decode(const TokenGrid& grid) { return decode_tiled(codec_, grid); }
 
 }  // namespace tessera

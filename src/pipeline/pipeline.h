@@ -5,17 +5,31 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "canvas/fill_canvas.h"
 #include "codec/codec.h"
+#include "denoiser/guided_denoiser.h"
 #include "denoiser/transformer.h"
+#include "pipeline/text_condition.h"
 #include "sampling/fill.h"
 
 namespace tessera {
 
 struct PipelineOptions {
-  std::string dtype = "float32";  // of the products: float32 or bfloat16
+  // Of the products: float32, bfloat16, int8 (the denoiser's linear layers, the rest bfloat16), or auto (bfloat16 where
+  // the CPU has AMX or AVX512-BF16, else float32).
+  std::string dtype = "float32";
   std::string device = "cpu";     // cpu or cuda
+};
+
+/// What pictures are to show, for models that take a condition.
+struct PromptOptions {
+  std::string prompt;           // UTF-8; empty: no text
+  std::string negative_prompt;  // steers away from this text instead of from none; empty: none
+  std::int64_t label = -1;      // class label; -1: none
+  double guidance_scale = 5;    // 1: the condition alone, 0: none; as the hub's pipeline has it
 };
 
 /// Pictures and how they came about.
@@ -30,25 +44,53 @@ class Pipeline {
   /// Loads a bundle. Throws Error naming what is missing or does not fit.
   static Pipeline load(const std::filesystem::path& bundle, const PipelineOptions& options = {});
 
-  bool has_prior() const { return !prior_.is_empty(); }
+  /// The precision of a dtype by name, as PipelineOptions has it. Throws Error listing the names.
+  static Precision precision(const std::string& dtype, torch::Device device);
+  /// And back.
+  static std::string dtype_name(Precision precision);
+
+  bool has_prior() const { return !prior_.is_empty() || guided_; }
   Codec codec() const { return codec_; }
   /// Throws Error where the bundle holds a codec only.
   Denoiser& prior();
   const TransformerOptions& prior_options();
   /// T of the process the prior was trained with.
   std::int64_t total_steps() const { return total_steps_; }
-  /// "absorbing" or "autoregressive".
+  /// "autoregressive", or the process: "absorbing", "mask-and-replace" ...
   const std::string& process() const { return process_; }
+  /// For FillOptions::process; none for absorbing and autoregressive priors without a condition.
+  std::shared_ptr<const Process> fill_process() const { return fill_process_; }
+  /// "none", "text" or "class": what the prior can be conditioned on.
+  std::string condition() const;
+  /// What the following fills are conditioned on; without it nothing. Throws UsageError where the model does not take it.
+  void set_prompt(const PromptOptions& options);
+  /// What the dtype asked for came to: float32, bfloat16 or int8.
+  const std::string& dtype() const { return dtype_; }
 
   /// `count` pictures of seed options.seed, numbered from options.first_image.
   Generated generate(std::int64_t count, const FillOptions& options, const StepCallback& on_step = {});
 
+  /// Fills the MASK cells of a grid of any extent; through overlapping windows where it is not the prior's own. Every
+  /// edit (canvas/edit_plan.h) comes to this.
+  FillResult fill(const TokenGrid& grid, const FillOptions& options, const WindowOptions& windows = {},
+                  const StepCallback& on_step = {}, const FillCheckpoint& from = {});
+  /// A filled grid of any extent as pictures, [N, 3, H, W] uint8; in tiles where it is larger than the codec's own.
+  torch::Tensor decode(const TokenGrid& grid);
+
  private:
+  void load_conditional_prior(const Bundle& parts, Precision precision, torch::Device device);
+  FillOptions with_process(const FillOptions& options) const;
+
   std::filesystem::path bundle_;
   Codec codec_{nullptr};
   Transformer prior_{nullptr};
+  std::shared_ptr<GuidedDenoiser> guided_;  // in place of prior_ where the network takes a condition
+  TransformerOptions guided_options_;       // its size in the other's terms
+  std::optional<TextCondition> text_;
+  std::shared_ptr<const Process> fill_process_;
   std::int64_t total_steps_ = 0;
   std::string process_;
+  std::string dtype_;
 };
 
 }  // namespace tessera

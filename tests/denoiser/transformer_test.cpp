@@ -81,6 +81,20 @@ TEST(Transformer, DecodingWithItsCacheEqualsTheFullForward) {
   EXPECT_THROW(random_network(TransformerKind::bidirectional)->begin_decoding(1), Error);
 }
 
+TEST(Transformer, DecodingInBfloat16StaysNearTheFullForward) {
+  auto network = random_network(TransformerKind::autoregressive);
+  network->set_precision(Precision::bfloat16);
+  const torch::NoGradGuard no_grad;
+  const auto tokens = some_tokens(4, 6, 7);
+  const auto full = network->forward(tokens.narrow(1, 0, 5));
+  const auto decoding = network->begin_decoding(4);
+  for (std::int64_t cell = 0; cell < 6; ++cell) {
+    const auto logits = decoding->advance(cell == 0 ? torch::Tensor() : tokens.select(1, cell - 1));
+    const auto expected = full.select(1, cell);
+    EXPECT_LT((logits - expected).norm().item<double>(), 0.02 * expected.norm().item<double>()) << "cell " << cell;
+  }
+}
+
 TEST(Transformer, GradientsMatchFiniteDifferencesInFloat64) {
   for (const auto kind : {TransformerKind::bidirectional, TransformerKind::autoregressive}) {
     auto network = random_network(kind, torch::kFloat64);

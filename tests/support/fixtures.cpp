@@ -68,6 +68,24 @@ std::filesystem::path FixtureCase::checkpoint() const {
                                        << " of " << want.numel() << " out of tolerance)";
 }
 
+::testing::AssertionResult FixtureCase::near(const std::string& key, const torch::Tensor& got, double tolerance) const {
+  const auto& want = tensor(key);
+  if (!want.is_floating_point()) return matches(key, got);
+  if (got.sizes() != want.sizes()) {
+    return ::testing::AssertionFailure() << name() << ": " << key << ": shape " << got.sizes() << ", expected " << want.sizes();
+  }
+  constexpr double kZero = -69;  // log 1e-30 and below
+  const auto want64 = want.to(torch::kFloat64).flatten().clamp_min(kZero);
+  const auto got64 = got.detach().to(torch::kCPU, torch::kFloat64).flatten().clamp_min(kZero);
+  const auto excess = ((got64 - want64).abs() - tolerance * (1 + want64.abs())).nan_to_num(1e30);
+  const auto worst = excess.argmax().item<std::int64_t>();
+  if (excess[worst].item<double>() <= 0) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << name() << ": " << key << " at flat index " << worst << ": got "
+                                       << got64[worst].item<double>() << ", expected " << want64[worst].item<double>()
+                                       << " (" << (excess > 0).sum().item<std::int64_t>() << " of " << want.numel()
+                                       << " out of tolerance)";
+}
+
 std::filesystem::path fixtures_root() {
   const char* given = std::getenv("TESSERA_FIXTURES");
   return given && *given ? given : TESSERA_FIXTURES_DEFAULT;

@@ -28,6 +28,9 @@ struct FixtureCase {
   std::filesystem::path checkpoint() const;
   /// Checks `got` against tensor `key` with the tolerance that case.json states (exact for integers); reports the worst index.
   ::testing::AssertionResult matches(const std::string& key, const torch::Tensor& got) const;
+  /// The same with the tolerance of README-vq-diffusion.md: floats to 1e-4 + 1e-4 |expected|, where everything at or
+  /// below -69 (log of zero probability) counts as equal. Integers exactly.
+  ::testing::AssertionResult near(const std::string& key, const torch::Tensor& got, double tolerance = 1e-4) const;
 };
 
 /// $TESSERA_FIXTURES, or the repository's copy.

@@ -1,0 +1,52 @@
+#include "checkpoint/named_module.h"
+
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+/// A module that only groups others under a name.
+class Group : public torch::nn::Module {};
+
+}  // namespace
+
+torch::Tensor NamedModule::add(const std::string& name, at::IntArrayRef shape) {
+  torch::nn::Module* holder = this;
+  std::size_t at = 0;
+  for (auto dot = name.find('.'); dot != std::string::npos; at = dot + 1, dot = name.find('.', at)) {
+    const auto part = name.substr(at, dot - at);
+    const auto children = holder->named_children();
+    const auto* found = children.find(part);
+    auto next = found ? *found : holder->register_module(part, std::make_shared<Group>());
+    holder = next.get();
+  }
+  return holder->register_parameter(name.substr(at), torch::zeros(shape));
+}
+
+TensorMap NamedModule::state() const {
+  TensorMap tensors;
+  for (const auto& item : named_parameters()) tensors[item.key()] = item.value().detach();
+  return tensors;
+}
+
+void NamedModule::load(const TensorMap& tensors, const std::string& where) {
+  const torch::NoGradGuard no_grad;
+  const auto own = state();
+  ShapeMap expected;
+  for (const auto& [name, parameter] : own) expected[name] = parameter.sizes().vec();
+  match_parameters(tensors, expected, where);
+  for (const auto& [name, parameter] : own) {
+    const auto& given = tensors.at(name);
+    require(given.is_floating_point(), "{}: {} is {}, expected floating point", where, name,
+            c10::toString(given.scalar_type()));
+    torch::Tensor(parameter).copy_(given);
+  }
+}
+
+std::int64_t NamedModule::parameter_count() const {
+  std::int64_t total = 0;
+  for (const auto& parameter : parameters()) total += parameter.numel();
+  return total;
+}
+
+}  // namespace tessera

@@ -1,0 +1,28 @@
+/// A module whose parameters have the names that they have in files: "a.b.weight" is the parameter `weight` of the
+/// submodule `b` of `a`. Loading matches both ways.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <string>
+
+#include "checkpoint/parameter_shapes.h"
+#include "checkpoint/safetensors.h"
+
+namespace tessera {
+
+class NamedModule : public torch::nn::Module {
+ public:
+  /// The parameters by name; they share storage with the module.
+  TensorMap state() const;
+  /// Copies tensors of any floating type into the parameters. Throws one Error (beginning with `where`) listing every
+  /// missing, unexpected and misshapen tensor.
+  void load(const TensorMap& tensors, const std::string& where);
+  std::int64_t parameter_count() const;
+
+ protected:
+  /// Makes a parameter of zeros under a dotted name and returns it.
+  torch::Tensor add(const std::string& name, at::IntArrayRef shape);
+};
+
+}  // namespace tessera

@@ -1,0 +1,194 @@
+#include "denoiser/conditional_transformer.h"
+
+#include <cmath>
+
+#include "denoiser/layers.h"
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+constexpr double kEpsilon = 1e-5;
+
+}  // namespace
+
+ConditionalTransformerImpl::Affine ConditionalTransformerImpl::affine(const std::string& name, std::int64_t in,
+                                                                      std::int64_t out) {
+  return {add(name + ".weight", {out, in}), add(name + ".bias", {out}), {}};
+}
+
+ConditionalTransformerImpl::AdaptiveNorm ConditionalTransformerImpl::adaptive(const std::string& name,
+                                                                              std::int64_t rows) {
+  const auto width = options_.width();
+  return {add(name + ".emb.weight", {rows, width}), affine(name + ".linear", width, 2 * width)};
+}
+
+ConditionalTransformerImpl::Attention ConditionalTransformerImpl::attention_of(const std::string& name,
+                                                                               std::int64_t keys) {
+  const auto width = options_.width();
+  return {affine(name + ".to_q", width, width), affine(name + ".to_k", keys, width),
+          affine(name + ".to_v", keys, width), affine(name + ".to_out.0", width, width)};
+}
+
+ConditionalTransformerImpl::ConditionalTransformerImpl(const ConditionalOptions& options) : options_(options) {
+  options_.validate();
+  const auto width = options_.width();
+  tokens_ = add("latent_image_embedding.emb.weight", {options_.codebook_size + 1, width});
+  heights_ = add("latent_image_embedding.height_emb.weight", {options_.grid.h, width});
+  widths_ = add("latent_image_embedding.width_emb.weight", {options_.grid.w, width});
+  one_ = register_buffer("one", torch::ones({width}));
+  zero_ = register_buffer("zero", torch::zeros({width}));
+  for (std::int64_t i = 0; i < options_.layers; ++i) {
+    const auto name = fmt::format("transformer_blocks.{}.", i);
+    Block block;
+    block.norm1 = adaptive(name + "norm1", options_.total_steps);
+    block.self = attention_of(name + "attn1", width);
+    if (options_.condition_width > 0) {
+      block.norm2 = adaptive(name + "norm2", options_.total_steps);
+      block.cross = attention_of(name + "attn2", options_.condition_width);
+    }
+    if (options_.classes > 0) {
+      block.norm3 = adaptive(name + "norm3", options_.classes);
+    } else {
+      block.norm3_weight = add(name + "norm3.weight", {width});
+      block.norm3_bias = add(name + "norm3.bias", {width});
+    }
+    block.up = affine(name + "ff.net.0.proj", width, options_.hidden_factor * width);
+    block.down = affine(name + "ff.net.2", options_.hidden_factor * width, width);
+    blocks_.push_back(std::move(block));
+  }
+  norm_out_weight_ = add("norm_out.weight", {width});
+  norm_out_bias_ = add("norm_out.bias", {width});
+  head_ = affine("out", width, options_.codebook_size);
+}
+
+torch::Tensor ConditionalTransformerImpl::apply(Affine& layer, const torch::Tensor& x) {
+  return linear(x, layer.weight, layer.bias, precision_, &layer.packed);
+}
+
+torch::Tensor ConditionalTransformerImpl::add_to(Affine& layer, const torch::Tensor& x, const torch::Tensor& residual,
+                                                 double dropout) {
+  if (dropout > 0) return residual + drop_out(apply(layer, x), dropout, dropout_generator_);
+  return linear_add(x, layer.weight, layer.bias, residual, precision_, &layer.packed);
+}
+
+torch::Tensor ConditionalTransformerImpl::apply(AdaptiveNorm& layer, const torch::Tensor& x,
+                                                const torch::Tensor& embedded) {
+  const auto both = linear_unrounded(torch::silu(embedded), layer.linear.weight, layer.linear.bias, Precision::float32,
+                                     &layer.linear.packed);
+  const auto parts = both.chunk(2, -1);  // scale, shift
+  if (both.size(0) == 1) {
+    return layer_norm(x, (1 + parts[0]).flatten(), parts[1].flatten(), kEpsilon, precision_);
+  }
+  const auto normed = layer_norm(x, one_, zero_, kEpsilon);
+  const auto scaled = normed * (1 + parts[0].unsqueeze(1)) + parts[1].unsqueeze(1);
+  return of_activations(precision_) == Precision::bfloat16 ? scaled.to(torch::kBFloat16) : scaled;
+}
+
+torch::Tensor ConditionalTransformerImpl::embed_classes(const AdaptiveNorm& layer, const torch::Tensor& classes) const {
+  const auto none = (classes < 0).unsqueeze(1);
+  const auto mean = layer.embedding.mean(0, true);
+  return torch::where(none, mean, torch::embedding(layer.embedding, classes.clamp_min(0)));
+}
+
+void ConditionalTransformerImpl::note(const std::string& name, const torch::Tensor& x) const {
+  if (record_) (*record_)[name] = x.detach();
+}
+
+torch::Tensor ConditionalTransformerImpl::forward(const torch::Tensor& given, const torch::Tensor& times,
+                                                  const Condition& condition, const torch::Tensor& rows) {
+  const auto count = given.size(0), cells = options_.grid.cells(), width = options_.width();
+  require(given.dim() == 2 && given.size(1) == cells && given.scalar_type() == torch::kInt64,
+          "denoiser: expected tokens [N, {}] int64", cells);
+  require(times.dim() == 1 && (times.size(0) == 1 || times.size(0) == count),
+          "denoiser: expected one time, or one for each of {} rows, got {}", count, times.size(0));
+  require(times.min().item<std::int64_t>() >= 1 && times.max().item<std::int64_t>() <= options_.total_steps,
+          "denoiser: time {}, expected 1 to {}", times.max().item<std::int64_t>(), options_.total_steps);
+  const auto tokens = given.to(device());
+  const auto at = times.to(device()) - 1;
+  torch::Tensor states, classes;
+  if (options_.condition_width > 0) {
+    require(condition.states.defined() && condition.states.dim() == 3 &&
+                condition.states.size(2) == options_.condition_width,
+            "denoiser: expected text states [N, P, {}]", options_.condition_width);
+    states = condition.states.to(device()).expand({count, condition.states.size(1), options_.condition_width});
+  }
+  if (options_.classes > 0) {
+    require(condition.classes.defined() && condition.classes.max().item<std::int64_t>() < options_.classes,
+            "denoiser: expected class labels below {}", options_.classes);
+    classes = condition.classes.to(device());
+  }
+  const double dropout = is_training() ? options_.dropout : 0;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(options_.head_width));
+  const auto positions = (heights_.unsqueeze(1) + widths_.unsqueeze(0)).view({cells, width});
+  auto x = torch::embedding(tokens_, tokens) + positions;  // [N, L, C]
+  note("latent_image_embedding", x);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    auto& block = blocks_[i];
+    const auto name = fmt::format("block{}", i);
+    auto normed = apply(block.norm1, x, torch::embedding(block.norm1.embedding, at));
+    note(name + ".norm1", normed);
+    auto context = attention(apply(block.self.query, normed), apply(block.self.key, normed),
+                             apply(block.self.value, normed), options_.heads, scale, false, precision_);
+    if (record_) note(name + ".attn1", apply(block.self.output, context));
+    x = add_to(block.self.output, context, x, dropout);
+    if (states.defined()) {
+      normed = apply(block.norm2, x, torch::embedding(block.norm2.embedding, at));
+      note(name + ".norm2", normed);
+      context = attention(apply(block.cross.query, normed), apply(block.cross.key, states),
+                          apply(block.cross.value, states), options_.heads, scale, false, precision_);
+      if (record_) note(name + ".attn2", apply(block.cross.output, context));
+      x = add_to(block.cross.output, context, x, dropout);
+    }
+    if (options_.classes > 0) {
+      normed = apply(block.norm3, x, embed_classes(block.norm3, classes));
+    } else {
+      normed = layer_norm(x, block.norm3_weight, block.norm3_bias, kEpsilon, precision_);
+    }
+    note(name + ".norm3", normed);
+    if (rows.defined() && i + 1 == blocks_.size()) {
+      normed = normed.flatten(0, 1).index_select(0, rows.to(device()));
+      x = x.flatten(0, 1).index_select(0, rows.to(device()));
+    }
+    const auto hidden = apply(block.up, normed);
+    const auto activated = options_.exact_gelu ? gelu_activation(hidden) : hidden * torch::sigmoid(1.702 * hidden);
+    if (record_) note(name + ".ff", apply(block.down, activated));
+    x = add_to(block.down, activated, x, dropout);
+    note(name, x);
+  }
+  x = layer_norm(x, norm_out_weight_, norm_out_bias_, kEpsilon, precision_);
+  note("norm_out", x);
+  const auto logits = linear_unrounded(x, head_.weight, head_.bias, precision_, &head_.packed);
+  note("logits", logits);
+  return logits;
+}
+
+void ConditionalTransformerImpl::initialise(Seed seed) {
+  const torch::NoGradGuard no_grad;
+  const auto generator = at::detail::createCPUGenerator(seed);
+  for (const auto& item : named_parameters()) {
+    auto value = item.value();
+    if (value.dim() == 2) {
+      value.normal_(0, 0.02, generator);
+    } else {
+      const bool is_norm =
+          item.key().find("norm") != std::string::npos && item.key().find(".linear.") == std::string::npos;
+      value.fill_(is_norm && item.key().ends_with("weight") ? 1.0 : 0.0);
+    }
+  }
+}
+
+void ConditionalTransformerImpl::seed_dropout(std::uint64_t bits) {
+  if (!dropout_generator_) dropout_generator_ = at::globalContext().defaultGenerator(device()).clone();
+  dropout_generator_->set_current_seed(bits);
+}
+
+ConditionalTransformer load_conditional(const nlohmann::json& config, const TensorMap& tensors,
+                                        const std::string& where) {
+  ConditionalTransformer network(ConditionalOptions::from_config(config));
+  network->load(tensors, where);
+  network->eval();
+  return network;
+}
+
+}  // namespace tessera

@@ -1,0 +1,49 @@
+#include "pipeline/text_condition.h"
+
+#include "runtime/error.h"
+#include "runtime/log.h"
+
+namespace tessera {
+
+TextCondition::TextCondition(ClipTokenizer tokenizer, ClipTextEncoder encoder, torch::Tensor null_embedding)
+    : tokenizer_(std::move(tokenizer)), encoder_(std::move(encoder)), null_embedding_(std::move(null_embedding)) {}
+
+TextCondition TextCondition::load(const Bundle& parts, const std::string& where) {
+  require(parts.text_encoder.has_value(), "{}: the denoiser takes text, but the bundle holds no text_encoder/", where);
+  auto tokenizer = ClipTokenizer::load(parts.tokenizer);
+  ClipTextEncoder encoder(ClipTextOptions::from_config(parts.text_encoder->config));
+  encoder->load_hub(parts.text_encoder->tensors, where + "/text_encoder");
+  encoder->eval();
+  const auto& options = encoder->options();
+  require(tokenizer.vocabulary_size() == options.vocabulary,
+          "{}: the tokenizer has a vocabulary of {}, expected {} as the text encoder has", where,
+          tokenizer.vocabulary_size(), options.vocabulary);
+  torch::Tensor null_embedding;
+  if (parts.null_condition && !parts.null_condition->tensors.empty()) {
+    const auto found = parts.null_condition->tensors.find("embeddings");
+    require(found != parts.null_condition->tensors.end(),
+            "{}: learned_classifier_free_sampling_embeddings holds no tensor 'embeddings'", where);
+    null_embedding = found->second.to(torch::kFloat32);
+    require(null_embedding.dim() == 2 && null_embedding.size(0) == options.length &&
+                null_embedding.size(1) == options.width,
+            "{}: the learned embedding is {}, expected [{}, {}]", where, shape_text(null_embedding), options.length,
+            options.width);
+  }
+  return {std::move(tokenizer), std::move(encoder), std::move(null_embedding)};
+}
+
+torch::Tensor TextCondition::states(const std::string& prompt) {
+  const torch::NoGradGuard no_grad;
+  const auto length = encoder_->options().length;
+  const auto text = tokenizer_.encode_padded(prompt, length);
+  if (text.full_length > length) {
+    log().warn("the prompt is {} tokens long, the model reads {}: its end is left out", text.full_length, length);
+  }
+  return unit_positions(encoder_->forward(torch::tensor(text.ids).unsqueeze(0)))[0];
+}
+
+torch::Tensor TextCondition::null_states() {
+  return null_embedding_.defined() ? null_embedding_ : states("");
+}
+
+}  // namespace tessera

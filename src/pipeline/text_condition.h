@@ -1,0 +1,37 @@
+/// Prompts as the states that a denoiser is conditioned on: tokenizer, text encoder, and what stands for no text.
+/// Gu et al., arXiv:2111.14822, section 4.3; the learned null condition: Tang et al., arXiv:2205.16007, section 3.1.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <string>
+
+#include "checkpoint/bundle.h"
+#include "text/clip_text_encoder.h"
+#include "text/clip_tokenizer.h"
+
+namespace tessera {
+
+class TextCondition {
+ public:
+  /// null_embedding [P, C] as learned; undefined: the states of the empty prompt.
+  TextCondition(ClipTokenizer tokenizer, ClipTextEncoder encoder, torch::Tensor null_embedding);
+
+  /// From a bundle's text_encoder, tokenizer and learned embeddings. Throws Error naming what is missing or does not
+  /// fit; `where` begins it.
+  static TextCondition load(const Bundle& parts, const std::string& where);
+
+  /// The states of a prompt, each position of length 1: [P, C]. A prompt that is too long is cut, with a warning.
+  torch::Tensor states(const std::string& prompt);
+  torch::Tensor null_states();
+
+  const ClipTokenizer& tokenizer() const { return tokenizer_; }
+  ClipTextEncoder& encoder() { return encoder_; }
+
+ private:
+  ClipTokenizer tokenizer_;
+  ClipTextEncoder encoder_;
+  torch::Tensor null_embedding_;
+};
+
+}  // namespace tessera

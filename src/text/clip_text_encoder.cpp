@@ -1,0 +1,144 @@
+#include "text/clip_text_encoder.h"
+
+#include <cmath>
+
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+void require_range(const char* field, std::int64_t value, std::int64_t lowest, std::int64_t highest) {
+  require(value >= lowest && value <= highest, "text encoder: {} is {}, expected {} to {}", field, value, lowest,
+          highest);
+}
+
+}  // namespace
+
+void ClipTextOptions::validate() const {
+  require_range("vocab_size", vocabulary, 2, 1 << 22);
+  require_range("max_position_embeddings", length, 2, 1 << 14);
+  require_range("hidden_size", width, 1, 1 << 14);
+  require_range("num_hidden_layers", layers, 1, 512);
+  require_range("num_attention_heads", heads, 1, 512);
+  require_range("intermediate_size", hidden, 1, 1 << 16);
+  require(width % heads == 0, "text encoder: hidden_size is {}, expected a multiple of num_attention_heads ({})", width,
+          heads);
+  require(layer_norm_epsilon > 0 && layer_norm_epsilon < 1, "text encoder: layer_norm_eps is {}, expected 0 to 1",
+          layer_norm_epsilon);
+}
+
+nlohmann::json ClipTextOptions::to_config() const {
+  return {{"architectures", {"CLIPTextModel"}},
+          {"model_type", "clip_text_model"},
+          {"vocab_size", vocabulary},
+          {"max_position_embeddings", length},
+          {"hidden_size", width},
+          {"num_hidden_layers", layers},
+          {"num_attention_heads", heads},
+          {"intermediate_size", hidden},
+          {"hidden_act", exact_gelu ? "gelu" : "quick_gelu"},
+          {"layer_norm_eps", layer_norm_epsilon}};
+}
+
+ClipTextOptions ClipTextOptions::from_config(const nlohmann::json& whole) {
+  ClipTextOptions options;
+  try {
+    // Configs of the whole CLIP model hold the text part's under text_config.
+    const auto& config = whole.contains("hidden_size") || !whole.contains("text_config") ? whole : whole["text_config"];
+    options.vocabulary = config.at("vocab_size").get<std::int64_t>();
+    options.length = config.value("max_position_embeddings", std::int64_t{77});
+    options.width = config.at("hidden_size").get<std::int64_t>();
+    options.layers = config.at("num_hidden_layers").get<std::int64_t>();
+    options.heads = config.at("num_attention_heads").get<std::int64_t>();
+    options.hidden = config.value("intermediate_size", 4 * options.width);
+    options.layer_norm_epsilon = config.value("layer_norm_eps", 1e-5);
+    const auto activation = config.value("hidden_act", std::string("quick_gelu"));
+    require(activation == "quick_gelu" || activation == "gelu",
+            "text encoder: hidden_act '{}': expected one of quick_gelu, gelu", activation);
+    options.exact_gelu = activation == "gelu";
+  } catch (const nlohmann::json::exception& error) {
+    fail("text encoder config: {}", error.what());
+  }
+  options.validate();
+  return options;
+}
+
+ClipTextEncoderImpl::Affine ClipTextEncoderImpl::affine(const std::string& name, std::int64_t in, std::int64_t out) {
+  return {add(name + ".weight", {out, in}), add(name + ".bias", {out}), {}};
+}
+
+ClipTextEncoderImpl::Norm ClipTextEncoderImpl::norm(const std::string& name) {
+  return {add(name + ".weight", {options_.width}), add(name + ".bias", {options_.width})};
+}
+
+ClipTextEncoderImpl::ClipTextEncoderImpl(const ClipTextOptions& options) : options_(options) {
+  options_.validate();
+  const auto width = options_.width;
+  tokens_ = add("text_model.embeddings.token_embedding.weight", {options_.vocabulary, width});
+  positions_ = add("text_model.embeddings.position_embedding.weight", {options_.length, width});
+  for (std::int64_t i = 0; i < options_.layers; ++i) {
+    const auto name = fmt::format("text_model.encoder.layers.{}.", i);
+    Layer layer;
+    layer.norm1 = norm(name + "layer_norm1");
+    layer.norm2 = norm(name + "layer_norm2");
+    layer.query = affine(name + "self_attn.q_proj", width, width);
+    layer.key = affine(name + "self_attn.k_proj", width, width);
+    layer.value = affine(name + "self_attn.v_proj", width, width);
+    layer.output = affine(name + "self_attn.out_proj", width, width);
+    layer.up = affine(name + "mlp.fc1", width, options_.hidden);
+    layer.down = affine(name + "mlp.fc2", options_.hidden, width);
+    layers_.push_back(std::move(layer));
+  }
+  final_ = norm("text_model.final_layer_norm");
+}
+
+torch::Tensor ClipTextEncoderImpl::apply(Affine& layer, const torch::Tensor& x) const {
+  return linear(x, layer.weight, layer.bias, precision_, &layer.packed);
+}
+
+torch::Tensor ClipTextEncoderImpl::apply(const Norm& layer, const torch::Tensor& x) const {
+  return layer_norm(x, layer.weight, layer.bias, options_.layer_norm_epsilon, precision_);
+}
+
+torch::Tensor ClipTextEncoderImpl::forward(const torch::Tensor& ids, std::vector<torch::Tensor>* hidden_states) {
+  require(ids.dim() == 2 && ids.scalar_type() == torch::kInt64 && ids.size(1) <= options_.length,
+          "text encoder: expected ids [N, at most {}] int64", options_.length);
+  auto x = torch::embedding(tokens_, ids.to(tokens_.device())) + positions_.narrow(0, 0, ids.size(1));
+  const double scale = 1.0 / std::sqrt(static_cast<double>(options_.width / options_.heads));
+  for (auto& layer : layers_) {
+    if (hidden_states) hidden_states->push_back(x);
+    const auto normed = apply(layer.norm1, x);
+    const auto context = attention(apply(layer.query, normed), apply(layer.key, normed), apply(layer.value, normed),
+                                   options_.heads, scale, true, precision_);
+    x = linear_add(context, layer.output.weight, layer.output.bias, x, precision_, &layer.output.packed);
+    const auto hidden = apply(layer.up, apply(layer.norm2, x));
+    const auto activated = options_.exact_gelu ? gelu_activation(hidden) : hidden * torch::sigmoid(1.702 * hidden);
+    x = linear_add(activated, layer.down.weight, layer.down.bias, x, precision_, &layer.down.packed);
+  }
+  if (hidden_states) hidden_states->push_back(x);
+  return layer_norm(x, final_.weight, final_.bias, options_.layer_norm_epsilon);
+}
+
+void ClipTextEncoderImpl::load_hub(TensorMap tensors, const std::string& where) {
+  tensors.erase("text_model.embeddings.position_ids");
+  load(tensors, where);
+}
+
+void ClipTextEncoderImpl::initialise(Seed seed) {
+  const torch::NoGradGuard no_grad;
+  const auto generator = at::detail::createCPUGenerator(seed);
+  for (const auto& item : named_parameters()) {
+    auto value = item.value();
+    if (value.dim() == 2) {
+      value.normal_(0, 0.02, generator);
+    } else {
+      value.fill_(item.key().find("norm") != std::string::npos && item.key().ends_with("weight") ? 1.0 : 0.0);
+    }
+  }
+}
+
+torch::Tensor unit_positions(const torch::Tensor& states) {
+  return states / states.norm(2, -1, true);
+}
+
+}  // namespace tessera

@@ -1,0 +1,80 @@
+/// CLIP's text transformer: token ids to one vector a position. Pre-norm blocks with a causal mask, no padding mask;
+/// activation x sigmoid(1.702 x). Radford et al., arXiv:2103.00020, section 2.4; names on disk: the hub's
+/// CLIPTextModel.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "checkpoint/named_module.h"
+#include "kernels/training_ops.h"
+#include "runtime/random.h"
+
+namespace tessera {
+
+struct ClipTextOptions {
+  std::int64_t vocabulary = 49408;  // ids; the last two are start and end
+  std::int64_t length = 77;         // positions
+  std::int64_t width = 512;         // C, a multiple of heads
+  std::int64_t layers = 12;
+  std::int64_t heads = 8;
+  std::int64_t hidden = 2048;  // of the MLP
+  bool exact_gelu = false;     // x Phi(x) instead of x sigmoid(1.702 x)
+  double layer_norm_epsilon = 1e-5;
+
+  /// Throws Error naming the value that is out of range.
+  void validate() const;
+  /// text_encoder/config.json.
+  nlohmann::json to_config() const;
+  static ClipTextOptions from_config(const nlohmann::json& config);
+};
+
+class ClipTextEncoderImpl : public NamedModule {
+ public:
+  explicit ClipTextEncoderImpl(const ClipTextOptions& options);
+
+  /// In: ids [N, P] int64, P at most `length`. Out: [N, P, C] after the final layer norm. hidden_states, if given,
+  /// receives the embedding and the output of every layer, each [N, P, C].
+  torch::Tensor forward(const torch::Tensor& ids, std::vector<torch::Tensor>* hidden_states = nullptr);
+
+  /// Weights of a hub file; the buffer position_ids is left out.
+  void load_hub(TensorMap tensors, const std::string& where);
+  /// Random weights: normal(0, 0.02), norms one, biases zero. Draws from a generator of this seed.
+  void initialise(Seed seed);
+  void set_precision(Precision precision) { precision_ = precision; }
+  const ClipTextOptions& options() const { return options_; }
+
+ private:
+  struct Affine {
+    torch::Tensor weight, bias;  // [out, in], [out]
+    PackedWeight packed;
+  };
+  struct Norm {
+    torch::Tensor weight, bias;  // [C]
+  };
+  struct Layer {
+    Norm norm1, norm2;
+    Affine query, key, value, output, up, down;
+  };
+  Affine affine(const std::string& name, std::int64_t in, std::int64_t out);
+  Norm norm(const std::string& name);
+  torch::Tensor apply(Affine& layer, const torch::Tensor& x) const;
+  torch::Tensor apply(const Norm& layer, const torch::Tensor& x) const;
+
+  ClipTextOptions options_;
+  Precision precision_ = Precision::float32;
+  torch::Tensor tokens_;     // [vocabulary, C]
+  torch::Tensor positions_;  // [length, C]
+  std::vector<Layer> layers_;
+  Norm final_;
+};
+TORCH_MODULE(ClipTextEncoder);
+
+/// Each position divided by its Euclidean norm, as VQ-Diffusion conditions on it. In, out: [N, P, C].
+torch::Tensor unit_positions(const torch::Tensor& states);
+
+}  // namespace tessera

@@ -1,0 +1,30 @@
+/// How a prompt is tidied before it is cut into tokens. The published programs differ in this.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace tessera {
+
+enum class TextCleaning {
+  original,  // OpenAI CLIP and VQ-Diffusion: lower case, repair, HTML references twice, white space, lower case
+  plain,     // the hub's compiled tokenizer: normal form C, white space, lower case
+  repaired,  // the hub's Python tokenizer with ftfy: repair, white space, lower case
+};
+
+/// "original" | "plain" | "repaired". Throws Error listing the choices.
+TextCleaning text_cleaning_from(const std::string& name);
+std::string name_of(TextCleaning cleaning);
+
+/// Cleaned text. In, out: valid UTF-8.
+std::string clean_text(const std::string& text, TextCleaning cleaning);
+
+/// Repairs what often goes wrong with text on the web, in the order of the library that the originals call (ftfy 6,
+/// Robyn Speer): closed HTML references where there is no '<', terminal escapes, UTF-8 that was read as windows-1252,
+/// C1 controls, ligatures, full and half width, quotation marks, line ends, control characters, normal form C; again
+/// until nothing changes.
+/// Of wrongly read UTF-8 only the unmistakable sequences are mended (those that begin with U+00C2, U+00C3, U+00E2
+/// U+20AC or U+00F0 U+0178); the library's statistical judgement of rarer ones is not reproduced.
+std::string repair_text(const std::string& text);
+
+}  // namespace tessera

@@ -1,0 +1,166 @@
+#include "denoiser/conditional_transformer.h"
+
+#include <gtest/gtest.h>
+
+#include "denoiser/guided_denoiser.h"
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+ConditionalOptions small(bool text, bool classes) {
+  ConditionalOptions options;
+  options.codebook_size = 7;
+  options.grid = {2, 3};
+  options.layers = 2;
+  options.heads = 2;
+  options.head_width = 8;
+  options.total_steps = 10;
+  options.condition_width = text ? 12 : 0;
+  options.classes = classes ? 5 : 0;
+  return options;
+}
+
+ConditionalTransformer network_of(const ConditionalOptions& options, Seed seed = 3) {
+  ConditionalTransformer network(options);
+  network->initialise(seed);
+  const torch::NoGradGuard no_grad;
+  for (auto& parameter : network->parameters()) parameter.mul_(8);  // so that conditions tell
+  network->eval();
+  return network;
+}
+
+Condition condition_of(const ConditionalOptions& options, std::int64_t rows) {
+  Condition condition;
+  if (options.condition_width > 0) {
+    condition.states =
+        (torch::arange(rows * 4 * options.condition_width) * 0.3).sin().view({rows, 4, options.condition_width});
+  }
+  if (options.classes > 0) condition.classes = torch::arange(rows) % options.classes;
+  return condition;
+}
+
+const torch::Tensor kTokens = (torch::arange(18) * 5 % 8).view({3, 6});
+const torch::Tensor kTimes = torch::tensor({1, 10, 4});
+
+TEST(ConditionalTransformer, RowsAndTimesInABatchAreTheSameAsApart) {
+  const torch::NoGradGuard no_grad;
+  for (const auto& [text, classes] : {std::pair{true, false}, std::pair{false, true}, std::pair{false, false}}) {
+    const auto options = small(text, classes);
+    auto network = network_of(options);
+    const auto condition = condition_of(options, 3);
+    const auto together = network->forward(kTokens, kTimes, condition);
+    EXPECT_EQ(together.sizes(), (std::vector<std::int64_t>{3, 6, 7}));
+    const auto rows = torch::tensor({1, 7, 8, 17});
+    EXPECT_TRUE(torch::allclose(network->forward(kTokens, kTimes, condition, rows),
+                                together.flatten(0, 1).index_select(0, rows), 1e-5, 1e-5));
+    for (std::int64_t n = 0; n < 3; ++n) {
+      Condition own;
+      if (text) own.states = condition.states.narrow(0, n, 1);
+      if (classes) own.classes = condition.classes.narrow(0, n, 1);
+      const auto alone = network->forward(kTokens.narrow(0, n, 1), kTimes.narrow(0, n, 1), own);
+      EXPECT_TRUE(torch::allclose(alone[0], together[n], 1e-4, 1e-4)) << n;
+    }
+  }
+}
+
+TEST(ConditionalTransformer, EveryParameterHasAGradientAndItIsTheSlope) {
+  for (const bool text : {true, false}) {
+    const auto options = small(text, !text);
+    ConditionalTransformer network(options);
+    network->initialise(5);
+    network->to(torch::kFloat64);
+    auto condition = condition_of(options, 3);
+    if (text) condition.states = condition.states.to(torch::kFloat64);
+    const auto loss = [&] {
+      return (network->forward(kTokens, kTimes, condition) *
+              torch::arange(3 * 6 * 7, torch::kFloat64).view({3, 6, 7}).sin())
+          .sum();
+    };
+    loss().backward();
+    for (auto& item : network->named_parameters()) {
+      auto value = item.value();
+      ASSERT_TRUE(value.grad().defined()) << item.key();
+      const auto direction = (torch::arange(value.numel(), torch::kFloat64) * 1.3).cos().view(value.sizes());
+      const double slope = (value.grad() * direction).sum().item<double>();
+      const torch::NoGradGuard no_grad;
+      constexpr double kStep = 1e-5;
+      value.add_(direction, kStep);
+      const double up = loss().item<double>();
+      value.sub_(direction, 2 * kStep);
+      const double down = loss().item<double>();
+      value.add_(direction, kStep);
+      EXPECT_NEAR((up - down) / (2 * kStep), slope, 1e-5 * (1 + std::abs(slope))) << item.key();
+    }
+  }
+}
+
+TEST(ConditionalTransformer, ConfigAndWeightsSurviveTheDisk) {
+  const torch::NoGradGuard no_grad;
+  for (const bool text : {true, false}) {
+    const auto options = small(text, !text);
+    auto network = network_of(options);
+    auto again = load_conditional(nlohmann::json::parse(options.to_config().dump()), network->state(), "copy");
+    EXPECT_TRUE(again->forward(kTokens, kTimes, condition_of(options, 3))
+                    .equal(network->forward(kTokens, kTimes, condition_of(options, 3))));
+    auto damaged = network->state();
+    damaged.erase("out.bias");
+    damaged["surplus"] = torch::zeros({2});
+    try {
+      (void)load_conditional(options.to_config(), damaged, "bundle");
+      FAIL();
+    } catch (const Error& error) {
+      const std::string says = error.what();
+      EXPECT_NE(says.find("missing: out.bias [7]"), std::string::npos) << says;
+      EXPECT_NE(says.find("unexpected: surplus [2]"), std::string::npos) << says;
+    }
+  }
+}
+
+TEST(GuidedDenoiser, HalvesInOneBatchAreTheHalvesApart) {
+  const torch::NoGradGuard no_grad;
+  for (const bool text : {true, false}) {
+    const auto options = small(text, !text);
+    auto network = network_of(options);
+    GuidedDenoiser denoiser(network);
+    const auto states = condition_of(options, 2).states;
+    Guidance guidance;
+    if (text) {
+      guidance.states = states[0];
+      guidance.null_states = states[1];
+    } else {
+      guidance.label = 2;
+    }
+    const auto at_scale = [&](double scale) {
+      guidance.scale = scale;
+      denoiser.set_guidance(guidance);
+      denoiser.begin_times(torch::tensor({4}));
+      return denoiser.logits_at(kTokens, torch::arange(18));
+    };
+    const auto with = at_scale(1), without = at_scale(0), both = at_scale(3);
+    EXPECT_GT((with - without).abs().max().item<double>(), 1e-3);
+    const auto mixed = without + 3 * (with - without);
+    EXPECT_TRUE(torch::allclose(both, mixed - mixed.logsumexp({-1}, true), 1e-4, 1e-4));
+    EXPECT_TRUE(torch::allclose(both.exp().sum(-1), torch::ones({18}), 1e-4, 1e-4));
+  }
+}
+
+TEST(GuidedDenoiser, AnAbsentClassIsTheMeanOfAll) {
+  const torch::NoGradGuard no_grad;
+  auto options = small(false, true);
+  auto network = network_of(options);
+  const auto none = network->forward(kTokens, kTimes, {{}, torch::full({3}, -1, torch::kInt64)});
+  auto tensors = network->state();
+  for (auto& [name, tensor] : tensors) {
+    if (name.ends_with("norm3.emb.weight")) tensor = tensor.mean(0, true).expand_as(tensor).clone();
+  }
+  auto same = load_conditional(options.to_config(), tensors, "mean");
+  EXPECT_TRUE(torch::allclose(none, same->forward(kTokens, kTimes, {{}, torch::arange(3)}), 1e-5, 1e-5));
+  GuidedDenoiser denoiser(network);
+  Guidance guidance;
+  guidance.label = 5;
+  EXPECT_THROW(denoiser.set_guidance(guidance), Error);
+}
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,62 @@
+/// The text transformer against the numbers of the published programs.
+#include "text/clip_text_encoder.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "checkpoint/torch_archive.h"
+#include "support/fixtures.h"
+
+namespace tessera {
+namespace {
+
+nlohmann::json json_of(const std::filesystem::path& path) {
+  std::ifstream stream(path);
+  return nlohmann::json::parse(stream);
+}
+
+TEST(Parity, VqDiffusionTextStates) {
+  TESSERA_FOR_EACH_CASE(fixture, "vq-diffusion-pipeline") {
+    SCOPED_TRACE(fixture.name());
+    const torch::NoGradGuard no_grad;
+    const auto folder = fixture.folder / "text_encoder";
+    std::int64_t files = 0;
+    for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
+      if (!std::filesystem::exists(folder / name)) continue;
+      SCOPED_TRACE(name);
+      ++files;
+      ClipTextEncoder encoder(ClipTextOptions::from_config(json_of(folder / "config.json")));
+      encoder->load_hub(std::string(name).ends_with(".bin") ? load_torch_archive(folder / name).tensors()
+                                                            : load_safetensors(folder / name),
+                        folder.string());
+      const auto states = encoder->forward(fixture.tensor("tok.ids"));
+      EXPECT_TRUE(fixture.near("text.last_hidden_state", states));
+      EXPECT_TRUE(fixture.near("text.prompt_embeds", unit_positions(states)));
+      std::vector<torch::Tensor> hidden;
+      (void)encoder->forward(fixture.tensor("tok.ids").narrow(0, 1, 1), &hidden);
+      EXPECT_TRUE(fixture.near("text.hidden_states_prompt1", torch::cat(hidden)));
+      const auto last = fixture.tensor("tok.ids_original").size(0) - 1;
+      EXPECT_TRUE(
+          fixture.near("text.prompt_embeds_original_overlong",
+                       unit_positions(encoder->forward(fixture.tensor("tok.ids_original").narrow(0, last, 1)))));
+    }
+    EXPECT_GT(files, 0);
+  }
+}
+
+TEST(ClipTextEncoder, LaterTokensDoNotReachEarlierPositions) {
+  const torch::NoGradGuard no_grad;
+  ClipTextEncoder encoder(ClipTextOptions{50, 8, 16, 2, 2, 32, false, 1e-5});
+  encoder->initialise(3);
+  const auto one = torch::tensor({48, 3, 7, 49, 0, 0, 0, 0}).view({1, 8});
+  const auto other = torch::tensor({48, 3, 9, 2, 49, 0, 0, 0}).view({1, 8});
+  const auto first = encoder->forward(one), second = encoder->forward(other);
+  EXPECT_TRUE(torch::allclose(first.narrow(1, 0, 2), second.narrow(1, 0, 2), 1e-6, 1e-6));
+  EXPECT_GT((first - second).narrow(1, 2, 6).abs().max().item<double>(), 1e-3);
+  // A shorter row gives the same first positions.
+  EXPECT_TRUE(torch::allclose(encoder->forward(one.narrow(1, 0, 3)), first.narrow(1, 0, 3), 1e-6, 1e-6));
+}
+
+}  // namespace
+}  // namespace tessera
