@@ -36,7 +36,7 @@ EncoderImpl::EncoderImpl(const CodecComputePtr& compute, const CodecOptions& opt
   }
   register_module("down_blocks", levels_);
   middle_ = register_module("mid_block", MiddleBlock(compute, width));
-  norm_out_ = register_module("conv_norm_out", GroupNorm(width));
+  norm_out_ = register_module("conv_norm_out", GroupNorm(width, compute->norm_groups));
   conv_out_ = register_module("conv_out", Convolution(compute, width, options.encoder_channels(), 3, 1, Padding::all(1)));
 }
 
@@ -57,7 +57,7 @@ DecoderImpl::DecoderImpl(const CodecComputePtr& compute, const CodecOptions& opt
     width = options.channels_at(level);
   }
   register_module("up_blocks", levels_);
-  norm_out_ = register_module("conv_norm_out", GroupNorm(width));
+  norm_out_ = register_module("conv_norm_out", GroupNorm(width, compute->norm_groups));
   conv_out_ = register_module("conv_out", Convolution(compute, width, options.image_channels, 3, 1, Padding::all(1)));
   if (options.logsigma_head) logsigma_ = register_module("logsigma", make_logsigma(compute, width, options.image_channels));
 }
@@ -82,6 +82,7 @@ std::pair<torch::Tensor, torch::Tensor> DecoderImpl::distribution(const torch::T
 
 CodecImpl::CodecImpl(CodecOptions options) : options_(std::move(options)), compute_(std::make_shared<CodecCompute>()) {
   options_.validate();
+  compute_->norm_groups = options_.norm_groups;
   encoder = register_module("encoder", Encoder(compute_, options_));
   decoder = register_module("decoder", Decoder(compute_, options_));
   quantizer = register_module("quantize", make_quantizer(options_));
@@ -99,7 +100,8 @@ torch::Tensor CodecImpl::to_network_range(const torch::Tensor& bytes) const {
 
 torch::Tensor CodecImpl::to_bytes(const torch::Tensor& pixels) const {
   const auto unit = options_.pixel_range == PixelRange::unit ? pixels : pixels * 0.5 + 0.5;
-  return unit.clamp(0, 1).mul(255).round().to(torch::kUInt8);
+  const auto scaled = unit.clamp(0, 1).mul(255);
+  return (options_.cut_bytes ? scaled.floor() : scaled.round()).to(torch::kUInt8);
 }
 
 torch::Tensor CodecImpl::latents(const torch::Tensor& pixels) {

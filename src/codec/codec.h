@@ -64,7 +64,7 @@ class CodecImpl : public torch::nn::Module {
   const CodecOptions& options() const { return options_; }
   void set_precision(Precision precision) { compute_->precision = precision; }
 
-  /// Bytes [N, 3, H, W] -> float32 in the network's range; and back, clamped and rounded.
+  /// Bytes [N, 3, H, W] -> float32 in the network's range; and back, clamped and rounded (cut_bytes: cut off).
   torch::Tensor to_network_range(const torch::Tensor& bytes) const;
   torch::Tensor to_bytes(const torch::Tensor& pixels) const;
 

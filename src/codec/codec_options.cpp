@@ -31,8 +31,9 @@ bool CodecOptions::attention_at(std::int64_t level) const {
 void CodecOptions::validate() const {
   require(levels() >= 1 && levels() <= 8, "codec: {} levels, expected 1 to 8", levels());
   require(image_channels >= 1 && image_channels <= 64, "codec: {} image channels, expected 1 to 64", image_channels);
-  require(base_channels > 0 && base_channels % 32 == 0 && base_channels <= kMaxWidth,
-          "codec: {} base channels, expected a multiple of 32 (GroupNorm has 32 groups)", base_channels);
+  require(norm_groups >= 1 && norm_groups <= kMaxWidth, "codec: {} norm groups, expected 1 to {}", norm_groups, kMaxWidth);
+  require(base_channels > 0 && base_channels % norm_groups == 0 && base_channels <= kMaxWidth,
+          "codec: {} base channels, expected a multiple of {} (GroupNorm has {} groups)", base_channels, norm_groups, norm_groups);
   for (const auto multiplier : channel_multipliers) {
     require(multiplier >= 1 && multiplier <= 64, "codec: channel multiplier {}, expected 1 to 64", multiplier);
   }
@@ -66,7 +67,7 @@ nlohmann::json to_json(const CodecOptions& o) {
           {"latent_channels", o.encoder_channels()},
           {"vq_embed_dim", o.embedding_width},
           {"num_vq_embeddings", o.codebook_size},
-          {"norm_num_groups", 32},
+          {"norm_num_groups", o.norm_groups},
           {"sample_size", o.image_size},
           {"block_out_channels", widths},
           {"layers_per_block", o.residual_blocks},
@@ -80,6 +81,7 @@ nlohmann::json to_json(const CodecOptions& o) {
             {"final_activation", o.final_activation},
             {"quantizer", to_string(o.quantizer)},
             {"pixel_range", to_string(o.pixel_range)},
+            {"cut_bytes", o.cut_bytes},
             {"logsigma_head", o.logsigma_head},
             {"beta", o.beta},
             {"beta_on", to_string(o.beta_term)}}}};
@@ -94,8 +96,7 @@ CodecOptions codec_options_from_json(const nlohmann::json& config) {
   o.image_channels = field<std::int64_t>(config, "in_channels", 3);
   require(field<std::int64_t>(config, "out_channels", o.image_channels) == o.image_channels,
           "codec config: out_channels differs from in_channels");
-  require(field<std::int64_t>(config, "norm_num_groups", 32) == 32, "codec config: norm_num_groups {}, expected 32",
-          field<std::int64_t>(config, "norm_num_groups", 32));
+  o.norm_groups = field<std::int64_t>(config, "norm_num_groups", 32);
   const auto act = field<std::string>(config, "act_fn", "silu");
   require(act == "silu" || act == "swish", "codec config: act_fn '{}', expected silu", act);
   o.image_size = field<std::int64_t>(config, "sample_size", 32);
@@ -128,6 +129,7 @@ CodecOptions codec_options_from_json(const nlohmann::json& config) {
   o.final_activation = field(own, "final_activation", true);
   o.quantizer = quantizer_kind(field<std::string>(own, "quantizer", "nearest"));
   o.pixel_range = pixel_range(field<std::string>(own, "pixel_range", "symmetric"));
+  o.cut_bytes = field(own, "cut_bytes", false);
   o.logsigma_head = field(own, "logsigma_head", false);
   o.beta = field(own, "beta", 0.25);
   o.beta_term = beta_term(field<std::string>(own, "beta_on", "codebook"));

@@ -23,7 +23,8 @@ enum class QuantizerKind { nearest, gumbel, ema };
 struct CodecOptions {
   std::int64_t image_size = 64;       // pixels a side that attention_resolutions refer to
   std::int64_t image_channels = 3;
-  std::int64_t base_channels = 32;    // width of the first convolution; a multiple of 32 (GroupNorm has 32 groups)
+  std::int64_t base_channels = 32;    // width of the first convolution; a multiple of norm_groups
+  std::int64_t norm_groups = 32;      // of every GroupNorm
   std::vector<std::int64_t> channel_multipliers = {1, 2, 4};  // one a level, finest first; factor is 2^(levels-1)
   std::int64_t residual_blocks = 1;          // a level, encoder
   std::int64_t decoder_residual_blocks = 1;  // a level, decoder (Taming and the hub have one more than the encoder)
@@ -34,6 +35,7 @@ struct CodecOptions {
   bool quant_convolutions = false;    // 1x1 convolutions around the quantiser
   bool final_activation = true;       // swish between the last GroupNorm and the last convolution
   PixelRange pixel_range = PixelRange::unit;
+  bool cut_bytes = false;  // decoded values lose their fraction (VQ-Diffusion's program) instead of being rounded
   QuantizerKind quantizer = QuantizerKind::nearest;
   double beta = 0.25;
   BetaTerm beta_term = BetaTerm::codebook;

@@ -1,6 +1,7 @@
 #include "codec/discriminator.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "runtime/error.h"
@@ -8,12 +9,24 @@
 namespace tessera {
 namespace {
 
-torch::nn::Conv2d convolution(std::int64_t in, std::int64_t out, std::int64_t stride, bool bias) {
-  auto made = torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, 4).stride(stride).padding(1).bias(bias));
-  const torch::NoGradGuard no_grad;
-  made->weight.normal_(0.0, 0.02);  // DCGAN's initialisation, as in the releases
-  return made;
-}
+/// A 4x4 convolution with padding 1, with or without bias; float32 out. Parameters are named as torch::nn::Conv2d's.
+class PatchConvolution : public torch::nn::Module {
+ public:
+  PatchConvolution(CodecComputePtr compute, std::int64_t in, std::int64_t out, std::int64_t stride, bool bias)
+      : compute_(std::move(compute)), stride_(stride) {
+    const double bound = 1.0 / std::sqrt(static_cast<double>(in * 16));
+    weight_ = register_parameter("weight", torch::empty({out, in, 4, 4}).normal_(0.0, 0.02));  // DCGAN's, as released
+    if (bias) bias_ = register_parameter("bias", torch::empty({out}).uniform_(-bound, bound));
+  }
+  torch::Tensor forward(const torch::Tensor& x) {
+    return conv2d(x, weight_, bias_, stride_, 1, compute_->precision).to(torch::kFloat32);
+  }
+
+ private:
+  CodecComputePtr compute_;
+  std::int64_t stride_;
+  torch::Tensor weight_, bias_;  // [out, in, 4, 4], [out]
+};
 
 torch::nn::BatchNorm2d batch_norm(std::int64_t channels) {
   auto made = torch::nn::BatchNorm2d(channels);
@@ -26,20 +39,20 @@ torch::nn::LeakyReLU leaky() { return torch::nn::LeakyReLU(torch::nn::LeakyReLUO
 
 }  // namespace
 
-DiscriminatorImpl::DiscriminatorImpl(const DiscriminatorOptions& options) {
+DiscriminatorImpl::DiscriminatorImpl(const DiscriminatorOptions& options) : compute_(std::make_shared<CodecCompute>()) {
   require(options.layers >= 1 && options.layers <= 8, "discriminator: {} layers, expected 1 to 8", options.layers);
   require(options.base_channels >= 1, "discriminator: {} base channels, expected 1 or more", options.base_channels);
   std::int64_t width = options.base_channels;
-  main_->push_back(convolution(options.image_channels, width, 2, true));
+  main_->push_back(std::make_shared<PatchConvolution>(compute_, options.image_channels, width, 2, true));
   main_->push_back(leaky());
   for (std::int64_t layer = 1; layer <= options.layers; ++layer) {
     const std::int64_t next = options.base_channels * std::min<std::int64_t>(std::int64_t{1} << layer, 8);
-    main_->push_back(convolution(width, next, layer < options.layers ? 2 : 1, false));
+    main_->push_back(std::make_shared<PatchConvolution>(compute_, width, next, layer < options.layers ? 2 : 1, false));
     main_->push_back(batch_norm(next));
     main_->push_back(leaky());
     width = next;
   }
-  main_->push_back(convolution(width, 1, 1, true));
+  main_->push_back(std::make_shared<PatchConvolution>(compute_, width, 1, 1, true));
   register_module("main", main_);
 }
 

@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include "checkpoint/safetensors.h"
+#include "codec/layers.h"
 
 namespace tessera {
 
@@ -14,17 +15,20 @@ struct DiscriminatorOptions {
   std::int64_t layers = 3;          // convolutions of stride 2
 };
 
-/// Images [N, C, H, W] in the codec's range -> patch logits [N, 1, p, q]. 4x4 convolutions with padding 1; batch norm in
+/// Images [N, C, H, W] in the codec's range -> patch logits [N, 1, p, q], float32. 4x4 convolutions with padding 1; batch norm in
 /// all but the first and last; LeakyReLU 0.2. Widths grow by min(2^n, 8).
 class DiscriminatorImpl : public torch::nn::Module {
  public:
   explicit DiscriminatorImpl(const DiscriminatorOptions& options);
   torch::Tensor forward(const torch::Tensor& images);
+  /// Of the convolutions; batch norm is float32 either way.
+  void set_precision(Precision precision) { compute_->precision = precision; }
   /// Parameters and buffers, named main.N.* as the releases name them; and back, all of them required.
   TensorMap weights() const;
   void load(const TensorMap& weights, const std::string& what);
 
  private:
+  CodecComputePtr compute_;
   torch::nn::Sequential main_;
 };
 TORCH_MODULE(Discriminator);

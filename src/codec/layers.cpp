@@ -21,22 +21,22 @@ ConvolutionImpl::ConvolutionImpl(CodecComputePtr compute, std::int64_t in, std::
 }
 
 torch::Tensor ConvolutionImpl::forward(const torch::Tensor& x) {
-  return conv2d(x, weight, bias, stride_, padding_, compute_->precision);
+  return conv2d(x, weight, bias, stride_, padding_, compute_->precision, &packed_);
 }
 
-GroupNormImpl::GroupNormImpl(std::int64_t channels) {
+GroupNormImpl::GroupNormImpl(std::int64_t channels, std::int64_t groups) : groups_(groups) {
   weight = register_parameter("weight", torch::ones({channels}));
   bias = register_parameter("bias", torch::zeros({channels}));
 }
 
 torch::Tensor GroupNormImpl::forward(const torch::Tensor& x, bool swish) {
-  return group_norm_swish(x, weight, bias, 32, 1e-6, swish);
+  return group_norm_swish(x, weight, bias, groups_, 1e-6, swish);
 }
 
 ResidualBlockImpl::ResidualBlockImpl(const CodecComputePtr& compute, std::int64_t in, std::int64_t out) {
-  norm1_ = register_module("norm1", GroupNorm(in));
+  norm1_ = register_module("norm1", GroupNorm(in, compute->norm_groups));
   conv1_ = register_module("conv1", Convolution(compute, in, out, 3, 1, Padding::all(1)));
-  norm2_ = register_module("norm2", GroupNorm(out));
+  norm2_ = register_module("norm2", GroupNorm(out, compute->norm_groups));
   conv2_ = register_module("conv2", Convolution(compute, out, out, 3, 1, Padding::all(1)));
   if (in != out) shortcut_ = register_module("conv_shortcut", Convolution(compute, in, out, 1));
 }
@@ -52,10 +52,13 @@ ProjectionImpl::ProjectionImpl(CodecComputePtr compute, std::int64_t channels) :
   bias = register_parameter("bias", uniform_parameter({channels}, channels));
 }
 
-torch::Tensor ProjectionImpl::forward(const torch::Tensor& x) { return linear(x, weight, bias, compute_->precision); }
+torch::Tensor ProjectionImpl::forward(const torch::Tensor& x) {
+  return linear(x, weight, bias, compute_->precision, &packed_);
+}
 
-AttentionBlockImpl::AttentionBlockImpl(const CodecComputePtr& compute, std::int64_t channels) : channels_(channels) {
-  norm_ = register_module("group_norm", GroupNorm(channels));
+AttentionBlockImpl::AttentionBlockImpl(const CodecComputePtr& compute, std::int64_t channels)
+    : compute_(compute), channels_(channels) {
+  norm_ = register_module("group_norm", GroupNorm(channels, compute->norm_groups));
   query_ = register_module("to_q", Projection(compute, channels));
   key_ = register_module("to_k", Projection(compute, channels));
   value_ = register_module("to_v", Projection(compute, channels));
@@ -67,9 +70,10 @@ AttentionBlockImpl::AttentionBlockImpl(const CodecComputePtr& compute, std::int6
 
 torch::Tensor AttentionBlockImpl::forward(const torch::Tensor& x) {
   const auto rows = norm_->forward(x, false).permute({0, 2, 3, 1}).flatten(1, 2);  // [N, HW, C]
-  const auto scores = torch::matmul(query_->forward(rows), key_->forward(rows).transpose(1, 2));  // [N, HW, HW]
-  const auto weights = torch::softmax(scores * std::pow(static_cast<double>(channels_), -0.5), -1);
-  const auto mixed = output_->forward(torch::matmul(weights, value_->forward(rows)));  // [N, HW, C]
+  const double scale = 1 / std::sqrt(static_cast<double>(channels_));
+  const auto context = attention(query_->forward(rows), key_->forward(rows), value_->forward(rows), 1, scale, false,
+                                 compute_->precision);
+  const auto mixed = output_->forward(context);  // [N, HW, C]
   return x + mixed.view({x.size(0), x.size(2), x.size(3), channels_}).permute({0, 3, 1, 2});
 }
 
@@ -103,8 +107,8 @@ torch::Tensor MiddleBlockImpl::forward(const torch::Tensor& x) {
   return residual_->at<ResidualBlockImpl>(1).forward(y);
 }
 
-LevelImpl::LevelImpl(const CodecComputePtr& compute, std::int64_t in, std::int64_t out, std::int64_t blocks, bool attention,
-                     Resample resample)
+LevelImpl::LevelImpl(const CodecComputePtr& compute, std::int64_t in, std::int64_t out, std::int64_t blocks,
+                     bool attention, Resample resample)
     : resample_(resample) {
   for (std::int64_t block = 0; block < blocks; ++block) {
     residual_->push_back(ResidualBlock(compute, block == 0 ? in : out, out));

@@ -13,14 +13,15 @@ namespace tessera {
 /// How the layers of one codec compute; shared by all of them, so that one assignment changes the whole network.
 struct CodecCompute {
   Precision precision = Precision::float32;
+  std::int64_t norm_groups = 32;
 };
 using CodecComputePtr = std::shared_ptr<CodecCompute>;
 
 /// Convolution with PyTorch's default initialisation. In [N, in, H, W], out [N, out, H', W'].
 class ConvolutionImpl : public torch::nn::Module {
  public:
-  ConvolutionImpl(CodecComputePtr compute, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1,
-                  Padding padding = {});
+  ConvolutionImpl(CodecComputePtr compute, std::int64_t in, std::int64_t out, std::int64_t kernel,
+                  std::int64_t stride = 1, Padding padding = {});
   torch::Tensor forward(const torch::Tensor& x);
 
   torch::Tensor weight;  // [out, in, kernel, kernel]
@@ -30,17 +31,21 @@ class ConvolutionImpl : public torch::nn::Module {
   CodecComputePtr compute_;
   std::int64_t stride_;
   Padding padding_;
+  PackedWeight packed_;
 };
 TORCH_MODULE(Convolution);
 
-/// GroupNorm with 32 groups and eps 1e-6, optionally followed by swish, x * sigmoid(x).
+/// GroupNorm with eps 1e-6, optionally followed by swish, x * sigmoid(x).
 class GroupNormImpl : public torch::nn::Module {
  public:
-  explicit GroupNormImpl(std::int64_t channels);
+  GroupNormImpl(std::int64_t channels, std::int64_t groups);
   torch::Tensor forward(const torch::Tensor& x, bool swish);
 
   torch::Tensor weight;  // [C]
   torch::Tensor bias;    // [C]
+
+ private:
+  std::int64_t groups_;
 };
 TORCH_MODULE(GroupNorm);
 
@@ -67,6 +72,7 @@ class ProjectionImpl : public torch::nn::Module {
 
  private:
   CodecComputePtr compute_;
+  PackedWeight packed_;
 };
 TORCH_MODULE(Projection);
 
@@ -77,6 +83,7 @@ class AttentionBlockImpl : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& x);
 
  private:
+  CodecComputePtr compute_;
   std::int64_t channels_;
   GroupNorm norm_{nullptr};
   Projection query_{nullptr}, key_{nullptr}, value_{nullptr}, output_{nullptr};

@@ -33,7 +33,8 @@ torch::Tensor find(const TensorMap& map, const std::string& name, const char* wh
   return found->second.to(torch::kFloat32);
 }
 
-torch::Tensor unit_length(const torch::Tensor& map) { return map / (map.square().sum(1, true).sqrt() + 1e-10); }
+/// The norm's gradient is zero where all channels are (a square root of a sum would give NaN there).
+torch::Tensor unit_length(const torch::Tensor& map) { return map / (map.norm(2, {1}, true) + 1e-10); }
 
 torch::Tensor mean_an_image(const torch::Tensor& x) { return x.flatten(1).mean(1); }
 
@@ -53,7 +54,7 @@ torch::Tensor EdgePyramidLoss::distance(const torch::Tensor& a, const torch::Ten
   return total / std::max(used, 1);
 }
 
-Lpips::Lpips(const TensorMap& vgg, const TensorMap& heads) {
+Lpips::Lpips(const TensorMap& vgg, const TensorMap& heads, Precision precision) : precision_(precision) {
   for (const auto& layer : kVgg16) {
     weights_.push_back(find(vgg, fmt::format("features.{}.weight", layer.index), "the VGG16 weights"));
     biases_.push_back(find(vgg, fmt::format("features.{}.bias", layer.index), "the VGG16 weights"));
@@ -68,8 +69,8 @@ std::vector<torch::Tensor> Lpips::features(const torch::Tensor& images) const {
   std::vector<torch::Tensor> maps;
   for (std::size_t i = 0; i < kVgg16.size(); ++i) {
     if (kVgg16[i].pool_before) x = torch::max_pool2d(x, 2, 2);
-    x = torch::relu(torch::conv2d(x, weights_[i], biases_[i], 1, 1));
-    if (kVgg16[i].take_after) maps.push_back(x);
+    x = torch::relu(conv2d(x, weights_[i], biases_[i], 1, 1, precision_));
+    if (kVgg16[i].take_after) maps.push_back(x.to(torch::kFloat32));
   }
   return maps;
 }
@@ -81,6 +82,17 @@ std::vector<torch::Tensor> Lpips::parts(const std::vector<torch::Tensor>& a, con
     parts.push_back(mean_an_image(torch::conv2d(difference, heads_[i])));
   }
   return parts;
+}
+
+torch::Tensor Lpips::embedding(const torch::Tensor& images) const {
+  const auto maps = features(images);
+  std::vector<torch::Tensor> points;
+  for (std::size_t i = 0; i < heads_.size(); ++i) {
+    require(heads_[i].min().item<double>() >= 0, "LPIPS: head {} holds negative weights, so there is no embedding", i);
+    const auto positions = static_cast<double>(maps[i].size(2) * maps[i].size(3));
+    points.push_back((unit_length(maps[i]) * (heads_[i] / positions).sqrt()).flatten(1));
+  }
+  return torch::cat(points, 1);
 }
 
 torch::Tensor Lpips::distance(const torch::Tensor& a, const torch::Tensor& b) {

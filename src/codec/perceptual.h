@@ -8,6 +8,7 @@
 #include <string>
 
 #include "checkpoint/safetensors.h"
+#include "kernels/training_ops.h"
 
 namespace tessera {
 
@@ -39,16 +40,21 @@ class Lpips : public PerceptualLoss {
  public:
   /// In: vgg, torchvision's `features.I.{weight,bias}` (I = 0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28); heads,
   /// `lin0..4.model.1.weight` [1, C, 1, 1]. Other names are ignored; a missing one is an Error that names it.
-  Lpips(const TensorMap& vgg, const TensorMap& heads);
+  /// precision: of the trunk's convolutions and activations; the maps, norms and distances are float32 either way.
+  Lpips(const TensorMap& vgg, const TensorMap& heads, Precision precision = Precision::float32);
   torch::Tensor distance(const torch::Tensor& a, const torch::Tensor& b) override;
   std::string name() const override { return "LPIPS v0.1, VGG16"; }
 
-  /// The five feature maps of images in [-1, 1].
+  /// The five feature maps, float32, of images in [-1, 1].
   std::vector<torch::Tensor> features(const torch::Tensor& images) const;
   /// The five parts of the distance of given feature maps, each [N]; heads as given at construction.
   std::vector<torch::Tensor> parts(const std::vector<torch::Tensor>& a, const std::vector<torch::Tensor>& b) const;
+  /// The images [N, 3, H, W] in [-1, 1] as points [N, E] whose squared Euclidean distances are the LPIPS distances, for
+  /// searches; E is the sum of C h w over the five maps. Heads must not be negative (the published ones are not).
+  torch::Tensor embedding(const torch::Tensor& images) const;
 
  private:
+  Precision precision_;
   std::vector<torch::Tensor> weights_, biases_, heads_;
 };
 

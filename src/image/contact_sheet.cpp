@@ -7,6 +7,16 @@
 #include "runtime/error.h"
 
 namespace tessera {
+namespace {
+
+/// Copies `image` to (left, top) of `sheet`, which must have room for it.
+void paste(const Image& image, int left, int top, Image& sheet) {
+  for (int y = 0; y < image.height; ++y) {
+    std::memcpy(sheet.at(left, top + y), image.at(0, y), 3 * static_cast<std::size_t>(image.width));
+  }
+}
+
+}  // namespace
 
 Image contact_sheet(const std::vector<Image>& images, const ContactSheetOptions& options) {
   require(!images.empty(), "contact sheet: no images");
@@ -29,11 +39,31 @@ Image contact_sheet(const std::vector<Image>& images, const ContactSheetOptions&
             i, images[i].width, images[i].height, width, height);
     const int left = options.padding + i % columns * (width + options.padding);
     const int top = options.padding + i / columns * (height + options.padding);
-    for (int y = 0; y < height; ++y) {
-      std::memcpy(sheet.at(left, top + y), images[i].at(0, y), 3 * static_cast<std::size_t>(width));
-    }
+    paste(images[i], left, top, sheet);
   }
   return sheet;
+}
+
+Image group_sheet(const std::vector<std::vector<Image>>& groups, int columns) {
+  require(!groups.empty() && groups.front().size() >= 2, "group sheet: expected groups of two pictures or more");
+  const auto& first = groups.front().front();
+  const int gap = std::max(4, first.width / 4);
+  std::vector<Image> strips;
+  for (std::size_t group = 0; group < groups.size(); ++group) {
+    const auto& images = groups[group];
+    require(images.size() == groups.front().size(), "group sheet: group {} has {} pictures, expected {}", group,
+            images.size(), groups.front().size());
+    const Image others =
+        contact_sheet({images.begin() + 1, images.end()}, {static_cast<int>(images.size()) - 1, 2, {}});
+    require(images.front().width == images[1].width && images.front().height == images[1].height,
+            "group sheet: group {} mixes pictures of {}x{} and {}x{}", group, images.front().width,
+            images.front().height, images[1].width, images[1].height);
+    Image strip(images.front().width + gap + others.width, others.height);
+    paste(images.front(), 0, 2, strip);
+    paste(others, images.front().width + gap, 0, strip);
+    strips.push_back(std::move(strip));
+  }
+  return contact_sheet(strips, {columns, std::max(8, first.width / 2), {}});
 }
 
 }  // namespace tessera

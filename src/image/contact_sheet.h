@@ -16,4 +16,9 @@ struct ContactSheetOptions {
 /// In: pictures of one size, at least one, row by row. Throws Error naming the picture that differs.
 Image contact_sheet(const std::vector<Image>& images, const ContactSheetOptions& options = {});
 
+/// Pictures beside what they are compared with: each group is a strip, its first picture set off from the others by a
+/// gap of a quarter of its width; the strips are laid out as a contact sheet of `columns` strips a row with wide
+/// padding. In: groups of equal length >= 2, all pictures of one size. Throws Error naming the group that differs.
+Image group_sheet(const std::vector<std::vector<Image>>& groups, int columns);
+
 }  // namespace tessera

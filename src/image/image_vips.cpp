@@ -1,4 +1,5 @@
 /// The one file that speaks to libvips.
+#include "image/animation.h"
 #include "image/image_io.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
@@ -202,14 +203,47 @@ std::string encode_png(const Image& image, const PngText& text) {
   return with_png_text({static_cast<const char*>(buffer), size}, text);
 }
 
+std::string encode_webp_animation(const std::vector<Image>& frames, int milliseconds) {
+  constexpr int kMaxSide = 16383;  // of the format
+  require(!frames.empty() && milliseconds > 0, "animation: {} frames of {} ms, expected at least one of each", frames.size(),
+          milliseconds);
+  const int width = frames.front().width, height = frames.front().height;
+  require(width <= kMaxSide && height <= kMaxSide, "animation: {}x{} pixels, expected at most {} a side", width, height,
+          kMaxSide);
+  start_vips();
+  // libvips takes an animation as one tall picture of pages.
+  std::vector<std::uint8_t> pages;
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    require(frames[i].width == width && frames[i].height == height, "animation: frame {} is {}x{}, expected {}x{}", i,
+            frames[i].width, frames[i].height, width, height);
+    pages.insert(pages.end(), frames[i].pixels.begin(), frames[i].pixels.end());
+  }
+  const int count = static_cast<int>(frames.size());
+  require(std::int64_t{count} * height < std::int64_t{1} << 30, "animation: {} frames are too many", count);
+  const Handle joined(vips_image_new_from_memory(pages.data(), pages.size(), width, count * height, 3, VIPS_FORMAT_UCHAR));
+  require(joined != nullptr, "animation: {}", vips_message());
+  joined->Type = VIPS_INTERPRETATION_sRGB;
+  vips_image_set_int(joined.get(), VIPS_META_PAGE_HEIGHT, height);
+  std::vector<int> delays(frames.size(), milliseconds);
+  vips_image_set_array_int(joined.get(), "delay", delays.data(), count);
+  vips_image_set_int(joined.get(), "loop", 0);
+  void* buffer = nullptr;
+  std::size_t size = 0;
+  const int status = vips_webpsave_buffer(joined.get(), &buffer, &size, "Q", 90, nullptr);
+  const std::unique_ptr<void, void (*)(void*)> owner(buffer, g_free);
+  require(status == 0, "animation: cannot be encoded: {}", vips_message());
+  return {static_cast<const char*>(buffer), size};
+}
+
 }  // namespace tessera
 
 #else
+#include "image/stored_png.h"
 
 namespace tessera {
 namespace {
 [[noreturn]] void fail_without_vips() {
-  fail("image files: this build has no libvips; open a .tessera-pack, or build with TESSERA_WITH_VIPS=ON");
+  fail("image files: this build has no libvips to read or resize them; open a .tessera-pack, or build with TESSERA_WITH_VIPS=ON");
 }
 }  // namespace
 
@@ -223,7 +257,10 @@ Image resize_exact(const Image& image, int width, int height) {
   if (image.width == width && image.height == height) return image;
   fail_without_vips();
 }
-std::string encode_png(const Image&, const PngText&) {
+std::string encode_png(const Image& image, const PngText& text) {
+  return encode_stored_png(image, text);
+}
+std::string encode_webp_animation(const std::vector<Image>&, int) {
   fail_without_vips();
 }
 

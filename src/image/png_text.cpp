@@ -1,8 +1,10 @@
-/// Text chunks of PNG files. Format: www.w3.org/TR/png-3, sections 5 (chunks) and 11.3.3 (tEXt, iTXt).
+/// Text chunks of PNG files, and PNG files of stored pixels. Format: www.w3.org/TR/png-3, sections 5 (chunks)
+/// and 11.3.3 (tEXt, iTXt).
 #include <array>
 #include <cstring>
 
 #include "image/image_io.h"
+#include "image/stored_png.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 
@@ -47,6 +49,35 @@ bool is_ascii(std::string_view text) {
   return true;
 }
 
+/// In: type and data of a chunk.
+void append_chunk(std::string& out, const std::string& chunk) {
+  append_big_endian(out, static_cast<std::uint32_t>(chunk.size() - 4));
+  out += chunk;
+  append_big_endian(out, crc32(chunk));
+}
+
+/// A zlib stream (RFC 1950) of stored blocks (RFC 1951, section 3.2.4).
+std::string stored_zlib(std::string_view bytes) {
+  constexpr std::size_t kBlock = 65535;
+  std::string out("\x78\x01", 2);
+  std::uint32_t a = 1, b = 0;  // Adler-32
+  for (std::size_t at = 0; at == 0 || at < bytes.size(); at += kBlock) {
+    const auto block = bytes.substr(at, kBlock);
+    out.push_back(at + kBlock >= bytes.size() ? 1 : 0);
+    for (const auto size : {block.size(), ~block.size()}) {
+      out.push_back(static_cast<char>(size & 0xff));
+      out.push_back(static_cast<char>(size >> 8 & 0xff));
+    }
+    out += block;
+    for (const char byte : block) {
+      a = (a + static_cast<std::uint8_t>(byte)) % 65521;
+      b = (b + a) % 65521;
+    }
+  }
+  append_big_endian(out, b << 16 | a);
+  return out;
+}
+
 void append_text_chunk(std::string& out, const std::string& key, const std::string& value) {
   require(!key.empty() && key.size() <= 79 && is_ascii(key) && key.find('\0') == std::string::npos,
           "PNG text keyword '{}': expected 1 to 79 ASCII characters", key);
@@ -58,9 +89,7 @@ void append_text_chunk(std::string& out, const std::string& key, const std::stri
   chunk.push_back('\0');
   if (chunk[0] == 'i') chunk.append(4, '\0');  // not compressed, method 0, no language tag, no translated keyword
   chunk += value;
-  append_big_endian(out, static_cast<std::uint32_t>(chunk.size() - 4));
-  out += chunk;
-  append_big_endian(out, crc32(chunk));
+  append_chunk(out, chunk);
 }
 
 /// Latin-1, the character set of tEXt, as UTF-8.
@@ -95,6 +124,32 @@ std::string with_png_text(std::string_view png, const PngText& text) {
   for (const auto& [key, value] : text) append_text_chunk(out, key, value);
   out += png.substr(kHeaderEnd);
   return out;
+}
+
+std::string encode_stored_png(const Image& image, const PngText& text) {
+  const auto row = 3 * static_cast<std::size_t>(image.width);
+  require(image.width > 0 && image.height > 0 && image.pixels.size() == row * static_cast<std::size_t>(image.height),
+          "PNG: {}x{} with {} bytes of pixels, expected 3 bytes a pixel", image.width, image.height,
+          image.pixels.size());
+  require(image.pixels.size() < std::size_t{1} << 30, "PNG: {}x{} pixels are too many for one stored chunk",
+          image.width, image.height);
+  std::string header("IHDR");
+  append_big_endian(header, static_cast<std::uint32_t>(image.width));
+  append_big_endian(header, static_cast<std::uint32_t>(image.height));
+  header.append("\x08\x02\0\0\0", 5);  // 8 bits, RGB; deflate, filtered by row, not interlaced
+  std::string rows;
+  rows.reserve((row + 1) * static_cast<std::size_t>(image.height));
+  for (int y = 0; y < image.height; ++y) {
+    rows.push_back(0);  // this row is not filtered
+    rows.append(reinterpret_cast<const char*>(image.at(0, y)), row);
+  }
+  std::string png(kSignature);
+  append_chunk(png, header);
+  std::string data("IDAT");
+  data += stored_zlib(rows);
+  append_chunk(png, data);
+  append_chunk(png, "IEND");
+  return with_png_text(png, text);
 }
 
 PngText read_png_text(std::string_view bytes, std::string_view name) {

@@ -1,0 +1,44 @@
+#include "canvas/fill_canvas.h"
+
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+/// An autoregressive network sees the cells before, in row-major order, and none after.
+void require_completion(const TokenGrid& grid) {
+  const auto tokens = grid.flat().contiguous();
+  const auto* token = tokens.data_ptr<std::int64_t>();
+  const auto cells = tokens.size(1), width = grid.extent().w;
+  for (std::int64_t image = 0; image < tokens.size(0); ++image) {
+    bool masked = false;
+    for (std::int64_t cell = 0; cell < cells; ++cell) {
+      const bool is_masked = token[image * cells + cell] == grid.mask_token();
+      if (masked && !is_masked) {
+        throw UsageError(fmt::format(
+            "an autoregressive prior can only complete a picture from its top rows: it sees the cells before, in "
+            "row-major order, and cell ({}, {}) is kept after one to be filled; use a bidirectional prior",
+            cell % width, cell / width));
+      }
+      masked = masked || is_masked;
+    }
+  }
+}
+
+}  // namespace
+
+FillResult fill_canvas(const TokenGrid& grid, Denoiser& denoiser, Extent native, const FillOptions& options,
+                       const WindowOptions& windows, const StepCallback& on_step, const FillCheckpoint& from) {
+  if (grid.extent() == native) {
+    if (denoiser.is_autoregressive()) require_completion(grid);
+    return fill(grid, denoiser, options, on_step, from);
+  }
+  WindowedDenoiser canvas(denoiser, native, grid.extent(), windows, options.seed);
+  auto own = options;
+  own.images_per_call = 1;  // one canvas at a time; its windows make the batches
+  auto result = fill(grid, canvas, own, on_step, from);
+  result.report.evaluations = canvas.evaluations();
+  return result;
+}
+
+}  // namespace tessera
