@@ -1,11 +1,12 @@
 /// SHA-256 (FIPS 180-4): the names of cached things, so that what is named the same is the same.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+
+#include "checkpoint/sha256.h"
 
 namespace tessera {
 
@@ -20,13 +21,7 @@ class ContentHash {
   std::string hex();
 
  private:
-  void block(const std::uint8_t* bytes);
-
-  std::array<std::uint32_t, 8> state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-  std::array<std::uint8_t, 64> pending_{};
-  std::size_t pending_bytes_ = 0;
-  std::uint64_t total_bytes_ = 0;
+  Sha256 hash_;
 };
 
 }  // namespace tessera

@@ -1,9 +1,11 @@
 #include "data/image_source.h"
 
 #include <algorithm>
+#include <set>
 
 #include "data/archive_reader.h"
 #include "data/content_hash.h"
+#include "data/shard_pattern.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
@@ -172,6 +174,20 @@ bool is_shard_folder(const std::vector<fs::path>& shards, const std::vector<Fold
          std::none_of(files.begin(), files.end(), [](const auto& file) { return is_image_name(file.name); });
 }
 
+/// The archives that a pattern names; every one must be there, no two of one file name.
+std::vector<fs::path> named_archives(const fs::path& path) {
+  auto archives = expand_pattern(path);
+  std::set<std::string> names;
+  for (const auto& archive : archives) {
+    std::error_code code;
+    require(fs::is_regular_file(archive, code), "{}: no such file{}", archive.string(),
+            archives.size() > 1 ? fmt::format(" (of {})", path.string()) : " or folder");
+    require(names.insert(archive.filename().string()).second, "{}: names two archives '{}'", path.string(),
+            archive.filename().string());
+  }
+  return archives;
+}
+
 void add_file_state(ContentHash& hash, const fs::path& path) {
   std::error_code code;
   hash.add(fs::weakly_canonical(path, code).string());
@@ -191,16 +207,14 @@ std::unique_ptr<ImageSource> open_image_source(const fs::path& path, const Sourc
     if (!shards.empty()) log().warn("{}: has images and .tar files, the .tar files are left out", path.string());
     return std::make_unique<FolderSource>(path, files, limits);
   }
-  require(fs::is_regular_file(path, code), "{}: no such file or folder", path.string());
-  return std::make_unique<ArchiveSource>(std::vector<fs::path>{path}, limits);
+  return std::make_unique<ArchiveSource>(named_archives(path), limits);
 }
 
 std::string source_fingerprint(const fs::path& path, const SourceLimits& limits) {
   ContentHash hash;
   std::error_code code;
   if (!fs::is_directory(path, code)) {
-    require(fs::is_regular_file(path, code), "{}: no such file or folder", path.string());
-    add_file_state(hash, path);
+    for (const auto& archive : named_archives(path)) add_file_state(hash, archive);
     return hash.hex();
   }
   const auto shards = tar_shards(path);

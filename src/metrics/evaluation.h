@@ -1,0 +1,78 @@
+/// The parts of an evaluation, each from data to figures: what `tessera evaluate` and `tessera compare` put together.
+/// Every function returns the figures as JSON (see docs/metrics.md for each) and adds them to the report.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "codec/perceptual.h"
+#include "data/dataset.h"
+#include "metrics/feature_network.h"
+#include "metrics/frechet.h"
+#include "metrics/kid.h"
+#include "metrics/pixel_likelihood.h"
+#include "metrics/prdc.h"
+#include "metrics/prior_likelihood.h"
+#include "metrics/report.h"
+#include "pipeline/pipeline.h"
+
+namespace tessera {
+
+struct DistributionOptions {
+  PrdcOptions prdc;
+  KidOptions kid;               // subset_size is lowered to the smaller set, and the report says so
+  FidInfinityOptions infinity;  // points 0: no FID-infinity
+};
+
+/// FID, FID-infinity, KID, PRDC of two feature sets. `network` names the features in the figures.
+nlohmann::ordered_json distribution_figures(const torch::Tensor& real, const torch::Tensor& fake,
+                                            const FeatureNetwork& network, const DistributionOptions& options);
+
+/// Token grids of some images and what each image is called.
+struct NamedGrids {
+  torch::Tensor tokens;            // [N, L] int64
+  std::vector<std::string> names;  // N
+};
+
+struct LikelihoodOptions {
+  BoundOptions bound;
+  double confidence = 0.95;
+  bool also_time_steps = false;  // the released code's T-term sum beside the any-order estimate
+};
+
+/// Bits per token of every grid, the mean with its interval, the most and least likely images. The absorbing prior's
+/// bound, or the autoregressive prior's exact value. Out, beside the figures, in `nats` [N] if given.
+nlohmann::ordered_json likelihood_figures(TransformerImpl& prior, const NamedGrids& grids,
+                                          const LikelihoodOptions& options, HtmlReport& report,
+                                          torch::Tensor* nats = nullptr);
+
+struct ReconstructionOptions {
+  std::int64_t batch = 16;
+  std::int64_t pixel_bits = 0;  // n: also the pixel likelihood on n-bit images (a codec with a Gaussian head); 0: not
+  PixelForm pixel_form = PixelForm::density;
+  double confidence = 0.95;
+  std::int64_t shown = 32;  // pairs in the report's picture
+};
+
+/// What the codec did to some images of a data set.
+struct Reconstructions {
+  torch::Tensor images;      // [N, 3, H, W] uint8
+  torch::Tensor tokens;      // [N, h, w] int64
+  torch::Tensor pixel_nats;  // [N] float64; undefined without pixel_bits
+};
+
+/// L1, PSNR, SSIM, MS-SSIM, LPIPS (where given), an image each; codebook use, perplexity, dead codes.
+Reconstructions reconstruction_figures(Codec codec, const Dataset& data, const std::vector<std::int64_t>& indices,
+                                       Lpips* lpips, const ReconstructionOptions& options, HtmlReport& report,
+                                       nlohmann::ordered_json& figures);
+
+/// Nearest pictures of the data set to the first `shown` samples, by LPIPS where given, else by features; a figure.
+nlohmann::ordered_json neighbour_figures(const torch::Tensor& samples, const Dataset& data,
+                                         const std::vector<std::int64_t>& indices, FeatureNetwork& network,
+                                         const Lpips* lpips, std::int64_t shown, std::int64_t k,
+                                         const std::filesystem::path& cache_folder, HtmlReport& report);
+
+}  // namespace tessera

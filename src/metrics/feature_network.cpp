@@ -1,0 +1,144 @@
+#include "metrics/feature_network.h"
+
+#include <algorithm>
+
+#include "checkpoint/mapped_file.h"
+#include "checkpoint/safetensors.h"
+#include "checkpoint/sha256.h"
+#include "data/content_hash.h"
+#include "metrics/inception.h"
+#include "runtime/error.h"
+#include "runtime/log.h"
+#include "runtime/progress.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::int64_t kRaster = 4;  // codec features: averages over so many parts a side
+
+class InceptionFeatures : public FeatureNetwork {
+ public:
+  InceptionFeatures(const std::filesystem::path& weights, InceptionInput convention)
+      : network_(load_inception(weights)), convention_(convention) {
+    Sha256 hash;
+    hash.update(MappedFile::open(weights)->bytes());
+    hash_ = hash.finish();
+  }
+
+  torch::Tensor features(const std::vector<torch::Tensor>& images) override {
+    std::vector<torch::Tensor> inputs;
+    for (const auto& image : images) inputs.push_back(inception_input(image.unsqueeze(0), convention_));
+    return network_.forward(torch::cat(inputs)).features;
+  }
+  std::string label() const override {
+    if (published()) return fmt::format("InceptionV3, published weights, input as {}", name_of(convention_));
+    return fmt::format("InceptionV3 with other weights (sha256 {}): not comparable with published figures; input as {}",
+                       hash_.substr(0, 8), name_of(convention_));
+  }
+  bool published() const override { return hash_ == kPublishedInceptionHash; }
+  std::string key() const override { return fmt::format("inception {} {}", hash_, name_of(convention_)); }
+
+ private:
+  InceptionV3 network_;
+  InceptionInput convention_;
+  std::string hash_;
+};
+
+class CodecFeatures : public FeatureNetwork {
+ public:
+  CodecFeatures(Codec codec, std::string hash, std::string name)
+      : codec_(std::move(codec)), hash_(std::move(hash)), name_(std::move(name)) {}
+
+  torch::Tensor features(const std::vector<torch::Tensor>& images) override {
+    const torch::NoGradGuard no_grad;
+    std::vector<torch::Tensor> rows;
+    const auto factor = codec_->options().factor();
+    for (std::size_t first = 0; first < images.size();) {  // runs of one size go through the network together
+      auto last = first;
+      while (last < images.size() && images[last].sizes() == images[first].sizes()) ++last;
+      const auto& one = images[first];
+      require(one.size(1) % factor == 0 && one.size(2) % factor == 0,
+              "codec features: a picture of {}x{}, expected sides that are multiples of {}", one.size(2), one.size(1),
+              factor);
+      const std::vector<torch::Tensor> run(images.begin() + static_cast<std::ptrdiff_t>(first),
+                                           images.begin() + static_cast<std::ptrdiff_t>(last));
+      const auto pixels = codec_->to_network_range(torch::stack(run).to(codec_->quantizer->codebook().device()));
+      const auto latents = codec_->latents(pixels).to(torch::kCPU, torch::kFloat32);
+      const auto h = std::min(kRaster, latents.size(2)), w = std::min(kRaster, latents.size(3));
+      rows.push_back(torch::adaptive_avg_pool2d(latents, {h, w}).flatten(1));
+      require(rows.back().size(1) == rows.front().size(1),
+              "codec features: pictures of sizes that give unlike features");
+      first = last;
+    }
+    return torch::cat(rows);
+  }
+  std::string label() const override {
+    return fmt::format(
+        "encoder latents of the codec in {}, averaged over {}x{} parts: NOT comparable with published FID", name_,
+        kRaster, kRaster);
+  }
+  bool published() const override { return false; }
+  std::string key() const override { return fmt::format("codec {} raster {}", hash_, kRaster); }
+
+ private:
+  Codec codec_;
+  std::string hash_, name_;
+};
+
+std::filesystem::path cache_file(const std::filesystem::path& folder, const std::string& key) {
+  ContentHash hash;
+  hash.add(key);
+  return folder / fmt::format("features-{}.safetensors", hash.hex().substr(0, 32));
+}
+
+/// What the cache holds under this key; undefined where it holds nothing usable.
+torch::Tensor cached(const std::filesystem::path& file, const std::string& key, std::int64_t count) {
+  std::error_code code;
+  if (!std::filesystem::exists(file, code)) return {};
+  try {
+    Metadata metadata;
+    const auto tensors = load_safetensors(file, &metadata);
+    const auto& rows = tensors.at("features");
+    if (metadata["key"] == key && rows.dim() == 2 && rows.size(0) == count) return rows;
+  } catch (const std::exception& error) {
+    log().warn("{}: the cached features cannot be used and are computed again: {}", file.string(), error.what());
+  }
+  return {};
+}
+
+}  // namespace
+
+std::unique_ptr<FeatureNetwork> inception_features(const std::filesystem::path& weights, InceptionInput convention) {
+  return std::make_unique<InceptionFeatures>(weights, convention);
+}
+
+std::unique_ptr<FeatureNetwork> codec_features(Codec codec, std::string hash, std::string name) {
+  return std::make_unique<CodecFeatures>(std::move(codec), std::move(hash), std::move(name));
+}
+
+torch::Tensor extract_features(const ImageStream& images, FeatureNetwork& network, const std::string& title,
+                               const std::filesystem::path& cache_folder, std::int64_t batch) {
+  const torch::NoGradGuard no_grad;
+  const bool cacheable = !cache_folder.empty() && !images.key().empty();
+  const auto key = fmt::format("{}; {}", images.key(), network.key());
+  const auto file = cacheable ? cache_file(cache_folder, key) : std::filesystem::path();
+  if (cacheable) {
+    if (const auto found = cached(file, key, images.count()); found.defined()) return found;
+  }
+  std::vector<torch::Tensor> rows;
+  std::int64_t done = 0;
+  Progress progress(title, 0, images.count(), "images");
+  images.read(batch, [&](const std::vector<torch::Tensor>& part) {
+    rows.push_back(network.features(part));
+    done += static_cast<std::int64_t>(part.size());
+    progress.update(done, "");
+  });
+  const auto features = torch::cat(rows);
+  if (cacheable) {
+    std::filesystem::create_directories(cache_folder);
+    save_safetensors(file, {{"features", features}}, {{"key", key}, {"network", network.label()}});
+  }
+  return features;
+}
+
+}  // namespace tessera

@@ -1,0 +1,67 @@
+/// How likely token grids are under a prior: estimates of the absorbing prior's variational bound, image by image, and
+/// the autoregressive prior's exact value. All in nats an image; see bits_per_token.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "denoiser/transformer.h"
+#include "diffusion/likelihood.h"
+
+namespace tessera {
+
+enum class BoundForm {
+  // sum over t = 1..T of E CE_t / t, cells masked with probability t / T: the bound of the T-step process as the
+  // released code sums it. Bond-Taylor et al., arXiv:2111.12701, equation 8; arXiv:2107.03006, appendix A.2.
+  time_steps,
+  // sum over k = 1..L of E CE / k, exactly k cells masked, uniformly: the mean over all orders of the negative log
+  // likelihood of decoding in that order. Uria et al., arXiv:1310.1757, equation 6; Hoogeboom et al.,
+  // arXiv:2110.02037, equation 5. The limit of the former for T to infinity.
+  any_order,
+};
+
+/// "time-steps" | "any-order". Throws UsageError listing these.
+BoundForm bound_form_from(const std::string& name);
+std::string name_of(BoundForm form);
+
+struct BoundOptions {
+  BoundForm form = BoundForm::any_order;
+  std::int64_t total_steps = 256;  // T (form time_steps)
+  // Equal parts that the levels 1..T (1..L) are cut into; every image gets one random level of each part, weighted by
+  // the part's size. 0: every level once, the full sum.
+  std::int64_t strata = 32;
+  // Each draw with its mirror image: the level from the other end of its part, and the cells' order reversed, so that
+  // an early mask and a late one share no luck. Doubles the evaluations.
+  bool antithetic = false;
+  std::int64_t repeats = 1;  // independent estimates an image; from 2 on each image's own error is known
+  Seed seed = 0;
+  std::int64_t batch = 32;  // images in one network call
+
+  /// Throws UsageError naming the option.
+  void validate() const;
+};
+
+struct BoundEstimate {
+  torch::Tensor nats;                        // [N] float64, an unbiased estimate of each image's bound
+  torch::Tensor standard_error;              // [N] float64: of each, from the repeats; undefined with one repeat
+  std::int64_t evaluations = 0;              // network evaluations an image
+  std::vector<double> bits_by_share_masked;  // cross-entropy a masked cell (bits) by share of cells masked, 16 parts
+};
+
+using LikelihoodProgress = std::function<void(std::int64_t done, std::int64_t total)>;
+
+/// In: denoise gives logits of MASK cells; x0 [N, L] int64 codes below K. Image n's draws are keyed by
+/// (seed, first_image + n, draw), so that they do not depend on the batch. Throws Error on a code of K or more.
+BoundEstimate estimate_bound(const LogitsAt& denoise, const torch::Tensor& x0, std::int64_t codebook_size,
+                             const BoundOptions& options, std::uint64_t first_image = 0,
+                             const LikelihoodProgress& progress = {});
+
+/// -log p(x) of each row under an autoregressive transformer, exact. In: tokens [N, L]. Out: [N] float64 nats.
+torch::Tensor exact_nll(TransformerImpl& prior, const torch::Tensor& tokens, std::int64_t batch = 32,
+                        const LikelihoodProgress& progress = {});
+
+}  // namespace tessera
