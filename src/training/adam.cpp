@@ -1,5 +1,7 @@
 #include "training/adam.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -7,6 +9,41 @@
 #include "runtime/error.h"
 
 namespace tessera {
+namespace {
+
+/// One pass over a parameter on the CPU: its moments, itself and its average. The same arithmetic as the operations in
+/// Adam::update, which pass over memory a dozen times.
+struct Pass {
+  float beta1, beta2, rest1, rest2;  // rest: 1 - beta, rounded once (in float32 1 - 0.999f is off by 5e-5)
+  float shrink, rate, root_correction2, epsilon, gradient_scale, average_share;
+};
+
+#if defined(__GNUC__) && !defined(__clang__)
+__attribute__((optimize("no-math-errno")))  // or the loop is not vectorised
+#endif
+void update_span(const Pass& pass, std::int64_t count, const float* __restrict gradient, float* __restrict parameter,
+                 float* __restrict first, float* __restrict second) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float g = gradient[i] * pass.gradient_scale;
+    const float m = first[i] * pass.beta1 + g * pass.rest1;
+    const float v = second[i] * pass.beta2 + g * g * pass.rest2;
+    first[i] = m;
+    second[i] = v;
+    parameter[i] = parameter[i] * pass.shrink - pass.rate * m / (std::sqrt(v) / pass.root_correction2 + pass.epsilon);
+  }
+}
+
+void average_span(float share, std::int64_t count, const float* __restrict parameter, float* __restrict average) {
+  for (std::int64_t i = 0; i < count; ++i) average[i] += share * (parameter[i] - average[i]);
+}
+
+constexpr std::int64_t kSpan = 4096;  // elements: five spans stay in the first-level cache
+
+bool passes_over(const torch::Tensor& tensor) {
+  return tensor.is_cpu() && tensor.scalar_type() == torch::kFloat && tensor.is_contiguous();
+}
+
+}  // namespace
 
 Adam::Adam(const torch::OrderedDict<std::string, torch::Tensor>& parameters, AdamOptions options) : options_(options) {
   for (const auto& item : parameters) {
@@ -28,26 +65,60 @@ double Adam::step(double learning_rate) {
     }
   }
   const double norm = std::sqrt(square);
+  require(std::isfinite(norm), "the gradient's norm is {}", norm);  // before it reaches the weights
   const double scale = options_.clip_norm > 0 && norm > options_.clip_norm ? options_.clip_norm / norm : 1.0;
   ++updates_;
   for (auto& slot : slots_) {
-    if (slot.parameter.grad().defined()) update(slot, learning_rate, scale);
-    if (slot.average.defined()) slot.average.lerp_(slot.parameter, 1 - options_.ema_decay);
+    update(slot, learning_rate, scale);
     slot.parameter.mutable_grad().reset();
   }
   return norm;
 }
 
 void Adam::update(Slot& slot, double learning_rate, double gradient_scale) {
+  if (!slot.parameter.grad().defined()) {
+    if (slot.average.defined()) slot.average.lerp_(slot.parameter, 1 - options_.ema_decay);
+    return;
+  }
   auto gradient = slot.parameter.grad().to(slot.parameter.scalar_type());
+  const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(updates_));
+  const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(updates_));
+  if (passes_over(slot.parameter) && passes_over(slot.first) && passes_over(slot.second) &&
+      (!slot.average.defined() || passes_over(slot.average))) {
+    gradient = gradient.contiguous();
+    Pass pass{};
+    pass.beta1 = static_cast<float>(options_.beta1);
+    pass.beta2 = static_cast<float>(options_.beta2);
+    pass.rest1 = static_cast<float>(1 - options_.beta1);
+    pass.rest2 = static_cast<float>(1 - options_.beta2);
+    pass.shrink = static_cast<float>(1 - learning_rate * options_.weight_decay);
+    pass.rate = static_cast<float>(learning_rate / correction1);
+    pass.root_correction2 = static_cast<float>(std::sqrt(correction2));
+    pass.epsilon = static_cast<float>(options_.epsilon);
+    pass.gradient_scale = static_cast<float>(gradient_scale);
+    pass.average_share = static_cast<float>(1 - options_.ema_decay);
+    const auto* from = gradient.data_ptr<float>();
+    auto *parameter = slot.parameter.data_ptr<float>(), *first = slot.first.data_ptr<float>(),
+         *second = slot.second.data_ptr<float>();
+    auto* average = slot.average.defined() ? slot.average.data_ptr<float>() : nullptr;
+    at::parallel_for(0, gradient.numel(), 16 * kSpan, [&](std::int64_t begin, std::int64_t end) {
+      for (auto at = begin; at < end; at += kSpan) {
+        const auto count = std::min(kSpan, end - at);
+        update_span(pass, count, from + at, parameter + at, first + at, second + at);
+        if (average) average_span(pass.average_share, count, parameter + at, average + at);
+      }
+    });
+    slot.parameter.unsafeGetTensorImpl()->bump_version();  // kept packed forms are out of date
+    if (average) slot.average.unsafeGetTensorImpl()->bump_version();
+    return;
+  }
   if (gradient_scale != 1.0) gradient = gradient * gradient_scale;
   if (options_.weight_decay > 0) slot.parameter.mul_(1 - learning_rate * options_.weight_decay);
   slot.first.mul_(options_.beta1).add_(gradient, 1 - options_.beta1);
   slot.second.mul_(options_.beta2).addcmul_(gradient, gradient, 1 - options_.beta2);
-  const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(updates_));
-  const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(updates_));
   const auto denominator = slot.second.sqrt().div_(std::sqrt(correction2)).add_(options_.epsilon);
   slot.parameter.addcdiv_(slot.first, denominator, -learning_rate / correction1);
+  if (slot.average.defined()) slot.average.lerp_(slot.parameter, 1 - options_.ema_decay);
 }
 
 TensorMap Adam::averaged() const {
@@ -70,7 +141,8 @@ void Adam::load(const std::string& prefix, const TensorMap& from) {
   const auto copy = [&](const std::string& name, torch::Tensor& into) {
     const auto found = from.find(prefix + name);
     require(found != from.end(), "training state: '{}{}' is missing", prefix, name);
-    require(found->second.sizes() == into.sizes(), "training state: '{}{}' has another shape than the model", prefix, name);
+    require(found->second.sizes() == into.sizes(), "training state: '{}{}' has another shape than the model", prefix,
+            name);
     into.copy_(found->second);
   };
   auto updates = torch::zeros({1}, torch::kInt64);
@@ -83,7 +155,8 @@ void Adam::load(const std::string& prefix, const TensorMap& from) {
   }
 }
 
-double learning_rate_at(std::int64_t step, double base, std::int64_t warmup, std::int64_t total, double final_fraction) {
+double learning_rate_at(std::int64_t step, double base, std::int64_t warmup, std::int64_t total,
+                        double final_fraction) {
   if (step < warmup) return base * static_cast<double>(step + 1) / static_cast<double>(warmup);
   if (final_fraction >= 1 || total <= warmup) return base;
   const double done = std::min(1.0, static_cast<double>(step - warmup) / static_cast<double>(total - warmup));

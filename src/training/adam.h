@@ -26,6 +26,7 @@ class Adam {
   Adam(const torch::OrderedDict<std::string, torch::Tensor>& parameters, AdamOptions options);
 
   /// One update from the parameters' gradients, which are cleared. Returns the global gradient norm before clipping.
+  /// Throws Error where that is not finite, before any weight changes.
   double step(double learning_rate);
 
   /// The averaged weights by name (the plain ones where no average is kept).

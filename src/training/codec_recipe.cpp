@@ -47,6 +47,7 @@ Fields CodecRecipe::fields() {
       {"crop_scale", "resize to this multiple of image_size and cut out at random; 1 disables", &crop_scale},
       {"seed", "of weights, batches and noise", &seed},
       {"precision", "auto, float32 or bfloat16 (activations; weights stay float32)", &precision},
+      {"start_from", "bundle folder whose codec's weights to start from; empty: random ones", &start_from},
   };
 }
 
@@ -79,6 +80,13 @@ void CodecRecipe::validate() const {
   require(crop_scale >= 1, "recipe: crop_scale {}, expected 1 or more", crop_scale);
   require(reseed_every >= 0, "recipe: reseed_every {}, expected 0 or more", reseed_every);
   (void)training_precision(precision);
+  if (!adversarial) return;
+  require(discriminator_channels >= 1 && discriminator_channels <= 4096, "recipe: discriminator_channels {}, expected 1 to 4096", discriminator_channels);
+  require(discriminator_layers >= 1 && discriminator_layers <= 8, "recipe: discriminator_layers {}, expected 1 to 8", discriminator_layers);
+  // Each 4x4 convolution with padding 1 halves the side, the last two take one pixel: found out now, not at disc_start_step.
+  const auto patches = (image_size >> discriminator_layers) - 2;
+  require(patches >= 1, "recipe: discriminator_layers {} leave nothing of {} pixels, expected fewer layers (or adversarial = false)",
+          discriminator_layers, image_size);
 }
 
 void choose_defaults(CodecRecipe& recipe, std::int64_t smaller_image_side, std::int64_t images) {
@@ -87,7 +95,7 @@ void choose_defaults(CodecRecipe& recipe, std::int64_t smaller_image_side, std::
     recipe.image_size = 32;
     while (recipe.image_size < 64 && recipe.image_size * 2 <= smaller_image_side) recipe.image_size *= 2;
   }
-  if (recipe.steps == 0) recipe.steps = std::clamp<std::int64_t>(40 * images / recipe.batch_size, 2000, 100000);
+  if (recipe.steps == 0) recipe.steps = std::clamp<std::int64_t>(40 * images / std::max<std::int64_t>(recipe.batch_size, 1), 2000, 100000);
 }
 
 }  // namespace tessera

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/bundle.h"
 #include "checkpoint/torch_archive.h"
 #include "codec/codec.h"
 #include "codec/diff_augment.h"
@@ -28,9 +29,9 @@ TensorMap load_weights_file(const std::string& path) {
   return path.ends_with(".safetensors") ? load_safetensors(path) : load_torch_archive(path).tensors();
 }
 
-std::unique_ptr<PerceptualLoss> make_perceptual(const CodecRecipe& recipe) {
+std::unique_ptr<PerceptualLoss> make_perceptual(const CodecRecipe& recipe, Precision precision) {
   if (recipe.lpips_vgg.empty()) return std::make_unique<EdgePyramidLoss>();
-  return std::make_unique<Lpips>(load_weights_file(recipe.lpips_vgg), load_weights_file(recipe.lpips_heads));
+  return std::make_unique<Lpips>(load_weights_file(recipe.lpips_vgg), load_weights_file(recipe.lpips_heads), precision);
 }
 
 AdamOptions adam_options(const CodecRecipe& recipe) {
@@ -41,12 +42,21 @@ AdamOptions adam_options(const CodecRecipe& recipe) {
   return options;
 }
 
+void set_trainable(torch::nn::Module& module, bool on) {
+  for (auto& parameter : module.parameters()) parameter.requires_grad_(on);
+}
+
 class CodecTraining : public TrainingTask {
  public:
   CodecTraining(const CodecRecipe& recipe, const Dataset& data, std::filesystem::path bundle)
       : recipe_(recipe), data_(data), bundle_(std::move(bundle)), loader_(make_loader(recipe, data)) {
     torch::manual_seed(static_cast<std::uint64_t>(recipe.seed));
     codec_ = Codec(recipe.codec_options());
+    if (!recipe.start_from.empty()) {
+      const auto given = load_bundle(recipe.start_from);
+      require(given.codec.has_value(), "start_from: {}: the bundle holds no codec (vqvae/)", recipe.start_from);
+      codec_->load(given.codec->tensors, recipe.start_from);
+    }
     average_ = Codec(recipe.codec_options());
     average_->eval();
     const auto precision = training_precision(recipe.precision);
@@ -56,10 +66,11 @@ class CodecTraining : public TrainingTask {
       gumbel->kl_weight = recipe.gumbel_kl_weight;
       gumbel->straight_through = recipe.gumbel_straight_through;
     }
-    perceptual_ = make_perceptual(recipe);
+    perceptual_ = make_perceptual(recipe, precision);
     adam_ = std::make_unique<Adam>(codec_->named_parameters(), adam_options(recipe));
     if (recipe.adversarial) {
       discriminator_ = Discriminator(DiscriminatorOptions{3, recipe.discriminator_channels, recipe.discriminator_layers});
+      discriminator_->set_precision(precision);
       auto options = adam_options(recipe);
       options.ema_decay = 0;
       discriminator_adam_ = std::make_unique<Adam>(discriminator_->named_parameters(), options);
@@ -139,7 +150,8 @@ void CodecTraining::start_codebook() {
 Metrics CodecTraining::step(std::int64_t step) {
   const double rate = learning_rate_at(step, recipe_.learning_rate, recipe_.warmup, recipe_.steps, recipe_.final_learning_rate);
   codec_->train();
-  if (step == 0 && recipe_.kmeans_start && recipe_.quantizer != "gumbel") start_codebook();
+  const bool has_codebook = !recipe_.start_from.empty() || recipe_.quantizer == "gumbel";
+  if (step == 0 && recipe_.kmeans_start && !has_codebook) start_codebook();
   const auto batch = loader_->batch(step);
   const auto pass = codec_->train_pass(batch.images, {step, static_cast<Seed>(recipe_.seed)});
 
@@ -157,6 +169,7 @@ Metrics CodecTraining::step(std::int64_t step) {
   if (recipe_.adversarial && step >= recipe_.disc_start_step) {
     discriminator_->train();
     fake = augment(pass.reconstruction, step, 0);
+    set_trainable(*discriminator_, false);  // the generator's loss is to move the codec alone
     const auto generator_loss = -discriminator_->forward(fake).mean();
     const auto weight = adaptive_weight(reconstruction_loss, generator_loss, codec_->decoder->last_layer(), recipe_.disc_weight_max);
     loss = loss + weight * generator_loss;
@@ -173,7 +186,7 @@ Metrics CodecTraining::step(std::int64_t step) {
   loss.backward();
   metrics["gradient_norm"] = adam_->step(rate);
   if (recipe_.adversarial && step > recipe_.disc_start_step) {
-    discriminator_adam_->step(0);  // clears what the generator's loss left in the discriminator's gradients
+    set_trainable(*discriminator_, true);
     const auto real_logits = discriminator_->forward(augment(pass.target, step, 1));
     const auto fake_logits = discriminator_->forward(fake.detach());
     const auto discriminator_loss = hinge_loss(real_logits, fake_logits);

@@ -62,6 +62,7 @@ struct CodecRecipe {
   double crop_scale = 1;
   std::int64_t seed = 0;
   std::string precision = "auto";
+  std::string start_from;
 
   Fields fields();
   /// Throws Error naming the field. Resolves nothing.

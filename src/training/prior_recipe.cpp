@@ -16,6 +16,7 @@ Fields PriorRecipe::fields() {
       {"width", "of the transformer, a multiple of heads", &width},
       {"dropout", "in [0, 1); 0 disables", &dropout},
       {"initialisation", "framework (uniform by fan-in) or small_normal (normal 0.02)", &initialisation},
+      {"start_from", "bundle folder whose prior's weights to start from; empty: as initialisation says", &start_from},
       {"total_steps", "T of the absorbing process; 0: the number of cells", &total_steps},
       {"loss", "reweighted_elbo, elbo or mlm", &loss},
       {"mask_schedule", "random or fixed", &mask_schedule},
@@ -59,7 +60,7 @@ void PriorRecipe::validate() const {
 
 void choose_defaults(PriorRecipe& recipe, const TokenData& data) {
   if (recipe.total_steps == 0) recipe.total_steps = data.train.size(1) * data.train.size(2);
-  if (recipe.steps == 0) recipe.steps = std::clamp<std::int64_t>(100 * data.train.size(0) / recipe.batch_size, 2000, 200000);
+  if (recipe.steps == 0) recipe.steps = std::clamp<std::int64_t>(100 * data.train.size(0) / std::max<std::int64_t>(recipe.batch_size, 1), 2000, 200000);
 }
 
 }  // namespace tessera

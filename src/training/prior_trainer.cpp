@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "checkpoint/bundle.h"
 #include "diffusion/absorbing.h"
 #include "diffusion/likelihood.h"
 #include "diffusion/time_sampler.h"
@@ -56,9 +57,15 @@ class PriorTraining : public TrainingTask {
     const auto start = recipe.initialisation == "framework" ? Initialisation::framework : Initialisation::small_normal;
     const auto options = transformer_options(recipe, data);
     model_ = Transformer(options, start, static_cast<Seed>(recipe.seed));
+    if (!recipe.start_from.empty()) {
+      const auto given = load_bundle(recipe.start_from);
+      require(given.denoiser.has_value(), "start_from: {}: the bundle holds no prior (transformer/)", recipe.start_from);
+      model_->load(given.denoiser->tensors, recipe.start_from);
+    }
     average_ = Transformer(options, Initialisation::none);
     average_->eval();
     model_->set_precision(training_precision(recipe.precision));
+    average_->set_precision(training_precision(recipe.precision));
     AdamOptions adam;
     adam.beta2 = recipe.beta2;
     adam.weight_decay = recipe.weight_decay;
@@ -215,7 +222,7 @@ void PriorTraining::validate(std::int64_t step, Recorder& recorder) {
   options.seed = static_cast<Seed>(recipe_.seed);
   options.total_steps = recipe_.total_steps;
   const Extent grid{data_.train.size(1), data_.train.size(2)};
-  recorder.image(step, "samples", preview_(fill(TokenGrid::all_masked(kPreviewGrids, grid, data_.codebook_size), *average_, options).grid));
+  preview_(step, fill(TokenGrid::all_masked(kPreviewGrids, grid, data_.codebook_size), *average_, options).grid, recorder);
 }
 
 void PriorTraining::save_state(TensorMap& into) const {

@@ -23,6 +23,7 @@ struct PriorRecipe {
   std::int64_t width = 256;
   double dropout = 0;
   std::string initialisation = "framework";
+  std::string start_from;
   std::int64_t total_steps = 0;
   std::string loss = "reweighted_elbo";
   std::string mask_schedule = "random";
@@ -55,8 +56,8 @@ struct TokenData {
   std::string key;  // hash of where they come from
 };
 
-/// Turns a filled grid into a contact sheet for previews; empty: no previews.
-using GridPreview = std::function<Image(const TokenGrid&)>;
+/// Puts what is to be seen of grids sampled at a validation into the recorder; empty: nothing is sampled.
+using GridPreview = std::function<void(std::int64_t step, const TokenGrid& samples, Recorder& recorder)>;
 
 /// steps from the number of grids, total_steps from the cells.
 void choose_defaults(PriorRecipe& recipe, const TokenData& data);

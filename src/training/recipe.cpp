@@ -12,7 +12,7 @@
 namespace tessera {
 namespace {
 
-constexpr const char* kTables[] = {"codec", "prior"};
+constexpr const char* kTables[] = {"codec", "prior", "pixels"};
 
 void assign(const toml::node& node, const Field& field, const std::string& where) {
   std::visit(

@@ -9,11 +9,32 @@
 #include "training/event_file.h"
 
 namespace tessera {
+namespace {
 
-Recorder::Recorder(std::filesystem::path folder) : folder_(std::move(folder)) {
+/// Leaves the whole lines of at most step `last` in the file, the others out.
+void cut_records(const std::filesystem::path& file, std::int64_t last) {
+  std::ifstream stream(file);
+  if (!stream) return;
+  std::string kept, line;
+  bool cut = false;
+  while (std::getline(stream, line)) {
+    const auto record = nlohmann::json::parse(line, nullptr, false);
+    const bool good = !stream.eof() && record.is_object() && record.contains("step") &&
+                      record["step"].is_number_integer() && record["step"].get<std::int64_t>() <= last;
+    cut = cut || !good;
+    if (good) kept += line + "\n";
+  }
+  stream.close();
+  if (cut) write_file_atomically(file, kept);
+}
+
+}  // namespace
+
+Recorder::Recorder(std::filesystem::path folder, std::int64_t last) : folder_(std::move(folder)) {
   std::error_code code;
   std::filesystem::create_directories(folder_ / "previews", code);
   require(!code, "{}: cannot be made: {}", (folder_ / "previews").string(), code.message());
+  cut_records(folder_ / "metrics.jsonl", last);
   lines_.open(folder_ / "metrics.jsonl", std::ios::app);
   require(lines_.good(), "{}: cannot be written", (folder_ / "metrics.jsonl").string());
   events_ = std::make_unique<EventFile>(folder_);
@@ -36,7 +57,6 @@ void Recorder::series(std::int64_t step, const std::string& name, const std::vec
 }
 
 void Recorder::image(std::int64_t step, const std::string& name, const Image& image) {
-  if (!image_files_supported()) return;
   const auto png = encode_png(image);
   write_file_atomically(folder_ / "previews" / fmt::format("{}-{:07}.png", name, step), png);
   events_->image(step, name, png, image.width, image.height);

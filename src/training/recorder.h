@@ -1,9 +1,11 @@
-/// Where a training run writes what can be looked at: metrics.jsonl (one line a record), TensorBoard event files, preview PNGs.
+/// Where a training run writes what can be looked at: metrics.jsonl (one line a record), TensorBoard event files,
+/// preview PNGs.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -18,8 +20,9 @@ class EventFile;
 
 class Recorder {
  public:
-  /// Creates the folder. A resumed run appends.
-  explicit Recorder(std::filesystem::path folder);
+  /// Creates the folder and appends to its records. Those later than step `last` are dropped first, with a torn last
+  /// line: a run that was killed had written more than it had saved, and will write it again.
+  explicit Recorder(std::filesystem::path folder, std::int64_t last = std::numeric_limits<std::int64_t>::max());
   ~Recorder();
 
   void scalars(std::int64_t step, const Metrics& metrics);

@@ -1,9 +1,13 @@
 #include "training/token_data.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 
+#include "data/content_hash.h"
 #include "data/token_cache.h"
 #include "runtime/error.h"
+#include "runtime/log.h"
 #include "runtime/progress.h"
 
 namespace tessera {
@@ -29,7 +33,11 @@ torch::Tensor tokens(const Dataset& data, Codec& codec, const std::string& hash,
   const TokenCache cache(folder);
   if (auto found = cache.load(key)) return found->codes();
   const auto made = encode_all(data, codec, mirrored);
-  cache.save(key, made);
+  try {
+    cache.save(key, made);
+  } catch (const Error& error) {
+    log().warn("{}; going on without a token cache", error.what());
+  }
   return made.codes();
 }
 
@@ -39,6 +47,24 @@ torch::Tensor as_grids(const torch::Tensor& tensor, const std::string& what) {
   const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(tensor.size(1)))));
   require(side * side == tensor.size(1), "{}: {} tokens a row, expected a square number or [n, h, w]", what, tensor.size(1));
   return tensor.view({tensor.size(0), side, side});
+}
+
+/// Smallest and largest token of both sets.
+std::pair<std::int64_t, std::int64_t> range_of(const TokenData& data) {
+  auto least = data.train.min().item<std::int64_t>(), most = data.train.max().item<std::int64_t>();
+  if (data.validation.numel() > 0) {
+    least = std::min(least, data.validation.min().item<std::int64_t>());
+    most = std::max(most, data.validation.max().item<std::int64_t>());
+  }
+  return {least, most};
+}
+
+std::int64_t whole_number(const std::string& text, const std::string& what) {
+  std::int64_t value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  require(parsed.ec == std::errc() && parsed.ptr == text.data() + text.size() && value > 0,
+          "{}: '{}', expected a positive whole number", what, text);
+  return value;
 }
 
 }  // namespace
@@ -64,14 +90,23 @@ TokenData read_token_file(const std::filesystem::path& file) {
   TokenData result;
   result.train = as_grids(tensors.at("train"), file.string() + ": 'train'");
   result.validation = as_grids(tensors.at("validation"), file.string() + ": 'validation'");
-  require(result.train.size(0) > 0, "{}: 'train' is empty", file.string());
-  const auto largest = std::max(result.train.max().item<std::int64_t>(),
-                                result.validation.numel() > 0 ? result.validation.max().item<std::int64_t>() : std::int64_t{0});
-  result.codebook_size = metadata.count("codebook_size") ? std::stoll(metadata.at("codebook_size"))
+  require(result.train.numel() > 0, "{}: 'train' is empty", file.string());
+  require(result.validation.numel() == 0 || result.validation.sizes().slice(1) == result.train.sizes().slice(1),
+          "{}: 'train' holds grids of {}x{}, 'validation' of {}x{}", file.string(), result.train.size(1), result.train.size(2),
+          result.validation.size(1), result.validation.size(2));
+  const auto [least, most] = range_of(result);
+  result.codebook_size = metadata.count("codebook_size") ? whole_number(metadata.at("codebook_size"), file.string() + ": codebook_size")
                          : tensors.count("palette")      ? tensors.at("palette").size(0)
-                                                         : largest + 1;
-  require(largest < result.codebook_size, "{}: token {}, expected less than {}", file.string(), largest, result.codebook_size);
-  result.key = file.filename().string();
+                                                         : most + 1;
+  require(least >= 0 && most < result.codebook_size, "{}: tokens {} to {}, expected 0 to {}", file.string(), least, most,
+          result.codebook_size - 1);
+  // The content, not the name: a resumed run must see the same tokens.
+  ContentHash hash;
+  for (const auto& grids : {result.train, result.validation}) {
+    const auto stored = grids.to(torch::kInt64).contiguous();
+    hash.add(stored.size(0)).add(stored.size(1)).add(stored.size(2)).add(stored.data_ptr(), stored.nbytes());
+  }
+  result.key = hash.add(result.codebook_size).hex();
   return result;
 }
 

@@ -1,6 +1,11 @@
 #include "training/training_loop.h"
 
+#include <signal.h>
+
+#include <cerrno>
+#include <charconv>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "runtime/error.h"
 #include "runtime/log.h"
@@ -35,13 +40,34 @@ std::int64_t restore(TrainingTask& task, const std::filesystem::path& file) {
     require(before == value, "{}: was trained with {} = {}, now asked to resume with {}", file.string(), name, before.dump(), value.dump());
   }
   task.load_state(tensors);
-  return std::stoll(metadata.at("step"));
+  std::int64_t step = 0;
+  const auto& text = metadata.at("step");
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), step);
+  require(parsed.ec == std::errc() && parsed.ptr == text.data() + text.size() && step >= 0,
+          "{}: step '{}', expected a whole number", file.string(), text);
+  return step;
+}
+
+/// Half-written files of processes that are no more.
+void remove_partial_files(const std::filesystem::path& folder) {
+  constexpr std::string_view kMark = ".partial-";
+  std::error_code code;
+  std::vector<std::filesystem::path> found;
+  for (std::filesystem::recursive_directory_iterator at(folder, code), end; !code && at != end; at.increment(code)) {
+    const auto name = at->path().filename().string();
+    const auto mark = name.rfind(kMark);
+    pid_t process = 0;
+    if (mark == std::string::npos) continue;
+    const auto* digits = name.data() + mark + kMark.size();
+    if (std::from_chars(digits, name.data() + name.size(), process).ec != std::errc() || process <= 0) continue;
+    if (::kill(process, 0) != 0 && errno == ESRCH) found.push_back(at->path());
+  }
+  for (const auto& file : found) std::filesystem::remove(file, code);
 }
 
 }  // namespace
 
 bool run_training(TrainingTask& task, const LoopOptions& options, const std::filesystem::path& folder) {
-  Recorder recorder(folder);
   const auto state = folder / "state.safetensors";
   std::int64_t step = 0;
   if (options.resume) {
@@ -51,6 +77,8 @@ bool run_training(TrainingTask& task, const LoopOptions& options, const std::fil
   } else {
     require(!std::filesystem::exists(state), "{}: a run is there already: give --resume to go on, or another folder", state.string());
   }
+  remove_partial_files(folder);
+  Recorder recorder(folder, step);
   const StopSignal stop;
   std::int64_t saved = step;
   const auto is_due = [&](std::int64_t every) { return every > 0 && step % every == 0 && step < options.steps; };
@@ -69,11 +97,12 @@ bool run_training(TrainingTask& task, const LoopOptions& options, const std::fil
         metrics[task.unit() + "_per_second"] = progress.rate();
         recorder.scalars(step, metrics);
       }
+      // In this order: a run that is killed in between validates again when it is resumed.
+      if (is_due(options.validate_every)) task.validate(step, recorder);
       if (is_due(options.save_every)) {
         save(task, step, state);
         saved = step;
       }
-      if (is_due(options.validate_every)) task.validate(step, recorder);
     }
   }
   save(task, step, state);

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/bundle.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "training/adam.h"
@@ -209,6 +210,24 @@ TEST(Training, ResumingWithAnotherRecipeNamesTheField) {
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("learning_rate"), std::string::npos) << error.what();
   }
+}
+
+TEST(Training, ARunMayStartFromTheWeightsOfABundle) {
+  const auto data = some_tokens();
+  const TemporaryFolder folder;
+  auto recipe = tiny_recipe("absorbing");
+  LoopOptions options;
+  options.steps = recipe.steps;
+  auto task = make_prior_training(recipe, data, folder / "a", {});
+  ASSERT_TRUE(run_training(*task, options, folder / "a/training"));
+  recipe.start_from = (folder / "a").string();
+  TensorMap begun;
+  make_prior_training(recipe, data, folder / "b", {})->save_state(begun);
+  const auto shipped = load_bundle(folder / "a").denoiser->tensors;
+  ASSERT_FALSE(shipped.empty());
+  for (const auto& [name, tensor] : shipped) EXPECT_TRUE(torch::equal(begun.at("model." + name), tensor)) << name;
+  recipe.width = 16;
+  EXPECT_THROW(make_prior_training(recipe, data, folder / "c", {}), Error) << "of another width";
 }
 
 }  // namespace tessera
