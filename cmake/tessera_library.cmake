@@ -14,7 +14,8 @@ target_compile_definitions(tessera_options INTERFACE TESSERA_VERSION="${PROJECT_
 target_link_libraries(tessera_options INTERFACE tessera_torch Threads::Threads)
 
 # LibTorch's headers take longer to compile than all of Tessera: compile them once.
-file(WRITE ${CMAKE_BINARY_DIR}/precompiled.cpp "// Carrier of the precompiled LibTorch headers.\n")
+# (CONFIGURE writes where the content differs: configuring again rebuilds nothing.)
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled.cpp CONTENT "// Carrier of the precompiled LibTorch headers.\n")
 add_library(tessera_precompiled OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
 target_link_libraries(tessera_precompiled PUBLIC tessera_options)
 target_precompile_headers(tessera_precompiled PRIVATE <torch/torch.h>)
@@ -25,7 +26,7 @@ function(tessera_library folder)
   cmake_parse_arguments(ARG "" "" "DEPENDS;EXTERNAL" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cpp)
   if(NOT sources)
-    file(WRITE ${CMAKE_BINARY_DIR}/empty_${folder}.cpp "// src/${folder} holds headers only.\n")
+    file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/empty_${folder}.cpp CONTENT "// src/${folder} holds headers only.\n")
     set(sources ${CMAKE_BINARY_DIR}/empty_${folder}.cpp)
   endif()
   add_library(tessera_${folder} STATIC ${sources})

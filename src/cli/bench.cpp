@@ -1,4 +1,6 @@
 /// tessera bench: milliseconds per denoiser evaluation, encode and decode; pictures per second end to end.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <functional>
@@ -7,17 +9,24 @@
 #include "cli/model_flags.h"
 #include "cli/threads.h"
 #include "cli/verbs.h"
+#include "data/catalogue.h"
+#include "kernels/machine_peak.h"
 #include "runtime/error.h"
 
 namespace tessera::cli {
 namespace {
 
 struct BenchOptions {
-  std::string model, dtype = "float32";
+  std::string model, dtype = "auto";
   int threads = 0;
-  std::int64_t repeats = 5, steps = 256;
-  bool json = false;
+  std::int64_t repeats = 5;
+  std::vector<std::int64_t> steps = {256, 100, 50, 16};
+  bool quick = false, json = false;
 };
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
 
 /// Median of the repeats after one run that does not count, in milliseconds.
 double median_ms(std::int64_t repeats, const std::function<void()>& work) {
@@ -26,7 +35,7 @@ double median_ms(std::int64_t repeats, const std::function<void()>& work) {
   for (std::int64_t i = 0; i < repeats; ++i) {
     const auto begin = std::chrono::steady_clock::now();
     work();
-    times.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+    times.push_back(1e3 * seconds_since(begin));
   }
   std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
   return times[times.size() / 2];
@@ -48,31 +57,75 @@ CodecOptions paper_codec() {
   return options;
 }
 
-nlohmann::json measure(Codec codec, Denoiser& prior, Extent grid, const BenchOptions& options) {
+/// Operations of one evaluation for one picture: products with weights, scores and mixtures of attention, head.
+double operations(const TransformerOptions& options) {
+  const double cells = static_cast<double>(options.grid.cells()), width = static_cast<double>(options.width);
+  const double layer = 12 * width * width * cells + 2 * cells * cells * width;
+  return 2 * (static_cast<double>(options.layers) * layer + cells * width * static_cast<double>(options.codebook_size));
+}
+
+double peak_memory_mib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+void measure_denoiser(Denoiser& prior, const TransformerOptions& sizes, const BenchOptions& options, nlohmann::json& report) {
+  std::vector<std::int64_t> batches = {1, 8};
+  if (!options.quick) batches.push_back(32);
+  for (const std::int64_t batch : batches) {
+    const auto tokens = torch::full({batch, sizes.grid.cells()}, sizes.codebook_size, torch::kInt64);
+    const auto rows = torch::arange(batch * sizes.grid.cells());
+    const auto ms = median_ms(options.repeats, [&] { prior.logits_at(tokens, rows); });
+    report[fmt::format("denoiser_batch_{}_ms", batch)] = ms;
+    report[fmt::format("denoiser_batch_{}_gflops", batch)] = static_cast<double>(batch) * operations(sizes) / ms * 1e-6;
+  }
+}
+
+void measure_pictures(Codec codec, Denoiser& prior, Extent grid, const BenchOptions& options, nlohmann::json& report) {
+  auto& all = report["end_to_end"] = nlohmann::json::array();
+  for (const auto steps : options.steps) {
+    FillOptions fill_options;
+    fill_options.steps = std::min(steps, grid.cells());
+    const auto begin = std::chrono::steady_clock::now();
+    const auto made = fill(TokenGrid::all_masked(1, grid, prior.codebook_size()), prior, fill_options);
+    codec->decode(made.grid);
+    const double seconds = seconds_since(begin);
+    all.push_back({{"steps", fill_options.steps}, {"evaluations", made.report.evaluations}, {"seconds", seconds}, {"images_per_second", 1 / seconds}});
+  }
+}
+
+nlohmann::json measure(Codec codec, Denoiser& prior, const TransformerOptions& sizes, const BenchOptions& options) {
   const torch::NoGradGuard no_grad;
   const auto side = codec->options().image_size;
-  const auto K = codec->options().codebook_size;
   const auto bytes = torch::zeros({1, codec->options().image_channels, side, side}, torch::kUInt8);
-  const TokenGrid filled(torch::zeros({1, grid.h, grid.w}, torch::kInt64), K);
+  const TokenGrid filled(torch::zeros({1, sizes.grid.h, sizes.grid.w}, torch::kInt64), codec->options().codebook_size);
+  const auto peak = measure_machine_peak();
   nlohmann::json report;
+  report["peak_gflops_one_thread"] = {{"float32", peak.float32}, {"bfloat16", peak.bfloat16}, {"int8", peak.int8}};
   report["encode_ms"] = median_ms(options.repeats, [&] { codec->encode(bytes); });
   report["decode_ms"] = median_ms(options.repeats, [&] { codec->decode(filled); });
-  if (prior.is_autoregressive()) return report;
-  for (const std::int64_t batch : {1, 8}) {
-    const auto tokens = torch::full({batch, grid.cells()}, K, torch::kInt64);
-    const auto rows = torch::arange(batch * grid.cells());
-    report[fmt::format("denoiser_batch_{}_ms", batch)] = median_ms(options.repeats, [&] { prior.logits_at(tokens, rows); });
+  if (!prior.is_autoregressive()) {
+    measure_denoiser(prior, sizes, options, report);
+    if (!options.quick) measure_pictures(codec, prior, sizes.grid, options, report);
   }
-  FillOptions fill_options;
-  fill_options.steps = options.steps;
-  std::int64_t evaluations = 0;
-  const auto begin = std::chrono::steady_clock::now();
-  const auto made = fill(TokenGrid::all_masked(1, grid, K), prior, fill_options);
-  codec->decode(made.grid);
-  evaluations = made.report.evaluations;
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  report["end_to_end"] = {{"steps", options.steps}, {"evaluations", evaluations}, {"seconds", seconds}, {"images_per_second", 1 / seconds}};
+  report["peak_memory_mib"] = peak_memory_mib();
   return report;
+}
+
+void print(const nlohmann::json& report) {
+  fmt::print("{} ({}, {} threads)\n", report["model"].get<std::string>(), report["dtype"].get<std::string>(), report["threads"].get<int>());
+  for (const auto& [name, value] : report.items()) {
+    if (value.is_number() && name != "threads") fmt::print("  {:24} {:10.1f}\n", name, value.get<double>());
+  }
+  fmt::print("  this machine's peak on one thread, GFLOP/s:");
+  for (const auto& [name, value] : report["peak_gflops_one_thread"].items()) fmt::print(" {} {:.0f}", name, value.get<double>());
+  fmt::print("\n");
+  if (!report.contains("end_to_end")) return;
+  for (const auto& whole : report["end_to_end"]) {
+    fmt::print("  one picture, {} steps, {} evaluations: {:.2f} s, {:.3f} images/s\n", whole["steps"].get<std::int64_t>(),
+               whole["evaluations"].get<std::int64_t>(), whole["seconds"].get<double>(), whole["images_per_second"].get<double>());
+  }
 }
 
 void bench(const BenchOptions& options) {
@@ -81,35 +134,28 @@ void bench(const BenchOptions& options) {
   nlohmann::json report;
   if (!options.model.empty()) {
     auto pipeline = Pipeline::load(options.model, {options.dtype, "cpu"});
-    report = measure(pipeline.codec(), pipeline.prior(), pipeline.prior_options().grid, options);
-    report["model"] = std::filesystem::path(options.model).filename().string();
+    report = measure(pipeline.codec(), pipeline.prior(), pipeline.prior_options(), options);
+    report["model"] = valid_utf8(std::filesystem::path(options.model).filename().string());
+    report["dtype"] = pipeline.dtype();
   } else {
-    require(options.dtype == "float32" || options.dtype == "bfloat16", "dtype '{}': expected one of float32, bfloat16", options.dtype);
-    const auto precision = options.dtype == "bfloat16" ? Precision::bfloat16 : Precision::float32;
+    const auto precision = Pipeline::precision(options.dtype, torch::kCPU);
     torch::manual_seed(0);
     Codec codec(paper_codec());
-    Transformer prior(TransformerOptions{}, Initialisation::small_normal);
+    const TransformerOptions sizes;
+    Transformer prior(sizes, Initialisation::small_normal);
     codec->eval();
     prior->eval();
-    codec->set_precision(precision);
+    codec->set_precision(of_activations(precision));
     prior->set_precision(precision);
-    report = measure(codec, *prior, {16, 16}, options);
+    report = measure(codec, *prior, sizes, options);
     report["model"] = "the paper's sizes, random weights";
+    report["dtype"] = Pipeline::dtype_name(precision);
   }
-  report["dtype"] = options.dtype;
   report["threads"] = torch::get_num_threads();
   if (options.json) {
     fmt::print("{}\n", report.dump(2));
-    return;
-  }
-  fmt::print("{} ({}, {} threads)\n", report["model"].get<std::string>(), options.dtype, report["threads"].get<int>());
-  for (const auto& [name, value] : report.items()) {
-    if (value.is_number() && name != "threads") fmt::print("  {:24} {:10.1f}\n", name, value.get<double>());
-  }
-  if (report.contains("end_to_end")) {
-    const auto& whole = report["end_to_end"];
-    fmt::print("  one picture, {} steps, {} evaluations: {:.2f} s, {:.3f} images/s\n", whole["steps"].get<std::int64_t>(),
-               whole["evaluations"].get<std::int64_t>(), whole["seconds"].get<double>(), whole["images_per_second"].get<double>());
+  } else {
+    print(report);
   }
 }
 
@@ -119,9 +165,10 @@ void add_bench(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   auto* verb = app.add_subcommand("bench", "how fast this machine is, at the paper's sizes or for a bundle");
   verb->add_option("-m,--model", options->model, "bundle folder [the paper's sizes with random weights]");
-  verb->add_option("--dtype", options->dtype, "float32 or bfloat16: of the products")->capture_default_str();
+  verb->add_option("--dtype", options->dtype, kDtypeHelp)->capture_default_str();
   verb->add_option("--repeats", options->repeats, "runs of which the median is taken")->capture_default_str();
-  verb->add_option("--steps", options->steps, "of the end-to-end picture")->capture_default_str()->check(CLI::PositiveNumber);
+  verb->add_option("--steps", options->steps, "of the end-to-end pictures")->capture_default_str()->delimiter(',')->check(CLI::PositiveNumber);
+  verb->add_flag("--quick", options->quick, "leave out batch 32 and the end-to-end pictures");
   verb->add_option("-t,--threads", options->threads, "threads; 0: one a processor")->capture_default_str();
   verb->add_flag("--json", options->json, "report as JSON on standard output");
   verb->callback([options] { bench(*options); });

@@ -16,9 +16,10 @@ torch::ScalarType storage_type(const std::string& name) {
 void convert(const std::string& model, const std::string& output, const std::string& dtype) {
   const auto type = storage_type(dtype);
   auto bundle = load_bundle(model);
-  for (auto* part : {&bundle.codec, &bundle.denoiser}) {
+  for (auto* part : {&bundle.codec, &bundle.denoiser, &bundle.text_encoder, &bundle.null_condition}) {
     if (!*part) continue;
     for (auto& [name, tensor] : (*part)->tensors) {
+      if (!tensor.is_floating_point()) continue;
       const auto cast = tensor.to(type);
       require(cast.isfinite().all().item<bool>() || !tensor.isfinite().all().item<bool>(), "{}: '{}' does not fit into {}", model, name, dtype);
       tensor = cast;

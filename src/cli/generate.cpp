@@ -3,8 +3,11 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "cli/edit_run.h"
 #include "cli/model_flags.h"
+#include "cli/neighbours.h"
 #include "cli/verbs.h"
+#include "data/catalogue.h"
 #include "image/contact_sheet.h"
 #include "image/image_io.h"
 #include "runtime/error.h"
@@ -17,20 +20,46 @@ namespace {
 struct GenerateOptions {
   ModelFlags model;
   SamplingFlags sampling;
+  NeighbourFlags neighbours;
   std::string output = "generated";
   std::int64_t count = 1, batch = 16;
   bool sheet_only = false, json = false;
+  EditFlags canvas;           // windows, frames and partial state
+  int width = 0, height = 0;  // pixels; 0: the model's own
+
+  /// Anything that the plain way, pictures of the model's own size, does not know.
+  bool wants_canvas() const { return width != 0 || height != 0 || !canvas.frames.empty() || !canvas.partial.empty() || canvas.resume; }
 };
+
+/// Pictures of any size, as the editing verbs make them: every cell is to be filled.
+void generate_on_canvas(const CLI::App& verb, const GenerateOptions& options) {
+  auto flags = options.canvas;
+  flags.model = options.model;
+  flags.sampling = options.sampling;
+  flags.output = options.output;
+  flags.count = options.count;
+  flags.batch = options.batch;
+  flags.json = options.json;
+  validate(flags);
+  for (const auto& [name, size] : {std::pair{"--width", options.width}, std::pair{"--height", options.height}}) {
+    if (size != 0 && (size < 1 || size > kMaxEditSide)) throw UsageError(fmt::format("{} {}: expected 1 to {} pixels", name, size, kMaxEditSide));
+  }
+  auto pipeline = load_model(options.model);
+  const auto own = static_cast<int>(pipeline.codec()->options().image_size);
+  const auto plan = plan_generate(pipeline.codec(), options.width != 0 ? options.width : own, options.height != 0 ? options.height : own);
+  run_edits(verb, flags, pipeline, repeated({plan}, flags.count));
+}
 
 double seconds_since(std::chrono::steady_clock::time_point then) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count();
 }
 
 /// OUTPUT.png is one picture or the contact sheet; any other OUTPUT is a folder of numbered pictures with their sheet.
-void generate(const GenerateOptions& options) {
+void generate(const CLI::App& verb, const GenerateOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   if (options.count < 1 || options.count > 100000) throw UsageError(fmt::format("--count {}: expected 1 to 100000", options.count));
   if (options.batch < 1) throw UsageError(fmt::format("--batch {}: expected 1 or more", options.batch));
+  check(options.neighbours);
   auto pipeline = load_model(options.model);
   const auto fill = resolve(options.sampling, pipeline);
   const std::filesystem::path output = options.output;
@@ -38,6 +67,7 @@ void generate(const GenerateOptions& options) {
   if (!one_file) std::filesystem::create_directories(output);
 
   std::vector<Image> all;
+  std::vector<torch::Tensor> codes;
   nlohmann::json files = nlohmann::json::array();
   std::int64_t evaluations = 0;
   double first_image_seconds = 0;
@@ -53,28 +83,40 @@ void generate(const GenerateOptions& options) {
       });
       if (done == 0) first_image_seconds = seconds_since(begin);
       evaluations += made.report.evaluations;
+      codes.push_back(made.grid.codes());
       for (std::int64_t i = 0; i < now; ++i) {
         all.push_back(to_image(made.images[i]));
         if (one_file || options.sheet_only) continue;
         auto record = to_json(fill);
-        record["model"] = std::filesystem::path(options.model.model).filename().string();
+        record["dtype"] = pipeline.dtype();
+        record["model"] = valid_utf8(std::filesystem::path(options.model.model).filename().string());
+        record["command"] = command_line(verb);
         record["image"] = part.first_image + static_cast<std::uint64_t>(i);
         const auto file = output / fmt::format("{:05}.png", part.first_image + static_cast<std::uint64_t>(i));
         write_png(file, all.back(), {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}});
-        files.push_back(file.string());
+        files.push_back(valid_utf8(file.string()));
       }
       progress.update(done + now, "");
     }
   }
   const auto sheet = one_file ? output : output / "sheet.png";
   auto record = to_json(fill);
-  record["model"] = std::filesystem::path(options.model.model).filename().string();
+  record["model"] = valid_utf8(std::filesystem::path(options.model.model).filename().string());
+  record["dtype"] = pipeline.dtype();
+  record["command"] = command_line(verb);
   record["count"] = options.count;
   write_png(sheet, all.size() == 1 && one_file ? all.front() : contact_sheet(all), {{"tessera", record.dump()}});
   const double seconds = seconds_since(begin);
+  const auto beside = one_file ? output.parent_path() / fmt::format("{}-neighbours.png", output.stem().string())
+                               : output / "neighbours.png";
+  if (!options.neighbours.data.empty()) {
+    record["neighbours"] = write_neighbours(options.neighbours, options.model, pipeline, torch::cat(codes), all,
+                                            fill.first_image, beside);
+    record["neighbours"]["sheet"] = valid_utf8(beside.string());
+  }
   if (options.json) {
     record["files"] = files;
-    record["sheet"] = sheet.string();
+    record["sheet"] = valid_utf8(sheet.string());
     record["evaluations"] = evaluations;
     record["seconds"] = seconds;
     record["seconds_to_first_images"] = first_image_seconds;
@@ -82,6 +124,7 @@ void generate(const GenerateOptions& options) {
     return;
   }
   fmt::print("{}\n", sheet.string());
+  if (record.contains("neighbours")) fmt::print("{}\n", beside.string());
   log().info("{} images in {:.1f} s ({:.2f} s to the first), {} steps, {:.1f} evaluations an image", options.count, seconds,
              first_image_seconds, fill.steps, static_cast<double>(evaluations) / static_cast<double>(options.count));
 }
@@ -93,12 +136,23 @@ void add_generate(CLI::App& app) {
   auto* verb = app.add_subcommand("generate", "make new pictures");
   add_model_flags(*verb, options->model);
   add_sampling_flags(*verb, options->sampling);
+  add_neighbour_flags(*verb, options->neighbours);
   verb->add_option("-o,--output", options->output, "a folder, or FILE.png for one picture or a contact sheet")->capture_default_str();
   verb->add_option("-n,--count", options->count, "pictures")->capture_default_str();
   verb->add_option("-b,--batch", options->batch, "pictures at a time; changes nothing but memory and speed")->capture_default_str();
   verb->add_flag("--sheet-only", options->sheet_only, "write the contact sheet alone");
   verb->add_flag("--json", options->json, "report as JSON on standard output");
-  verb->callback([options] { generate(*options); });
+  verb->add_option("-W,--width", options->width, "pixels [the model's own]; larger ones are made through overlapping windows");
+  verb->add_option("-H,--height", options->height, "pixels [the model's own]");
+  add_canvas_flags(*verb, options->canvas);
+  verb->callback([verb, options] {
+    if (options->wants_canvas()) {
+      if (!options->neighbours.data.empty()) throw UsageError("--neighbours: for pictures of the model's own size only");
+      generate_on_canvas(*verb, *options);
+    } else {
+      generate(*verb, *options);
+    }
+  });
 }
 
 }  // namespace tessera::cli

@@ -9,6 +9,7 @@
 #include "checkpoint/importers.h"
 #include "cli/verbs.h"
 #include "runtime/error.h"
+#include "text/clip_tokenizer.h"
 
 namespace tessera::cli {
 namespace {
@@ -23,6 +24,7 @@ struct Arguments {
   std::string grid;              // "HxW"; empty: not given
   std::int64_t image_size = 0;   // 0: not given
   std::int64_t total_steps = 0;  // 0: not given
+  std::string tokenizer;         // a folder with merges.txt
   bool overwrite = false;
   bool json = false;
 };
@@ -53,6 +55,7 @@ ImportOptions options_of(const Arguments& arguments) {
 struct Collected {
   std::optional<ImportedCodec> codec;
   std::optional<ImportedDenoiser> denoiser;
+  std::optional<ImportedText> text;
   nlohmann::ordered_json sources = nlohmann::ordered_json::array();
 };
 
@@ -63,7 +66,7 @@ Collected collect(const Arguments& arguments) {
   for (const auto& file : arguments.files) {
     auto imported = import_checkpoint(file, options);
     collected.sources.push_back({{"file", file}, {"importer", imported.importer}});
-    uses_config = uses_config || imported.importer == "taming-vqgan" || imported.importer == "hub-vqmodel";
+    uses_config = uses_config || imported.importer == "taming-vqgan" || imported.importer == "hub-vqmodel" || imported.importer == "vq-diffusion";
     if (imported.codec) {
       if (collected.codec) throw UsageError(fmt::format("{}: a second codec, expected at most one", file));
       collected.codec = std::move(imported.codec);
@@ -72,6 +75,7 @@ Collected collect(const Arguments& arguments) {
       if (collected.denoiser) throw UsageError(fmt::format("{}: a second prior, expected at most one", file));
       collected.denoiser = std::move(imported.denoiser);
     }
+    if (imported.text) collected.text = std::move(imported.text);
   }
   // An option that none of the files needs is a mistake, not to be passed over.
   const auto refuse = [](bool given, const char* option, const char* reason) {
@@ -80,7 +84,8 @@ Collected collect(const Arguments& arguments) {
   refuse(!collected.denoiser && options.heads.has_value(), "--heads", "none of the files is a prior");
   refuse(!collected.denoiser && options.total_steps.has_value(), "--total-steps", "none of the files is a prior");
   refuse(!collected.codec && options.image_size.has_value(), "--image-size", "none of the files is a codec");
-  refuse(!uses_config && !arguments.config.empty(), "--config", "none of the files is a Taming or hub codec");
+  refuse(!uses_config && !arguments.config.empty(), "--config", "none of the files is a Taming or hub codec or a VQ-Diffusion model");
+  refuse(!collected.text && !arguments.tokenizer.empty(), "--tokenizer", "none of the files takes text");
   return collected;
 }
 
@@ -104,6 +109,13 @@ std::string describe_codec(const BundlePart& part) {
 
 std::string describe_denoiser(const BundlePart& part) {
   const auto& ours = part.config.at("tessera");
+  if (!ours.contains("kind")) {
+    const auto classes = ours.value("classes", 0);
+    return fmt::format("mask-and-replace, {}, {}x{} cells, {} layers, {:.2f} M parameters",
+                       classes > 0 ? fmt::format("{} classes", classes) : "text", ours.at("grid")[0].get<int>(),
+                       ours.at("grid")[1].get<int>(), part.config.at("num_layers").get<int>(),
+                       static_cast<double>(parameters_of(part.tensors)) / 1e6);
+  }
   return fmt::format("{}, {}x{} cells, {} layers of width {} with {} heads, {:.2f} M parameters",
                      ours.at("kind").get<std::string>(), ours.at("grid")[0].get<int>(), ours.at("grid")[1].get<int>(),
                      ours.at("layers").get<int>(), ours.at("width").get<int>(), ours.at("heads").get<int>(),
@@ -155,12 +167,24 @@ void save_training_tensors(const Collected& collected, const fs::path& folder) {
   save_safetensors(folder / "imported.safetensors", tensors);
 }
 
+/// CLIP's vocabulary, cut to the text encoder's size; the checkpoint does not carry it.
+void write_tokenizer(const Arguments& arguments, ImportedText& text, const fs::path& folder) {
+  const auto vocabulary = text.config.at("vocab_size").get<std::int64_t>();
+  auto source = arguments.tokenizer.empty() ? fs::absolute(arguments.files.front()).parent_path() : fs::path(arguments.tokenizer);
+  if (fs::is_directory(source)) source /= "merges.txt";
+  require(fs::exists(source), "{}: no such file; the text encoder needs CLIP's merges.txt (--tokenizer FOLDER)",
+          source.string());
+  ClipTokenizer::load_merges(source, {}, vocabulary).save(folder);
+  text.tokenizer = folder;
+}
+
 void run(const Arguments& arguments) {
   const fs::path output = arguments.output;
   require(arguments.overwrite || !fs::exists(output / "model_index.json"),
           "{}: already holds a model; choose another folder or add --overwrite", arguments.output);
-  const auto collected = collect(arguments);
-  auto bundle = make_bundle(collected.codec, collected.denoiser);
+  auto collected = collect(arguments);
+  if (collected.text) write_tokenizer(arguments, *collected.text, output / "tokenizer");
+  auto bundle = make_bundle(collected.codec, collected.denoiser, collected.text);
   const auto assumptions = assumptions_of(collected, bundle);
   bundle.readme = model_card(collected, bundle, assumptions);
   save_training_tensors(collected, output / "training");
@@ -191,7 +215,7 @@ void add_import(CLI::App& app) {
   auto* verb = app.add_subcommand("import", "Turn published checkpoints into a model folder");
   verb->add_option("files", arguments->files,
                    "Checkpoints: vqgan_ema_N.th, absorbing_ema_N.th, autoregressive_ema_N.th, a Taming .ckpt, or a hub "
-                   "VQModel folder; "
+                   "VQModel folder, a VQ-Diffusion .pth; "
                    "a codec and a prior together make one model")
       ->required();
   verb->add_option("--config", arguments->config, "The yaml of a Taming checkpoint, or the config.json of a hub file");
@@ -204,6 +228,8 @@ void add_import(CLI::App& app) {
   verb->add_option("--total-steps", arguments->total_steps,
                    "Steps of the absorbing process, where the file does not say")
       ->check(CLI::PositiveNumber);
+  verb->add_option("--tokenizer", arguments->tokenizer,
+                   "Folder with CLIP's merges.txt, for a VQ-Diffusion model with text (default: beside the checkpoint)");
   verb->add_flag("--overwrite", arguments->overwrite, "Replace the model that the output folder holds");
   verb->add_flag("--json", arguments->json, "Print one JSON object");
   verb->callback([arguments] { run(*arguments); });

@@ -1,6 +1,8 @@
-/// `tessera info`: what a model folder, a safetensors file or a torch archive holds.
+/// `tessera info`: what a model folder, a safetensors file or a torch archive holds, and which command made a picture.
 #include <CLI/CLI.hpp>
+#include <array>
 #include <cstdio>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -9,6 +11,7 @@
 #include "checkpoint/printable.h"
 #include "checkpoint/torch_archive.h"
 #include "cli/verbs.h"
+#include "image/image_io.h"
 #include "runtime/error.h"
 
 namespace tessera::cli {
@@ -67,6 +70,8 @@ Report bundle_report(const fs::path& folder) {
   };
   add("vqvae", bundle.codec);
   add("transformer", bundle.denoiser);
+  add("text_encoder", bundle.text_encoder);
+  add("learned_classifier_free_sampling_embeddings", bundle.null_condition);
   if (bundle.scheduler) report["parts"]["scheduler"] = {{"config", *bundle.scheduler}};
   return report;
 }
@@ -146,6 +151,33 @@ Report archive_report(const fs::path& path) {
   return report;
 }
 
+bool looks_like_png(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::array<char, 8> head{};
+  file.read(head.data(), head.size());
+  return file && std::string_view(head.data(), head.size()) == std::string_view("\x89PNG\r\n\x1a\n", 8);
+}
+
+/// The options that a picture of this program carries, the command that made it first.
+Report picture_report(const fs::path& path) {
+  Report report = {{"path", path.string()}, {"format", "PNG"}};
+  for (const auto& [key, text] : read_png_text(path)) {
+    const auto options = key == "tessera" ? Report::parse(text, nullptr, false) : Report();
+    if (!options.is_object()) {
+      report[printable(key)] = printable(text);
+      continue;
+    }
+    if (options.contains("command") && options["command"].is_string()) {
+      report["command"] = printable(options["command"].get<std::string>(), 1 << 16);
+    }
+    for (const auto& [name, value] : options.items()) {
+      if (name != "command") report["options"][printable(name)] = value.is_string() ? Report(printable(value.get<std::string>())) : value;
+    }
+  }
+  if (!report.contains("options")) report["made by"] = "unknown: the picture carries no options of this program";
+  return report;
+}
+
 void print_text(const Report& value, const std::string& indent) {
   for (const auto& [name, item] : value.items()) {
     if (name == "list") continue;
@@ -168,6 +200,7 @@ void print_text(const Report& value, const std::string& indent) {
 void run(const fs::path& path, bool json) {
   require(fs::exists(path), "{}: no such file or folder", path.string());
   const auto report = fs::is_directory(path)           ? bundle_report(path)
+                      : looks_like_png(path)           ? picture_report(path)
                       : looks_like_torch_archive(path) ? archive_report(path)
                                                        : safetensors_report(path);
   if (json) {
@@ -185,9 +218,9 @@ void add_info(CLI::App& app) {
     bool json = false;
   };
   auto arguments = std::make_shared<Arguments>();
-  auto* verb = app.add_subcommand("info", "Say what a model folder or a checkpoint file holds");
+  auto* verb = app.add_subcommand("info", "Say what a model folder or a checkpoint file holds, or which command made a picture");
   verb->add_option("path", arguments->path,
-                   "A model folder, a .safetensors file or a torch archive (.th, .ckpt, .pth, .bin)")
+                   "A model folder, a .safetensors file, a torch archive (.th, .ckpt, .pth, .bin) or a PNG made by this program")
       ->required();
   verb->add_flag("--json", arguments->json, "Print one JSON object");
   verb->callback([arguments] { run(arguments->path, arguments->json); });

@@ -1,11 +1,37 @@
 /// The `tessera` program: one verb a file, each registered in verbs.h.
+#include <c10/util/Exception.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <string>
 
 #include "cli/verbs.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
+
+namespace {
+
+/// Prints one line, whatever the text holds (names of files are strangers' too).
+int fail_with(int status, std::string text) {
+  for (auto& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  std::fprintf(stderr, "tessera: %s\n", text.c_str());
+  return status;
+}
+
+/// LibTorch's message without its trace; being out of memory is the user's to mend, anything else is not.
+std::string text_of(const c10::Error& error) {
+  const std::string text = error.what_without_backtrace();
+  const auto memory = text.find("can't allocate memory");
+  const auto begin = memory == std::string::npos ? 0 : memory;
+  return fmt::format("{}: {}", memory == std::string::npos ? "internal error" : "out of memory",
+                     text.substr(begin, text.find('\n', begin) - begin));
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app{"tessera: train, sample, edit and measure discrete diffusion image models", "tessera"};
@@ -15,22 +41,22 @@ int main(int argc, char** argv) {
   try {
     tessera::cli::register_verbs(app);
     app.parse(argc, argv);
+    if (std::fflush(stdout) != 0) return fail_with(1, "standard output: cannot be written");
     return 0;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    std::fprintf(stderr, "tessera: %s\n", error.what());
-    return 2;
+    return fail_with(2, error.what());
   } catch (const tessera::UsageError& error) {
-    std::fprintf(stderr, "tessera: %s\n", error.what());
-    return 2;
+    return fail_with(2, error.what());
   } catch (const tessera::Error& error) {
-    std::fprintf(stderr, "tessera: %s\n", error.what());
-    return 1;
+    return fail_with(1, error.what());
+  } catch (const std::filesystem::filesystem_error& error) {
+    return fail_with(1, fmt::format("{}: {}", error.path1().string(), error.code().message()));
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "tessera: out of memory\n");
-    return 1;
+    return fail_with(1, "out of memory");
+  } catch (const c10::Error& error) {
+    return fail_with(1, text_of(error));
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "tessera: internal error: %s\n", error.what());
-    return 1;
+    return fail_with(1, fmt::format("internal error: {}", error.what()));
   }
 }

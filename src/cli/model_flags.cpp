@@ -9,7 +9,8 @@ namespace tessera::cli {
 
 void add_model_flags(CLI::App& verb, ModelFlags& flags) {
   verb.add_option("-m,--model", flags.model, "bundle folder")->required();
-  verb.add_option("--dtype", flags.options.dtype, "float32 or bfloat16: of the products")->capture_default_str();
+  flags.options.dtype = "auto";
+  verb.add_option("--dtype", flags.options.dtype, kDtypeHelp)->capture_default_str();
   verb.add_option("--device", flags.options.device, "cpu, cuda or cuda:N")->capture_default_str();
   verb.add_option("-t,--threads", flags.threads, "threads; 0: one a processor")->capture_default_str();
 }
@@ -22,29 +23,52 @@ Pipeline load_model(const ModelFlags& flags) {
 void add_sampling_flags(CLI::App& verb, SamplingFlags& flags) {
   verb.add_option("-s,--seed", flags.fill.seed, "image i of a seed is always the same")->capture_default_str();
   verb.add_option("--steps", flags.steps, "denoiser steps; 0: as many as the process has")->capture_default_str();
-  verb.add_option("--sampler", flags.sampler, "ancestral, mlm, confidence or autoregressive [by the model]");
-  verb.add_option("--temperature", flags.fill.draw.temperature, "logits are divided by it; 1: the model's own")->capture_default_str();
+  verb.add_option("--sampler", flags.sampler, "ancestral, mlm, confidence, purity, raster or autoregressive [by the model]");
+  verb.add_option("--temperature", flags.temperature, "logits are divided by it; 1: the model's own [1; 0.8 on a canvas larger than the model's]");
   verb.add_option("--top-k", flags.fill.draw.top_k, "keep the k likeliest tokens; 0 disables")->capture_default_str();
-  verb.add_option("--top-p", flags.fill.draw.top_p, "keep the likeliest tokens of this mass; 1 disables")->capture_default_str();
+  verb.add_option("--top-p,--truncation", flags.fill.draw.top_p, "keep the likeliest tokens of this mass; 1 disables")->capture_default_str();
+  verb.add_option("--typical-p", flags.fill.draw.typical_p, "keep the tokens of most typical surprise, of this mass; 1 disables")->capture_default_str();
   verb.add_option("--choice-temperature", flags.fill.choice_temperature, "noise on confidences (sampler confidence)")->capture_default_str();
+  verb.add_option("--purity", flags.fill.purity, "sharpens sure cells by this (sampler purity); 0 disables")->capture_default_str();
+  verb.add_option("-p,--prompt", flags.prompt.prompt, "what the pictures show (models with text)");
+  verb.add_option("--negative-prompt", flags.prompt.negative_prompt, "what they are steered away from");
+  verb.add_option("--class", flags.prompt.label, "class label (models with classes)");
+  verb.add_option("--cfg-scale", flags.prompt.guidance_scale, "guidance towards the prompt or class; 1: none")->capture_default_str();
   verb.add_option("--images-per-call", flags.fill.images_per_call, "images in one network call; 0: by the device")->capture_default_str();
 }
 
-FillOptions resolve(const SamplingFlags& flags, Pipeline& pipeline) {
+FillOptions resolve(const SamplingFlags& flags, Pipeline& pipeline, Extent canvas) {
   auto fill = flags.fill;
   if (flags.steps < 0) throw UsageError(fmt::format("--steps {}: expected 0 or more", flags.steps));
   const bool autoregressive = pipeline.process() == "autoregressive";
   fill.sampler = !flags.sampler.empty() ? flags.sampler : autoregressive ? "autoregressive" : "ancestral";
-  fill.steps = flags.steps > 0 ? flags.steps : pipeline.total_steps();
+  // Raster order takes a step a cell unless told otherwise.
+  fill.steps = flags.steps > 0 ? flags.steps : fill.sampler == "raster" ? std::int64_t{1} << 20 : pipeline.total_steps();
+  const auto own = pipeline.prior_options().grid;
+  const bool larger = canvas.h > own.h || canvas.w > own.w;
+  fill.draw.temperature = flags.temperature.value_or(larger ? 0.8 : 1.0);
   fill.total_steps = pipeline.total_steps();
+  fill.process = pipeline.fill_process();
+  pipeline.set_prompt(flags.prompt);
+  const auto& prompt = flags.prompt;
+  if (!prompt.prompt.empty() || !prompt.negative_prompt.empty() || prompt.label >= 0) {
+    fill.condition = nlohmann::json({{"prompt", prompt.prompt},
+                                     {"negative_prompt", prompt.negative_prompt},
+                                     {"class", prompt.label},
+                                     {"cfg_scale", prompt.guidance_scale}})
+                         .dump();
+  }
   fill.validate();
   return fill;
 }
 
 nlohmann::json to_json(const FillOptions& options) {
-  return {{"sampler", options.sampler},         {"steps", options.steps},           {"seed", options.seed},
+  nlohmann::json record = {{"sampler", options.sampler},         {"steps", options.steps},           {"seed", options.seed},
           {"temperature", options.draw.temperature}, {"top_k", options.draw.top_k}, {"top_p", options.draw.top_p},
-          {"choice_temperature", options.choice_temperature}};
+          {"typical_p", options.draw.typical_p},       {"choice_temperature", options.choice_temperature},
+          {"purity", options.purity}};
+  if (!options.condition.empty()) record["condition"] = nlohmann::json::parse(options.condition);
+  return record;
 }
 
 }  // namespace tessera::cli

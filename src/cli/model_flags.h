@@ -3,11 +3,15 @@
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 
 #include "pipeline/pipeline.h"
 
 namespace tessera::cli {
+
+inline constexpr const char* kDtypeHelp =
+    "of the products: float32, bfloat16, int8 (the denoiser's linear layers) or auto (bfloat16 where the CPU has AMX or AVX512-BF16)";
 
 struct ModelFlags {
   std::string model;
@@ -20,12 +24,14 @@ Pipeline load_model(const ModelFlags& flags);
 
 struct SamplingFlags {
   FillOptions fill;
+  PromptOptions prompt;
   std::int64_t steps = 0;  // 0: T of the model
   std::string sampler;     // empty: by the model's process
+  std::optional<double> temperature;  // none: 1, or 0.8 on a canvas larger than the model's own (the paper's)
 };
 void add_sampling_flags(CLI::App& verb, SamplingFlags& flags);
-/// The options with what the model decides filled in.
-FillOptions resolve(const SamplingFlags& flags, Pipeline& pipeline);
+/// The options with what the model decides filled in. canvas: the grid that will be filled.
+FillOptions resolve(const SamplingFlags& flags, Pipeline& pipeline, Extent canvas = {});
 /// For metadata and reports.
 nlohmann::json to_json(const FillOptions& options);
 

@@ -5,6 +5,7 @@
 #include "checkpoint/safetensors.h"
 #include "cli/model_flags.h"
 #include "cli/verbs.h"
+#include "data/catalogue.h"
 #include "data/dataset.h"
 #include "image/contact_sheet.h"
 #include "image/image_io.h"
@@ -42,7 +43,7 @@ std::vector<torch::Tensor> gather(const CodecOptionsOfVerb& options, Codec codec
   read.background = parse_colour(options.background);
   for (const auto& path : options.images) {
     pictures.push_back(fitted(read_image(std::filesystem::path(path), read), codec->options().factor(), path));
-    names.push_back(path);
+    names.push_back(valid_utf8(path));
   }
   if (options.data.empty()) return pictures;
   DatasetOptions data_options;
@@ -60,8 +61,13 @@ std::vector<torch::Tensor> gather(const CodecOptionsOfVerb& options, Codec codec
   return pictures;
 }
 
+void check_sources(const CodecOptionsOfVerb& options, const char* verb) {
+  if (options.images.empty() == options.data.empty()) throw UsageError(fmt::format("{}: expected either --image or --data", verb));
+  if (options.count < 1) throw UsageError(fmt::format("--count {}: expected 1 or more", options.count));
+}
+
 void reconstruct(const CodecOptionsOfVerb& options) {
-  if (options.images.empty() == options.data.empty()) throw UsageError("reconstruct: expected either --image or --data");
+  check_sources(options, "reconstruct");
   auto pipeline = load_model(options.model);
   auto codec = pipeline.codec();
   std::vector<std::string> names;
@@ -69,7 +75,9 @@ void reconstruct(const CodecOptionsOfVerb& options) {
   std::vector<Image> sheet;
   nlohmann::json rows = nlohmann::json::array();
   double total = 0;
-  bool one_size = true;
+  for (std::size_t i = 1; i < pictures.size(); ++i) {
+    require(pictures[i].sizes() == pictures[0].sizes(), "reconstruct: {} differs in size from {}; give one size at a time", names[i], names[0]);
+  }
   for (std::size_t i = 0; i < pictures.size(); ++i) {
     const auto decoded = codec->decode(codec->encode(pictures[i]));
     const double value = psnr(pictures[i], decoded);
@@ -77,19 +85,18 @@ void reconstruct(const CodecOptionsOfVerb& options) {
     rows.push_back({{"image", names[i]}, {"psnr_db", value}});
     sheet.push_back(to_image(pictures[i][0]));
     sheet.push_back(to_image(decoded[0]));
-    one_size = one_size && pictures[i].sizes() == pictures[0].sizes();
   }
-  require(one_size, "reconstruct: the pictures differ in size; give one size at a time");
   write_png(options.output, contact_sheet(sheet, {sheet.size() == 2 ? 2 : 8, 2, {}}));
   const double mean = total / static_cast<double>(pictures.size());
   if (options.json) {
-    fmt::print("{}\n", nlohmann::json{{"images", rows}, {"mean_psnr_db", mean}, {"sheet", options.output}}.dump(2));
+    fmt::print("{}\n", nlohmann::json{{"images", rows}, {"mean_psnr_db", mean}, {"sheet", valid_utf8(options.output)}}.dump(2));
   } else {
     fmt::print("{}\n{} pictures, mean PSNR {:.2f} dB (original left, reconstruction right)\n", options.output, pictures.size(), mean);
   }
 }
 
 void encode(const CodecOptionsOfVerb& options) {
+  check_sources(options, "encode");
   auto pipeline = load_model(options.model);
   auto codec = pipeline.codec();
   std::vector<std::string> names;
@@ -98,7 +105,6 @@ void encode(const CodecOptionsOfVerb& options) {
     grids.push_back(codec->encode(picture).codes());
     require(grids.back().sizes() == grids.front().sizes(), "encode: {} differs in size from {}", names[grids.size() - 1], names[0]);
   }
-  require(!grids.empty(), "encode: expected --image or --data");
   save_safetensors(options.output, {{"tokens", torch::cat(grids).to(torch::kInt32)}},
                    {{"names", nlohmann::json(names).dump()}, {"codebook_size", std::to_string(codec->options().codebook_size)}});
   fmt::print("{}\n", options.output);
@@ -106,15 +112,20 @@ void encode(const CodecOptionsOfVerb& options) {
 
 void decode(const CodecOptionsOfVerb& options, const std::string& tokens_file) {
   auto pipeline = load_model(options.model);
-  const auto tensors = load_safetensors(tokens_file);
+  Metadata metadata;
+  const auto tensors = load_safetensors(tokens_file, &metadata);
   const auto found = tensors.find("tokens");
   require(found != tensors.end() && found->second.dim() == 3 && !found->second.is_floating_point(),
           "{}: expected a tensor 'tokens' of whole numbers [N, h, w]", tokens_file);
-  const TokenGrid grid(found->second.to(torch::kInt64), pipeline.codec()->options().codebook_size);
-  const auto images = to_images(pipeline.codec()->decode(grid));
+  const auto codes = pipeline.codec()->options().codebook_size;
+  require(found->second.numel() > 0, "{}: 'tokens' is empty", tokens_file);
+  const auto stated = metadata.count("codebook_size") ? metadata.at("codebook_size") : std::to_string(codes);
+  require(stated == std::to_string(codes), "{}: tokens of {} codes, the model has {}", tokens_file, stated, codes);
+  const TokenGrid grid(found->second.to(torch::kInt64), codes);
   std::filesystem::create_directories(options.output);
-  for (std::size_t i = 0; i < images.size(); ++i) {
-    write_png(std::filesystem::path(options.output) / fmt::format("{:05}.png", i), images[i]);
+  for (std::int64_t i = 0; i < grid.count(); ++i) {
+    const auto images = pipeline.codec()->decode({grid.codes().slice(0, i, i + 1), codes});
+    write_png(std::filesystem::path(options.output) / fmt::format("{:05}.png", i), to_image(images[0]));
   }
   fmt::print("{}\n", options.output);
 }

@@ -1,4 +1,4 @@
-/// tessera train codec | train prior
+/// tessera train codec | train prior | train pixels
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/bundle.h"
@@ -7,13 +7,15 @@
 #include "cli/verbs.h"
 #include "data/dataset.h"
 #include "data/token_cache.h"
-#include "image/contact_sheet.h"
 #include "pipeline/pipeline.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "training/codec_trainer.h"
+#include "training/conditional_trainer.h"
+#include "training/pixel_trainer.h"
 #include "training/prior_trainer.h"
 #include "training/recipe.h"
+#include "training/sample_preview.h"
 #include "training/token_data.h"
 #include "training/training_loop.h"
 
@@ -30,7 +32,7 @@ struct TrainOptions {
 };
 
 void add_common(CLI::App& verb, TrainOptions& options) {
-  verb.add_option("--data", options.data, "folder, zip, tar shards or .tessera-pack")->required();
+  verb.add_option("--data", options.data, "folder, zip, tar shards (a folder, or shard-{000..127}.tar) or .tessera-pack")->required();
   verb.add_option("--recipe", options.recipe, "TOML file; flags typed here go before it");
   verb.add_option("--log-every", options.loop.log_every, "steps between records of the losses")->capture_default_str()->check(CLI::PositiveNumber);
   verb.add_option("--validate-every", options.loop.validate_every, "steps between validations and previews; 0 only at the end")->capture_default_str();
@@ -40,8 +42,21 @@ void add_common(CLI::App& verb, TrainOptions& options) {
   verb.add_option("-t,--threads", options.threads, "threads; 0: one a processor")->capture_default_str();
 }
 
+/// What is wrong with a recipe is said before the data are read.
+void check_early(CodecRecipe recipe) {
+  choose_defaults(recipe, 64, 1);
+  recipe.validate();
+}
+
+void check_early(PriorRecipe recipe) {
+  recipe.steps = recipe.steps == 0 ? 1 : recipe.steps;
+  recipe.total_steps = recipe.total_steps == 0 ? 1 : recipe.total_steps;
+  recipe.validate();
+}
+
 void train_codec(const TrainOptions& options, CodecRecipe recipe) {
   set_threads(options.threads);
+  check_early(recipe);
   DatasetOptions data_options;
   data_options.path = options.data;
   data_options.background = recipe.background;
@@ -60,15 +75,47 @@ void train_codec(const TrainOptions& options, CodecRecipe recipe) {
   if (run_training(*task, loop, bundle / "training" / "codec")) fmt::print("{}\n", (bundle / "vqvae").string());
 }
 
+/// A prior of other codes than its bundle's codec has could never be used: said now, not after the training.
+void check_codes(const TokenData& tokens, const std::filesystem::path& folder, const std::string& data) {
+  if (!std::filesystem::exists(folder / "model_index.json")) return;
+  const auto bundle = load_bundle(folder);
+  if (!bundle.codec) return;
+  const auto codes = codec_options_from_json(bundle.codec->config).codebook_size;
+  require(tokens.codebook_size == codes, "{}: tokens of {} codes, the codec in {} has {}", data, tokens.codebook_size,
+          folder.string(), codes);
+}
+
+/// What the pictures say about themselves, in the order of their grids.
+ConditionData conditions_of(const Dataset& data, const ConditionalRecipe& conditional) {
+  ConditionData conditions;
+  const auto fill = [&](Split split, std::vector<std::string>& captions, std::vector<std::int64_t>& labels) {
+    for (const auto index : data.split(split)) {
+      if (conditional.condition == "text") captions.push_back(data.caption(index));
+      if (conditional.condition == "class") labels.push_back(data.label(index));
+    }
+  };
+  if (conditional.condition == "text" && !data.has_captions()) return conditions;
+  fill(Split::train, conditions.train_captions, conditions.train_labels);
+  fill(Split::validation, conditions.validation_captions, conditions.validation_labels);
+  conditions.classes = static_cast<std::int64_t>(data.class_names().size());
+  return conditions;
+}
+
 /// Pictures through the bundle's codec, or a file of tokens.
-TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, Codec& codec) {
+TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, const ConditionalRecipe& conditional,
+                     Codec& codec, ConditionData& conditions) {
   if (options.data.ends_with(".safetensors")) {
     if (recipe.flip) throw UsageError("--flip: tokens cannot be mirrored, only pictures");
-    return read_token_file(options.data);
+    if (conditional.condition != "none") throw UsageError("--condition: a file of tokens has none, only pictures");
+    auto tokens = read_token_file(options.data);
+    check_codes(tokens, options.out, options.data);
+    return tokens;
   }
-  PipelineOptions pipeline_options;
-  const auto pipeline = Pipeline::load(options.out, pipeline_options);
-  codec = pipeline.codec();
+  const auto parts = load_bundle(options.out);
+  require(parts.codec.has_value(), "{}: the bundle holds no codec (vqvae/)", options.out);
+  codec = Codec(codec_options_from_json(parts.codec->config));
+  codec->load(parts.codec->tensors, options.out + "/vqvae");
+  codec->eval();
   DatasetOptions data_options;
   data_options.path = options.data;
   data_options.size = codec->options().image_size;
@@ -77,22 +124,52 @@ TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, Cod
   data_options.split_seed = static_cast<Seed>(recipe.seed);
   data_options.strict = options.strict;
   const auto data = Dataset::open(data_options);
-  return tokens_of(data, codec, part_hash(load_bundle(options.out), "vqvae"), recipe.flip, default_cache_folder());
+  conditions = conditions_of(data, conditional);
+  conditions.codebook = codec->quantizer->codebook();
+  return tokens_of(data, codec, part_hash(parts, "vqvae"), recipe.flip, default_cache_folder());
 }
 
-void train_prior(const TrainOptions& options, PriorRecipe recipe) {
+void train_prior(const TrainOptions& options, PriorRecipe recipe, const ConditionalRecipe& conditional) {
+  constexpr std::int64_t kConditionalSteps = 100;  // T as published
   set_threads(options.threads);
+  conditional.validate();
+  check_early(recipe);
+  if (!conditional.is_plain()) {
+    if (recipe.prior != "absorbing") throw UsageError(fmt::format("--prior {}: with --process or --condition expected none", recipe.prior));
+    if (recipe.total_steps == 0) recipe.total_steps = kConditionalSteps;
+  }
   Codec codec{nullptr};
-  const auto data = prior_data(options, recipe, codec);
+  ConditionData conditions;
+  const auto data = prior_data(options, recipe, conditional, codec, conditions);
   choose_defaults(recipe, data);
   log().info("{}: {} token grids to train on, {} held out", options.data, data.train.size(0), data.validation.size(0));
   const std::filesystem::path bundle = options.out;
   GridPreview preview;
-  if (codec) preview = [codec](const TokenGrid& grid) mutable { return contact_sheet(to_images(codec->decode(grid))); };
-  auto task = make_prior_training(recipe, data, bundle, preview);
+  if (codec) preview = make_sample_preview(codec, data);
+  auto task = conditional.is_plain() ? make_prior_training(recipe, data, bundle, preview)
+                                     : make_conditional_training(recipe, conditional, data, conditions, bundle, preview);
   auto loop = options.loop;
   loop.steps = recipe.steps;
   if (run_training(*task, loop, bundle / "training" / "prior")) fmt::print("{}\n", (bundle / "transformer").string());
+}
+
+void train_pixels(const TrainOptions& options, const PixelRecipe& recipe, const std::string& model) {
+  set_threads(options.threads);
+  const auto part = load_bundle(model).codec;
+  require(part.has_value(), "{}: the bundle holds no codec (vqvae/)", model);
+  DatasetOptions data_options;
+  data_options.path = options.data;
+  data_options.size = codec_options_from_json(part->config).image_size;
+  data_options.background = recipe.background;
+  data_options.validation_fraction = recipe.validation_fraction;
+  data_options.split_seed = static_cast<Seed>(recipe.seed);
+  data_options.strict = options.strict;
+  const auto data = Dataset::open(data_options);
+  const std::filesystem::path bundle = options.out.empty() ? model : options.out;
+  auto task = make_pixel_training(recipe, data, model, bundle);
+  auto loop = options.loop;
+  loop.steps = recipe.steps;
+  if (run_training(*task, loop, bundle / "training" / "pixels")) fmt::print("{}\n", (bundle / "vqvae").string());
 }
 
 }  // namespace
@@ -120,11 +197,28 @@ void add_train(CLI::App& app) {
   prior->add_option("-m,--model", prior_options->out, "bundle folder with the codec; gets the prior")->required();
   prior->add_option("--background", prior_options->background, "colour under transparent pixels, as for the codec")->capture_default_str();
   prior->add_option("--validation-fraction", prior_options->validation_fraction, "of the pictures held out, as for the codec")->capture_default_str();
-  const auto apply_prior = add_field_options(*prior, prior_recipe->fields());
-  prior->callback([prior_options, prior_recipe, apply_prior] {
-    if (!prior_options->recipe.empty()) read_recipe(prior_options->recipe, "prior", prior_recipe->fields());
+  auto conditional = std::make_shared<ConditionalRecipe>();
+  auto every_field = prior_recipe->fields();
+  for (const auto& field : conditional->fields()) every_field.push_back(field);
+  const auto apply_prior = add_field_options(*prior, every_field);
+  prior->callback([prior_options, prior_recipe, conditional, every_field, apply_prior] {
+    if (!prior_options->recipe.empty()) read_recipe(prior_options->recipe, "prior", every_field);
     apply_prior();
-    train_prior(*prior_options, *prior_recipe);
+    train_prior(*prior_options, *prior_recipe, *conditional);
+  });
+
+  auto* pixels = train->add_subcommand("pixels", "after stage 1: a Gaussian head for the likelihood of pixels");
+  auto pixel_options = std::make_shared<TrainOptions>();
+  auto pixel_recipe = std::make_shared<PixelRecipe>();
+  auto model = std::make_shared<std::string>();
+  add_common(*pixels, *pixel_options);
+  pixels->add_option("-m,--model", *model, "bundle folder whose codec gets the head")->required();
+  pixels->add_option("-o,--out", pixel_options->out, "bundle folder to write; empty: the same");
+  const auto apply_pixels = add_field_options(*pixels, pixel_recipe->fields());
+  pixels->callback([pixel_options, pixel_recipe, model, apply_pixels] {
+    if (!pixel_options->recipe.empty()) read_recipe(pixel_options->recipe, "pixels", pixel_recipe->fields());
+    apply_pixels();
+    train_pixels(*pixel_options, *pixel_recipe, *model);
   });
 }
 

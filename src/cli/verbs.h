@@ -10,11 +10,17 @@ void register_verbs(CLI::App& app);
 
 void add_bench(CLI::App& app);
 void add_convert(CLI::App& app);
+void add_compare(CLI::App& app);
 void add_dataset(CLI::App& app);
+void add_evaluate(CLI::App& app);
 void add_generate(CLI::App& app);
+void add_inpaint(CLI::App& app);
+void add_outpaint(CLI::App& app);
 void add_reconstruct(CLI::App& app);  // reconstruct, encode, decode
+void add_stitch(CLI::App& app);
 void add_train(CLI::App& app);
 void add_import(CLI::App& app);
 void add_info(CLI::App& app);
+void add_variations(CLI::App& app);
 
 }  // namespace tessera::cli

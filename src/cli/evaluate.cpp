@@ -1,0 +1,209 @@
+/// tessera evaluate: how good a model is, as figures with their intervals and a report.
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+
+#include "checkpoint/bundle.h"
+#include "cli/edit_run.h"
+#include "cli/evaluation_flags.h"
+#include "cli/threads.h"
+#include "cli/verbs.h"
+#include "metrics/sweep.h"
+#include "runtime/atomic_file.h"
+#include "runtime/error.h"
+#include "runtime/log.h"
+#include "training/token_data.h"
+
+namespace tessera::cli {
+namespace {
+
+struct EvaluateOptions : EvaluationFlags {
+  SweepAxes sweep;
+  std::string draw_only, shard = "0/1", command;
+  bool json = false;
+  bool sweeps() const { return !sweep.samplers.empty() || !sweep.steps.empty() || !sweep.temperatures.empty(); }
+};
+
+/// "2/8" -> (2, 8).
+std::pair<std::int64_t, std::int64_t> shard_of(const std::string& text) {
+  std::int64_t shard = -1, shards = 0;
+  const auto slash = text.find('/');
+  if (slash != std::string::npos) {
+    std::from_chars(text.data(), text.data() + slash, shard);
+    std::from_chars(text.data() + slash + 1, text.data() + text.size(), shards);
+  }
+  if (shard < 0 || shards < 1 || shard >= shards)
+    throw UsageError(fmt::format("--shard '{}': expected I/N with I below N", text));
+  return {shard, shards};
+}
+
+/// What a worker process does: its share of the samples, nothing else.
+void draw_only(const EvaluateOptions& options) {
+  auto model = load_named(options.model);
+  SampleOptions samples;
+  samples.fill = resolve(options.sampling, model.pipeline);
+  samples.count = options.count;
+  samples.part_size = options.part_size;
+  samples.folder = options.draw_only;
+  samples.prior_hash = model.prior_key();
+  const auto [shard, shards] = shard_of(options.shard);
+  draw_samples(model.pipeline, samples, shard, shards);
+}
+
+/// Likelihood of a file of tokens, for which the bundle needs no codec.
+nlohmann::ordered_json evaluate_tokens(const EvaluateOptions& options, HtmlReport& report) {
+  set_threads(options.model.threads);
+  const auto bundle = load_bundle(options.model.model);
+  require(bundle.denoiser.has_value(), "{}: the bundle holds no prior (transformer/)", options.model.model);
+  auto prior =
+      load_transformer(bundle.denoiser->config, bundle.denoiser->tensors, options.model.model + "/transformer");
+  const auto data = read_token_file(options.data);
+  require(data.codebook_size <= prior->codebook_size(), "{}: tokens of {} codes, the prior knows {}", options.data,
+          data.codebook_size, prior->codebook_size());
+  auto tokens = options.split == "train"        ? data.train
+                : options.split == "validation" ? data.validation
+                                                : torch::cat({data.train, data.validation});
+  require(tokens.size(0) > 0, "{}: the split '{}' holds no grids", options.data, options.split);
+  if (options.images > 0) tokens = tokens.slice(0, 0, std::min(options.images, tokens.size(0)));
+  NamedGrids grids{tokens.flatten(1).to(torch::kInt64), {}};
+  for (std::int64_t i = 0; i < grids.tokens.size(0); ++i) grids.names.push_back(fmt::format("{} {}", options.split, i));
+  auto likelihood = options.likelihood;
+  likelihood.bound.form = bound_form_from(options.form);
+  likelihood.bound.seed = options.sampling.fill.seed;
+  const auto own =
+      bundle.scheduler ? bundle.scheduler->value("tessera", nlohmann::json::object()) : nlohmann::json::object();
+  likelihood.bound.total_steps = own.value("total_steps", grids.tokens.size(1));
+  nlohmann::ordered_json figures = {
+      {"model", {{"path", options.model.model}, {"prior_hash", part_hash(bundle, "transformer")}}},
+      {"data", {{"path", options.data}, {"split", options.split}, {"grids", grids.tokens.size(0)}}},
+      {"seed", options.sampling.fill.seed}};
+  report.heading("Model and data");
+  report.figures(figures);
+  figures["likelihood"] = likelihood_figures(*prior, grids, likelihood, report);
+  return figures;
+}
+
+nlohmann::ordered_json sweep(const EvaluateOptions& options, NamedModel& model, const std::filesystem::path& output,
+                             HtmlReport& report) {
+  const auto cells = sweep_cells(resolve(options.sampling, model.pipeline), options.sweep);
+  const auto data = open_data(options, model.pipeline.codec()->options().image_size);
+  const auto network = feature_network(options, &model);
+  const auto real_stream = dataset_stream(data, data.require_split(parse_split(options.real)));
+  const auto real = extract_features(*real_stream, *network, "features of real pictures", cache_of(options));
+  auto all = nlohmann::ordered_json::array();
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    const auto& cell = cells[i];
+    log().info("sweep: cell {} of {}: {}", i + 1, cells.size(), cell.name);
+    SampleOptions samples;
+    samples.fill = cell.fill;
+    samples.prior_hash = model.prior_key();
+    const auto& d = options.distribution;
+    const auto key = fmt::format("{}; {} samples; {}; {}; k {}; KID {}x{}; infinity {}; codec {}", samples.key(),
+                                 options.count, real_stream->key(), network->key(), d.prdc.k, d.kid.subsets,
+                                 d.kid.subset_size, d.infinity.points, model.codec_key());
+    all.push_back(sweep_figures(cell, output / "cells", key, [&] {
+      const auto made = sampled(options, model, cell.fill, output / "samples" / cell.name);
+      const auto images = decode_grids(model.pipeline.codec(), made.grid);
+      const auto fake = extract_features(*tensor_stream(images, ""), *network, "features of samples");
+      auto figures = distribution_figures(real, fake, *network, options.distribution);
+      figures["evaluations_an_image"] = made.evaluations;
+      figures["seconds_an_image"] = made.seconds / static_cast<double>(options.count);
+      return figures;
+    }));
+  }
+  add_sweep(all, report);
+  write_file_atomically(output / "sweep.svg",
+                        sweep_plot(all, "fid", network->published() ? "FID" : "Fréchet distance of codec features"));
+  return all;
+}
+
+void print_summary(const nlohmann::ordered_json& figures, const std::filesystem::path& report) {
+  const auto line = [&](const char* part, const char* name, const char* label) {
+    if (!figures.contains(part) || !figures[part].contains(name)) return;
+    const auto& value = figures[part][name];
+    if (value.is_number()) fmt::print("{:<34} {}\n", label, number_text(value.get<double>()));
+    if (value.is_object() && value.contains("low")) {
+      fmt::print("{:<34} {} ({} to {})\n", label, number_text(value["mean"].get<double>()),
+                 number_text(value["low"].get<double>()), number_text(value["high"].get<double>()));
+    }
+  };
+  line("likelihood", "bits_per_token", "bits per token");
+  line("image_likelihood", "bits_per_dimension", "bits per dimension");
+  line("reconstruction", "psnr_db", "reconstruction PSNR, dB");
+  line("reconstruction", "ssim", "reconstruction SSIM");
+  line("reconstruction", "lpips_vgg", "reconstruction LPIPS");
+  line("distribution", "fid", "Fréchet distance");
+  for (const char* name : {"precision", "recall", "density", "coverage"}) line("distribution", name, name);
+  if (figures.contains("distribution"))
+    fmt::print("features: {}\n", figures["distribution"]["features"].get<std::string>());
+  fmt::print("{}\n", report.string());
+}
+
+void evaluate(const EvaluateOptions& options) {
+  options.validate();
+  if (!options.draw_only.empty()) return draw_only(options);
+  if (options.output.empty()) throw UsageError("evaluate: expected -o, the folder of the report");
+  if (options.data.empty()) throw UsageError("evaluate: expected --data");
+  const auto begin = std::chrono::steady_clock::now();
+  const std::filesystem::path output = options.output;
+  HtmlReport report(fmt::format("Evaluation of {}", std::filesystem::path(options.model.model).filename().string()));
+  nlohmann::ordered_json figures = {{"tessera", TESSERA_VERSION}, {"command", options.command}};
+  if (options.data.ends_with(".safetensors")) {
+    figures.update(evaluate_tokens(options, report));
+  } else if (options.sweeps()) {
+    auto model = load_named(options.model);
+    figures["model"] = model.to_json();
+    figures["data"] = {{"path", options.data}, {"real", options.real}};
+    figures["samples_a_cell"] = options.count;
+    figures["seed"] = options.sampling.fill.seed;
+    figures["sweep"] = sweep(options, model, output, report);
+  } else {
+    auto model = load_named(options.model);
+    figures.update(evaluate_model(options, model, output / "samples", report));
+  }
+  figures["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  report.heading("To repeat it");
+  report.code(options.command);
+  std::filesystem::create_directories(output);
+  write_file_atomically(output / "report.json", figures.dump(1) + "\n");
+  report.write(output / "report.html");
+  if (options.json) {
+    fmt::print("{}\n", figures.dump(2));
+  } else {
+    print_summary(figures, output / "report.html");
+  }
+}
+
+}  // namespace
+
+void add_evaluate(CLI::App& app) {
+  auto options = std::make_shared<EvaluateOptions>();
+  auto* verb =
+      app.add_subcommand("evaluate", "likelihood, FID, precision and recall, reconstruction, neighbours: a report");
+  add_model_flags(*verb, options->model);
+  add_evaluation_flags(*verb, *options);
+  verb->add_option("-o,--output", options->output, "folder: report.html, report.json, the samples");
+  verb->add_option("--sweep-steps", options->sweep.steps, "measure samples at each of these steps: 16,50,100")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->group("Sweep");
+  verb->add_option("--sweep-samplers", options->sweep.samplers, "and by each of these samplers")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->group("Sweep");
+  verb->add_option("--sweep-temperatures", options->sweep.temperatures, "and at each of these temperatures")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->group("Sweep");
+  verb->add_option("--draw-only", options->draw_only, "draw samples into this folder and stop")->group("Samples");
+  verb->add_option("--shard", options->shard, "with --draw-only: I/N, every N-th part from I on")
+      ->capture_default_str()
+      ->group("Samples");
+  verb->add_flag("--json", options->json, "all figures as JSON on standard output");
+  verb->callback([verb, options] {
+    options->command = command_line(*verb);
+    evaluate(*options);
+  });
+}
+
+}  // namespace tessera::cli

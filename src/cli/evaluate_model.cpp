@@ -1,0 +1,151 @@
+/// Everything that an evaluation measures of one model.
+#include <algorithm>
+
+#include "cli/evaluation_flags.h"
+#include "image/contact_sheet.h"
+#include "metrics/confidence.h"
+#include "runtime/error.h"
+
+namespace tessera::cli {
+namespace {
+
+constexpr std::int64_t kSheetImages = 64;
+
+std::vector<std::int64_t> indices_of(const Dataset& data, const std::string& split, std::int64_t limit) {
+  auto indices = data.require_split(parse_split(split));
+  if (limit > 0 && static_cast<std::int64_t>(indices.size()) > limit) indices.resize(static_cast<std::size_t>(limit));
+  return indices;
+}
+
+NamedGrids named_grids(const torch::Tensor& tokens, const Dataset& data, const std::vector<std::int64_t>& indices) {
+  NamedGrids grids{tokens.flatten(1), {}};
+  for (const auto index : indices) grids.names.push_back(data.file_name(index));
+  return grids;
+}
+
+TransformerImpl& transformer_of(NamedModel& model) {
+  auto* transformer = dynamic_cast<TransformerImpl*>(&model.pipeline.prior());
+  require(transformer != nullptr, "{}: likelihood needs a transformer prior", model.path);
+  return *transformer;
+}
+
+LikelihoodOptions likelihood_options(const EvaluationFlags& flags, const NamedModel& model) {
+  auto options = flags.likelihood;
+  options.bound.form = bound_form_from(flags.form);
+  options.bound.total_steps = model.pipeline.total_steps();
+  options.bound.seed = flags.sampling.fill.seed;
+  return options;
+}
+
+torch::Tensor encoded(Codec codec, const Dataset& data, const std::vector<std::int64_t>& indices) {
+  std::vector<torch::Tensor> tokens;
+  dataset_stream(data, indices)->read(16, [&](const std::vector<torch::Tensor>& images) {
+    tokens.push_back(codec->encode(torch::stack(images)).codes());
+  });
+  return torch::cat(tokens);
+}
+
+/// Reconstruction, likelihood, and where both are asked for the likelihood of the pixels.
+void evaluate_held_out(const EvaluationFlags& flags, NamedModel& model, const Dataset& data, Lpips* lpips,
+                       FeatureNetwork& network, HtmlReport& report, nlohmann::ordered_json& figures) {
+  const auto indices = indices_of(data, flags.split, flags.images);
+  auto codec = model.pipeline.codec();
+  Reconstructions made;
+  if (flags.wants("reconstruction")) {
+    ReconstructionOptions options;
+    options.pixel_bits = flags.pixel_bits;
+    options.pixel_form = pixel_form_from(flags.pixel_form);
+    options.confidence = flags.likelihood.confidence;
+    nlohmann::ordered_json part;
+    made = reconstruction_figures(codec, data, indices, lpips, options, report, part);
+    if (indices.size() >= 2) {
+      const auto real =
+          extract_features(*dataset_stream(data, indices), network, "features of originals", cache_of(flags));
+      const auto back = extract_features(*tensor_stream(made.images, ""), network, "features of reconstructions");
+      part["reconstruction_fid"] = {
+          {"value", frechet_distance(real, back)}, {"images", indices.size()}, {"features", network.label()}};
+      report.figures({{"reconstruction_fid", part["reconstruction_fid"]}});
+    }
+    figures["reconstruction"] = part;
+  }
+  if (!flags.wants("likelihood")) return;
+  const auto tokens = made.tokens.defined() ? made.tokens : encoded(codec, data, indices);
+  torch::Tensor nats;
+  figures["likelihood"] = likelihood_figures(transformer_of(model), named_grids(tokens, data, indices),
+                                             likelihood_options(flags, model), report, &nats);
+  if (!made.pixel_nats.defined()) return;
+  const auto values = 3 * data.image_size() * data.image_size();
+  const auto bits = image_bits_per_dimension(made.pixel_nats, nats, values);
+  nlohmann::ordered_json image = {{"bits_per_dimension", to_json(interval_of(bits, flags.likelihood.confidence))},
+                                  {"pixel_form", flags.pixel_form},
+                                  {"pixel_bits", flags.pixel_bits}};
+  report.heading("Likelihood of images");
+  report.figures(image);
+  auto each = nlohmann::ordered_json::array();
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    each.push_back({{"image", data.file_name(indices[i])},
+                    {"bits_per_dimension", bits[static_cast<std::int64_t>(i)].item<double>()}});
+  }
+  image["images"] = each;
+  figures["image_likelihood"] = image;
+}
+
+void evaluate_samples(const EvaluationFlags& flags, NamedModel& model, const Dataset& data, const Lpips* lpips,
+                      FeatureNetwork& network, const std::filesystem::path& folder, HtmlReport& report,
+                      nlohmann::ordered_json& figures) {
+  const auto fill = resolve(flags.sampling, model.pipeline);
+  const auto samples = sampled(flags, model, fill, folder);
+  const auto images = decode_grids(model.pipeline.codec(), samples.grid);
+  const auto indices = indices_of(data, flags.real, 0);
+  report.heading("Samples");
+  nlohmann::ordered_json settings = settings_of(fill);
+  settings["images"] = flags.count;
+  settings["evaluations_an_image"] = samples.evaluations;
+  settings["seconds_an_image"] = samples.seconds / static_cast<double>(flags.count);
+  report.figures(settings);
+  const auto shown = to_images(images.slice(0, 0, std::min(kSheetImages, images.size(0))));
+  report.picture(contact_sheet(shown), fmt::format("the first {} samples", shown.size()));
+  figures["samples"] = settings;
+  if (flags.wants("distribution")) {
+    const auto real =
+        extract_features(*dataset_stream(data, indices), network, "features of real pictures", cache_of(flags));
+    const auto fake = extract_features(*tensor_stream(images, ""), network, "features of samples");
+    const auto part = distribution_figures(real, fake, network, flags.distribution);
+    report.heading("Samples against real pictures");
+    report.figures(part);
+    figures["distribution"] = part;
+  }
+  if (flags.wants("neighbours")) {
+    figures["neighbours"] = neighbour_figures(images, data, indices, network, lpips, flags.neighbours_shown,
+                                              flags.neighbours, cache_of(flags), report);
+  }
+}
+
+}  // namespace
+
+nlohmann::ordered_json evaluate_model(const EvaluationFlags& flags, NamedModel& model,
+                                      const std::filesystem::path& folder, HtmlReport& report) {
+  if (flags.data.empty()) throw UsageError("evaluate: expected --data");
+  const auto data = open_data(flags, model.pipeline.codec()->options().image_size);
+  const auto network = feature_network(flags, &model);
+  const auto lpips = lpips_of(flags);
+  nlohmann::ordered_json figures;
+  figures["model"] = model.to_json();
+  figures["data"] = {{"path", flags.data},
+                     {"key", data.key()},
+                     {"images", data.size()},
+                     {"split", flags.split},
+                     {"real", flags.real},
+                     {"split_seed", flags.split_seed},
+                     {"validation_fraction", flags.validation_fraction}};
+  figures["seed"] = flags.sampling.fill.seed;
+  report.heading("Model and data");
+  report.figures({{"model", figures["model"]}, {"data", figures["data"]}, {"seed", figures["seed"]}});
+  if (flags.wants("reconstruction") || flags.wants("likelihood"))
+    evaluate_held_out(flags, model, data, lpips.get(), *network, report, figures);
+  if (flags.wants("distribution") || flags.wants("neighbours"))
+    evaluate_samples(flags, model, data, lpips.get(), *network, folder, report, figures);
+  return figures;
+}
+
+}  // namespace tessera::cli

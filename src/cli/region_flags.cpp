@@ -1,0 +1,86 @@
+#include "cli/region_flags.h"
+
+#include "image/image_io.h"
+#include "runtime/error.h"
+
+namespace tessera::cli {
+
+void add_picture_flags(CLI::App& verb, RegionFlags& flags) {
+  verb.add_option("-i,--image", flags.images, "picture; repeatable")->required();
+  verb.add_option("--mask", flags.masks,
+                  "picture whose white pixels are regenerated; one for all, or one for each --image; repeatable");
+  verb.add_option("--box", flags.boxes, "x,y,w,h in pixels to regenerate; repeatable");
+  verb.add_option("--keep-mask", flags.keep_masks,
+                  "picture whose white pixels are kept, all else is regenerated; repeatable");
+  verb.add_option("--keep-box", flags.keep_boxes, "x,y,w,h in pixels to keep; repeatable");
+  add_reading_flags(verb, flags.reading);
+}
+
+void add_reading_flags(CLI::App& verb, PictureFlags& flags) {
+  verb.add_option("--background", flags.background, "colour under transparent pixels")->capture_default_str();
+  verb.add_option("--size", flags.size,
+                  "scale pictures to this shorter side and cut out the centre first; 0: as they are")
+      ->capture_default_str();
+}
+
+Picture PictureFlags::read(const std::string& path) const {
+  if (size < 0 || size > kMaxEditSide)
+    throw UsageError(fmt::format("--size {}: expected 1 to {} pixels, or 0", size, kMaxEditSide));
+  ReadOptions options;
+  options.background = parse_colour(background);
+  auto image = read_image(std::filesystem::path(path), options);
+  return std::make_shared<Image>(size > 0 ? resize_and_crop(image, size) : std::move(image));
+}
+
+std::vector<RegionOfPicture> read_regions(const RegionFlags& flags) {
+  const bool keep = !flags.keep_masks.empty() || !flags.keep_boxes.empty();
+  if (keep && !(flags.masks.empty() && flags.boxes.empty())) {
+    throw UsageError("--keep-mask and --keep-box say what stays, --mask and --box what goes: expected one kind");
+  }
+  const auto& masks = keep ? flags.keep_masks : flags.masks;
+  const auto& boxes = keep ? flags.keep_boxes : flags.boxes;
+  const char* box_flag = keep ? "--keep-box" : "--box";
+  const auto images = flags.images.size(), count = std::max(images, masks.size());
+  if (images != count && images != 1) {
+    throw UsageError(fmt::format("{} masks for {} pictures: expected one for all, one for each, or one picture",
+                                 masks.size(), images));
+  }
+  if (masks.size() > 1 && masks.size() != count) {
+    throw UsageError(
+        fmt::format("{} masks for {} pictures: expected one for all or one for each", masks.size(), images));
+  }
+  std::vector<PixelBox> parsed;
+  for (const auto& box : boxes) parsed.push_back(parse_pixel_box(box, box_flag));
+  std::vector<RegionOfPicture> result;
+  for (std::size_t i = 0; i < count; ++i) {
+    RegionOfPicture region;
+    region.name = flags.images[images == 1 ? 0 : i];
+    region.image = images == 1 && i > 0 ? result[0].image : flags.reading.read(region.name);
+    if (flags.any()) {
+      const int width = region.image->width, height = region.image->height;
+      PixelMask mask(width, height);
+      if (!masks.empty()) {
+        const auto& file = masks[masks.size() == 1 ? 0 : i];
+        mask.add(PixelMask::from_image(*PictureFlags{"#000000", 0}.read(file), file, width, height, region.notes));
+      }
+      for (const auto& box : parsed) mask.add(box, box_flag);
+      region.mask = keep ? mask.inverted() : mask;
+    }
+    result.push_back(std::move(region));
+  }
+  return result;
+}
+
+EditPlan plan_region(Codec codec, const RegionOfPicture& region, const RegionFlags& flags,
+                     const RegionOptions& options) {
+  const bool keep = !flags.keep_masks.empty() || !flags.keep_boxes.empty();
+  require(!keep || region.mask->count() > 0, "{}: all of it is kept, nothing to regenerate", region.name);
+  auto plan = plan_inpaint(codec, region.image, *region.mask, options);
+  const auto factor = codec->options().factor();
+  require(!keep || (plan.codes != plan.codebook_size).any().item<bool>(),
+          "{}: the kept region holds no whole cell of {}x{} pixels", region.name, factor, factor);
+  plan.notes.insert(plan.notes.begin(), region.notes.begin(), region.notes.end());
+  return plan;
+}
+
+}  // namespace tessera::cli

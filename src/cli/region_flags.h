@@ -1,0 +1,51 @@
+/// Pictures and the parts of them that an edit regenerates, as flags.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "canvas/edit_plan.h"
+
+namespace tessera::cli {
+
+/// How pictures are read.
+struct PictureFlags {
+  std::string background = "#ffffff";  // under transparent pixels
+  int size = 0;                        // pixels: scaled to this shorter side, the centre cut out square; 0: as it is
+
+  /// The picture of a file. Throws UsageError where the size is out of range.
+  Picture read(const std::string& path) const;
+};
+/// --background and --size.
+void add_reading_flags(CLI::App& verb, PictureFlags& flags);
+
+struct RegionFlags {
+  std::vector<std::string> images, masks, boxes, keep_masks, keep_boxes;
+  PictureFlags reading;
+
+  /// true: at least one of --mask, --box, --keep-mask, --keep-box.
+  bool any() const { return !(masks.empty() && boxes.empty() && keep_masks.empty() && keep_boxes.empty()); }
+};
+
+/// -i/--image, --mask, --box, --keep-mask, --keep-box and how pictures are read.
+void add_picture_flags(CLI::App& verb, RegionFlags& flags);
+
+/// A picture and the pixels to regenerate; none where no region was given.
+struct RegionOfPicture {
+  std::string name;
+  Picture image;
+  std::optional<PixelMask> mask;
+  std::vector<std::string> notes;
+};
+
+/// One mask for all pictures, a mask for each, or several masks for one picture; boxes go for all. A kept region is all
+/// that is not regenerated. Throws UsageError where the numbers do not fit or both kinds are given.
+std::vector<RegionOfPicture> read_regions(const RegionFlags& flags);
+
+/// The plan of plan_inpaint with notes; errors name the picture. Where a region is kept, at least one cell must be.
+EditPlan plan_region(Codec codec, const RegionOfPicture& region, const RegionFlags& flags,
+                     const RegionOptions& options);
+
+}  // namespace tessera::cli
