@@ -1,7 +1,10 @@
 /// Zip and tar archives as data sets: listed, joined with their metadata and read, with small limits.
 #include <unistd.h>
 
+#include <cstdint>
+#include <filesystem>
 #include <fstream>
+#include <string>
 
 #include "data/image_source.h"
 #include "runtime/error.h"

@@ -1,5 +1,8 @@
 /// metadata.jsonl and companion texts. The input is cut at zero bytes: the first part is metadata.jsonl, then names and
 /// texts by turns.
+#include <cstdint>
+#include <string>
+
 #include "data/catalogue.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

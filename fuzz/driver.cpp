@@ -1,5 +1,11 @@
 /// Stands in for libFuzzer where the compiler has none: replays files, then feeds mutations of them.
-/// usage: TARGET [-runs=N] [-seed=S] FILE_OR_FOLDER...
+/// usage: TARGET [-runs=N] [-max_total_time=SECONDS] [-seed=S] FILE_OR_FOLDER...
+/// The input that ends the program is left in the file `crash-input` of the working folder.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -59,16 +65,35 @@ Bytes mutate(const std::vector<Bytes>& inputs, std::mt19937_64& random) {
   return bytes;
 }
 
+const Bytes* current = nullptr;  // what is being tried
+
+/// Leaves the input behind and lets the signal end the program.
+void keep_input(int signal) {
+  const int file = ::open("crash-input", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  if (file >= 0 && current != nullptr && ::write(file, current->data(), current->size()) >= 0) ::close(file);
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
+void try_input(const Bytes& bytes) {
+  current = &bytes;
+  LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
+  current = nullptr;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::vector<Bytes> inputs = {{}};
   std::uint64_t runs = 0;
   std::uint64_t seed = 1;
+  std::int64_t seconds = 0;  // 0: no limit
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     if (argument.starts_with("-runs=")) {
       runs = std::strtoull(argument.c_str() + 6, nullptr, 10);
+    } else if (argument.starts_with("-max_total_time=")) {
+      seconds = std::strtoll(argument.c_str() + 16, nullptr, 10);
     } else if (argument.starts_with("-seed=")) {
       seed = std::strtoull(argument.c_str() + 6, nullptr, 10);
     } else if (std::filesystem::is_directory(argument)) {
@@ -79,12 +104,16 @@ int main(int argc, char** argv) {
       add_file(argument, inputs);
     }
   }
-  for (const auto& input : inputs) LLVMFuzzerTestOneInput(input.data(), input.size());
+  for (const int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) std::signal(signal, keep_input);
+  for (const auto& input : inputs) try_input(input);
+  if (runs == 0 && seconds > 0) runs = ~std::uint64_t{0};
+  const auto begin = std::chrono::steady_clock::now();
   std::mt19937_64 random(seed);
-  for (std::uint64_t run = 0; run < runs; ++run) {
-    const auto bytes = mutate(inputs, random);
-    LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
+  std::uint64_t run = 0;
+  for (; run < runs; ++run) {
+    if (seconds > 0 && std::chrono::steady_clock::now() - begin >= std::chrono::seconds(seconds)) break;
+    try_input(mutate(inputs, random));
   }
-  std::printf("%zu inputs, %llu mutations: no crash\n", inputs.size(), static_cast<unsigned long long>(runs));
+  std::printf("%zu inputs, %llu mutations: no crash\n", inputs.size(), static_cast<unsigned long long>(run));
   return 0;
 }

@@ -1,4 +1,6 @@
 /// Image files of every format, and the text chunks of PNGs.
+#include <cstdint>
+
 #include "image/image_io.h"
 #include "runtime/error.h"
 

@@ -1,7 +1,10 @@
 /// `.tessera-pack` files.
 #include <unistd.h>
 
+#include <cstdint>
+#include <filesystem>
 #include <fstream>
+#include <string>
 
 #include "data/pack_file.h"
 #include "runtime/error.h"

@@ -2,6 +2,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstdint>
+#include <string>
+
 #include "checkpoint/safetensors.h"
 #include "runtime/error.h"
 
