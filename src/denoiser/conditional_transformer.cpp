@@ -150,8 +150,13 @@ torch::Tensor ConditionalTransformerImpl::forward(const torch::Tensor& given, co
       normed = normed.flatten(0, 1).index_select(0, rows.to(device()));
       x = x.flatten(0, 1).index_select(0, rows.to(device()));
     }
-    const auto hidden = apply(block.up, normed);
-    const auto activated = options_.exact_gelu ? gelu_activation(hidden) : hidden * torch::sigmoid(1.702 * hidden);
+    torch::Tensor activated;
+    if (options_.exact_gelu) {
+      activated = linear_gelu(normed, block.up.weight, block.up.bias, precision_, &block.up.packed);
+    } else {
+      const auto hidden = apply(block.up, normed);
+      activated = hidden * torch::sigmoid(1.702 * hidden);
+    }
     if (record_) note(name + ".ff", apply(block.down, activated));
     x = add_to(block.down, activated, x, dropout);
     note(name, x);

@@ -8,6 +8,7 @@
 #include <numbers>
 
 #include "checkpoint/bundle.h"
+#include "denoiser/conditional_start.h"
 #include "denoiser/guided_denoiser.h"
 #include "diffusion/objective.h"
 #include "diffusion/time_sampler.h"
@@ -68,6 +69,10 @@ class ConditionalTraining : public TrainingTask {
         process_(
             make_process(scheduler(), data.codebook_size, recipe.total_steps, conditions.codebook, "recipe").process),
         times_(recipe.total_steps) {
+    if (!recipe.start_from.empty()) {
+      start_ = load_bundle(recipe.start_from);
+      require(start_->denoiser.has_value(), "start_from: {}: the bundle holds no prior (transformer/)", recipe.start_from);
+    }
     if (has_text()) {
       tokenizer_ = std::make_unique<ClipTokenizer>(learn_tokenizer(conditions.train_captions, conditional.text_merges));
       train_ids_ = ids_of(conditions.train_captions);
@@ -83,6 +88,8 @@ class ConditionalTraining : public TrainingTask {
       model_.null_embedding.normal_(0, 1 / std::sqrt(static_cast<double>(conditional.text_width)),
                                     at::detail::createCPUGenerator(seed + 2));
     }
+    if (start_) begin_from_bundle();
+    start_.reset();
     average_.denoiser->eval();
     AdamOptions adam;
     adam.beta2 = recipe.beta2;
@@ -122,6 +129,7 @@ class ConditionalTraining : public TrainingTask {
             {"tessera", {{"format", 1}, {"process", conditional_.process}, {"total_steps", recipe_.total_steps}}}};
   }
   Networks make_networks() const;
+  void begin_from_bundle();
   torch::Tensor ids_of(const std::vector<std::string>& captions) const;
   Condition condition_of(Networks& networks, const torch::Tensor& rows, bool validation, std::int64_t step) const;
   double measure(const torch::Tensor& grids, bool validation);
@@ -132,6 +140,7 @@ class ConditionalTraining : public TrainingTask {
   ConditionData conditions_;
   std::filesystem::path bundle_;
   GridPreview preview_;
+  std::optional<Bundle> start_;  // what the weights start from, until they have
   std::shared_ptr<const Process> process_;
   TimeSampler times_;
   std::unique_ptr<ClipTokenizer> tokenizer_;
@@ -155,6 +164,10 @@ Networks ConditionalTraining::make_networks() const {
   options.condition_width = has_text() ? conditional_.text_width : 0;
   options.classes = has_classes() ? conditions_.classes : 0;
   options.dropout = recipe_.dropout;
+  if (start_) {
+    options.exact_gelu = !is_conditional_config(start_->denoiser->config) ||
+                         ConditionalOptions::from_config(start_->denoiser->config).exact_gelu;
+  }
   networks.denoiser = ConditionalTransformer(options);
   networks.denoiser->set_precision(training_precision(recipe_.precision));
   if (!has_text()) return networks;
@@ -168,6 +181,22 @@ Networks ConditionalTraining::make_networks() const {
   networks.text = ClipTextEncoder(text);
   networks.null_embedding = torch::zeros({text.length, text.width}).requires_grad_();
   return networks;
+}
+
+void ConditionalTraining::begin_from_bundle() {
+  const auto& given = *start_->denoiser;
+  if (is_conditional_config(given.config)) {
+    model_.denoiser->load(given.tensors, recipe_.start_from);
+    if (!has_text()) return;
+    require(start_->text_encoder && start_->null_condition && !start_->tokenizer.empty() &&
+                ClipTokenizer::load(start_->tokenizer).symbols() == tokenizer_->symbols(),
+            "start_from: {}: its tokenizer is not the one that these captions give", recipe_.start_from);
+    model_.text->load(start_->text_encoder->tensors, recipe_.start_from);
+    const torch::NoGradGuard no_grad;
+    model_.null_embedding.copy_(start_->null_condition->tensors.at("embeddings"));
+    return;
+  }
+  start_from_prior(model_.denoiser, TransformerOptions::from_config(given.config), given.tensors, recipe_.start_from);
 }
 
 torch::Tensor ConditionalTraining::ids_of(const std::vector<std::string>& captions) const {

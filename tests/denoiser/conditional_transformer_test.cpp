@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "denoiser/conditional_start.h"
 #include "denoiser/guided_denoiser.h"
 #include "runtime/error.h"
 
@@ -160,6 +161,40 @@ TEST(GuidedDenoiser, AnAbsentClassIsTheMeanOfAll) {
   Guidance guidance;
   guidance.label = 5;
   EXPECT_THROW(denoiser.set_guidance(guidance), Error);
+}
+
+TEST(ConditionalTransformer, StartedFromAPriorItGivesThePriorsLogitsWhateverTheTimeAndCondition) {
+  const torch::NoGradGuard no_grad;
+  TransformerOptions sizes;
+  sizes.codebook_size = 7;
+  sizes.grid = {2, 3};
+  sizes.layers = 2;
+  sizes.heads = 2;
+  sizes.width = 16;
+  Transformer prior(sizes, Initialisation::framework, 5);
+  prior->eval();
+  auto weights = prior->state();
+  // Positions that are the sum of a row and a column, so that nothing is lost.
+  const auto rows = (torch::arange(32) * 0.7).sin().view({2, 1, 16}), columns = (torch::arange(48) * 0.4).cos().view({1, 3, 16});
+  weights.at("position_embedding").copy_((rows + columns).reshape({6, 16}));
+  for (const auto* norm : {"blocks.0.norm1", "blocks.1.norm2", "final_norm"}) {
+    weights.at(std::string(norm) + ".weight").copy_(1 + 0.2 * torch::arange(16).cos());
+    weights.at(std::string(norm) + ".bias").copy_(0.1 * torch::arange(16).sin());
+  }
+  const auto expected = prior->forward(kTokens);
+  for (const auto& [text, classes] : {std::pair{true, false}, std::pair{false, true}, std::pair{false, false}}) {
+    auto options = small(text, classes);
+    options.exact_gelu = true;
+    auto network = network_of(options);
+    start_from_prior(network, sizes, weights, "prior");
+    const auto logits = network->forward(kTokens, kTimes, condition_of(options, 3));
+    EXPECT_TRUE(torch::allclose(logits, expected, 1e-4, 1e-4)) << (logits - expected).abs().max();
+  }
+  auto narrow = small(true, false);
+  narrow.exact_gelu = true;
+  narrow.head_width = 4;
+  auto network = network_of(narrow);
+  EXPECT_THROW(start_from_prior(network, sizes, weights, "prior"), Error);
 }
 
 }  // namespace
