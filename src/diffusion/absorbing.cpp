@@ -59,6 +59,13 @@ torch::Tensor AbsorbingProcess::log_spread(const torch::Tensor& log_p, const tor
   return MaskReplaceProcess::absorbing(codebook_size_, total_steps_).log_spread(log_p, t);
 }
 
+std::optional<EvenStep> AbsorbingProcess::even_step(std::int64_t s, std::int64_t t) const {
+  require(s >= 0 && s <= t && t <= total_steps_, "process: a step from time {} to {}, expected 0 <= s <= t <= {}", s, t,
+          total_steps_);
+  const double alpha = s == t ? 1 : static_cast<double>(total_steps_ - t) / static_cast<double>(total_steps_ - s);
+  return EvenStep{alpha, 0, 1 - alpha};
+}
+
 std::int64_t AbsorbingProcess::fixed_count(std::int64_t t, std::int64_t cells) const {
   // The published program computes t / T in float32; nearbyint rounds halves to even.
   const float masked = static_cast<float>(t) / static_cast<float>(total_steps_) * static_cast<float>(cells);

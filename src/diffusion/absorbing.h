@@ -41,6 +41,7 @@ class AbsorbingProcess : public Process {
   torch::Tensor log_likelihood(const torch::Tensor& xt, const torch::Tensor& s, const torch::Tensor& t) const override;
   torch::Tensor log_transition(const torch::Tensor& xs, const torch::Tensor& s, const torch::Tensor& t) const override;
   torch::Tensor log_spread(const torch::Tensor& log_p, const torch::Tensor& t) const override;
+  std::optional<EvenStep> even_step(std::int64_t s, std::int64_t t) const override;
 
   MaskSchedule schedule() const { return schedule_; }
 

@@ -82,7 +82,7 @@ MaskReplaceProcess MaskReplaceProcess::absorbing(std::int64_t codes, std::int64_
   return {codes, true, kept, masked};
 }
 
-MaskReplaceProcess::Step MaskReplaceProcess::step(std::int64_t s, std::int64_t t) const {
+EvenStep MaskReplaceProcess::step(std::int64_t s, std::int64_t t) const {
   require(s >= 0 && s <= t && t <= total_steps(), "process: a step from time {} to {}, expected 0 <= s <= t <= {}", s,
           t, total_steps());
   const auto ratio = [](double now, double before) { return before > 0 ? now / before : 1; };
@@ -93,6 +93,43 @@ MaskReplaceProcess::Step MaskReplaceProcess::step(std::int64_t s, std::int64_t t
   const double rest = 1 - alpha - gamma;
   const double beta = rest > 1e-14 ? rest / static_cast<double>(codes_) : 0;
   return {alpha, beta, gamma};
+}
+
+std::optional<EvenStep> MaskReplaceProcess::even_step(std::int64_t s, std::int64_t t) const {
+  if (impossible_ != kNever) return std::nullopt;
+  return step(s, t);
+}
+
+Noised MaskReplaceProcess::q_sample(const torch::Tensor& given, const torch::Tensor& t,
+                                    const torch::Tensor& uniforms) const {
+  require(given.dim() == 2 && uniforms.sizes() == given.sizes() && t.dim() == 1 && t.size(0) == given.size(0),
+          "process: expected x0 and uniforms [N, L] and t [N]");
+  const auto x0 = given.to(torch::kCPU).contiguous();
+  const auto points = uniforms.to(torch::kCPU, torch::kFloat64).contiguous();
+  const auto times = t.to(torch::kCPU).contiguous();
+  auto tokens = torch::empty_like(x0);
+  const auto cells = x0.size(1);
+  for (std::int64_t n = 0; n < x0.size(0); ++n) {
+    const auto now = step(0, times.data_ptr<std::int64_t>()[n]);
+    const double codes = static_cast<double>(codes_) * now.beta + now.alpha, all = codes + now.gamma;
+    for (std::int64_t cell = 0; cell < cells; ++cell) {
+      const auto code = x0.data_ptr<std::int64_t>()[n * cells + cell];
+      const double point = points.data_ptr<double>()[n * cells + cell] * all;
+      const double below = static_cast<double>(code) * now.beta, own = below + now.alpha + now.beta;
+      auto& drawn = tokens.data_ptr<std::int64_t>()[n * cells + cell];
+      if (has_mask_ && point >= codes) {
+        drawn = codes_;
+      } else if (point < below) {
+        drawn = std::min(code - 1, static_cast<std::int64_t>(point / now.beta));
+      } else if (point < own || code + 1 == codes_) {
+        drawn = code;
+      } else {
+        drawn = std::min(codes_ - 1, code + 1 + static_cast<std::int64_t>((point - own) / now.beta));
+      }
+    }
+  }
+  tokens = tokens.to(given.device());
+  return {tokens, tokens != given};
 }
 
 MaskReplaceProcess::Logs MaskReplaceProcess::logs(const torch::Tensor& s, const torch::Tensor& t,

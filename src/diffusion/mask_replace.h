@@ -44,10 +44,12 @@ class MaskReplaceProcess : public Process {
   void set_impossible(double log_probability) { impossible_ = log_probability; }
 
   /// The probabilities of going from time s to t.
-  struct Step {
-    double alpha, beta, gamma;
-  };
+  using Step = EvenStep;
   Step step(std::int64_t s, std::int64_t t) const;
+  /// Nothing where an impossible step counts for something (set_impossible).
+  std::optional<EvenStep> even_step(std::int64_t s, std::int64_t t) const override;
+  /// The inverse distribution function in closed form: the draw of draw_states without the states' probabilities.
+  Noised q_sample(const torch::Tensor& x0, const torch::Tensor& t, const torch::Tensor& uniforms) const override;
 
  private:
   MaskReplaceProcess(std::int64_t codebook_size, bool has_mask, std::vector<double> kept, std::vector<double> masked);

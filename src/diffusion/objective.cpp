@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "diffusion/even_objective.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -69,6 +70,14 @@ ObjectiveTerms objective(const Process& process, const ObjectiveOptions& options
         terms.loss + pace * options.auxiliary_weight * torch::where(first, terms.nll, terms.auxiliary) / chance;
   }
   return terms;
+}
+
+ObjectiveSums objective_sums(const Process& process, const ObjectiveOptions& options, const torch::Tensor& x0,
+                             const torch::Tensor& xt, const torch::Tensor& logits, const torch::Tensor& t,
+                             const torch::Tensor& p_t) {
+  if (has_even_objective(process, logits)) return even_objective(process, options, x0, xt, logits, t, p_t);
+  const auto terms = objective(process, options, x0, xt, log_x0(logits), t, p_t);
+  return {terms.bound, terms.loss, x0.size(1)};
 }
 
 torch::Tensor importance_of_times(const torch::Tensor& history) {

@@ -48,6 +48,21 @@ ObjectiveTerms objective(const Process& process, const ObjectiveOptions& options
                          const torch::Tensor& xt, const torch::Tensor& log_p, const torch::Tensor& t,
                          const torch::Tensor& p_t);
 
+/// What a training step needs of ObjectiveTerms.
+struct ObjectiveSums {
+  torch::Tensor bound;  // [N] nats
+  torch::Tensor loss;   // [N]
+  std::int64_t cells = 1;
+  /// As ObjectiveTerms::mean.
+  torch::Tensor mean() const { return loss.sum() / static_cast<double>(loss.numel() * cells); }
+};
+
+/// The bound and the loss from logits [N, L, K], in closed form where the process allows it (even_objective.h), else by
+/// `objective`.
+ObjectiveSums objective_sums(const Process& process, const ObjectiveOptions& options, const torch::Tensor& x0,
+                             const torch::Tensor& xt, const torch::Tensor& logits, const torch::Tensor& t,
+                             const torch::Tensor& p_t);
+
 /// The probability of each time in proportion to the running root of the squared bound. In: history [T], entry 0 for
 /// t = 1. Out: [T]. sqrt(history + 1e-10) + 1e-4, the first set to the second, normalised.
 torch::Tensor importance_of_times(const torch::Tensor& history);

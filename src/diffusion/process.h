@@ -9,6 +9,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "runtime/random.h"
 
@@ -18,6 +19,12 @@ namespace tessera {
 struct Noised {
   torch::Tensor tokens;   // [N, L] int64
   torch::Tensor changed;  // [N, L] bool: the cells that the process has taken (absorbing: MASK)
+};
+
+/// A step in which all codes fare alike: one stays what it is, becomes any code alike, or becomes MASK, which stays
+/// MASK. q(x_t = j | x_s = i) = alpha [i = j] + beta for codes i, j; gamma for j = MASK; alpha + K beta + gamma = 1.
+struct EvenStep {
+  double alpha, beta, gamma;
 };
 
 class Process {
@@ -39,6 +46,10 @@ class Process {
   /// log of the sum over x_0 of p(x_0) q(x_t = j | x_0). In: log p [N, L, K], not necessarily normalised.
   /// Out: [N, L, S] in log p's dtype. Differentiable.
   virtual torch::Tensor log_spread(const torch::Tensor& log_p, const torch::Tensor& t) const = 0;
+
+  /// The step from time s to t where all codes fare alike in it, else nothing: what has it needs no [N, L, S] tensors
+  /// in training (even_objective.h).
+  virtual std::optional<EvenStep> even_step(std::int64_t /*s*/, std::int64_t /*t*/) const { return std::nullopt; }
 
   /// log q(x_t | x_0) of every state. In: x0 [N, L]. Out: [N, L, S] float64.
   torch::Tensor log_marginal(const torch::Tensor& x0, const torch::Tensor& t) const;
