@@ -36,8 +36,6 @@ ConditionalTransformerImpl::ConditionalTransformerImpl(const ConditionalOptions&
   tokens_ = add("latent_image_embedding.emb.weight", {options_.codebook_size + 1, width});
   heights_ = add("latent_image_embedding.height_emb.weight", {options_.grid.h, width});
   widths_ = add("latent_image_embedding.width_emb.weight", {options_.grid.w, width});
-  one_ = register_buffer("one", torch::ones({width}));
-  zero_ = register_buffer("zero", torch::zeros({width}));
   for (std::int64_t i = 0; i < options_.layers; ++i) {
     const auto name = fmt::format("transformer_blocks.{}.", i);
     Block block;
@@ -80,9 +78,19 @@ torch::Tensor ConditionalTransformerImpl::apply(AdaptiveNorm& layer, const torch
   if (both.size(0) == 1) {
     return layer_norm(x, (1 + parts[0]).flatten(), parts[1].flatten(), kEpsilon, precision_);
   }
-  const auto normed = layer_norm(x, one_, zero_, kEpsilon);
-  const auto scaled = normed * (1 + parts[0].unsqueeze(1)) + parts[1].unsqueeze(1);
-  return of_activations(precision_) == Precision::bfloat16 ? scaled.to(torch::kBFloat16) : scaled;
+  return layer_norm(x, 1 + parts[0], parts[1], kEpsilon, precision_);
+}
+
+torch::Tensor ConditionalTransformerImpl::self_attention(Attention& layer, const torch::Tensor& x) {
+  const double scale = 1.0 / std::sqrt(static_cast<double>(options_.head_width));
+  if (!torch::GradMode::is_enabled()) {  // the packed weights of the three are kept
+    return attention(apply(layer.query, x), apply(layer.key, x), apply(layer.value, x), options_.heads, scale, false,
+                     precision_);
+  }
+  // In training one product and one gradient of x instead of three.
+  const auto weight = torch::cat({layer.query.weight, layer.key.weight, layer.value.weight});
+  const auto bias = torch::cat({layer.query.bias, layer.key.bias, layer.value.bias});
+  return attention_qkv(linear(x, weight, bias, precision_), options_.heads, scale, false, precision_);
 }
 
 torch::Tensor ConditionalTransformerImpl::embed_classes(const AdaptiveNorm& layer, const torch::Tensor& classes) const {
@@ -128,8 +136,7 @@ torch::Tensor ConditionalTransformerImpl::forward(const torch::Tensor& given, co
     const auto name = fmt::format("block{}", i);
     auto normed = apply(block.norm1, x, torch::embedding(block.norm1.embedding, at));
     note(name + ".norm1", normed);
-    auto context = attention(apply(block.self.query, normed), apply(block.self.key, normed),
-                             apply(block.self.value, normed), options_.heads, scale, false, precision_);
+    auto context = self_attention(block.self, normed);
     if (record_) note(name + ".attn1", apply(block.self.output, context));
     x = add_to(block.self.output, context, x, dropout);
     if (states.defined()) {

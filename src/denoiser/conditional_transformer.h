@@ -89,13 +89,14 @@ class ConditionalTransformerImpl : public NamedModule {
   torch::Tensor add_to(Affine& layer, const torch::Tensor& x, const torch::Tensor& residual, double dropout);
   /// In: x [N, L, C], embedded rows [1 or N, C].
   torch::Tensor apply(AdaptiveNorm& layer, const torch::Tensor& x, const torch::Tensor& embedded);
+  /// In, out: x [N, L, C]; before the output's product.
+  torch::Tensor self_attention(Attention& layer, const torch::Tensor& x);
   torch::Tensor embed_classes(const AdaptiveNorm& layer, const torch::Tensor& classes) const;
   void note(const std::string& name, const torch::Tensor& x) const;
 
   ConditionalOptions options_;
   Precision precision_ = Precision::float32;
   torch::Tensor tokens_, heights_, widths_;  // [K + 1, C], [h, C], [w, C]
-  torch::Tensor one_, zero_;                 // [C] buffers: a norm without weights
   std::vector<Block> blocks_;
   torch::Tensor norm_out_weight_, norm_out_bias_;
   Affine head_;

@@ -25,30 +25,52 @@ Element* data_of(const torch::Tensor& tensor) {
   return static_cast<Element*>(tensor.data_ptr());
 }
 
-template <typename Input, typename Output>
-void normalise(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, double eps,
-               torch::Tensor& output, torch::Tensor& moments) {
-  const int64_t features = input.size(-1), rows = moments.size(0);
-  at::parallel_for(0, rows, kRows, [&](int64_t begin, int64_t end) {
-    avx512::layer_norm_forward<Input, Output>(
-        data_of<Input>(input) + begin * features, end - begin, features, eps, weight.data_ptr<float>(),
-        bias.data_ptr<float>(), data_of<Output>(output) + begin * features, moments.data_ptr<float>() + 2 * begin);
-  });
+/// Rows with a weight and bias of their own, cut into tasks.
+struct Groups {
+  int64_t count, rows;  // groups, rows of each
+  int64_t tasks() const { return (rows + kRows - 1) / kRows; }
+
+  /// body(group, task of the group, first row, rows) for every task.
+  template <typename Body>
+  void for_each(const Body& body) const {
+    at::parallel_for(0, count * tasks(), 1, [&](int64_t from, int64_t to) {
+      for (int64_t task = from; task < to; ++task) {
+        const int64_t group = task / tasks(), part = task % tasks(), begin = part * kRows;
+        body(group, part, group * rows + begin, std::min(kRows, rows - begin));
+      }
+    });
+  }
+};
+
+Groups groups_of(const torch::Tensor& input, const torch::Tensor& weight) {
+  const int64_t rows = input.numel() / input.size(-1), count = weight.numel() / input.size(-1);
+  return {count, rows / count};
 }
 
 template <typename Input, typename Output>
+void normalise(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, double eps,
+               torch::Tensor& output, torch::Tensor& moments) {
+  const int64_t features = input.size(-1);
+  groups_of(input, weight).for_each([&](int64_t group, int64_t, int64_t begin, int64_t rows) {
+    avx512::layer_norm_forward<Input, Output>(
+        data_of<Input>(input) + begin * features, rows, features, eps, weight.data_ptr<float>() + group * features,
+        bias.data_ptr<float>() + group * features, data_of<Output>(output) + begin * features,
+        moments.data_ptr<float>() + 2 * begin);
+  });
+}
+
+/// parameters: [groups, tasks, 2, features] zeros.
+template <typename Input, typename Output>
 void normalise_back(const torch::Tensor& input, const torch::Tensor& gradient, const torch::Tensor& weight,
                     const torch::Tensor& moments, torch::Tensor& gradient_input, torch::Tensor& parameters) {
-  const int64_t features = input.size(-1), rows = moments.size(0);
-  at::parallel_for(0, parameters.size(0), 1, [&](int64_t from, int64_t to) {
-    for (int64_t task = from; task < to; ++task) {
-      const int64_t begin = task * kRows, end = std::min(begin + kRows, rows);
-      float* own = parameters.data_ptr<float>() + task * 2 * features;
-      avx512::layer_norm_backward<Input, Output>(
-          data_of<Input>(input) + begin * features, data_of<Output>(gradient) + begin * features, end - begin, features,
-          weight.data_ptr<float>(), moments.data_ptr<float>() + 2 * begin,
-          data_of<Input>(gradient_input) + begin * features, own, own + features);
-    }
+  const int64_t features = input.size(-1);
+  const auto groups = groups_of(input, weight);
+  groups.for_each([&](int64_t group, int64_t task, int64_t begin, int64_t rows) {
+    float* own = parameters.data_ptr<float>() + (group * groups.tasks() + task) * 2 * features;
+    avx512::layer_norm_backward<Input, Output>(
+        data_of<Input>(input) + begin * features, data_of<Output>(gradient) + begin * features, rows, features,
+        weight.data_ptr<float>() + group * features, moments.data_ptr<float>() + 2 * begin,
+        data_of<Input>(gradient_input) + begin * features, own, own + features);
   });
 }
 
@@ -76,7 +98,8 @@ struct LayerNorm : public Function<LayerNorm> {
     const bool low = context->saved_data["low"].toBool();
     const torch::Tensor gradient = gradients[0].to(low ? torch::kBFloat16 : torch::kFloat).contiguous();
     torch::Tensor gradient_input = torch::empty_like(input);
-    torch::Tensor parameters = torch::zeros({(moments.size(0) + kRows - 1) / kRows, 2, input.size(-1)}, torch::kFloat);
+    const auto groups = groups_of(input, weight);
+    torch::Tensor parameters = torch::zeros({groups.count, groups.tasks(), 2, input.size(-1)}, torch::kFloat);
     if (!low) {
       normalise_back<float, float>(input, gradient, weight, moments, gradient_input, parameters);
     } else if (input.scalar_type() == torch::kFloat) {
@@ -84,8 +107,9 @@ struct LayerNorm : public Function<LayerNorm> {
     } else {
       normalise_back<uint16_t, uint16_t>(input, gradient, weight, moments, gradient_input, parameters);
     }
-    const torch::Tensor summed = parameters.sum(0);
-    return {gradient_input, summed[0], summed[1], Variable(), Variable()};
+    const torch::Tensor summed = parameters.sum(1);  // [groups, 2, features]
+    return {gradient_input, summed.select(1, 0).reshape(weight.sizes()), summed.select(1, 1).reshape(weight.sizes()),
+            Variable(), Variable()};
   }
 };
 
@@ -115,10 +139,11 @@ struct Gelu : public Function<Gelu> {
 
 torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, double eps,
                          Precision precision) {
-  require(input.dim() >= 1 && weight.dim() == 1 && bias.dim() == 1 && input.size(-1) == weight.size(0) &&
-              weight.size(0) == bias.size(0),
-          "layer_norm: input {}, weight {}, bias {}: expected [..., C], [C], [C]", fmt::streamed(input.sizes()),
-          fmt::streamed(weight.sizes()), fmt::streamed(bias.sizes()));
+  const bool one = weight.dim() == 1;
+  require(input.dim() >= 1 && (one || weight.dim() == 2) && weight.sizes() == bias.sizes() &&
+              input.size(-1) == weight.size(-1) && (one || (input.dim() >= 2 && input.size(0) == weight.size(0))),
+          "layer_norm: input {}, weight {}, bias {}: expected [..., C], [C], [C] or [N, ..., C], [N, C], [N, C]",
+          fmt::streamed(input.sizes()), fmt::streamed(weight.sizes()), fmt::streamed(bias.sizes()));
   const auto dtype = input.scalar_type();
   const bool ours = cpu_has_avx512_bf16() && input.is_cpu() && input.numel() > 0 &&
                     (dtype == torch::kBFloat16 || dtype == torch::kFloat) && weight.scalar_type() == torch::kFloat &&
@@ -127,8 +152,16 @@ torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight
   if (ours) return LayerNorm::apply(input, weight, bias, eps, low);
   // On a CPU without our kernel bfloat16 is computed in float32 and rounded once.
   const auto inner = input.is_cpu() && dtype == torch::kBFloat16 ? torch::kFloat : dtype;
-  const torch::Tensor output =
-      torch::layer_norm(input.to(inner), {weight.size(0)}, weight.to(inner), bias.to(inner), eps);
+  torch::Tensor output;
+  if (one) {
+    output = torch::layer_norm(input.to(inner), {weight.size(0)}, weight.to(inner), bias.to(inner), eps);
+  } else {
+    auto rows = std::vector<int64_t>(static_cast<std::size_t>(input.dim()), 1);
+    rows.front() = input.size(0);
+    rows.back() = input.size(-1);
+    output = torch::layer_norm(input.to(inner), {input.size(-1)}, {}, {}, eps) * weight.to(inner).view(rows) +
+             bias.to(inner).view(rows);
+  }
   return low ? output.to(torch::kBFloat16) : output;
 }
 

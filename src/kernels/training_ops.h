@@ -70,7 +70,8 @@ torch::Tensor linear_unrounded(const torch::Tensor& input, const torch::Tensor& 
                                Precision precision, PackedWeight* kept = nullptr);
 
 /// Layer normalisation over the last dimension (arXiv:1607.06450). In: input [..., C] float32 or bfloat16; weight, bias
-/// [C] float32. Out: input's shape and dtype, or bfloat16 where `precision` says so (the form that the next product
+/// [C] float32, or [N, C] for input [N, ..., C]: each entry with its own (norms that a time or a class sets). Out:
+/// input's shape and dtype, or bfloat16 where `precision` says so (the form that the next product
 /// reads); moments and gradients of weight and bias are float32.
 torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, double eps,
                          Precision precision = Precision::float32);

@@ -71,7 +71,8 @@ class ConditionalTraining : public TrainingTask {
         times_(recipe.total_steps) {
     if (!recipe.start_from.empty()) {
       start_ = load_bundle(recipe.start_from);
-      require(start_->denoiser.has_value(), "start_from: {}: the bundle holds no prior (transformer/)", recipe.start_from);
+      require(start_->denoiser.has_value(), "start_from: {}: the bundle holds no prior (transformer/)",
+              recipe.start_from);
     }
     if (has_text()) {
       tokenizer_ = std::make_unique<ClipTokenizer>(learn_tokenizer(conditions.train_captions, conditional.text_merges));
@@ -164,10 +165,10 @@ Networks ConditionalTraining::make_networks() const {
   options.condition_width = has_text() ? conditional_.text_width : 0;
   options.classes = has_classes() ? conditions_.classes : 0;
   options.dropout = recipe_.dropout;
-  if (start_) {
-    options.exact_gelu = !is_conditional_config(start_->denoiser->config) ||
-                         ConditionalOptions::from_config(start_->denoiser->config).exact_gelu;
-  }
+  // The exact GELU is part of the product before it (linear_gelu); the published x sigmoid(1.702 x) is passes of its
+  // own.
+  options.exact_gelu = !start_ || !is_conditional_config(start_->denoiser->config) ||
+                       ConditionalOptions::from_config(start_->denoiser->config).exact_gelu;
   networks.denoiser = ConditionalTransformer(options);
   networks.denoiser->set_precision(training_precision(recipe_.precision));
   if (!has_text()) return networks;
@@ -178,7 +179,10 @@ Networks ConditionalTraining::make_networks() const {
   text.layers = conditional_.text_layers;
   text.heads = std::max<std::int64_t>(1, conditional_.text_width / kTextHead);
   text.hidden = 4 * conditional_.text_width;
+  text.exact_gelu =
+      !start_ || !start_->text_encoder || ClipTextOptions::from_config(start_->text_encoder->config).exact_gelu;
   networks.text = ClipTextEncoder(text);
+  networks.text->set_precision(training_precision(recipe_.precision));
   networks.null_embedding = torch::zeros({text.length, text.width}).requires_grad_();
   return networks;
 }
@@ -248,7 +252,7 @@ Metrics ConditionalTraining::step(std::int64_t step) {
   const auto logits = model_.denoiser->forward(xt, times.t, condition_of(model_, of, false, step));
   ObjectiveOptions options;
   options.auxiliary_weight = conditional_.auxiliary_weight;
-  const auto terms = objective(*process_, options, x0, xt, log_x0(logits), times.t, times.p_t);
+  const auto terms = objective_sums(*process_, options, x0, xt, logits, times.t, times.p_t);
   const auto loss = terms.mean();
   times_.update(times.t, {terms.loss, terms.bound});
   Metrics metrics;
@@ -284,8 +288,8 @@ double ConditionalTraining::measure(const torch::Tensor& grids, bool validation)
       const auto uniforms = uniform_rows(seed, Purpose::training_masks, static_cast<std::uint64_t>(start),
                                          static_cast<std::uint32_t>(stratum), x0.size(0), x0.size(1));
       const auto xt = process_->q_sample(x0, t, uniforms).tokens;
-      const auto log_p = log_x0(average_.denoiser->forward(xt, t, condition));
-      sum += objective(*process_, {}, x0, xt, log_p, t, torch::ones({x0.size(0)})).bound.sum().item<double>();
+      const auto logits = average_.denoiser->forward(xt, t, condition);
+      sum += objective_sums(*process_, {}, x0, xt, logits, t, torch::ones({x0.size(0)})).bound.sum().item<double>();
     }
   }
   const auto cells = grids.size(1) * grids.size(2);

@@ -50,6 +50,29 @@ TEST(LayerNorm, MatchesFloat64ForwardAndBackward) {
   }
 }
 
+TEST(LayerNorm, AnEntryWithItsOwnWeightIsNormalisedAsIfItWereAlone) {
+  torch::manual_seed(13);
+  for (const auto precision : {Precision::float32, Precision::bfloat16}) {
+    for (const int64_t cells : {1, 7, 300}) {
+      auto x = torch::randn({3, cells, 40}).requires_grad_();
+      auto w = torch::randn({3, 40}).requires_grad_(), b = torch::randn({3, 40}).requires_grad_();
+      const auto y = layer_norm(x, w, b, 1e-5, precision);
+      const auto g = torch::randn({3, cells, 40}).to(y.scalar_type());
+      const auto gradients = torch::autograd::grad({y}, {x, w, b}, {g});
+      for (int64_t n = 0; n < 3; ++n) {
+        const auto each = layer_norm(x[n], w[n], b[n], 1e-5, precision);
+        EXPECT_TRUE(y[n].equal(each));
+        const auto own = torch::autograd::grad({each}, {x, w, b}, {g[n]});
+        EXPECT_TRUE(gradients[0][n].equal(own[0][n]));
+        EXPECT_TRUE(torch::allclose(gradients[1][n], own[1][n], 1e-5, 1e-5));
+        EXPECT_TRUE(torch::allclose(gradients[2][n], own[2][n], 1e-5, 1e-5));
+      }
+    }
+  }
+  const auto x = torch::randn({2, 5, 8}, torch::kDouble), w = torch::randn({2, 8}, torch::kDouble);
+  EXPECT_TRUE(torch::allclose(layer_norm(x, w, w, 1e-5)[1], torch::layer_norm(x[1], {8}, w[1], w[1], 1e-5)));
+}
+
 TEST(LayerNorm, ReadsStridedInput) {
   torch::manual_seed(12);
   const auto x = torch::randn({3, 40, 5}).to(torch::kBFloat16).transpose(1, 2), w = torch::randn({40}),
