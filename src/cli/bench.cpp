@@ -3,10 +3,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <functional>
 #include <nlohmann/json.hpp>
 
+#include "cli/bench_conditional.h"
 #include "cli/model_flags.h"
+#include "cli/stopwatch.h"
 #include "cli/threads.h"
 #include "cli/verbs.h"
 #include "data/catalogue.h"
@@ -21,25 +22,8 @@ struct BenchOptions {
   int threads = 0;
   std::int64_t repeats = 5;
   std::vector<std::int64_t> steps = {256, 100, 50, 16};
-  bool quick = false, json = false;
+  bool quick = false, conditional = false, json = false;
 };
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-/// Median of the repeats after one run that does not count, in milliseconds.
-double median_ms(std::int64_t repeats, const std::function<void()>& work) {
-  work();
-  std::vector<double> times;
-  for (std::int64_t i = 0; i < repeats; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
-    work();
-    times.push_back(1e3 * seconds_since(begin));
-  }
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
-}
 
 /// The paper's sizes (arXiv:2111.12701: 24 layers, 8 heads of 64, 16x16 cells, 1,024 codes; VQGAN of 128 channels times
 /// 1, 1, 2, 2, 4 at 256x256) with random weights, which cost the same as trained ones.
@@ -70,32 +54,41 @@ double peak_memory_mib() {
   return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
-void measure_denoiser(Denoiser& prior, const TransformerOptions& sizes, const BenchOptions& options, nlohmann::json& report) {
+void measure_denoiser(Denoiser& prior, const TransformerOptions& sizes, const BenchOptions& options,
+                      nlohmann::json& report) {
   std::vector<std::int64_t> batches = {1, 8};
   if (!options.quick) batches.push_back(32);
   for (const std::int64_t batch : batches) {
     const auto tokens = torch::full({batch, sizes.grid.cells()}, sizes.codebook_size, torch::kInt64);
     const auto rows = torch::arange(batch * sizes.grid.cells());
+    prior.begin_times(torch::ones({1}, torch::kInt64));
     const auto ms = median_ms(options.repeats, [&] { prior.logits_at(tokens, rows); });
     report[fmt::format("denoiser_batch_{}_ms", batch)] = ms;
+    if (prior.sees_time()) continue;  // other operations than those counted
     report[fmt::format("denoiser_batch_{}_gflops", batch)] = static_cast<double>(batch) * operations(sizes) / ms * 1e-6;
   }
 }
 
-void measure_pictures(Codec codec, Denoiser& prior, Extent grid, const BenchOptions& options, nlohmann::json& report) {
+void measure_pictures(Codec codec, Denoiser& prior, Extent grid, const std::shared_ptr<const Process>& process,
+                      const BenchOptions& options, nlohmann::json& report) {
   auto& all = report["end_to_end"] = nlohmann::json::array();
   for (const auto steps : options.steps) {
     FillOptions fill_options;
-    fill_options.steps = std::min(steps, grid.cells());
+    fill_options.process = process;
+    fill_options.steps = std::min(steps, process ? process->total_steps() : grid.cells());
     const auto begin = std::chrono::steady_clock::now();
     const auto made = fill(TokenGrid::all_masked(1, grid, prior.codebook_size()), prior, fill_options);
     codec->decode(made.grid);
     const double seconds = seconds_since(begin);
-    all.push_back({{"steps", fill_options.steps}, {"evaluations", made.report.evaluations}, {"seconds", seconds}, {"images_per_second", 1 / seconds}});
+    all.push_back({{"steps", fill_options.steps},
+                   {"evaluations", made.report.evaluations},
+                   {"seconds", seconds},
+                   {"images_per_second", 1 / seconds}});
   }
 }
 
-nlohmann::json measure(Codec codec, Denoiser& prior, const TransformerOptions& sizes, const BenchOptions& options) {
+nlohmann::json measure(Codec codec, Denoiser& prior, const TransformerOptions& sizes,
+                       const std::shared_ptr<const Process>& process, const BenchOptions& options) {
   const torch::NoGradGuard no_grad;
   const auto side = codec->options().image_size;
   const auto bytes = torch::zeros({1, codec->options().image_channels, side, side}, torch::kUInt8);
@@ -107,36 +100,81 @@ nlohmann::json measure(Codec codec, Denoiser& prior, const TransformerOptions& s
   report["decode_ms"] = median_ms(options.repeats, [&] { codec->decode(filled); });
   if (!prior.is_autoregressive()) {
     measure_denoiser(prior, sizes, options, report);
-    if (!options.quick) measure_pictures(codec, prior, sizes.grid, options, report);
+    if (!options.quick) measure_pictures(codec, prior, sizes.grid, process, options, report);
   }
   report["peak_memory_mib"] = peak_memory_mib();
   return report;
 }
 
+/// How much longer the second takes, for people.
+std::string more(const nlohmann::json& times, const char* first, const char* second) {
+  const double ratio = times[second].get<double>() / times[first].get<double>();
+  return fmt::format("{:.2f} times as long", ratio);
+}
+
+void print_conditioning(const nlohmann::json& figures) {
+  const auto number = [&](const char* name) { return figures[name].get<double>(); };
+  fmt::print("  a condition ({}, {:.1f} million parameters), one picture:\n", figures["condition"].get<std::string>(),
+             number("parameters") * 1e-6);
+  fmt::print("    evaluation without condition {:10.1f} ms\n", number("evaluation_without_condition_ms"));
+  fmt::print("    evaluation with it           {:10.1f} ms, {}\n", number("evaluation_with_condition_ms"),
+             more(figures, "evaluation_without_condition_ms", "evaluation_with_condition_ms"));
+  fmt::print("    evaluation with guidance     {:10.1f} ms, {} as that\n", number("evaluation_with_guidance_ms"),
+             more(figures, "evaluation_with_condition_ms", "evaluation_with_guidance_ms"));
+  if (figures.contains("prompt_ms")) fmt::print("    a prompt, once a picture     {:10.1f} ms\n", number("prompt_ms"));
+  fmt::print("    steps per second: {:.2f} with guidance off, {:.2f} with guidance on\n",
+             number("steps_per_second_with_condition"), number("steps_per_second_with_guidance"));
+}
+
 void print(const nlohmann::json& report) {
-  fmt::print("{} ({}, {} threads)\n", report["model"].get<std::string>(), report["dtype"].get<std::string>(), report["threads"].get<int>());
+  fmt::print("{} ({}, {} threads)\n", report["model"].get<std::string>(), report["dtype"].get<std::string>(),
+             report["threads"].get<int>());
   for (const auto& [name, value] : report.items()) {
     if (value.is_number() && name != "threads") fmt::print("  {:24} {:10.1f}\n", name, value.get<double>());
   }
+  if (report.contains("conditioning")) print_conditioning(report["conditioning"]);
   fmt::print("  this machine's peak on one thread, GFLOP/s:");
-  for (const auto& [name, value] : report["peak_gflops_one_thread"].items()) fmt::print(" {} {:.0f}", name, value.get<double>());
+  for (const auto& [name, value] : report["peak_gflops_one_thread"].items())
+    fmt::print(" {} {:.0f}", name, value.get<double>());
   fmt::print("\n");
   if (!report.contains("end_to_end")) return;
   for (const auto& whole : report["end_to_end"]) {
-    fmt::print("  one picture, {} steps, {} evaluations: {:.2f} s, {:.3f} images/s\n", whole["steps"].get<std::int64_t>(),
-               whole["evaluations"].get<std::int64_t>(), whole["seconds"].get<double>(), whole["images_per_second"].get<double>());
+    fmt::print("  one picture, {} steps, {} evaluations: {:.2f} s, {:.3f} images/s\n",
+               whole["steps"].get<std::int64_t>(), whole["evaluations"].get<std::int64_t>(),
+               whole["seconds"].get<double>(), whole["images_per_second"].get<double>());
   }
 }
 
 void bench(const BenchOptions& options) {
   if (options.repeats < 1) throw UsageError(fmt::format("--repeats {}: expected 1 or more", options.repeats));
+  if (options.conditional && !options.model.empty())
+    throw UsageError("--conditional: a model is given, expected one of them");
   set_threads(options.threads);
   nlohmann::json report;
   if (!options.model.empty()) {
     auto pipeline = Pipeline::load(options.model, {options.dtype, "cpu"});
-    report = measure(pipeline.codec(), pipeline.prior(), pipeline.prior_options(), options);
+    report = measure(pipeline.codec(), pipeline.prior(), pipeline.prior_options(), pipeline.fill_process(), options);
+    if (auto* guided = dynamic_cast<GuidedDenoiser*>(&pipeline.prior())) {
+      auto& figures = report["conditioning"];
+      const auto precision = Pipeline::precision(pipeline.dtype(), torch::kCPU);
+      figures = measure_conditioning(*guided, pipeline.fill_process(), precision, options.repeats);
+      if (pipeline.condition() == "text") {
+        PromptOptions prompt;
+        prompt.prompt = "a teddy bear playing in the pool";
+        figures["prompt_ms"] = median_ms(options.repeats, [&] { pipeline.set_prompt(prompt); });
+      }
+    }
     report["model"] = valid_utf8(std::filesystem::path(options.model).filename().string());
     report["dtype"] = pipeline.dtype();
+  } else if (options.conditional) {
+    const auto precision = Pipeline::precision(options.dtype, torch::kCPU);
+    torch::manual_seed(0);
+    const auto peak = measure_machine_peak();
+    report["peak_gflops_one_thread"] = {{"float32", peak.float32}, {"bfloat16", peak.bfloat16}, {"int8", peak.int8}};
+    report["conditioning"] = measure_paper_conditioning(precision, options.repeats);
+    report["peak_memory_mib"] = peak_memory_mib();
+    report["model"] = "VQ-Diffusion-B's sizes, random weights";
+    report["dtype"] = Pipeline::dtype_name(precision);
   } else {
     const auto precision = Pipeline::precision(options.dtype, torch::kCPU);
     torch::manual_seed(0);
@@ -147,7 +185,7 @@ void bench(const BenchOptions& options) {
     prior->eval();
     codec->set_precision(of_activations(precision));
     prior->set_precision(precision);
-    report = measure(codec, *prior, sizes, options);
+    report = measure(codec, *prior, sizes, nullptr, options);
     report["model"] = "the paper's sizes, random weights";
     report["dtype"] = Pipeline::dtype_name(precision);
   }
@@ -167,8 +205,14 @@ void add_bench(CLI::App& app) {
   verb->add_option("-m,--model", options->model, "bundle folder [the paper's sizes with random weights]");
   verb->add_option("--dtype", options->dtype, kDtypeHelp)->capture_default_str();
   verb->add_option("--repeats", options->repeats, "runs of which the median is taken")->capture_default_str();
-  verb->add_option("--steps", options->steps, "of the end-to-end pictures")->capture_default_str()->delimiter(',')->check(CLI::PositiveNumber);
+  verb->add_option("--steps", options->steps, "of the end-to-end pictures")
+      ->capture_default_str()
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
   verb->add_flag("--quick", options->quick, "leave out batch 32 and the end-to-end pictures");
+  verb->add_flag("--conditional", options->conditional,
+                 "the sizes of VQ-Diffusion-B instead: what a condition and guidance cost (a model of -m with a "
+                 "condition shows it by itself)");
   verb->add_option("-t,--threads", options->threads, "threads; 0: one a processor")->capture_default_str();
   verb->add_flag("--json", options->json, "report as JSON on standard output");
   verb->callback([options] { bench(*options); });

@@ -134,6 +134,10 @@ void print_summary(const nlohmann::ordered_json& figures, const std::filesystem:
   line("reconstruction", "lpips_vgg", "reconstruction LPIPS");
   line("distribution", "fid", "Fréchet distance");
   for (const char* name : {"precision", "recall", "density", "coverage"}) line("distribution", name, name);
+  line("captions", "top1", "captions whose own picture is nearest");
+  line("captions", "chance_top1", "  by chance");
+  line("captions", "mean_rank", "mean rank of the own caption");
+  line("captions", "chance_mean_rank", "  by chance");
   if (figures.contains("distribution"))
     fmt::print("features: {}\n", figures["distribution"]["features"].get<std::string>());
   fmt::print("{}\n", report.string());

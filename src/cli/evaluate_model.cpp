@@ -5,6 +5,7 @@
 #include "image/contact_sheet.h"
 #include "metrics/confidence.h"
 #include "runtime/error.h"
+#include "runtime/log.h"
 
 namespace tessera::cli {
 namespace {
@@ -45,6 +46,31 @@ torch::Tensor encoded(Codec codec, const Dataset& data, const std::vector<std::i
   return torch::cat(tokens);
 }
 
+/// Pictures made from the captions of held-out pictures.
+void evaluate_captions(const EvaluationFlags& flags, NamedModel& model, const Dataset& data, FeatureNetwork& network,
+                       HtmlReport& report, nlohmann::ordered_json& figures) {
+  const auto condition = model.pipeline.condition();
+  require(condition == "text", "captions: {}: the model takes {}, expected one with text", model.path,
+          condition == "none" ? "no condition" : condition);
+  auto options = flags.captions;
+  options.confidence = flags.likelihood.confidence;
+  auto fill = resolve(flags.sampling, model.pipeline);
+  auto prompt = flags.sampling.prompt;
+  const MakePictures make = [&](const std::string& caption, std::int64_t number) {
+    prompt.prompt = caption;
+    model.pipeline.set_prompt(prompt);
+    auto own = fill;
+    own.first_image += static_cast<std::uint64_t>(number * options.each);
+    return model.pipeline.generate(options.each, own).images;
+  };
+  auto part = caption_figures(data, indices_of(data, flags.split, 0), options, network, make, report);
+  auto settings = settings_of(fill);
+  settings["guidance_scale"] = prompt.guidance_scale;
+  settings["negative_prompt"] = prompt.negative_prompt;
+  part["settings"] = settings;
+  figures["captions"] = part;
+}
+
 /// Reconstruction, likelihood, and where both are asked for the likelihood of the pixels.
 void evaluate_held_out(const EvaluationFlags& flags, NamedModel& model, const Dataset& data, Lpips* lpips,
                        FeatureNetwork& network, HtmlReport& report, nlohmann::ordered_json& figures) {
@@ -69,6 +95,10 @@ void evaluate_held_out(const EvaluationFlags& flags, NamedModel& model, const Da
     figures["reconstruction"] = part;
   }
   if (!flags.wants("likelihood")) return;
+  if (!dynamic_cast<TransformerImpl*>(&model.pipeline.prior())) {
+    log().warn("{}: the likelihood is left out: it is measured of priors without time and condition", model.path);
+    return;
+  }
   const auto tokens = made.tokens.defined() ? made.tokens : encoded(codec, data, indices);
   torch::Tensor nats;
   figures["likelihood"] = likelihood_figures(transformer_of(model), named_grids(tokens, data, indices),
@@ -145,6 +175,7 @@ nlohmann::ordered_json evaluate_model(const EvaluationFlags& flags, NamedModel& 
     evaluate_held_out(flags, model, data, lpips.get(), *network, report, figures);
   if (flags.wants("distribution") || flags.wants("neighbours"))
     evaluate_samples(flags, model, data, lpips.get(), *network, folder, report, figures);
+  if (flags.wants("captions")) evaluate_captions(flags, model, data, *network, report, figures);
   return figures;
 }
 

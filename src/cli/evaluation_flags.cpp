@@ -11,7 +11,7 @@
 namespace tessera::cli {
 namespace {
 
-const std::vector<std::string> kMetrics = {"likelihood", "reconstruction", "distribution", "neighbours"};
+const std::vector<std::string> kMetrics = {"likelihood", "reconstruction", "distribution", "neighbours", "captions"};
 
 TensorMap weights_of(const std::string& file) {
   return looks_like_torch_archive(file) ? load_torch_archive(file).tensors() : load_safetensors(file);
@@ -20,6 +20,7 @@ TensorMap weights_of(const std::string& file) {
 }  // namespace
 
 bool EvaluationFlags::wants(const std::string& metric) const {
+  if (metric == "captions" && captions.count > 0) return true;
   return std::find(metrics.begin(), metrics.end(), metric) != metrics.end();
 }
 
@@ -38,6 +39,12 @@ void EvaluationFlags::validate() const {
   if (images < 0) throw UsageError(fmt::format("--images {}: expected 0 (all) or more", images));
   if (neighbours < 1) throw UsageError(fmt::format("--neighbours {}: expected 1 or more", neighbours));
   if (count < 1) throw UsageError(fmt::format("--count {}: expected 1 or more", count));
+  if (wants("captions")) {
+    if (captions.count < 2) throw UsageError(fmt::format("--captions {}: expected 2 or more", captions.count));
+    if (captions.each < 1) throw UsageError(fmt::format("--captions-each {}: expected 1 or more", captions.each));
+    if (!sampling.prompt.prompt.empty())
+      throw UsageError("--captions: the prompts are the pictures' own captions, expected no --prompt");
+  }
   if (part_size < 1) throw UsageError(fmt::format("--part-size {}: expected 1 or more", part_size));
   distribution.prdc.validate();
   distribution.kid.validate();
@@ -73,7 +80,7 @@ void add_evaluation_flags(CLI::App& verb, EvaluationFlags& flags) {
       ->capture_default_str()
       ->group("Data");
   verb.add_flag("--no-cache", flags.no_cache, "neither read nor write cached features")->group("Data");
-  verb.add_option("--metrics", flags.metrics, "some of likelihood, reconstruction, distribution, neighbours")
+  verb.add_option("--metrics", flags.metrics, "some of likelihood, reconstruction, distribution, neighbours, captions")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
@@ -131,6 +138,13 @@ void add_evaluation_flags(CLI::App& verb, EvaluationFlags& flags) {
       ->capture_default_str()
       ->group("Samples");
   verb.add_option("--processes", flags.processes, "that draw samples at a time")
+      ->capture_default_str()
+      ->group("Samples");
+  verb.add_option("--captions", flags.captions.count,
+                  "models with text: make pictures from this many captions of --split; is each nearest to its own real "
+                  "picture?")
+      ->group("Samples");
+  verb.add_option("--captions-each", flags.captions.each, "pictures made from each of them")
       ->capture_default_str()
       ->group("Samples");
   verb.add_option("--neighbours", flags.neighbours, "training pictures shown beside each sample")

@@ -36,6 +36,7 @@ struct EvaluationFlags {
   std::vector<std::string> metrics = {"likelihood", "reconstruction", "distribution", "neighbours"};
   std::int64_t count = 1000, part_size = 64, neighbours = 5, neighbours_shown = 16;
   int processes = 1;
+  CaptionOptions captions;  // count 0: not measured
   std::string output;
 
   bool wants(const std::string& metric) const;

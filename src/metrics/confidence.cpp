@@ -1,5 +1,6 @@
 #include "metrics/confidence.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numbers>
@@ -47,6 +48,23 @@ Interval interval_of(const torch::Tensor& values, double confidence) {
   const double reach = student_quantile(confidence, interval.count - 1) * interval.standard_error;
   interval.low -= reach;
   interval.high += reach;
+  return interval;
+}
+
+Interval proportion_interval(std::int64_t hits, std::int64_t count, double confidence) {
+  require(count >= 1 && hits >= 0 && hits <= count, "interval: {} of {} hits, expected 0 to {}", hits, count, count);
+  require(confidence > 0 && confidence < 1, "confidence {}: expected between 0 and 1", confidence);
+  const double n = static_cast<double>(count), share = static_cast<double>(hits) / n;
+  const double z = normal_quantile((1 + confidence) / 2), widened = 1 + z * z / n;
+  const double middle = (share + z * z / (2 * n)) / widened;
+  const double reach = z / widened * std::sqrt(share * (1 - share) / n + z * z / (4 * n * n));
+  Interval interval;
+  interval.confidence = confidence;
+  interval.count = count;
+  interval.mean = share;
+  interval.standard_error = std::sqrt(share * (1 - share) / n);
+  interval.low = std::max(0.0, middle - reach);
+  interval.high = std::min(1.0, middle + reach);
   return interval;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -68,6 +69,22 @@ struct Reconstructions {
 Reconstructions reconstruction_figures(Codec codec, const Dataset& data, const std::vector<std::int64_t>& indices,
                                        Lpips* lpips, const ReconstructionOptions& options, HtmlReport& report,
                                        nlohmann::ordered_json& figures);
+
+struct CaptionOptions {
+  std::int64_t count = 0;  // captions, of different pictures and different from each other; at least 2
+  std::int64_t each = 1;   // pictures made from each
+  double confidence = 0.95;
+  std::int64_t shown = 32;  // captions in the report's picture
+};
+
+/// Pictures of a caption, [each, 3, H, W] uint8. number: of the caption in this evaluation, from 0, for the draws.
+using MakePictures = std::function<torch::Tensor(const std::string& caption, std::int64_t number)>;
+
+/// Makes pictures from the captions of `count` pictures of the data set and asks which real picture each is nearest to
+/// (caption_retrieval.h). Throws Error where there are no captions, or too few different ones.
+nlohmann::ordered_json caption_figures(const Dataset& data, const std::vector<std::int64_t>& indices,
+                                       const CaptionOptions& options, FeatureNetwork& network, const MakePictures& make,
+                                       HtmlReport& report);
 
 /// Nearest pictures of the data set to the first `shown` samples, by LPIPS where given, else by features; a figure.
 nlohmann::ordered_json neighbour_figures(const torch::Tensor& samples, const Dataset& data,

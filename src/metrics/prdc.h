@@ -10,7 +10,7 @@
 namespace tessera {
 
 struct PrdcOptions {
-  std::int64_t k = 5;              // neighbour whose distance is the radius; 1 <= k < rows of either set
+  std::int64_t k = 5;             // neighbour whose distance is the radius; 1 <= k < rows of either set
   std::int64_t block_rows = 512;  // rows in one matrix product; memory is 4 * block_rows^2 bytes beside the features
 
   /// Throws UsageError naming the option.

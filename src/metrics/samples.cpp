@@ -36,15 +36,17 @@ torch::Tensor read_part(const SampleOptions& options, std::int64_t part, Metadat
 }  // namespace
 
 nlohmann::ordered_json settings_of(const FillOptions& fill) {
-  return {{"sampler", fill.sampler},
-          {"steps", fill.steps},
-          {"seed", fill.seed},
-          {"temperature", fill.draw.temperature},
-          {"top_k", fill.draw.top_k},
-          {"top_p", fill.draw.top_p},
-          {"typical_p", fill.draw.typical_p},
-          {"choice_temperature", fill.choice_temperature},
-          {"images_per_call", fill.images_per_call}};
+  nlohmann::ordered_json settings = {{"sampler", fill.sampler},
+                                     {"steps", fill.steps},
+                                     {"seed", fill.seed},
+                                     {"temperature", fill.draw.temperature},
+                                     {"top_k", fill.draw.top_k},
+                                     {"top_p", fill.draw.top_p},
+                                     {"typical_p", fill.draw.typical_p},
+                                     {"choice_temperature", fill.choice_temperature},
+                                     {"images_per_call", fill.images_per_call}};
+  if (fill.sampler == "purity") settings["purity"] = fill.purity;
+  return settings;
 }
 
 std::string SampleOptions::key() const {

@@ -1,0 +1,101 @@
+#include "cli/bench_conditional.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cli/stopwatch.h"
+#include "diffusion/mask_replace.h"
+#include "sampling/fill.h"
+#include "text/clip_text_encoder.h"
+
+namespace tessera::cli {
+namespace {
+
+constexpr std::int64_t kSteps = 8;       // of the fill that is timed
+constexpr double kGuidanceScale = 5;     // any but 0 and 1 costs the same
+constexpr std::int64_t kPositions = 77;  // of a text, as CLIP has them
+
+/// Some text or class; what it says does not matter to the time.
+Guidance some_guidance(const ConditionalOptions& options, double scale, std::int64_t positions) {
+  Guidance guidance;
+  guidance.scale = scale;
+  if (options.condition_width > 0) {
+    guidance.states = unit_positions(torch::randn({positions, options.condition_width}));
+    guidance.null_states = unit_positions(torch::randn({positions, options.condition_width}));
+  }
+  if (options.classes > 0) guidance.label = 0;
+  return guidance;
+}
+
+double evaluation_ms(GuidedDenoiser& denoiser, std::int64_t repeats) {
+  const auto& options = denoiser.network()->options();
+  const auto cells = options.grid.cells();
+  const auto tokens = torch::full({1, cells}, options.codebook_size, torch::kInt64), rows = torch::arange(cells);
+  denoiser.begin_times(torch::full({1}, options.total_steps, torch::kInt64));
+  return median_ms(repeats, [&] { denoiser.logits_at(tokens, rows); });
+}
+
+double steps_per_second(GuidedDenoiser& denoiser, const std::shared_ptr<const Process>& process) {
+  const auto& options = denoiser.network()->options();
+  FillOptions fill_options;
+  fill_options.process = process;
+  fill_options.steps = std::min(kSteps, process->total_steps());
+  const auto begin = std::chrono::steady_clock::now();
+  const auto made = fill(TokenGrid::all_masked(1, options.grid, options.codebook_size), denoiser, fill_options);
+  return static_cast<double>(made.report.steps) / seconds_since(begin);
+}
+
+}  // namespace
+
+nlohmann::json measure_conditioning(GuidedDenoiser& denoiser, const std::shared_ptr<const Process>& process,
+                                    Precision precision, std::int64_t repeats) {
+  const torch::NoGradGuard no_grad;
+  const auto& options = denoiser.network()->options();
+  const auto positions = denoiser.guidance().states.defined() ? denoiser.guidance().states.size(0) : kPositions;
+  nlohmann::json report;
+  report["condition"] = options.condition_width > 0 ? "text" : options.classes > 0 ? "class" : "none";
+  report["parameters"] = denoiser.network()->parameter_count();
+  {
+    auto plain = options;
+    plain.condition_width = plain.classes = 0;
+    ConditionalTransformer network(plain);
+    network->initialise(0);
+    network->set_precision(precision);
+    network->eval();
+    GuidedDenoiser unconditional(network);
+    report["evaluation_without_condition_ms"] = evaluation_ms(unconditional, repeats);
+  }
+  for (const bool guided : {false, true}) {
+    denoiser.set_guidance(some_guidance(options, guided ? kGuidanceScale : 1, positions));
+    const std::string name = guided ? "with_guidance" : "with_condition";
+    report[fmt::format("evaluation_{}_ms", name)] = evaluation_ms(denoiser, repeats);
+    report[fmt::format("steps_per_second_{}", name)] = steps_per_second(denoiser, process);
+  }
+  return report;
+}
+
+nlohmann::json measure_paper_conditioning(Precision precision, std::int64_t repeats) {
+  const torch::NoGradGuard no_grad;
+  ConditionalOptions options;
+  options.codebook_size = 2886;
+  options.layers = 19;
+  options.heads = 16;
+  options.head_width = 64;
+  ConditionalTransformer network(options);
+  network->initialise(0);
+  network->set_precision(precision);
+  network->eval();
+  GuidedDenoiser denoiser(network);
+  auto report = measure_conditioning(
+      denoiser, std::make_shared<MaskReplaceProcess>(options.codebook_size, options.total_steps), precision, repeats);
+  ClipTextEncoder encoder{ClipTextOptions{}};
+  encoder->initialise(0);
+  encoder->eval();
+  const auto ids = torch::zeros({1, kPositions}, torch::kInt64);
+  report["prompt_ms"] = median_ms(repeats, [&] { encoder->forward(ids); });
+  return report;
+}
+
+}  // namespace tessera::cli
