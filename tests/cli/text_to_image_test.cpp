@@ -150,8 +150,26 @@ TEST(TextToImage, ASmallModelLearnsFromCaptions) {
     EXPECT_EQ(made.status, 0) << process << made.output;
     fs::remove_all(folder / "model" / "training" / "prior");
   }
+  const auto evaluate = fmt::format("evaluate -m {} --data {} -o {} --metrics captions --split all --steps 3 --no-cache ", model, data,
+                                    quoted(folder / "report"));
+  const auto evaluated = run(evaluate + "--captions 5 --captions-each 2 --cfg-scale 2");
+  ASSERT_EQ(evaluated.status, 0) << evaluated.output;
+  EXPECT_NE(evaluated.output.find("captions whose own picture is nearest"), std::string::npos) << evaluated.output;
+  std::ifstream report(folder / "report" / "report.json");
+  const auto figures = nlohmann::json::parse(report)["captions"];
+  EXPECT_EQ(figures["captions"], 5);
+  EXPECT_EQ(figures["images"].size(), 5U);
+  EXPECT_NEAR(figures["chance_top1"].get<double>(), 0.2, 1e-12);
+  EXPECT_EQ(figures["settings"]["guidance_scale"], 2.0);
+  EXPECT_TRUE(fails_in_one_line(run(evaluate + "--captions 1"), 2, "--captions 1: expected 2 or more"));
+  EXPECT_TRUE(fails_in_one_line(run(evaluate + "--captions 17"), 1, "captions: 16 different ones in this part of the pictures, expected 17"));
+  EXPECT_TRUE(fails_in_one_line(run(evaluate + "--captions 5 -p x"), 2, "expected no --prompt"));
+  const auto bench = run(fmt::format("bench -m {} --quick --repeats 1 -t 1", model));
+  EXPECT_EQ(bench.status, 0) << bench.output;
+  EXPECT_NE(bench.output.find("with guidance on"), std::string::npos) << bench.output;
   const auto plain = run(common + "--process uniform");
   ASSERT_EQ(plain.status, 0) << plain.output;
+  EXPECT_TRUE(fails_in_one_line(run(evaluate + "--captions 5"), 1, "the model takes no condition, expected one with text"));
   EXPECT_EQ(run(generate(folder / "model", "")).status, 0);
   EXPECT_TRUE(fails_in_one_line(run(generate(folder / "model", "-p x")), 2, "prompt: the model takes no condition, expected a model with text"));
   EXPECT_TRUE(fails_in_one_line(run(common + "--process melting"), 1, "process 'melting': expected one of"));
