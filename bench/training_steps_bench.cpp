@@ -1,0 +1,86 @@
+// Pictures a processor second in the training of the small priors: 6 layers of width 256 on 16x16 cells of 512 codes,
+// batches of 16, without a condition (absorbing) and with text (mask-and-replace, T = 100, 32 positions). Random grids
+// and captions, which cost the same as real ones; processor seconds, so that other programs do not count.
+// usage: bench_training_steps [threads] [steps]
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include <cstdlib>
+#include <ctime>
+
+#include "runtime/heap.h"
+#include "training/conditional_trainer.h"
+#include "training/prior_trainer.h"
+
+namespace {
+
+using namespace tessera;
+
+constexpr std::int64_t kPictures = 200, kCodes = 512;
+
+TokenData some_tokens() {
+  TokenData data;
+  data.codebook_size = kCodes;
+  data.key = "random";
+  data.train = torch::randint(kCodes, {kPictures, 16, 16}, torch::kInt64);
+  data.validation = data.train.narrow(0, 0, 8);
+  return data;
+}
+
+ConditionData some_captions() {
+  const std::vector<std::string> words = {"woman", "man",    "firefighter", "pilot", "farmer", "hand", "waving",
+                                          "light", "medium", "dark",        "skin",  "tone",   "red",  "apple"};
+  ConditionData conditions;
+  for (std::int64_t i = 0; i < kPictures; ++i) {
+    std::string caption;
+    for (std::int64_t j = 0; j < 6; ++j) {
+      caption += words[static_cast<std::size_t>(i * 7 + j * 3 + i / 14) % words.size()] + " ";
+    }
+    conditions.train_captions.push_back(caption);
+  }
+  conditions.validation_captions = {conditions.train_captions.begin(), conditions.train_captions.begin() + 8};
+  return conditions;
+}
+
+PriorRecipe small_recipe(std::int64_t total_steps) {
+  PriorRecipe recipe;
+  recipe.layers = 6;
+  recipe.heads = 4;
+  recipe.width = 256;
+  recipe.batch_size = 16;
+  recipe.steps = 1000;
+  recipe.learning_rate = 1e-4;
+  recipe.warmup = 10;
+  recipe.clip_norm = 1;
+  recipe.ema_decay = 0.99;
+  recipe.total_steps = total_steps;
+  return recipe;
+}
+
+void measure(const char* name, TrainingTask& task, std::int64_t steps) {
+  (void)task.step(0);
+  const auto begin = std::clock();
+  for (std::int64_t step = 1; step <= steps; ++step) (void)task.step(step);
+  const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  fmt::print("{:<34} {:6.1f} pictures a processor second\n", name, static_cast<double>(16 * steps) / seconds);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
+  const std::int64_t steps = argc > 2 ? std::atoll(argv[2]) : 8;
+  torch::set_num_threads(threads);
+  if (void* set = dlsym(RTLD_DEFAULT, "openblas_set_num_threads")) reinterpret_cast<void (*)(int)>(set)(threads);
+  keep_freed_memory();  // as run_training does
+  torch::manual_seed(0);
+  const auto data = some_tokens();
+  const auto plain = make_prior_training(small_recipe(256), data, "unused", {});
+  measure("absorbing, no condition", *plain, steps);
+  ConditionalRecipe conditional;
+  conditional.process = "mask-and-replace";
+  conditional.condition = "text";
+  const auto text = make_conditional_training(small_recipe(100), conditional, data, some_captions(), "unused", {});
+  measure("mask-and-replace, text", *text, steps);
+}
