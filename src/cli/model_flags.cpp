@@ -19,9 +19,9 @@ Pipeline load_model(const ModelFlags& flags) {
 
 void add_sampling_flags(CLI::App& verb, SamplingFlags& flags) {
   verb.add_option("-s,--seed", flags.fill.seed, "image i of a seed is always the same")->capture_default_str();
-  verb.add_option("--steps", flags.steps, "denoiser steps; 0: as many as the process has")->capture_default_str();
+  verb.add_option("--steps", flags.steps, "denoiser steps; 0: as the model suggests, else as many as the process has")->capture_default_str();
   verb.add_option("--sampler", flags.sampler, "ancestral, mlm, confidence, purity, raster or autoregressive [by the model]");
-  verb.add_option("--temperature", flags.temperature, "logits are divided by it; 1: the model's own [1; 0.8 on a canvas larger than the model's]");
+  verb.add_option("--temperature", flags.temperature, "logits are divided by it; 1: the model's own [as the model suggests, else 1; 0.8 on a canvas larger than the model's]");
   verb.add_option("--top-k", flags.fill.draw.top_k, "keep the k likeliest tokens; 0 disables")->capture_default_str();
   verb.add_option("--top-p,--truncation", flags.fill.draw.top_p, "keep the likeliest tokens of this mass; 1 disables")->capture_default_str();
   verb.add_option("--typical-p", flags.fill.draw.typical_p, "keep the tokens of most typical surprise, of this mass; 1 disables")->capture_default_str();

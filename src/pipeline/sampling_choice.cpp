@@ -9,15 +9,17 @@ namespace tessera {
 FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas) {
   auto fill = choice.fill;
   if (choice.steps < 0) throw UsageError(fmt::format("steps is {}, expected 0 or more", choice.steps));
-  const bool autoregressive = pipeline.process() == "autoregressive";
-  fill.sampler = !choice.sampler.empty() ? choice.sampler : autoregressive ? "autoregressive" : "ancestral";
-  // Raster order takes a step a cell unless told otherwise.
-  fill.steps = choice.steps > 0           ? choice.steps
-               : fill.sampler == "raster" ? std::int64_t{1} << 20
-                                          : pipeline.total_steps();
   const auto own = pipeline.prior_options().grid;
   const bool larger = canvas.h > own.h || canvas.w > own.w;
-  fill.draw.temperature = choice.temperature.value_or(larger ? 0.8 : 1.0);
+  const auto suggested = choice.sampler.empty() && !larger ? pipeline.suggestion() : SamplingSuggestion{};
+  const auto by_process = pipeline.process() == "autoregressive" ? "autoregressive" : "ancestral";
+  fill.sampler = !choice.sampler.empty() ? choice.sampler : !suggested.sampler.empty() ? suggested.sampler : by_process;
+  // Raster order takes a step a cell unless told otherwise.
+  fill.steps = choice.steps > 0           ? choice.steps
+               : suggested.steps > 0      ? suggested.steps
+               : fill.sampler == "raster" ? std::int64_t{1} << 20
+                                          : pipeline.total_steps();
+  fill.draw.temperature = choice.temperature.value_or(suggested.temperature.value_or(larger ? 0.8 : 1.0));
   fill.total_steps = pipeline.total_steps();
   fill.process = pipeline.fill_process();
   pipeline.set_prompt(choice.prompt);

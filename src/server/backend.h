@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "pipeline/sampling_suggestion.h"
 #include "server/job_request.h"
 
 namespace tessera::server {
@@ -23,7 +24,8 @@ struct ModelInfo {
   std::string condition = "none";     // none, text or class
   std::int64_t classes = 0;           // of models with classes
   std::vector<std::string> samplers;  // that suit its process, the default first
-  std::int64_t total_steps = 0;       // T, the default number of steps
+  std::int64_t total_steps = 0;       // T
+  SamplingSuggestion suggested;       // the defaults, where the bundle says some
   std::uint64_t bytes = 0;            // of its weights in memory, about
   bool loaded = false;
 };

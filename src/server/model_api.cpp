@@ -16,10 +16,13 @@ using nlohmann::json;
 json model_json(const ModelInfo& info) {
   auto classes = json::array();
   for (std::int64_t label = 0; label < info.classes; ++label) classes.push_back(std::to_string(label));
-  json defaults = {{"steps", info.total_steps},
-                   {"temperature", 1.0},
+  const auto& suggested = info.suggested;
+  json defaults = {{"steps", suggested.steps > 0 ? suggested.steps : info.total_steps},
+                   {"temperature", suggested.temperature.value_or(1.0)},
                    {"canvas_temperature", 0.8},
-                   {"sampler", info.samplers.empty() ? json() : json(info.samplers.front())},
+                   {"sampler", !suggested.sampler.empty() ? json(suggested.sampler)
+                               : info.samplers.empty()    ? json()
+                                                          : json(info.samplers.front())},
                    {"cfg_scale", 5.0},
                    {"feather", -1}};
   return {{"name", info.name},

@@ -73,6 +73,7 @@ void read_prior(ModelInfo& info, const fs::path& folder) {
                              ? config_of(folder / "scheduler" / "config.json")
                              : json::object();
   const auto own = scheduler.value("tessera", json::object());
+  info.suggested = SamplingSuggestion::from_config(scheduler, (folder / "scheduler").string());
   if (is_conditional_config(config)) {
     const auto options = ConditionalOptions::from_config(config);
     info.process = own.value("process", std::string("mask-and-replace"));
