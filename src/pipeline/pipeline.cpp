@@ -50,6 +50,7 @@ Pipeline Pipeline::load(const std::filesystem::path& bundle, const PipelineOptio
   pipeline.codec_->eval();
   pipeline.codec_->to(device);
   if (!parts.denoiser) return pipeline;
+  if (parts.scheduler) pipeline.suggestion_ = SamplingSuggestion::from_config(*parts.scheduler, (bundle / "scheduler").string());
   if (is_conditional_config(parts.denoiser->config)) {
     pipeline.load_conditional_prior(parts, precision, device);
     return pipeline;

@@ -12,6 +12,7 @@
 #include "codec/codec.h"
 #include "denoiser/guided_denoiser.h"
 #include "denoiser/transformer.h"
+#include "pipeline/sampling_suggestion.h"
 #include "pipeline/text_condition.h"
 #include "sampling/fill.h"
 
@@ -60,6 +61,8 @@ class Pipeline {
   const std::string& process() const { return process_; }
   /// For FillOptions::process; none for absorbing and autoregressive priors without a condition.
   std::shared_ptr<const Process> fill_process() const { return fill_process_; }
+  /// What the bundle's author suggests where the user leaves the sampler open.
+  const SamplingSuggestion& suggestion() const { return suggestion_; }
   /// "none", "text" or "class": what the prior can be conditioned on.
   std::string condition() const;
   /// What the following fills are conditioned on; without it nothing. Throws UsageError where the model does not take it.
@@ -89,6 +92,7 @@ class Pipeline {
   std::optional<TextCondition> text_;
   std::shared_ptr<const Process> fill_process_;
   std::int64_t total_steps_ = 0;
+  SamplingSuggestion suggestion_;
   std::string process_;
   std::string dtype_;
 };

@@ -51,8 +51,7 @@ void sample_reverse(FillState& state) {
     first = std::min(first, entry.back());
   }
   if (!process.has_mask() && !state.walked(1)) {
-    const auto uniforms = uniform_rows(state.options.seed, Purpose::draw_tokens, state.options.first_image,
-                                       static_cast<std::uint32_t>(total + 1), state.count(), cells);
+    const auto uniforms = state.uniforms(Purpose::draw_tokens, static_cast<std::uint32_t>(total + 1));
     const auto noise = (uniforms * static_cast<double>(process.codebook_size())).floor().to(torch::kInt64);
     state.tokens = torch::where(free, noise, state.tokens).contiguous();
   }
@@ -74,10 +73,7 @@ void sample_reverse(FillState& state) {
     }
     const auto at = torch::tensor(wanted);
     const auto xt = state.tokens.flatten().index_select(0, at);
-    const auto uniforms =
-        uniform_rows(state.options.seed, Purpose::draw_tokens, state.options.first_image, key, state.count(), cells)
-            .flatten()
-            .index_select(0, at);
+    const auto uniforms = state.uniforms(Purpose::draw_tokens, key).flatten().index_select(0, at);
     torch::Tensor drawn;
     if (has_even_reverse(process, logits)) {
       drawn = draw_even_reverse(process, xt, logits, s, t, uniforms);

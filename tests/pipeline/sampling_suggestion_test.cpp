@@ -1,0 +1,103 @@
+/// What a bundle suggests, and when it counts.
+#include "pipeline/sampling_suggestion.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/bundle.h"
+#include "codec/codec.h"
+#include "denoiser/transformer.h"
+#include "pipeline/sampling_choice.h"
+#include "runtime/error.h"
+#include "support/scratch.h"
+
+namespace tessera {
+namespace {
+
+nlohmann::json scheduler_with(const nlohmann::json& sampling) {
+  return {{"_class_name", "TesseraProcess"},
+          {"tessera", {{"format", 1}, {"process", "absorbing"}, {"total_steps", 4}, {"sampling", sampling}}}};
+}
+
+TEST(SamplingSuggestion, ReadsWhatIsThereAndNamesWhatIsWrong) {
+  const auto read = [](const nlohmann::json& sampling) {
+    return SamplingSuggestion::from_config(scheduler_with(sampling), "model/scheduler");
+  };
+  const auto all = read({{"sampler", "confidence"}, {"steps", 3}, {"temperature", 0.9}});
+  EXPECT_EQ(all.sampler, "confidence");
+  EXPECT_EQ(all.steps, 3);
+  EXPECT_EQ(all.temperature, 0.9);
+  const auto none = SamplingSuggestion::from_config({{"_class_name", "TesseraProcess"}}, "model/scheduler");
+  EXPECT_TRUE(none.sampler.empty());
+  EXPECT_EQ(none.steps, 0);
+  EXPECT_FALSE(none.temperature.has_value());
+  for (const auto& [sampling, says] : std::initializer_list<std::pair<nlohmann::json, const char*>>{
+           {"fast", "expected an object"},
+           {{{"sampler", "eulr"}}, "ancestral"},
+           {{{"steps", 0}}, "steps 0"},
+           {{{"steps", 1.5}}, "steps 1.5"},
+           {{{"temperature", -1}}, "temperature -1"},
+           {{{"heat", 1}}, "sampling.heat"}}) {
+    try {
+      read(sampling);
+      ADD_FAILURE() << "accepted " << sampling;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(says), std::string::npos) << error.what();
+      EXPECT_EQ(std::string(error.what()).find("model/scheduler"), 0u) << error.what();
+    }
+  }
+}
+
+TEST(SamplingSuggestion, CountsWhereTheSamplerIsOpenAndTheCanvasNoLarger) {
+  CodecOptions codec;
+  codec.image_size = 4;
+  codec.base_channels = 32;
+  codec.channel_multipliers = {1, 1};
+  codec.residual_blocks = 1;
+  codec.decoder_residual_blocks = 1;
+  codec.attention_resolutions = {};
+  codec.embedding_width = 4;
+  codec.codebook_size = 5;
+  TransformerOptions sizes;
+  sizes.codebook_size = 5;
+  sizes.grid = {2, 2};
+  sizes.layers = 1;
+  sizes.heads = 1;
+  sizes.width = 8;
+  Bundle bundle;
+  bundle.codec = BundlePart{to_json(codec), Codec(codec)->weights()};
+  bundle.denoiser = BundlePart{sizes.to_config(), Transformer(sizes)->state()};
+  bundle.scheduler = scheduler_with({{"sampler", "confidence"}, {"steps", 3}, {"temperature", 0.9}});
+  const auto folder = testing::scratch_folder("suggestion");
+  save_bundle(folder, bundle);
+  auto pipeline = Pipeline::load(folder);
+  std::filesystem::remove_all(folder);
+
+  const auto open = resolve({}, pipeline);
+  EXPECT_EQ(open.sampler, "confidence");
+  EXPECT_EQ(open.steps, 3);
+  EXPECT_EQ(open.draw.temperature, 0.9);
+
+  SamplingChoice some;
+  some.steps = 2;
+  some.temperature = 0.5;
+  const auto given = resolve(some, pipeline);
+  EXPECT_EQ(given.sampler, "confidence");
+  EXPECT_EQ(given.steps, 2);
+  EXPECT_EQ(given.draw.temperature, 0.5);
+
+  SamplingChoice other;
+  other.sampler = "ancestral";
+  const auto exact = resolve(other, pipeline);
+  EXPECT_EQ(exact.steps, 4);
+  EXPECT_EQ(exact.draw.temperature, 1.0);
+
+  const auto larger = resolve({}, pipeline, {2, 3});
+  EXPECT_EQ(larger.sampler, "ancestral");
+  EXPECT_EQ(larger.steps, 4);
+  EXPECT_EQ(larger.draw.temperature, 0.8);
+}
+
+}  // namespace
+}  // namespace tessera
