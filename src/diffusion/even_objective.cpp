@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "diffusion/even_reverse.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -22,34 +23,6 @@ struct Picture {
   double chance, pace;           // p_t; the auxiliary term's weight
 };
 
-/// p(x_{t-1} = j | x_t) = (keep r_j p_j + spread sum r p) likelihood_j with r_j = 1 / q(x_t | x_0 = j).
-struct Reverse {
-  double other, same;                        // r of any code, of x_t
-  double keep, spread, masked;               // alpha, beta, gamma until t - 1
-  double likelihood_other, likelihood_same;  // q(x_t | x_{t-1}) from any code, from x_t
-  std::int64_t at;                           // x_t; -1: MASK
-};
-
-Reverse reverse_of(const Picture& picture, std::int64_t xt, std::int64_t codes) {
-  const auto inverse = [](double value) { return value > 0 ? 1 / value : 0; };
-  Reverse made{};
-  made.keep = picture.before.alpha;
-  made.spread = picture.before.beta;
-  made.masked = picture.before.gamma;
-  if (xt == codes) {
-    made.at = -1;
-    made.other = made.same = inverse(picture.until.gamma);
-    made.likelihood_other = made.likelihood_same = picture.last.gamma;
-  } else {
-    made.at = xt;
-    made.other = inverse(picture.until.beta);
-    made.same = inverse(picture.until.alpha + picture.until.beta);
-    made.likelihood_other = picture.last.beta;
-    made.likelihood_same = picture.last.alpha + picture.last.beta;
-  }
-  return made;
-}
-
 double floored(double log_p) {
   return std::clamp(log_p, kFloor, 0.0);
 }
@@ -63,7 +36,7 @@ struct Known {
   double other, start, at, mask;  // any code, x_0, x_t (equal to start where x_t = x_0), MASK
 };
 
-Known known_of(const Reverse& reverse, std::int64_t x0, std::int64_t codes) {
+Known known_of(const EvenReverse& reverse, std::int64_t x0, std::int64_t codes) {
   const bool stayed = reverse.at == x0;
   const double rest = kNothing * reverse.other, own = stayed ? reverse.same : reverse.other;
   double sum = own + rest * static_cast<double>(codes - (reverse.at >= 0 && !stayed ? 2 : 1));
@@ -95,7 +68,7 @@ double sum_over(std::int64_t count, const Value& value) {
 
 /// A cell on its way through the passes.
 struct Cell {
-  Reverse reverse;
+  EvenReverse reverse;
   Known known;
   double sum;  // of r p over the codes
 };
@@ -238,7 +211,8 @@ Result compute(const std::vector<Picture>& pictures, const ObjectiveOptions& opt
       for (std::int64_t i = 0; i < count; ++i) {
         auto& cell = here[static_cast<std::size_t>(i)];
         const auto& picture = pictures[static_cast<std::size_t>((begin + i) / cells)];
-        cell.reverse = reverse_of(picture, noised.data_ptr<std::int64_t>()[begin + i], codes);
+        cell.reverse = even_reverse(picture.before, picture.until, picture.last,
+                                    noised.data_ptr<std::int64_t>()[begin + i], codes);
         cell.known = known_of(cell.reverse, start.data_ptr<std::int64_t>()[begin + i], codes);
         mix(cell, codes, p.data_ptr<Real>() + i * codes, mixed.data_ptr<Real>() + i * codes);
       }

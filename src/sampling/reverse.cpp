@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "diffusion/even_reverse.h"
 #include "sampling/sampler.h"
 #include "sampling/truncation.h"
 
@@ -71,11 +72,16 @@ void sample_reverse(FillState& state) {
       logits = keep_rate(keep_count(logits, draw.top_k), draw.top_p);
     }
     const auto at = torch::tensor(wanted);
-    const auto xt = state.tokens.flatten().index_select(0, at).unsqueeze(0);
-    const auto one = [](std::int64_t time) { return torch::full({1}, time, torch::kInt64); };
-    const auto log_p = process.log_reverse(xt, logits.unsqueeze(0), one(s), one(t)).squeeze(0);
-    const auto uniforms = state.uniforms(Purpose::draw_tokens, key);
-    const auto drawn = draw_states(log_p, uniforms.flatten().index_select(0, at));
+    const auto xt = state.tokens.flatten().index_select(0, at);
+    const auto uniforms = state.uniforms(Purpose::draw_tokens, key).flatten().index_select(0, at);
+    torch::Tensor drawn;
+    if (has_even_reverse(process, logits)) {
+      drawn = draw_even_reverse(process, xt, logits, s, t, uniforms);
+    } else {
+      const auto one = [](std::int64_t time) { return torch::full({1}, time, torch::kInt64); };
+      const auto log_p = process.log_reverse(xt.unsqueeze(0), logits.unsqueeze(0), one(s), one(t)).squeeze(0);
+      drawn = draw_states(log_p, uniforms);
+    }
     state.tokens.view({-1}).index_put_({at}, drawn);
     if (!state.advance(i - first + 1, steps - first)) return;
   }
