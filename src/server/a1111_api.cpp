@@ -194,7 +194,7 @@ HttpResponse img2img(Service& service, const Call& call) {
     } catch (const Error& error) {
       throw HttpError(400, error.what(), "mask");
     }
-    if (invert) request.mask = request.mask.inverted();
+    if (invert) request.mask = request.mask->inverted();
     if (body.has("mask_blur")) request.feather = body.whole("mask_blur", 4, 0, 4096);
   }
   return run(service, call, std::move(request), body);

@@ -137,6 +137,7 @@ class HttpServer::Impl : public httplib::Server {
       ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     });
     set_tcp_nodelay(true);
+    set_keep_alive_max_count(kRequestsPerConnection);  // what its answers tell clients
     set_pre_routing_handler([this](const httplib::Request& from, httplib::Response& to) {
       auto refusal = service_.refuse_early(request_of(from), length_of(from));
       if (!refusal) return HandlerResponse::Unhandled;

@@ -92,10 +92,11 @@ class Reader {
     request_.mask = PixelMask(request_.image->width, request_.image->height);
     try {
       if (const auto& drawn = kept ? keep_mask_ : mask_) {
-        request_.mask.add(PixelMask::from_image(*drawn, kept ? "keep_mask" : "mask", request_.image->width,
+        request_.drawn = true;
+        request_.mask->add(PixelMask::from_image(*drawn, kept ? "keep_mask" : "mask", request_.image->width,
                                                 request_.image->height, request_.notes));
       }
-      for (const auto& area : request_.boxes) request_.mask.add(area, name);
+      for (const auto& area : request_.boxes) request_.mask->add(area, name);
     } catch (const Error& error) {
       throw HttpError(400, error.what(), kept ? (keep_mask_ ? "keep_mask" : name) : (mask_ ? "mask" : name));
     }
@@ -216,7 +217,7 @@ class Reader {
 }  // namespace
 
 std::uint64_t JobRequest::bytes() const {
-  std::uint64_t sum = static_cast<std::uint64_t>(mask.width()) * static_cast<std::uint64_t>(mask.height());
+  std::uint64_t sum = mask ? static_cast<std::uint64_t>(mask->width()) * static_cast<std::uint64_t>(mask->height()) : 0;
   const auto add = [&](const Picture& picture) { sum += picture ? picture->pixels.size() : 0; };
   add(image);
   add(onto);

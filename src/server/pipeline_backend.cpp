@@ -58,8 +58,8 @@ std::vector<EditPlan> plans_of(const JobRequest& request, Pipeline& pipeline, co
     return {plan_tokens(codec, codes, request.image, region)};
   }
   const auto region_plan = [&] {
-    return request.keep ? plan_keep(codec, request.image, request.mask, region)
-                        : plan_inpaint(codec, request.image, request.mask, region);
+    return request.keep ? plan_keep(codec, request.image, *request.mask, region)
+                        : plan_inpaint(codec, request.image, *request.mask, region);
   };
   if (request.verb == "generate") return {plan_generate(codec, width, height)};
   if (request.verb == "inpaint") return {region_plan()};
@@ -80,7 +80,7 @@ std::vector<EditPlan> plans_of(const JobRequest& request, Pipeline& pipeline, co
     return {plan_stitch(codec, request.onto, width, height, pieces, options)};
   }
   if (request.verb == "variations") {
-    const bool everywhere = request.mask.width() == 0;
+    const bool everywhere = !request.mask;
     VariationOptions near;
     near.strength = request.strength.value_or(everywhere ? 0.5 : 1.0);
     near.least_likely = request.by == "likelihood";
