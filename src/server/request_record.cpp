@@ -27,10 +27,14 @@ struct RecordOf {
   json operator()(Upload upload) const {
     const bool region = request.mask.has_value();
     switch (upload) {
-      case Upload::image: return size_of(request.image);
-      case Upload::onto: return size_of(request.onto);
-      case Upload::mask: return region && !request.keep ? json({{"pixels", request.mask->count()}}) : json();
-      case Upload::keep_mask: return region && request.keep ? json({{"pixels", request.mask->count()}}) : json();
+      case Upload::image:
+        return size_of(request.image);
+      case Upload::onto:
+        return size_of(request.onto);
+      case Upload::mask:
+        return region && !request.keep ? json({{"pixels", request.mask->count()}}) : json();
+      case Upload::keep_mask:
+        return region && request.keep ? json({{"pixels", request.mask->count()}}) : json();
     }
     return {};
   }
@@ -65,8 +69,9 @@ std::string record_of(const JobRequest& request) {
 }
 
 std::string quoted(const std::string& word) {
-  const bool plain = !word.empty() && word.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                                             "0123456789_@%+=:,./-") == std::string::npos;
+  const bool plain = !word.empty() && word.find_first_not_of(
+                                          "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                          "0123456789_@%+=:,./-") == std::string::npos;
   if (plain) return word;
   std::string result = "'";
   for (const char c : word) result += c == '\'' ? std::string("'\\''") : std::string(1, c);

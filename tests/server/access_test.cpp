@@ -32,8 +32,10 @@ TEST(ServerAccess, WithoutAGoodKeyOnlyThePageAndHealthAreAnswered) {
     EXPECT_EQ(fake.ask("GET", target, "", {{"authorization", "Bearer " + kKey + "x"}}).status, 401) << target;
   }
   EXPECT_EQ(fake.ask("GET", "/api/v1/capabilities", "", {{"authorization", "Bearer " + kKey}}).status, 200);
-  EXPECT_EQ(fake.ask("GET", "/v1/models", "", {{"authorization", "bearer another-key-that-is-long-enough"}}).status, 200);
-  EXPECT_EQ(fake.ask("GET", "/sdapi/v1/options", "", {{"authorization", "Basic " + to_base64("user:" + kKey)}}).status, 200);
+  EXPECT_EQ(fake.ask("GET", "/v1/models", "", {{"authorization", "bearer another-key-that-is-long-enough"}}).status,
+            200);
+  EXPECT_EQ(fake.ask("GET", "/sdapi/v1/options", "", {{"authorization", "Basic " + to_base64("user:" + kKey)}}).status,
+            200);
 }
 
 TEST(ServerAccess, KeysThatAreShortOrMissingAreRefused) {
@@ -55,7 +57,8 @@ TEST(ServerAccess, AStrangeNameOfThisMachineIsRefusedOnTheLoopback) {
 
 TEST(ServerAccess, PagesOfOtherOriginsMayNotAskAndNoOriginIsReflected) {
   FakeService fake({}, {}, false);
-  const auto strange = fake.ask("POST", "/api/v1/jobs", R"({"verb": "generate"})", {{"origin", "https://evil.example"}});
+  const auto strange =
+      fake.ask("POST", "/api/v1/jobs", R"({"verb": "generate"})", {{"origin", "https://evil.example"}});
   EXPECT_EQ(strange.status, 403);
   EXPECT_EQ(strange.headers.count("Access-Control-Allow-Origin"), 0u);
   EXPECT_EQ(strange.body.find("evil"), std::string::npos);

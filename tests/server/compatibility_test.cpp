@@ -88,8 +88,8 @@ TEST(ServerOpenAI, APromptThatTheModelCannotReadIsWarnedAbout) {
 
 TEST(ServerOpenAI, UrlsLeadToTheBytes) {
   Compatible fake;
-  const auto value = fake.answer("POST", "/v1/images/generations", "OpenAIImages",
-                                 {{"prompt", "x"}, {"response_format", "url"}});
+  const auto value =
+      fake.answer("POST", "/v1/images/generations", "OpenAIImages", {{"prompt", "x"}, {"response_format", "url"}});
   const auto url = value["data"][0]["url"].get<std::string>();
   ASSERT_TRUE(url.starts_with("http://localhost:8080/api/v1/jobs/"));
   EXPECT_EQ(fake.ask("GET", url.substr(21)).content_type, "image/png");
@@ -103,9 +103,10 @@ TEST(ServerOpenAI, BothConventionsOfAMaskSayTheSame) {
   }
   const auto picture = encode_png(Image(8, 8, Colour{9, 90, 200}));
   for (const auto& mask : {encode_png(drawn), transparent_png()}) {
-    const auto response = fake.ask("POST", "/v1/images/edits",
-                                   form({{"image", "a.png", picture}, {"mask", "m.png", mask}, {"n", "", "1"}, {"prompt", "", ""}}),
-                                   "multipart/form-data; boundary=X");
+    const auto response =
+        fake.ask("POST", "/v1/images/edits",
+                 form({{"image", "a.png", picture}, {"mask", "m.png", mask}, {"n", "", "1"}, {"prompt", "", ""}}),
+                 "multipart/form-data; boundary=X");
     ASSERT_EQ(response.status, 200) << response.body;
     ASSERT_TRUE(fake.backend.last.mask.has_value());
     EXPECT_EQ(fake.backend.last.mask->count(), 32);
@@ -113,7 +114,8 @@ TEST(ServerOpenAI, BothConventionsOfAMaskSayTheSame) {
     EXPECT_FALSE(fake.backend.last.mask->at(7, 0));
   }
   // Without a mask the picture's own holes count.
-  const auto own = fake.ask("POST", "/v1/images/edits", form({{"image[]", "a.png", transparent_png()}}), "multipart/form-data; boundary=X");
+  const auto own = fake.ask("POST", "/v1/images/edits", form({{"image[]", "a.png", transparent_png()}}),
+                            "multipart/form-data; boundary=X");
   EXPECT_EQ(own.status, 200) << own.body;
   EXPECT_EQ(fake.backend.last.mask->count(), 32);
 }
@@ -149,12 +151,22 @@ TEST(ServerOpenAI, ModelsAreListed) {
 
 TEST(ServerA1111, Txt2ImgTakesWhatItsClientsSend) {
   Compatible fake;
-  const auto value = fake.answer(
-      "POST", "/sdapi/v1/txt2img", "A1111Images",
-      {{"prompt", "a cat"}, {"negative_prompt", ""}, {"seed", -1}, {"steps", 20}, {"cfg_scale", 7.5}, {"width", 8},
-       {"height", 8}, {"batch_size", 2}, {"n_iter", 2}, {"sampler_name", "Euler a"}, {"styles", json::array()},
-       {"enable_hr", false}, {"send_images", true}, {"override_settings", {{"sd_model_checkpoint", "wordy"}}},
-       {"alwayson_scripts", json::object()}});
+  const auto value = fake.answer("POST", "/sdapi/v1/txt2img", "A1111Images",
+                                 {{"prompt", "a cat"},
+                                  {"negative_prompt", ""},
+                                  {"seed", -1},
+                                  {"steps", 20},
+                                  {"cfg_scale", 7.5},
+                                  {"width", 8},
+                                  {"height", 8},
+                                  {"batch_size", 2},
+                                  {"n_iter", 2},
+                                  {"sampler_name", "Euler a"},
+                                  {"styles", json::array()},
+                                  {"enable_hr", false},
+                                  {"send_images", true},
+                                  {"override_settings", {{"sd_model_checkpoint", "wordy"}}},
+                                  {"alwayson_scripts", json::object()}});
   EXPECT_EQ(value["images"].size(), 4u);
   EXPECT_EQ(fake.backend.last.sampler, "ancestral");
   EXPECT_EQ(fake.backend.last.steps, 20);

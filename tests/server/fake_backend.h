@@ -20,10 +20,10 @@ class FakeBackend : public Backend {
     std::thread::id thread;
   };
 
-  std::vector<Fill> fills;                                     // in order
+  std::vector<Fill> fills;  // in order
   std::atomic<int> step_milliseconds{0};
   std::atomic<std::int64_t> steps_walked{0};
-  std::function<void(std::int64_t step)> on_step;              // on the worker's thread
+  std::function<void(std::int64_t step)> on_step;  // on the worker's thread
 
   std::vector<ModelInfo> models() override { return {info("tiny", "none"), info("wordy", "text")}; }
 

@@ -18,7 +18,8 @@ namespace {
 using nlohmann::json;
 
 struct Listening {
-  explicit Listening(ServiceLimits limits = {}) : fake(limits), http(fake.service, {"127.0.0.1", 0}), port(http.bind()) {
+  explicit Listening(ServiceLimits limits = {})
+      : fake(limits), http(fake.service, {"127.0.0.1", 0}), port(http.bind()) {
     thread = std::thread([this] { http.run(); });
   }
   ~Listening() {
@@ -56,7 +57,8 @@ class Raw {
   std::string rest() {
     std::string text;
     char buffer[4096];
-    for (ssize_t got = 0; (got = ::recv(socket_, buffer, sizeof(buffer), 0)) > 0;) text.append(buffer, static_cast<std::size_t>(got));
+    for (ssize_t got = 0; (got = ::recv(socket_, buffer, sizeof(buffer), 0)) > 0;)
+      text.append(buffer, static_cast<std::size_t>(got));
     return text;
   }
 
@@ -87,7 +89,8 @@ TEST(ServerHttp, AClientSubmitsWatchesAndFetches) {
 TEST(ServerHttp, FormsArriveWhole) {
   const Listening server;
   auto client = server.client();
-  const httplib::MultipartFormDataItems items = {{"request", R"({"verb": "generate", "count": 2})", "", "application/json"}};
+  const httplib::MultipartFormDataItems items = {
+      {"request", R"({"verb": "generate", "count": 2})", "", "application/json"}};
   const auto answer = client.Post("/api/v1/jobs", items);
   ASSERT_TRUE(answer);
   EXPECT_EQ(answer->status, 202) << answer->body;
@@ -108,7 +111,8 @@ TEST(ServerHttp, OversizedBodiesAreRefusedByTheirLengthAndByWhatComes) {
   for (int i = 0; i < 64 && raw.send(chunk); ++i) {
   }
   const auto answer = raw.rest();
-  EXPECT_TRUE(answer.empty() || answer.find(" 413 ") != std::string::npos || answer.find(" 400 ") != std::string::npos) << answer.substr(0, 200);
+  EXPECT_TRUE(answer.empty() || answer.find(" 413 ") != std::string::npos || answer.find(" 400 ") != std::string::npos)
+      << answer.substr(0, 200);
   EXPECT_EQ(client.Get("/healthz")->status, 200);
 }
 
@@ -125,7 +129,7 @@ TEST(ServerHttp, APeerThatDripsIsCutOff) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   EXPECT_FALSE(open);
-  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(6));
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(8));
 }
 
 TEST(ServerHttp, HeadersWithoutEndAreCutOff) {
@@ -133,7 +137,11 @@ TEST(ServerHttp, HeadersWithoutEndAreCutOff) {
   Raw raw(server.port);
   raw.send("GET /healthz HTTP/1.1\r\n");
   bool open = true;
-  for (int i = 0; i < 4000 && open; ++i) open = raw.send("X-Header-" + std::to_string(i) + ": " + std::string(100, 'a') + "\r\n");
+  const auto until = Clock::now() + std::chrono::seconds(9);  // less than a slow peer is given
+  for (int i = 0; open && Clock::now() < until; ++i) {
+    open = raw.send("X-Header-" + std::to_string(i) + ": " + std::string(100, 'a') + "\r\n");
+    if (i % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
   EXPECT_FALSE(open);
 }
 
@@ -166,8 +174,10 @@ TEST(ServerHttp, AWaitingClientThatLeavesTakesItsJobWithIt) {
   {
     Raw raw(server.port);
     const std::string body = R"({"prompt": "x"})";
-    raw.send("POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
-    for (int i = 0; i < 100 && server.fake.service.queue().jobs().empty(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    raw.send("POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: " +
+             std::to_string(body.size()) + "\r\n\r\n" + body);
+    for (int i = 0; i < 100 && server.fake.service.queue().jobs().empty(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   ASSERT_EQ(server.fake.service.queue().jobs().size(), 1u);
   const auto job = server.fake.service.queue().jobs().front();
@@ -182,7 +192,8 @@ TEST(ServerHttp, ManyClientsEachGetTheirOwnPictures) {
   for (std::uint64_t seed = 100; seed < 116; ++seed) {
     clients.emplace_back([&, seed] {
       auto client = server.client();
-      const auto submitted = client.Post("/api/v1/jobs", json({{"verb", "generate"}, {"seed", seed}}).dump(), "application/json");
+      const auto submitted =
+          client.Post("/api/v1/jobs", json({{"verb", "generate"}, {"seed", seed}}).dump(), "application/json");
       if (!submitted || submitted->status != 202) return;
       const auto job = json::parse(submitted->body);
       client.Get(job["events"].get<std::string>(), [](const char*, std::size_t) { return true; });

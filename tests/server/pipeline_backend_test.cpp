@@ -18,7 +18,10 @@ using nlohmann::json;
 const std::string kModel = std::string(TESSERA_SOURCE_DIR) + "/models/emoji64";
 
 struct Shipped {
-  Shipped() : store({parse_model_source(kModel)}, {}, 0, metrics), backend(store), service(backend, metrics, {limits(), {}}) {}
+  Shipped()
+      : store({parse_model_source(kModel)}, {}, 0, metrics),
+        backend(store),
+        service(backend, metrics, {limits(), {}}) {}
 
   static ServiceLimits limits() {
     ServiceLimits own;
@@ -64,7 +67,8 @@ TEST(ServerPipeline, JoinedJobsOfSeveralSeedsGetThePicturesTheyGetAlone) {
   Shipped together;
   std::vector<std::shared_ptr<Job>> jobs;
   for (const int seed : {1, 2, 9}) {
-    jobs.push_back(together.queued({{"verb", "generate"}, {"seed", seed}, {"count", 2}, {"steps", 8}}, std::to_string(seed)));
+    jobs.push_back(
+        together.queued({{"verb", "generate"}, {"seed", seed}, {"count", 2}, {"steps", 8}}, std::to_string(seed)));
   }
   together.service.worker().run_once(std::chrono::milliseconds(0));
   EXPECT_EQ(together.metrics.value("tessera_fill_joined_total"), 1);
@@ -78,7 +82,8 @@ TEST(ServerPipeline, JoinedJobsOfSeveralSeedsGetThePicturesTheyGetAlone) {
     options.total_steps = pipeline->total_steps();
     const auto alone = pipeline->generate(2, options);
     for (std::int64_t k = 0; k < 2; ++k) {
-      EXPECT_EQ(joined.results[static_cast<std::size_t>(k)]->picture, to_image(alone.images[k])) << "seed " << job->seed;
+      EXPECT_EQ(joined.results[static_cast<std::size_t>(k)]->picture, to_image(alone.images[k]))
+          << "seed " << job->seed;
     }
   }
 }
@@ -86,19 +91,23 @@ TEST(ServerPipeline, JoinedJobsOfSeveralSeedsGetThePicturesTheyGetAlone) {
 TEST(ServerPipeline, EveryVerbMakesItsPictures) {
   Shipped shipped;
   const auto image = example();
-  const auto inpainted = shipped.done({{"verb", "inpaint"}, {"image", image}, {"boxes", {{20, 36, 24, 16}}}, {"steps", 8}, {"count", 2}});
+  const auto inpainted =
+      shipped.done({{"verb", "inpaint"}, {"image", image}, {"boxes", {{20, 36, 24, 16}}}, {"steps", 8}, {"count", 2}});
   EXPECT_EQ(inpainted.results.size(), 2u);
   const auto original = read_image(std::filesystem::path(kModel + "/examples/emoji_u1f9d0.png"));
   EXPECT_TRUE(std::equal(original.at(0, 0), original.at(0, 8), inpainted.results[0]->picture.at(0, 0)));
-  const auto kept = shipped.done({{"verb", "inpaint"}, {"image", image}, {"keep_boxes", {{16, 16, 32, 32}}}, {"steps", 4}});
+  const auto kept =
+      shipped.done({{"verb", "inpaint"}, {"image", image}, {"keep_boxes", {{16, 16, 32, 32}}}, {"steps", 4}});
   EXPECT_EQ(kept.results[0]->picture.width, 64);
   const auto wide = shipped.done({{"verb", "outpaint"}, {"image", image}, {"right", 32}, {"steps", 4}});
   EXPECT_EQ(wide.results[0]->picture.width, 96);
   EXPECT_EQ(wide.w, 24);
   const json piece = {{"image", image}, {"from", {0, 0, 32, 32}}, {"to", {32, 0}}};
-  const auto stitched = shipped.done({{"verb", "stitch"}, {"pieces", {piece}}, {"width", 96}, {"height", 64}, {"steps", 4}});
+  const auto stitched =
+      shipped.done({{"verb", "stitch"}, {"pieces", {piece}}, {"width", 96}, {"height", 64}, {"steps", 4}});
   EXPECT_EQ(stitched.results[0]->picture.width, 96);
-  const auto near = shipped.done({{"verb", "variations"}, {"image", image}, {"strength", 0.2}, {"by", "likelihood"}, {"steps", 4}});
+  const auto near =
+      shipped.done({{"verb", "variations"}, {"image", image}, {"strength", 0.2}, {"by", "likelihood"}, {"steps", 4}});
   EXPECT_EQ(near.results.size(), 1u);
   const auto again = shipped.done({{"verb", "reconstruct"}, {"image", image}});
   EXPECT_EQ(again.results[0]->picture.height, 64);

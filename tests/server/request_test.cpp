@@ -33,10 +33,21 @@ std::string refusal(const json& body, const std::vector<FormPart>& files = {}, c
 }
 
 TEST(ServerRequest, EveryFieldOfAVerbIsRead) {
-  const auto request = parsed({{"verb", "generate"}, {"model", "tiny"}, {"seed", 7}, {"count", 3}, {"steps", 20},
-                               {"temperature", 0.8}, {"sampler", "confidence"}, {"top_k", 5}, {"top_p", 0.9},
-                               {"width", 32}, {"height", 16}, {"stride", 2}, {"random_windows", true},
-                               {"format", "webp"}, {"previews", false}});
+  const auto request = parsed({{"verb", "generate"},
+                               {"model", "tiny"},
+                               {"seed", 7},
+                               {"count", 3},
+                               {"steps", 20},
+                               {"temperature", 0.8},
+                               {"sampler", "confidence"},
+                               {"top_k", 5},
+                               {"top_p", 0.9},
+                               {"width", 32},
+                               {"height", 16},
+                               {"stride", 2},
+                               {"random_windows", true},
+                               {"format", "webp"},
+                               {"previews", false}});
   EXPECT_EQ(request.seed, 7u);
   EXPECT_EQ(request.count, 3);
   EXPECT_EQ(request.steps, 20);
@@ -55,13 +66,16 @@ TEST(ServerRequest, NullIsTheSameAsLeftOut) {
 TEST(ServerRequest, RefusalsNameFieldFoundAndExpected) {
   const std::vector<std::pair<json, std::string>> cases = {
       {json::array(), " | body: array, expected a JSON object"},
-      {{{"verb", "paint"}}, "verb | verb: \"paint\", expected one of fill, generate, inpaint, outpaint, reconstruct, stitch, variations"},
-      {{{"count", 2}}, "verb | verb: missing, expected one of fill, generate, inpaint, outpaint, reconstruct, stitch, variations"},
+      {{{"verb", "paint"}},
+       "verb | verb: \"paint\", expected one of fill, generate, inpaint, outpaint, reconstruct, stitch, variations"},
+      {{{"count", 2}},
+       "verb | verb: missing, expected one of fill, generate, inpaint, outpaint, reconstruct, stitch, variations"},
       {{{"verb", "generate"}, {"count", -3}}, "count | count: -3, expected a whole number from 1 to 1000000"},
       {{{"verb", "generate"}, {"count", 65}}, "count | count: 65, expected at most 64"},
       {{{"verb", "generate"}, {"count", 1.5}}, "count | count: 1.5, expected a whole number from 1 to 1000000"},
       {{{"verb", "generate"}, {"steps", 5000}}, "steps | steps: 5000, expected at most 4096"},
-      {{{"verb", "generate"}, {"seed", "one"}}, "seed | seed: \"one\", expected a whole number from 0 to 9007199254740991"},
+      {{{"verb", "generate"}, {"seed", "one"}},
+       "seed | seed: \"one\", expected a whole number from 0 to 9007199254740991"},
       {{{"verb", "generate"}, {"top_p", 0}}, "top_p | top_p: 0, expected a number above 0 to 1"},
       {{{"verb", "generate"}, {"sampler", "eulr"}},
        "sampler | sampler: \"eulr\", expected one of ancestral, autoregressive, confidence, mlm, purity, raster"},
@@ -88,10 +102,12 @@ TEST(ServerRequest, RegionsAreOfThePictureAndOfOneKind) {
   const auto request = parsed({{"verb", "inpaint"}, {"image", image}, {"boxes", {{2, 2, 4, 4}}}});
   EXPECT_EQ(request.mask->count(), 16);
   EXPECT_FALSE(request.keep);
-  EXPECT_EQ(refusal({{"verb", "inpaint"}, {"image", image}}), "mask | inpaint: expected mask, boxes, keep_mask or keep_boxes");
+  EXPECT_EQ(refusal({{"verb", "inpaint"}, {"image", image}}),
+            "mask | inpaint: expected mask, boxes, keep_mask or keep_boxes");
   EXPECT_TRUE(refusal({{"verb", "inpaint"}, {"image", image}, {"boxes", {{12, 12, 8, 8}}}}).starts_with("boxes | "));
-  EXPECT_TRUE(refusal({{"verb", "inpaint"}, {"image", image}, {"boxes", {{1, 1, 2, 2}}}, {"keep_boxes", {{8, 8, 2, 2}}}})
-                  .starts_with("keep_mask | "));
+  EXPECT_TRUE(
+      refusal({{"verb", "inpaint"}, {"image", image}, {"boxes", {{1, 1, 2, 2}}}, {"keep_boxes", {{8, 8, 2, 2}}}})
+          .starts_with("keep_mask | "));
   EXPECT_TRUE(refusal({{"verb", "inpaint"}, {"image", image}, {"mask", picture_uri(16, 16, {0, 0, 0})}})
                   .starts_with("mask | "));
   EXPECT_TRUE(refusal({{"verb", "inpaint"}, {"image", image}, {"mask", picture_uri(16, 9)}}).starts_with("mask | "));
@@ -114,7 +130,8 @@ TEST(ServerRequest, UploadsAreBoundedBeforeTheyAreDecoded) {
   EXPECT_EQ(text, "image | image: 64x64 pixels, expected at most 100 in all");
   EXPECT_EQ(refusal({{"verb", "variations"}, {"image", "data:image/png;base64,AAAA"}}),
             "image | image: not an image; expected PNG, JPEG, WebP, TIFF or GIF");
-  EXPECT_TRUE(refusal({{"verb", "variations"}, {"image", "data:image/png;base64,!!"}}).starts_with("image | image: not base64"));
+  EXPECT_TRUE(refusal({{"verb", "variations"}, {"image", "data:image/png;base64,!!"}})
+                  .starts_with("image | image: not base64"));
 }
 
 TEST(ServerRequest, JsonThatIsNestedTooDeepOrBrokenIsRefused) {
@@ -125,8 +142,13 @@ TEST(ServerRequest, JsonThatIsNestedTooDeepOrBrokenIsRefused) {
 }
 
 TEST(ServerRequest, TheCommandIsWhatTheCommandLineTakes) {
-  auto request = parsed({{"verb", "inpaint"}, {"model", "tiny"}, {"image", picture_uri(16, 16)}, {"boxes", {{2, 2, 4, 4}}},
-                         {"seed", 5}, {"count", 9}, {"temperature", 0.8}});
+  auto request = parsed({{"verb", "inpaint"},
+                         {"model", "tiny"},
+                         {"image", picture_uri(16, 16)},
+                         {"boxes", {{2, 2, 4, 4}}},
+                         {"seed", 5},
+                         {"count", 9},
+                         {"temperature", 0.8}});
   EXPECT_EQ(request.command,
             "tessera inpaint -m tiny --seed 5 --count 9 --temperature 0.8 --image image.png --box 2,2,4,4");
   const auto record = json::parse(request.record);

@@ -14,7 +14,9 @@ namespace {
 
 using nlohmann::json;
 
-json document_of(FakeService& fake) { return json::parse(fake.ask("GET", "/api/v1/openapi.json").body); }
+json document_of(FakeService& fake) {
+  return json::parse(fake.ask("GET", "/api/v1/openapi.json").body);
+}
 
 /// The answer's body, held against what the document says of the route.
 json checked(FakeService& fake, const std::string& method, const std::string& path, const std::string& target,
@@ -56,7 +58,8 @@ TEST(ServerRoutes, TheDocumentHasEveryRouteAndNoOther) {
       if (!operation.contains("requestBody")) continue;
       for (const auto& [type, content] : operation["requestBody"]["content"].items()) {
         if (!content["schema"].contains("$ref")) continue;
-        EXPECT_TRUE(document["components"]["schemas"].contains(content["schema"]["$ref"].get<std::string>().substr(21)));
+        EXPECT_TRUE(
+            document["components"]["schemas"].contains(content["schema"]["$ref"].get<std::string>().substr(21)));
       }
     }
   }
@@ -128,17 +131,22 @@ TEST(ServerRoutes, SmallQuestionsToAModelAreAnsweredAsDocumented) {
                              {{"tokens", encoded["tokens"]}, {"cell", {1, 2}}, {"count", 5}});
   EXPECT_EQ(found["candidates"].size(), 5u);
   checked(fake, "GET", "/healthz", "/healthz");
-  EXPECT_EQ(fake.ask("POST", "/api/v1/candidates", json({{"tokens", encoded["tokens"]}, {"cell", {3, 0}}}).dump()).status, 400);
+  EXPECT_EQ(
+      fake.ask("POST", "/api/v1/candidates", json({{"tokens", encoded["tokens"]}, {"cell", {3, 0}}}).dump()).status,
+      400);
   EXPECT_EQ(fake.ask("POST", "/api/v1/decode", R"({"tokens": [[99]]})").status, 400);
 }
 
 TEST(ServerRoutes, EventsTellTheWholeStoryAndEnd) {
   FakeService fake({}, {}, false);
-  const auto id = json::parse(fake.ask("POST", "/api/v1/jobs", R"({"verb": "generate"})").body)["id"].get<std::string>();
+  const auto id =
+      json::parse(fake.ask("POST", "/api/v1/jobs", R"({"verb": "generate"})").body)["id"].get<std::string>();
   const auto response = fake.ask("GET", "/api/v1/jobs/" + id + "/events");
   EXPECT_EQ(response.content_type, "text/event-stream");
   std::string text;
-  fake.backend.on_step = [&](std::int64_t) { text += response.events->next(std::chrono::milliseconds(0)).value_or(""); };
+  fake.backend.on_step = [&](std::int64_t) {
+    text += response.events->next(std::chrono::milliseconds(0)).value_or("");
+  };
   text += response.events->next(std::chrono::milliseconds(0)).value_or("");
   while (fake.service.worker().run_once(std::chrono::milliseconds(0))) {
   }
@@ -159,7 +167,8 @@ TEST(ServerRoutes, EventsTellTheWholeStoryAndEnd) {
 
 TEST(ServerRoutes, DeleteCancelsAndSaysSo) {
   FakeService fake({}, {}, false);
-  const auto id = json::parse(fake.ask("POST", "/api/v1/jobs", R"({"verb": "generate"})").body)["id"].get<std::string>();
+  const auto id =
+      json::parse(fake.ask("POST", "/api/v1/jobs", R"({"verb": "generate"})").body)["id"].get<std::string>();
   EXPECT_EQ(checked(fake, "DELETE", "/api/v1/jobs/{id}", "/api/v1/jobs/" + id)["state"], "cancelled");
 }
 
@@ -220,7 +229,8 @@ TEST(ServerRoutes, MetricsAreReadablePrometheusText) {
   while (begin < response.body.size()) {
     const auto line = response.body.substr(begin, response.body.find('\n', begin) - begin);
     begin += line.size() + 1;
-    EXPECT_TRUE(line.starts_with("# HELP tessera_") || line.starts_with("# TYPE tessera_") || line.starts_with("tessera_"))
+    EXPECT_TRUE(line.starts_with("# HELP tessera_") || line.starts_with("# TYPE tessera_") ||
+                line.starts_with("tessera_"))
         << line;
   }
 }

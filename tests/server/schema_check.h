@@ -35,7 +35,8 @@ inline std::string misfit(const nlohmann::json& value, nlohmann::json schema, co
     if (schema.contains("properties")) {
       for (const auto& [name, own] : value.items()) {
         if (!schema["properties"].contains(name)) return at + ": " + name + " is not in the document";
-        if (auto wrong = misfit(own, schema["properties"][name], document, at + "." + name); !wrong.empty()) return wrong;
+        if (auto wrong = misfit(own, schema["properties"][name], document, at + "." + name); !wrong.empty())
+          return wrong;
       }
     }
   }

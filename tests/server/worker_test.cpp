@@ -10,7 +10,8 @@ namespace {
 constexpr std::chrono::milliseconds kNow{0};
 
 struct Bench {
-  explicit Bench(ServiceLimits given = {}) : limits(given), queue(limits, metrics), worker(backend, queue, limits, metrics) {}
+  explicit Bench(ServiceLimits given = {})
+      : limits(given), queue(limits, metrics), worker(backend, queue, limits, metrics) {}
 
   static ServiceLimits eager() {
     ServiceLimits limits;
