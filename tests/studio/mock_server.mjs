@@ -112,7 +112,7 @@ export async function startMock({ root, troubles = {} }) {
 
   const publicJob = (job) => ({
     id: job.id, verb: job.request.verb, model: 'mock', state: job.state, position: 0, step: job.step, steps: job.steps, seconds: job.seconds, error: job.error ?? null, notes: [],
-    request: { seed: job.request.seed }, command: `tessera ${job.request.verb} -m mock --seed ${job.request.seed}`, grid: [job.rows.length, job.rows[0].length], factor: kFactor,
+    request: { seed: job.request.seed }, command: `tessera ${job.request.verb} -m mock --seed ${job.request.seed}`, grid: [job.rows.length, job.rows[0].length], factor: kFactor, area: [0, 0, job.rows[0].length * kFactor, job.rows.length * kFactor], offset: [0, 0],
     results: job.results.map((_, k) => ({ url: `/api/v1/jobs/${job.id}/images/${k}`, tokens_url: `/api/v1/jobs/${job.id}/tokens/${k}`, seed: job.request.seed, image_number: k, width: job.rows[0].length * kFactor, height: job.rows.length * kFactor })),
   });
   const emit = (job, name, data) => {
@@ -127,6 +127,7 @@ export async function startMock({ root, troubles = {} }) {
     const count = request.count ?? 1;
     const begin = Date.now();
     job.state = 'running';
+    job.order = Array.from({ length: count }, () => job.rows.map((row) => row.map((code) => (code === null ? -1 : 0))));
     const fills = Array.from({ length: count }, (_, k) => fill(job.rows, (request.seed ?? 1) * 97 + k, job.steps, request.temperature));
     emit(job, 'cells', { step: 0, tokens: Array.from({ length: count }, () => job.rows.flat()) });
     for (let step = 1; step <= job.steps; step++) {
@@ -140,9 +141,10 @@ export async function startMock({ root, troubles = {} }) {
       }
       job.step = step;
       const grids = fills.map((frames) => frames.next().value.grid);
+      grids.forEach((grid, n) => grid.forEach((row, y) => row.forEach((code, x) => { if (code !== null && job.order[n][y][x] < 0) job.order[n][y][x] = step; })));
       emit(job, 'cells', { step, tokens: grids.map((grid) => grid.flat()) });
       emit(job, 'progress', { step, steps: job.steps, evaluations: step * count, rate: 80, eta_seconds: (job.steps - step) * 0.012 });
-      if (step % 8 === 0) emit(job, 'preview', { step, images: grids.map((grid) => uriOf(decode(grid))) });
+      if (step % 8 === 0) emit(job, 'preview', { step, first: 0, images: grids.map((grid) => uriOf(decode(grid))) });
       if (step === job.steps) job.results = grids;
     }
     job.seconds = (Date.now() - begin) / 1000;
@@ -208,7 +210,7 @@ export async function startMock({ root, troubles = {} }) {
       response.writeHead(200, { 'Content-Type': 'image/png' });
       return response.end(decode(job.results[k]));
     }
-    if (what === 'tokens') return answer(200, { tokens: job.results[k], codebook_size: 512, factor: kFactor });
+    if (what === 'tokens') return answer(200, { tokens: job.results[k], order: job.order[k], codebook_size: 512, factor: kFactor });
     if (what !== 'events') return answer(200, publicJob(job));
     response.writeHead(200, { 'Content-Type': 'text/event-stream' });
     for (const text of job.past) response.write(text);

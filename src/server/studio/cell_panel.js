@@ -43,7 +43,7 @@ function candidateButton(candidate, present, most, busy) {
 function content(state) {
   const { inspect, edit } = state;
   if (!inspect) {
-    return [el('div', { class: 'empty-note' }, icon('inspect'), el('p', {}, 'Choose the magnifier and click a cell: the codes that the model finds likely there are listed here.'))];
+    return [el('h2', { class: 'visually-hidden' }, 'Cell'), el('div', { class: 'empty-note' }, icon('inspect'), el('p', {}, 'Choose the magnifier and click a cell: the codes that the model finds likely there are listed here.'))];
   }
   const { cell, token, candidates, error } = inspect;
   const busy = isBusy(state.job);
@@ -52,6 +52,7 @@ function content(state) {
   const adapt = taskOption(state, 'cell', 'adapt', 'neighbours');
   const choices = [['neighbours', 'The neighbours'], ...(canAdaptPainted(state) ? [['painted', 'The painted cells']] : []), ['all', 'Everything not chosen by hand'], ['nothing', 'Nothing']];
   return [
+    el('h2', { class: 'visually-hidden' }, 'Cell'),
     el('div', { class: 'cell-head' }, surroundings(cell), el('dl', { class: 'cell-facts number' },
       el('dt', {}, 'Row'), el('dd', {}, String(cell.y + 1)), el('dt', {}, 'Column'), el('dd', {}, String(cell.x + 1)), el('dt', {}, 'Code'), el('dd', {}, token === null ? '…' : String(token)))),
     el('div', { class: 'fields' },

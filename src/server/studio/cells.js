@@ -5,7 +5,7 @@ export const cellsOf = (width, height, factor) => ({ h: Math.ceil(height / facto
 
 /** The cell that holds a pixel, or null outside. */
 export function cellAt(grid, x, y) {
-  const cell = { x: Math.floor(x / grid.factor), y: Math.floor(y / grid.factor) };
+  const cell = { x: Math.floor((x - (grid.left ?? 0)) / grid.factor), y: Math.floor((y - (grid.top ?? 0)) / grid.factor) };
   return cell.x < 0 || cell.y < 0 || cell.x >= grid.w || cell.y >= grid.h ? null : cell;
 }
 

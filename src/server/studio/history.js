@@ -12,11 +12,11 @@ import { restore } from './restore.js';
 export function remember(job) {
   const entry = {
     key: `${Date.now()}-${job.id}`, time: Date.now(), id: job.id, task: job.task, title: job.title, request: job.request, command: job.command, seconds: job.seconds,
-    width: job.width, height: job.height, grid: job.grid, factor: job.factor, model: job.model,
-    pictures: job.results.map(({ blob, tokens, seed, image_number: number }) => ({ blob, tokens, seed, image_number: number })),
+    width: job.width, height: job.height, grid: job.grid, factor: job.factor, origin: job.origin, span: job.span, model: job.model,
+    pictures: job.results.map(({ blob, tokens, order, seed }) => ({ blob, tokens, order, seed })),
   };
   saveEntry(entry);
-  const here = { ...entry, frames: job.frames, base: job.base, pictures: entry.pictures.map((picture, k) => ({ ...picture, url: job.results[k].url })) };
+  const here = { ...entry, base: job.base, pictures: entry.pictures.map((picture, k) => ({ ...picture, url: job.results[k].url })) };
   store.set({ history: [here, ...store.get().history] });
 }
 
@@ -32,7 +32,7 @@ export async function show(entry, k) {
     const results = await Promise.all(entry.pictures.map(async (picture) => ({ ...picture, image: await canvasOf(picture.blob) })));
     store.set({
       job: {
-        ...entry, count: results.length, phase: 'done', position: 0, progress: null, frames: entry.frames ?? [], previews: [], results, selected: k, playStep: null,
+        ...entry, count: results.length, phase: 'done', position: 0, progress: null, frame: null, previews: [], results, selected: k, playStep: null,
         error: '', notes: [], base: entry.base ?? null,
       },
       shown: 'result', sheet: false, inspect: null,

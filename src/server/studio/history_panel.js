@@ -48,8 +48,9 @@ function row(entry, busy) {
 }
 
 function content(state) {
-  if (!state.history.length) return [el('div', { class: 'empty-note' }, icon('restore'), el('p', {}, 'What you make is kept here, in this browser, with its seed and options.'))];
+  if (!state.history.length) return [el('h2', { class: 'visually-hidden' }, 'History'), el('div', { class: 'empty-note' }, icon('restore'), el('p', {}, 'What you make is kept here, in this browser, with its seed and options.'))];
   return [
+    el('h2', { class: 'visually-hidden' }, 'History'),
     el('ol', { class: 'history' }, state.history.map((entry) => row(entry, isBusy(state.job)))),
     el('div', { class: 'history-foot' }, button('Clear the history', forgetAll, { class: 'small quiet', icon: 'trash' })),
   ];

@@ -12,7 +12,7 @@ import { isBusy, runRequest } from './job_runner.js';
 import { announce, complain } from './announce.js';
 import { taskOf, taskOption } from './tasks/index.js';
 
-const kCandidates = 8;
+const kCandidates = 9;
 let asking = null; // the AbortController of the question under way
 
 /** Document and tokens that are inspected: the shown result's or the picture's. */

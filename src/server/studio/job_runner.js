@@ -1,7 +1,8 @@
 /**
  * Sends a job, follows it, brings its results in. The job on the stage (store: job):
  *   {id, task, title, request, count, width, height, base, phase: sending | queued | running | done | failed | cancelled,
- *    position, progress, grid: [h, w], factor, frames, previews: [canvas], results: [{image, tokens, seed, ...}], selected,
+ *    position, progress, grid: [h, w], factor, origin: {x, y} pixel of the result on which the grid begins, frame (job_frames.js),
+ *    previews: [canvas], results: [{image, tokens, order, seed, ...}], span: {first, last} steps or null, selected,
  *    playStep: null at the end | step, error, command, notes, seconds}
  */
 import * as api from './api.js';
@@ -10,7 +11,7 @@ import { announce, complain, toast } from './announce.js';
 import { flatTokens } from './cells.js';
 import { modelOf } from './documents.js';
 import { optionOf, optionsOf } from './fields.js';
-import { withFrame } from './job_frames.js';
+import { spanOf, withFrame } from './job_frames.js';
 import { canvasOf } from './pictures.js';
 import { taskOf } from './tasks/index.js';
 
@@ -61,10 +62,10 @@ export async function runRequest(request, about) {
   const model = modelOf(store.get());
   const cells = [Math.ceil(about.height / model.factor), Math.ceil(about.width / model.factor)];
   const job = {
-    id: '', request, phase: 'sending', position: 0, progress: null, grid: cells, factor: model.factor, frames: [], previews: [], results: [],
+    id: '', request, phase: 'sending', position: 0, progress: null, grid: cells, factor: model.factor, origin: { x: 0, y: 0 }, frame: null, span: null, previews: [], results: [],
     selected: 0, playStep: null, error: '', command: '', notes: [], seconds: 0, model: model.name, ...about,
   };
-  store.set({ job, shown: 'result', sheet: about.count > 1, inspect: null });
+  store.set({ job, shown: 'result', sheet: about.count > 1, inspect: about.task === 'fill' ? store.get().inspect : null });
   try {
     const answer = await api.submit({ previews: true, ...request });
     update(number, { id: answer.id, phase: answer.state ?? 'queued', position: answer.position ?? 0 });
@@ -108,13 +109,15 @@ function onEvent(number, name, data) {
   const { job } = store.get();
   if (current?.number !== number || !job) return true;
   if (name === 'progress') update(number, { phase: 'running', progress: data });
-  else if (name === 'cells') update(number, { phase: 'running', frames: withFrame(job.frames, data), ...gridOf(data, job) });
-  else if (name === 'preview') showPreview(number, data);
+  else if (name === 'cells') {
+    if (data.grid && String(data.grid) !== String(job.grid)) api.job(job.id).then((answer) => update(number, placeOf(answer)), () => {});
+    update(number, { phase: 'running', frame: withFrame(job.frame, data), grid: data.grid ?? job.grid });
+  } else if (name === 'preview') showPreview(number, data);
   else if (name === 'queued') update(number, { phase: 'queued', position: data.position ?? 0 });
   else if (['done', 'failed', 'cancelled'].includes(name)) {
     update(number, {
       last: data, phase: name === 'done' ? 'running' : name, error: errorOf(data), command: data.command ?? '', notes: data.notes ?? [], seconds: data.seconds ?? 0, finished: name,
-      ...(data.grid ? { grid: data.grid } : {}), ...(data.factor ? { factor: data.factor } : {}),
+      ...placeOf(data),
     });
     return true;
   }
@@ -122,12 +125,23 @@ function onEvent(number, name, data) {
 }
 
 const errorOf = (data) => (typeof data.error === 'string' ? data.error : data.error?.message ?? '');
-const gridOf = (data, job) => (data.grid ? { grid: data.grid } : { grid: job.grid });
+
+/** Where the grid lies in the result; a small edit of a large picture is made on a part of it. */
+function placeOf(data) {
+  const place = {};
+  if (data.grid) place.grid = data.grid;
+  if (data.factor) place.factor = data.factor;
+  if (data.area) place.origin = { x: data.area[0] - (data.offset?.[0] ?? 0), y: data.area[1] - (data.offset?.[1] ?? 0) };
+  return place;
+}
 
 async function showPreview(number, data) {
-  const previews = await Promise.all(data.images.map((image) => (image ? canvasOf(image).catch(() => null) : null)));
+  const images = await Promise.all(data.images.map((image) => canvasOf(image).catch(() => null)));
   const { job } = store.get();
-  if (current?.number === number && job && !job.results.length) update(number, { previews });
+  if (current?.number !== number || !job || job.results.length) return;
+  const previews = [...job.previews];
+  images.forEach((image, k) => { previews[(data.first ?? 0) + k] = image; });
+  update(number, { previews });
 }
 
 async function settle(number) {
@@ -137,10 +151,10 @@ async function settle(number) {
     try {
       const results = await Promise.all(job.last.results.map(async (result, k) => {
         const [blob, tokens] = await Promise.all([api.resultImage(job.id, k), api.resultTokens(job.id, k).catch(() => null)]);
-        return { ...result, blob, url: URL.createObjectURL(blob), image: await canvasOf(blob), tokens: tokens ? flatTokens(tokens.tokens) : null };
+        return { ...result, blob, url: URL.createObjectURL(blob), image: await canvasOf(blob), tokens: tokens ? flatTokens(tokens.tokens) : null, order: tokens?.order ? flatTokens(tokens.order) : null };
       }));
       const [first] = results;
-      update(number, { phase: 'done', results, count: results.length, width: first.image.width, height: first.image.height, playStep: null });
+      update(number, { phase: 'done', results, span: spanOf(results), frame: null, previews: [], count: results.length, width: first.image.width, height: first.image.height, playStep: null });
       announce(`${job.title}: done, ${results.length === 1 ? 'one picture' : `${results.length} pictures`}`);
     } catch (error) {
       update(number, { phase: 'failed', error: error.message });
@@ -150,7 +164,7 @@ async function settle(number) {
   current = null;
   if (now.phase === 'failed') {
     complain(new Error(now.error || 'The job failed and the server did not say why.'));
-    if (!now.frames.length) store.set({ shown: 'picture', sheet: false });
+    if (!now.frame) store.set({ shown: 'picture', sheet: false });
   } else if (now.phase === 'cancelled') {
     toast('Cancelled.');
     store.set({ shown: 'picture', sheet: false });

@@ -104,7 +104,7 @@ async function openLink() {
 async function connect() {
   try {
     const capabilities = await api.capabilities();
-    store.set({ capabilities, model: capabilities.models[0]?.name ?? '' });
+    store.set({ capabilities, model: capabilities.default_model ?? capabilities.models[0]?.name ?? '' });
     at('panel-task').querySelector('.notice')?.remove();
     await openLink().catch(complain);
   } catch (error) {

@@ -7,14 +7,14 @@ const kNumberSize = 30; // CSS pixels a cell needs before its code is written on
 /** Calls back with (index, x, y, width, height) for each cell in view; cut to the extent. */
 function eachCell(scene, view, callback) {
   const { grid, extent } = scene;
-  const f = grid.factor;
-  const x1 = Math.min(grid.w, Math.ceil(view.right / f));
-  const y1 = Math.min(grid.h, Math.ceil(view.bottom / f));
-  for (let y = Math.max(0, Math.floor(view.top / f)); y < y1; y++)
-    for (let x = Math.max(0, Math.floor(view.left / f)); x < x1; x++) {
-      const width = Math.min(f, extent.left + extent.width - x * f);
-      const height = Math.min(f, extent.top + extent.height - y * f);
-      if (width > 0 && height > 0) callback(y * grid.w + x, x * f, y * f, width, height);
+  const { factor: f, left = 0, top = 0 } = grid;
+  const x1 = Math.min(grid.w, Math.ceil((view.right - left) / f));
+  const y1 = Math.min(grid.h, Math.ceil((view.bottom - top) / f));
+  for (let y = Math.max(0, Math.floor((view.top - top) / f)); y < y1; y++)
+    for (let x = Math.max(0, Math.floor((view.left - left) / f)); x < x1; x++) {
+      const width = Math.min(f, extent.left + extent.width - left - x * f);
+      const height = Math.min(f, extent.top + extent.height - top - y * f);
+      if (width > 0 && height > 0) callback(y * grid.w + x, left + x * f, top + y * f, width, height);
     }
 }
 
@@ -45,7 +45,7 @@ function openTile(context, colours, x, y, width, height) {
 }
 
 function codeTiles(context, scene, view, scale, blend, colours) {
-  if (!scene.image) return;
+  if (!scene.image || !scene.fits) return;
   const cells = cellColours(scene.image, coloursGrid(scene));
   context.save();
   context.globalAlpha = blend;
@@ -153,8 +153,9 @@ export function paintScene(context, scene, view, scale, { blend = 0, grid = 0 } 
     eachCell(scene, view, (index, x, y, width, height) => scene.open[index] && openTile(context, colours, x, y, width, height));
     context.strokeStyle = colours.ember;
     context.lineWidth = Math.max(1.5 / scale, scene.grid.factor * 0.09);
-    const f = scene.grid.factor;
-    for (const index of scene.fresh) context.strokeRect((index % scene.grid.w) * f + context.lineWidth / 2, Math.floor(index / scene.grid.w) * f + context.lineWidth / 2, f - context.lineWidth, f - context.lineWidth);
+    const { factor: f, w, left = 0, top = 0 } = scene.grid;
+    const inset = context.lineWidth / 2;
+    for (const index of scene.fresh) context.strokeRect(left + (index % w) * f + inset, top + Math.floor(index / w) * f + inset, f - 2 * inset, f - 2 * inset);
   }
   if (grid) gridLines(context, scene, view, scale, colours, grid);
   if (scene.mask) maskLayer(context, scene, view, scale, colours);

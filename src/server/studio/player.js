@@ -1,9 +1,8 @@
 /** Progress while a job runs; afterwards its steps played back, in the order in which cells were filled. */
 import { store } from './store.js';
-import { el, iconButton, button } from './dom.js';
+import { el, iconButton } from './dom.js';
 import { icon } from './icons.js';
-import { lastStep } from './job_frames.js';
-import { cancelJob, isBusy } from './job_runner.js';
+import { isBusy } from './job_runner.js';
 
 const kPlaySeconds = 5; // a whole play-back
 let playing = null;
@@ -15,18 +14,18 @@ export function stopPlaying() {
 
 function setStep(step) {
   const { job } = store.get();
-  if (!job) return;
-  const last = lastStep(job);
-  store.set({ job: { ...job, playStep: step >= last ? null : Math.max(0, step) }, shown: 'result' });
+  if (!job?.span) return;
+  const { first, last } = job.span;
+  store.set({ job: { ...job, playStep: step >= last ? null : Math.max(first, step) }, shown: 'result' });
 }
 
 function play() {
   const { job } = store.get();
-  const last = lastStep(job);
-  const from = job.playStep === null ? (job.frames[0]?.step ?? 0) : job.playStep;
+  const { first, last } = job.span;
+  const from = job.playStep ?? first;
   const begin = performance.now();
   const tick = (now) => {
-    const step = Math.round(from + ((now - begin) / 1000) * (last / kPlaySeconds));
+    const step = Math.round(from + ((now - begin) / 1000) * ((last - first) / kPlaySeconds));
     setStep(step);
     if (step >= last) {
       stopPlaying();
@@ -39,7 +38,7 @@ function play() {
 
 export function togglePlaying() {
   const { job } = store.get();
-  if (job?.phase !== 'done' || !job.frames.length) return;
+  if (job?.phase !== 'done' || !job.span) return;
   if (playing) {
     stopPlaying();
     store.set({ job: { ...job } });
@@ -48,15 +47,15 @@ export function togglePlaying() {
 
 export function stepBy(steps) {
   const { job } = store.get();
-  if (job?.phase !== 'done' || !job.frames.length) return;
+  if (job?.phase !== 'done' || !job.span) return;
   stopPlaying();
-  setStep((job.playStep ?? lastStep(job)) + steps);
+  setStep((job.playStep ?? job.span.last) + steps);
 }
 
 export function timeWords(seconds) {
   if (!Number.isFinite(seconds) || seconds < 0) return '';
-  if (seconds < 90) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
-  return `${Math.round(seconds / 60)} min`;
+  if (seconds < 90) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)}\u00a0s`;
+  return `${Math.round(seconds / 60)}\u00a0min`;
 }
 
 export function progressWords(job) {
@@ -74,7 +73,6 @@ function running(job) {
   return [
     el('div', { class: 'meter', role: 'progressbar', 'aria-label': 'Progress of the job', 'aria-valuemin': 0, 'aria-valuemax': steps || 1, 'aria-valuenow': step }, bar),
     el('span', { class: 'step number' }, progressWords(job)),
-    button('Cancel', cancelJob, { icon: 'stop', class: 'small stop', 'data-key': 'cancel' }),
   ];
 }
 
@@ -84,17 +82,14 @@ export function startPlayer(player) {
 
   store.on(['job'], (state) => {
     const { job } = state;
-    player.hidden = !job || !(isBusy(job) || (job.phase === 'done' && job.frames.length));
+    player.hidden = !job || !(isBusy(job) || (job.phase === 'done' && job.span));
     if (player.hidden) { mode = ''; return; }
     if (isBusy(job)) {
       mode = 'running';
-      const focused = player.contains(document.activeElement);
       player.replaceChildren(...running(job));
-      if (focused) player.querySelector('button')?.focus();
       return;
     }
-    const last = lastStep(job);
-    const first = Math.max(0, (job.frames[0]?.step ?? 1) - 1);
+    const { first, last } = job.span;
     if (mode !== job.id) {
       mode = job.id;
       playButton = iconButton('play', 'Play the order of un-masking', togglePlaying);

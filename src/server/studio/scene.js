@@ -2,6 +2,7 @@
  * What the stage shows, from the state alone: the picture under edit, a result, or a job while it runs.
  * {kind, image, at: {x, y, width, height}, extent: {left, top, width, height}, grid: {h, w, factor}, tokens, open, fresh, mask, maskMeans, pins, name}
  *   at      where image lies (picture pixels)     open   Uint8Array, 1 where the cell is still MASK
+ *   grid    {h, w, factor, left, top}, left and top the pixel it begins on (0 where left out)     fits   it covers the picture from its first pixel
  *   fresh   cells filled in this step              mask   Uint8Array or null; maskMeans change | keep
  */
 import { frameAt, pictureOf } from './job_frames.js';
@@ -9,20 +10,15 @@ import { taskOf } from './tasks/index.js';
 
 export function resultScene(job, k, step = job.playStep) {
   const frame = frameAt(job, k, step);
-  const final = job.results[k];
-  const grid = { h: job.grid[0], w: job.grid[1], factor: job.factor };
-  const image = pictureOf(job, k);
-  const whole = { x: 0, y: 0, width: job.width, height: job.height };
-  const fits = frame === null || (grid.h * grid.factor >= job.height && grid.w * grid.factor >= job.width);
-  const extent = fits ? whole : { x: 0, y: 0, width: grid.w * grid.factor, height: grid.h * grid.factor };
-  const atEnd = frame === null || (final && step === null) || !fits;
+  const grid = { h: job.grid[0], w: job.grid[1], factor: job.factor, left: job.origin.x, top: job.origin.y };
+  const fits = grid.left === 0 && grid.top === 0 && grid.h * grid.factor >= job.height && grid.w * grid.factor >= job.width;
   return {
-    kind: 'result', image, at: whole, grid, fits,
-    extent: { left: 0, top: 0, width: extent.width, height: extent.height },
-    tokens: fits ? (final?.tokens ?? frame?.tokens ?? null) : null,
-    open: atEnd ? null : frame.open,
-    fresh: atEnd ? null : frame.fresh,
-    base: atEnd ? null : job.base, // the picture that given cells come from, while there is no result
+    kind: 'result', image: pictureOf(job, k), at: { x: 0, y: 0, width: job.width, height: job.height }, grid, fits,
+    extent: { left: 0, top: 0, width: job.width, height: job.height },
+    tokens: fits ? (job.results[k]?.tokens ?? null) : null,
+    open: frame?.open ?? null,
+    fresh: frame?.fresh ?? null,
+    base: job.phase === 'done' ? null : job.base, // what given cells show, while there is no picture yet
     mask: null, pins: null, name: `Result ${k + 1}`,
   };
 }

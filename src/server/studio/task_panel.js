@@ -40,7 +40,7 @@ function runBar(state) {
   if (isBusy(job)) {
     return [
       el('div', { class: 'run-status number' }, el('span', {}, progressWords(job)), el('span', {}, job.progress?.rate ? `${job.progress.rate.toFixed(1)} /s` : '')),
-      el('div', { class: 'run-line' }, button('Cancel', cancelJob, { icon: 'stop', class: 'stop primary', 'data-key': 'run' })),
+      el('div', { class: 'run-line' }, button('Cancel', cancelJob, { icon: 'stop', class: 'stop large', 'data-key': 'run' })),
     ];
   }
   const why = missing(state);

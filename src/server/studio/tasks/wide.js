@@ -3,7 +3,6 @@ import { modelOf } from '../documents.js';
 import { windowStarts } from '../cells.js';
 import { checkField, numberField, rangeField } from '../form.js';
 import { el } from '../dom.js';
-import { frameAt } from '../job_frames.js';
 import { palette } from '../palette.js';
 import { taskOption } from './index.js';
 
@@ -79,11 +78,10 @@ export const wide = {
       context.setLineDash([6 / scale, 5 / scale]);
       all.forEach((window, k) => strokeWindow(context, window, model.grid, scene.grid.factor, scale, (3 + (k % 3) * 3) / scale));
     } else if (scene.open && scene.fresh) {
-      const frame = frameAt(job, job.selected, job.playStep);
       context.strokeStyle = colours.ember;
       context.lineWidth = 2.5 / scale;
       for (const window of all) {
-        const holds = frame.fresh.some((index) => {
+        const holds = scene.fresh.some((index) => {
           const y = Math.floor(index / scene.grid.w) - window.y;
           const x = (index % scene.grid.w) - window.x;
           return y >= 0 && x >= 0 && y < model.grid[0] && x < model.grid[1];
