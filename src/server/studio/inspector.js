@@ -41,6 +41,7 @@ export async function inspectCell(cell) {
   const { signal } = asking;
   const inspect = { cell, candidates: null, error: '', token: null };
   store.set({ inspect, panel: 'cell' });
+  if (matchMedia('(max-width: 820px)').matches) document.getElementById('tabs').scrollIntoView({ block: 'center', behavior: 'smooth' });
   try {
     const tokens = doc.tokens ?? await loadTokens(doc, { asked: true });
     const index = cell.y * doc.w + cell.x;

@@ -18,17 +18,17 @@ import { chooseTool, setCompare } from './toolbar.js';
 
 const groups = {
   Tasks: [['1 to 7', 'Choose a task'], ['Ctrl Enter', 'Run it'], ['Esc', 'Cancel, or back to the picture'], ['O', 'Open a picture'], ['Ctrl V', 'Paste a picture']],
-  Cells: [['Arrows', 'Move over the cells'], ['Enter, Space', 'Mark or unmark a cell'], ['Shift Arrows', 'Mark while moving'], ['I', 'Inspect the cell'], ['X', 'Invert'], ['Delete', 'Clear']],
-  Tools: [['B  E  R  L', 'Brush, eraser, rectangle, lasso'], ['[  ]', 'Smaller, larger brush'], ['Alt', 'with rectangle and lasso: take away'], ['Ctrl Z', 'Undo'], ['Ctrl Shift Z', 'Redo']],
-  View: [['Space drag', 'Pan'], ['Wheel, + −', 'Zoom'], ['0', 'Fit'], ['V', 'Picture or codes'], ['G', 'Cell borders'], ['C', 'Hold: the original']],
-  Results: [['Page Up, Down', 'Previous, next'], ['S', 'All side by side'], ['U', 'Use as the picture'], ['D', 'Download'], ['P', 'Play the un-masking'], [',  .', 'One step back, on']],
+  Cells: [['Arrows', 'Move over the cells'], ['Enter  Space', 'Mark or unmark a cell'], ['Shift Arrows', 'Mark while moving'], ['I', 'Inspect the cell'], ['X', 'Invert'], ['Delete', 'Clear']],
+  Tools: [['B  E  R  L', 'Brush, eraser, rectangle, lasso'], ['[  ]', 'Smaller, larger brush'], ['Alt', 'Rectangle and lasso take away'], ['Ctrl Z', 'Undo'], ['Ctrl Shift Z', 'Redo']],
+  View: [['Space drag', 'Pan'], ['Wheel  +  −', 'Zoom'], ['0', 'Fit'], ['V', 'Picture or codes'], ['G', 'Cell borders'], ['C', 'Hold: the original']],
+  Results: [['Page Up  Page Down', 'Previous, next'], ['S', 'All side by side'], ['U', 'Use as the picture'], ['D', 'Download'], ['P', 'Play the un-masking'], [',  .', 'One step back, on']],
 };
 
 export function fillKeysDialog(dialog) {
   dialog.append(
     el('header', {}, el('h2', { id: 'keys-title' }, 'Keyboard'), iconButton('close', 'Close', () => dialog.close())),
     el('div', { class: 'key-columns' }, Object.entries(groups).map(([title, keys]) => el('section', { class: 'key-group' }, el('h3', {}, title),
-      el('dl', {}, keys.map(([key, words]) => el('div', {}, el('dt', {}, words), el('dd', {}, key.split(/ {2}|, /).flatMap((part, k) => [k ? ' ' : '', el('kbd', {}, part)])))))))),
+      el('dl', {}, keys.map(([key, words]) => el('div', {}, el('dt', {}, words), el('dd', {}, key.split('  ').flatMap((part, k) => [k ? ' ' : '', el('kbd', {}, part)])))))))),
   );
 }
 
