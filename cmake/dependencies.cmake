@@ -24,6 +24,14 @@ if(TESSERA_WITH_VIPS)
   target_compile_definitions(tessera_vips INTERFACE TESSERA_WITH_VIPS=1)
 endif()
 
+# cpp-httplib carries the HTTP service; without it `tessera serve` says so.
+add_library(tessera_httplib INTERFACE)
+if(TESSERA_WITH_SERVER)
+  pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
+  target_link_libraries(tessera_httplib INTERFACE PkgConfig::httplib)
+  target_compile_definitions(tessera_httplib INTERFACE TESSERA_WITH_SERVER=1)
+endif()
+
 # libarchive streams zip and tar.
 add_library(tessera_archive INTERFACE)
 pkg_check_modules(archive IMPORTED_TARGET libarchive)

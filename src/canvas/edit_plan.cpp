@@ -137,6 +137,46 @@ EditPlan plan_generate(Codec codec, int width, int height) {
   return plan;
 }
 
+EditPlan plan_tokens(Codec codec, const torch::Tensor& codes, const Picture& base, const RegionOptions& options) {
+  options.validate();
+  require(codes.dim() == 2 && codes.numel() > 0, "tokens: expected a grid [h, w] of at least one cell");
+  const int factor = static_cast<int>(codec->options().factor());
+  require_edit_size(codes.size(1) * factor, codes.size(0) * factor);
+  const auto width = static_cast<int>(codes.size(1)) * factor, height = static_cast<int>(codes.size(0)) * factor;
+  EditPlan plan;
+  plan.codebook_size = codec->options().codebook_size;
+  plan.codes = TokenGrid(codes.unsqueeze(0), plan.codebook_size).codes()[0];  // checks the values
+  plan.base = base ? base : std::make_shared<Image>(width, height, Colour{128, 128, 128});
+  plan.area = {0, 0, plan.base->width, plan.base->height};
+  if (!base) return plan;
+  require(rounded_up(base->width, factor) == width && rounded_up(base->height, factor) == height,
+          "tokens: a grid of {}x{} cells for a picture of {}x{} pixels, expected {}x{}", codes.size(1), codes.size(0),
+          base->width, base->height, rounded_up(base->width, factor) / factor, rounded_up(base->height, factor) / factor);
+  plan.original = encode_picture(codec, *base);
+  const int feather = feather_pixels(options, factor);
+  if (feather == 0) return plan;
+  const auto differs = (plan.codes != plan.original).contiguous();
+  PixelMask changed(base->width, base->height);
+  for (int y = 0; y < base->height; ++y) {
+    for (int x = 0; x < base->width; ++x) {
+      if (differs.data_ptr<bool>()[y / factor * codes.size(1) + x / factor]) changed.add({x, y, 1, 1}, "cell");
+    }
+  }
+  plan.alpha = changed.feathered(feather);
+  return plan;
+}
+
+EditPlan plan_reconstruct(Codec codec, const Picture& image) {
+  require_edit_size(image->width, image->height);
+  EditPlan plan;
+  plan.codebook_size = codec->options().codebook_size;
+  plan.original = encode_picture(codec, *image);
+  plan.codes = plan.original.clone();
+  plan.base = image;
+  plan.area = {0, 0, image->width, image->height};
+  return plan;
+}
+
 EditPlan plan_inpaint(Codec codec, const Picture& image, const PixelMask& mask, const RegionOptions& options) {
   options.validate();
   require(mask.width() == image->width && mask.height() == image->height, "mask: {}x{} pixels, expected {}x{}",
@@ -166,6 +206,17 @@ EditPlan plan_inpaint(Codec codec, const Picture& image, const PixelMask& mask, 
     plan.notes.push_back(
         fmt::format("edits {}x{} pixels at {},{} of {}x{}", width, height, x, y, image->width, image->height));
   }
+  return plan;
+}
+
+EditPlan plan_keep(Codec codec, const Picture& image, const PixelMask& kept, const RegionOptions& options,
+                   std::string_view name) {
+  const auto changed = kept.inverted();
+  require(changed.count() > 0, "{}: all of it is kept, nothing to regenerate", name);
+  auto plan = plan_inpaint(codec, image, changed, options);
+  const auto factor = codec->options().factor();
+  require((plan.codes != plan.codebook_size).any().item<bool>(),
+          "{}: the kept region holds no whole cell of {}x{} pixels", name, factor, factor);
   return plan;
 }
 

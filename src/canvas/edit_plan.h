@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "canvas/pixel_region.h"
@@ -57,10 +58,24 @@ Image extended(const Image& image, int left, int top, int width, int height);
 /// Every cell MASK, for a picture of this size; the grid is rounded up to whole cells and the decode cropped.
 EditPlan plan_generate(Codec codec, int width, int height);
 
+/// A grid as it is, codes [h, w] int64 with K where it is to be filled. base: the picture that the result is laid over
+/// where its cells differ from the picture's own; none: the result is the decode alone. Throws Error where the picture
+/// has another grid.
+EditPlan plan_tokens(Codec codec, const torch::Tensor& codes, const Picture& base = {},
+                     const RegionOptions& options = {});
+
+/// A picture's own tokens, nothing to be filled: what the codec makes of it.
+EditPlan plan_reconstruct(Codec codec, const Picture& image);
+
 /// The set pixels of the mask are regenerated, with all cells they touch; the others' tokens stay. A small region of a
 /// large picture is cut out with its surroundings at the codec's own size, so that its cost does not depend on the
 /// picture's. Throws Error where the mask is empty, of another size, or reaches the threshold in no cell.
 EditPlan plan_inpaint(Codec codec, const Picture& image, const PixelMask& mask, const RegionOptions& options = {});
+
+/// All that `kept` does not cover is regenerated. Throws Error where nothing is left to regenerate, or where the kept
+/// pixels hold no whole cell; `name` begins the message.
+EditPlan plan_keep(Codec codec, const Picture& image, const PixelMask& kept, const RegionOptions& options = {},
+                   std::string_view name = "image");
 
 struct Borders {
   int left = 0, right = 0, top = 0, bottom = 0;  // pixels beyond the picture

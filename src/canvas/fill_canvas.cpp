@@ -33,10 +33,17 @@ FillResult fill_canvas(const TokenGrid& grid, Denoiser& denoiser, Extent native,
     if (denoiser.is_autoregressive()) require_completion(grid);
     return fill(grid, denoiser, options, on_step, from);
   }
-  WindowedDenoiser canvas(denoiser, native, grid.extent(), windows, options.seed);
+  WindowedDenoiser canvas(denoiser, native, grid.extent(), windows);
   auto own = options;
   own.images_per_call = 1;  // one canvas at a time; its windows make the batches
-  auto result = fill(grid, canvas, own, on_step, from);
+  StepCallback of_canvas;
+  if (on_step) {
+    of_canvas = [&](FillProgress at) {
+      at.evaluations = canvas.evaluations();
+      return on_step(at);
+    };
+  }
+  auto result = fill(grid, canvas, own, of_canvas, from);
   result.report.evaluations = canvas.evaluations();
   return result;
 }

@@ -107,9 +107,8 @@ torch::Tensor window_mixture(Denoiser& network, const WindowLattice& lattice, Ex
   return mixture / counts.clamp_min(1);
 }
 
-WindowedDenoiser::WindowedDenoiser(Denoiser& network, Extent window, Extent canvas, const WindowOptions& options,
-                                   Seed seed)
-    : network_(network), window_(window), canvas_(canvas), options_(options), seed_(seed) {
+WindowedDenoiser::WindowedDenoiser(Denoiser& network, Extent window, Extent canvas, const WindowOptions& options)
+    : network_(network), window_(window), canvas_(canvas), options_(options) {
   options_.validate(window);
   if (network.is_autoregressive()) {
     throw UsageError(
@@ -126,9 +125,9 @@ void WindowedDenoiser::lay_out(std::int64_t shift_down, std::int64_t shift_right
               window_starts(canvas_.w, window_.w, options_.stride_along(window_.w), shift_right)};
 }
 
-void WindowedDenoiser::begin_step(std::uint64_t image, std::uint32_t step) {
+void WindowedDenoiser::begin_step(const ImageKey& key, std::uint32_t step) {
   if (!options_.random) return;
-  const RandomStream stream(seed_, Purpose::window_choice, image, step);
+  const RandomStream stream(key.seed, Purpose::window_choice, key.image, step);
   lay_out(static_cast<std::int64_t>(stream.below(0, static_cast<std::uint64_t>(options_.stride_along(window_.h)))),
           static_cast<std::int64_t>(stream.below(1, static_cast<std::uint64_t>(options_.stride_along(window_.w)))));
 }

@@ -38,12 +38,12 @@ torch::Tensor window_mixture(Denoiser& network, const WindowLattice& lattice, Ex
 /// logarithms of the mixture's probabilities: temperature and truncation act on the mixture.
 class WindowedDenoiser : public Denoiser {
  public:
-  /// In: window, the extent that the network was trained on; seed for the choice of random windows.
-  WindowedDenoiser(Denoiser& network, Extent window, Extent canvas, const WindowOptions& options, Seed seed = 0);
+  /// In: window, the extent that the network was trained on. Random windows are drawn by the image's key and the step.
+  WindowedDenoiser(Denoiser& network, Extent window, Extent canvas, const WindowOptions& options);
 
   std::int64_t codebook_size() const override { return network_.codebook_size(); }
   torch::Device device() const override { return network_.device(); }
-  void begin_step(std::uint64_t image, std::uint32_t step) override;
+  void begin_step(const ImageKey& key, std::uint32_t step) override;
   void begin_times(const torch::Tensor& t) override;
   bool sees_time() const override { return network_.sees_time(); }
   torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) override;
@@ -57,7 +57,6 @@ class WindowedDenoiser : public Denoiser {
   Denoiser& network_;
   Extent window_, canvas_;
   WindowOptions options_;
-  Seed seed_;
   WindowLattice lattice_;
   std::int64_t evaluations_ = 0;
 };

@@ -4,7 +4,7 @@
 
 namespace tessera::cli {
 
-std::function<void()> add_field_options(CLI::App& app, const Fields& fields) {
+std::function<void()> add_field_options(CLI::App& app, const Fields& fields, const std::string& group) {
   std::vector<std::function<void()>> apply;
   for (const auto& field : fields) {
     std::visit(
@@ -20,7 +20,7 @@ std::function<void()> add_field_options(CLI::App& app, const Fields& fields) {
           } else {
             option = app.add_option(field.flag(), *typed, help);
           }
-          option->group("Recipe");
+          option->group(group);
           apply.push_back([option, typed, target] {
             if (option->count() > 0) *target = *typed;
           });

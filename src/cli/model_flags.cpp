@@ -1,9 +1,6 @@
 #include "cli/model_flags.h"
 
-#include <nlohmann/json.hpp>
-
 #include "cli/threads.h"
-#include "runtime/error.h"
 
 namespace tessera::cli {
 
@@ -35,40 +32,6 @@ void add_sampling_flags(CLI::App& verb, SamplingFlags& flags) {
   verb.add_option("--class", flags.prompt.label, "class label (models with classes)");
   verb.add_option("--cfg-scale", flags.prompt.guidance_scale, "guidance towards the prompt or class; 1: none")->capture_default_str();
   verb.add_option("--images-per-call", flags.fill.images_per_call, "images in one network call; 0: by the device")->capture_default_str();
-}
-
-FillOptions resolve(const SamplingFlags& flags, Pipeline& pipeline, Extent canvas) {
-  auto fill = flags.fill;
-  if (flags.steps < 0) throw UsageError(fmt::format("--steps {}: expected 0 or more", flags.steps));
-  const bool autoregressive = pipeline.process() == "autoregressive";
-  fill.sampler = !flags.sampler.empty() ? flags.sampler : autoregressive ? "autoregressive" : "ancestral";
-  // Raster order takes a step a cell unless told otherwise.
-  fill.steps = flags.steps > 0 ? flags.steps : fill.sampler == "raster" ? std::int64_t{1} << 20 : pipeline.total_steps();
-  const auto own = pipeline.prior_options().grid;
-  const bool larger = canvas.h > own.h || canvas.w > own.w;
-  fill.draw.temperature = flags.temperature.value_or(larger ? 0.8 : 1.0);
-  fill.total_steps = pipeline.total_steps();
-  fill.process = pipeline.fill_process();
-  pipeline.set_prompt(flags.prompt);
-  const auto& prompt = flags.prompt;
-  if (!prompt.prompt.empty() || !prompt.negative_prompt.empty() || prompt.label >= 0) {
-    fill.condition = nlohmann::json({{"prompt", prompt.prompt},
-                                     {"negative_prompt", prompt.negative_prompt},
-                                     {"class", prompt.label},
-                                     {"cfg_scale", prompt.guidance_scale}})
-                         .dump();
-  }
-  fill.validate();
-  return fill;
-}
-
-nlohmann::json to_json(const FillOptions& options) {
-  nlohmann::json record = {{"sampler", options.sampler},         {"steps", options.steps},           {"seed", options.seed},
-          {"temperature", options.draw.temperature}, {"top_k", options.draw.top_k}, {"top_p", options.draw.top_p},
-          {"typical_p", options.draw.typical_p},       {"choice_temperature", options.choice_temperature},
-          {"purity", options.purity}};
-  if (!options.condition.empty()) record["condition"] = nlohmann::json::parse(options.condition);
-  return record;
 }
 
 }  // namespace tessera::cli

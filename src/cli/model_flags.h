@@ -2,11 +2,9 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json_fwd.hpp>
-#include <optional>
 #include <string>
 
-#include "pipeline/pipeline.h"
+#include "pipeline/sampling_choice.h"
 
 namespace tessera::cli {
 
@@ -22,17 +20,7 @@ void add_model_flags(CLI::App& verb, ModelFlags& flags);
 /// Sets the threads and loads the bundle.
 Pipeline load_model(const ModelFlags& flags);
 
-struct SamplingFlags {
-  FillOptions fill;
-  PromptOptions prompt;
-  std::int64_t steps = 0;  // 0: T of the model
-  std::string sampler;     // empty: by the model's process
-  std::optional<double> temperature;  // none: 1, or 0.8 on a canvas larger than the model's own (the paper's)
-};
+using SamplingFlags = SamplingChoice;
 void add_sampling_flags(CLI::App& verb, SamplingFlags& flags);
-/// The options with what the model decides filled in. canvas: the grid that will be filled.
-FillOptions resolve(const SamplingFlags& flags, Pipeline& pipeline, Extent canvas = {});
-/// For metadata and reports.
-nlohmann::json to_json(const FillOptions& options);
 
 }  // namespace tessera::cli

@@ -74,11 +74,8 @@ std::vector<RegionOfPicture> read_regions(const RegionFlags& flags) {
 EditPlan plan_region(Codec codec, const RegionOfPicture& region, const RegionFlags& flags,
                      const RegionOptions& options) {
   const bool keep = !flags.keep_masks.empty() || !flags.keep_boxes.empty();
-  require(!keep || region.mask->count() > 0, "{}: all of it is kept, nothing to regenerate", region.name);
-  auto plan = plan_inpaint(codec, region.image, *region.mask, options);
-  const auto factor = codec->options().factor();
-  require(!keep || (plan.codes != plan.codebook_size).any().item<bool>(),
-          "{}: the kept region holds no whole cell of {}x{} pixels", region.name, factor, factor);
+  auto plan = keep ? plan_keep(codec, region.image, region.mask->inverted(), options, region.name)
+                   : plan_inpaint(codec, region.image, *region.mask, options);
   plan.notes.insert(plan.notes.begin(), region.notes.begin(), region.notes.end());
   return plan;
 }

@@ -1,9 +1,8 @@
 /// tessera variations: pictures near a given one.
-#include "canvas/variations.h"
-
 #include "cli/edit_run.h"
 #include "cli/region_flags.h"
 #include "cli/verbs.h"
+#include "pipeline/variation_plans.h"
 #include "runtime/error.h"
 
 namespace tessera::cli {
@@ -24,30 +23,14 @@ void variations(const CLI::App& verb, const VariationsOptions& options) {
   const auto regions = read_regions(options.regions);
   auto pipeline = load_model(options.edit.model);
   const auto codec = pipeline.codec();
-  const auto& seed = options.edit.sampling.fill.seed;
   std::vector<EditPlan> plans;
   for (const auto& region : regions) {
-    EditPlan plan;
-    if (everywhere) {
-      // Changes are all over the picture: the decode as it is.
-      auto whole = options.edit.region;
-      whole.feather = 0;
-      plan = plan_inpaint(codec, region.image, PixelMask(region.image->width, region.image->height).inverted(), whole);
-    } else {
-      plan = plan_region(codec, region, options.regions, options.edit.region);
-    }
-    const auto eligible = plan.codes == plan.codebook_size;
-    const auto count = cells_of_strength(strength, eligible.sum().item<std::int64_t>());
-    torch::Tensor likelihoods;
-    if (options.least_likely) {
-      likelihoods =
-          token_log_probabilities(pipeline.prior(), pipeline.prior_options().grid, options.edit.windows,
-                                            plan.original, pipeline.fill_process().get());
-    }
-    for (std::int64_t i = 0; i < options.edit.count; ++i) {
-      const auto cells = options.least_likely ? least_likely_cells(likelihoods, eligible, count)
-                                              : random_cells(eligible, count, seed, plans.size());
-      plans.push_back(with_cells(plan, cells));
+    const auto plan = everywhere ? plan_everywhere(codec, region.image, options.edit.region)
+                                 : plan_region(codec, region, options.regions, options.edit.region);
+    const VariationOptions near{strength, options.least_likely, options.edit.count, options.edit.sampling.fill.seed,
+                                plans.size()};
+    for (auto& variation : plan_variations(pipeline, plan, options.edit.windows, near)) {
+      plans.push_back(std::move(variation));
     }
   }
   run_edits(verb, options.edit, pipeline, plans);

@@ -12,6 +12,7 @@ void register_verbs(CLI::App& app) {
   add_inpaint(app);
   add_outpaint(app);
   add_reconstruct(app);
+  add_serve(app);
   add_stitch(app);
   add_train(app);
   add_import(app);

@@ -17,6 +17,7 @@ void add_generate(CLI::App& app);
 void add_inpaint(CLI::App& app);
 void add_outpaint(CLI::App& app);
 void add_reconstruct(CLI::App& app);  // reconstruct, encode, decode
+void add_serve(CLI::App& app);
 void add_stitch(CLI::App& app);
 void add_train(CLI::App& app);
 void add_import(CLI::App& app);

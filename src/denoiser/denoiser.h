@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "runtime/random.h"
+
 namespace tessera {
 
 /// The running state of an autoregressive decoding of N rows (its key and value cache).
@@ -30,9 +32,9 @@ class Denoiser {
   virtual bool is_autoregressive() const { return false; }
   /// In: tokens [N, L] int64 with values 0..K; rows [M] int64, flat cells n * L + l. Out: [M, K] logits of those cells.
   virtual torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) = 0;
-  /// Tells which picture (by its number within the seed) and which step of a sampler the next logits_at is for. Networks
-  /// take no notice; what wraps one may draw by it.
-  virtual void begin_step(std::uint64_t, std::uint32_t) {}
+  /// Tells which picture and which step of a sampler the next logits_at is for. Networks take no notice; what wraps one
+  /// may draw by it.
+  virtual void begin_step(const ImageKey&, std::uint32_t) {}
   /// The time of the process that the tokens of the next logits_at have come to: t [N] int64 in 1..T, or [1] for all.
   /// Networks that see no time take no notice.
   virtual void begin_times(const torch::Tensor&) {}

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,11 @@ bool image_files_supported();
 Image read_image(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options = {});
 Image read_image(const std::filesystem::path& path, const ReadOptions& options = {});
 
+/// Where a picture is transparent, as a picture that is white where alpha is below 128 and black elsewhere; nothing where
+/// it has no alpha channel or no such pixel. Same bounds and errors as read_image.
+std::optional<Image> read_transparency(std::span<const std::uint8_t> bytes, std::string_view name,
+                                       const ReadOptions& options = {});
+
 /// Lanczos-3, anti-aliased, aspect ratio not kept. In: sizes in pixels, at least 1.
 Image resize_exact(const Image& image, int width, int height);
 /// The shorter side becomes `size` pixels, then the centre [size, size] is cut out.
@@ -40,6 +46,8 @@ using PngText = std::map<std::string, std::string>;
 
 /// A PNG file's bytes: zlib level 6, adaptive filters, text as tEXt (ASCII) or iTXt (other UTF-8) chunks.
 std::string encode_png(const Image& image, const PngText& text = {});
+/// A picture's bytes as "png", "webp" (lossless) or "jpeg" (quality 92). Another name throws Error and lists these.
+std::string encode_image(const Image& image, std::string_view format, const PngText& text = {});
 /// Writes atomically.
 void write_png(const std::filesystem::path& path, const Image& image, const PngText& text = {});
 

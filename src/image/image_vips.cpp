@@ -148,13 +148,8 @@ Handle wrap(const Image& image) {
   return handle;
 }
 
-}  // namespace
-
-bool image_files_supported() {
-  return true;
-}
-
-Image read_image(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options) {
+/// Decoded upright as 8-bit sRGB, with alpha where the file has it; sizes are checked first.
+Handle decode(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options) {
   require(bytes.size() <= options.max_file_bytes, "{}: {} bytes, expected at most {}", name, bytes.size(),
           options.max_file_bytes);
   start_vips();
@@ -171,8 +166,42 @@ Image read_image(std::span<const std::uint8_t> bytes, std::string_view name, con
   image = std::move(decoded);
   apply(image, name, [](VipsImage* in, VipsImage** out) { return vips_autorot(in, out, nullptr); });
   convert_to_srgb(image, name);
+  return image;
+}
+
+}  // namespace
+
+bool image_files_supported() {
+  return true;
+}
+
+Image read_image(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options) {
+  Handle image = decode(bytes, name, options);
   if (vips_image_hasalpha(image.get())) composite_on(image, options.background, name);
   return copy_pixels(image, name);
+}
+
+std::optional<Image> read_transparency(std::span<const std::uint8_t> bytes, std::string_view name,
+                                       const ReadOptions& options) {
+  Handle image = decode(bytes, name, options);
+  if (!vips_image_hasalpha(image.get())) return {};
+  apply(image, name, [](VipsImage* in, VipsImage** out) {
+    return vips_extract_band(in, out, vips_image_get_bands(in) - 1, nullptr);
+  });
+  // Alpha of 8 bits, whatever the conversions left it as.
+  apply(image, name, [](VipsImage* in, VipsImage** out) { return vips_cast(in, out, VIPS_FORMAT_UCHAR, nullptr); });
+  Image result(vips_image_get_width(image.get()), vips_image_get_height(image.get()), Colour{0, 0, 0});
+  std::size_t size = 0;
+  const std::unique_ptr<void, void (*)(void*)> memory(vips_image_write_to_memory(image.get(), &size), g_free);
+  require(memory != nullptr && size * 3 == result.pixels.size(), "{}: cannot be decoded: {}", name, vips_message());
+  const auto* alpha = static_cast<const std::uint8_t*>(memory.get());
+  bool any = false;
+  for (std::size_t i = 0; i < size; ++i) {
+    if (alpha[i] >= 128) continue;
+    any = true;
+    for (std::size_t channel = 0; channel < 3; ++channel) result.pixels[3 * i + channel] = 255;
+  }
+  return any ? std::optional(std::move(result)) : std::nullopt;
 }
 
 Image resize_exact(const Image& image, int width, int height) {
@@ -201,6 +230,22 @@ std::string encode_png(const Image& image, const PngText& text) {
   const std::unique_ptr<void, void (*)(void*)> owner(buffer, g_free);
   require(status == 0, "PNG: cannot be encoded: {}", vips_message());
   return with_png_text({static_cast<const char*>(buffer), size}, text);
+}
+
+std::string encode_image(const Image& image, std::string_view format, const PngText& text) {
+  if (format == "png") return encode_png(image, text);
+  require(format == "webp" || format == "jpeg", "picture format '{}': expected one of png, webp, jpeg", format);
+  start_vips();
+  const Handle handle = wrap(image);
+  void* buffer = nullptr;
+  std::size_t size = 0;
+  const int status =
+      format == "webp"
+          ? vips_webpsave_buffer(handle.get(), &buffer, &size, "lossless", TRUE, "strip", TRUE, nullptr)
+          : vips_jpegsave_buffer(handle.get(), &buffer, &size, "Q", 92, "strip", TRUE, nullptr);
+  const std::unique_ptr<void, void (*)(void*)> owner(buffer, g_free);
+  require(status == 0, "{}: cannot be encoded: {}", format, vips_message());
+  return {static_cast<const char*>(buffer), size};
 }
 
 std::string encode_webp_animation(const std::vector<Image>& frames, int milliseconds) {
@@ -259,6 +304,13 @@ Image resize_exact(const Image& image, int width, int height) {
 }
 std::string encode_png(const Image& image, const PngText& text) {
   return encode_stored_png(image, text);
+}
+std::optional<Image> read_transparency(std::span<const std::uint8_t>, std::string_view, const ReadOptions&) {
+  fail_without_vips();
+}
+std::string encode_image(const Image& image, std::string_view format, const PngText& text) {
+  if (format == "png") return encode_stored_png(image, text);
+  fail_without_vips();
 }
 std::string encode_webp_animation(const std::vector<Image>&, int) {
   fail_without_vips();

@@ -29,6 +29,13 @@ enum class Purpose : std::uint32_t {
   dropout = 15,
 };
 
+/// Which picture draws are for: image i of a seed is the same wherever and with whatever else it is made.
+struct ImageKey {
+  Seed seed = 0;
+  std::uint64_t image = 0;  // number within the seed
+  bool operator==(const ImageKey&) const = default;
+};
+
 /// One Philox4x32-10 block.
 std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
 

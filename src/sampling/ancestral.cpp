@@ -30,8 +30,7 @@ void sample_ancestral(FillState& state) {
   for (auto t = first; t >= 1; --t) {
     if (state.walked(first - t + 1)) continue;
     const auto key = static_cast<std::uint32_t>(t);
-    const auto uniforms = uniform_rows(state.options.seed, Purpose::select_cells, state.options.first_image, key,
-                                       state.count(), state.cells());
+    const auto uniforms = state.uniforms(Purpose::select_cells, key);
     const auto times = torch::full({state.count()}, t, torch::kInt64);
     const auto selected = process.revealed(state.tokens, uniforms, times) & (entry >= t).unsqueeze(1);
     state.write(state.draw(state.tokens, selected, key));
@@ -60,8 +59,7 @@ void sample_mlm(FillState& state) {
   for (std::int64_t i = 0; i < steps; ++i) {
     if (state.walked(i + 1)) continue;
     const auto key = static_cast<std::uint32_t>(steps - i);
-    const auto uniforms = uniform_rows(state.options.seed, Purpose::select_cells, state.options.first_image, key,
-                                       state.count(), state.cells());
+    const auto uniforms = state.uniforms(Purpose::select_cells, key);
     const auto noised = process.q_sample(state.tokens, torch::full({state.count()}, times[i], torch::kInt64), uniforms);
     const auto wanted = (noised.changed & free) | (state.tokens == state.mask_token);
     state.write(state.draw(state.tokens.masked_fill(wanted, state.mask_token), wanted, key));

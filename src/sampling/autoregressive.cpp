@@ -24,7 +24,7 @@ void sample_autoregressive(FillState& state) {
     if (ends[g] == 0) continue;
     const auto decoding = state.denoiser.begin_decoding(size);
     torch::Tensor previous;
-    for (std::int64_t cell = 0; cell < ends[g]; ++cell) {
+    for (std::int64_t cell = 0; cell < ends[g] && !state.abandoned(group); ++cell) {
       const auto logits = decoding->advance(previous);
       state.report.evaluations += group.last - group.first;
       std::vector<std::int64_t> at, places;

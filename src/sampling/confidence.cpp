@@ -37,8 +37,7 @@ void sample_confidence(FillState& state) {
     std::vector<std::pair<double, std::size_t>> ranked;  // confidence, place in drawn
     for (std::size_t at = 0; at < drawn.cells.size();) {
       const auto image = drawn.cells[at] / state.cells();
-      const RandomStream stream(state.options.seed, Purpose::gumbel_noise,
-                                state.options.first_image + static_cast<std::uint64_t>(image), key);
+      const auto stream = state.stream(image, Purpose::gumbel_noise, key);
       ranked.clear();
       for (; at < drawn.cells.size() && drawn.cells[at] / state.cells() == image; ++at) {
         double confidence = drawn.draws[at].log_probability;

@@ -64,6 +64,8 @@ FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& op
                     denoiser.is_autoregressive() ? "an autoregressive" : "a bidirectional",
                     denoiser.is_autoregressive() ? "autoregressive" : "one of ancestral, confidence, mlm, purity, raster"));
   }
+  require(options.images.empty() || static_cast<std::int64_t>(options.images.size()) == grid.count(),
+          "fill: {} image keys for {} grids", options.images.size(), grid.count());
   require(options.process || !denoiser.sees_time(), "fill: the denoiser sees the time, expected the process it learned");
   if (options.process) {
     require(options.process->codebook_size() == denoiser.codebook_size(),

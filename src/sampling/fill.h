@@ -32,6 +32,17 @@ struct FillOptions {
   std::shared_ptr<const Process> process;
   std::string condition;  // what the denoiser was told to show, for records alone; empty: nothing
   double purity = 1;  // purity: how much more the purest cells are sharpened (r of the paper); 0 disables
+  // The key of each image of the grid, which may be of several seeds: jobs that are filled together keep their
+  // pictures. Their places in a network call are by their order. Empty: image n is number first_image + n of `seed`.
+  std::vector<ImageKey> images;
+  // Asked before each network call: true where image n of the grid is no longer wanted. It costs no more evaluations,
+  // its open cells come out with any token or MASK. None: all are wanted.
+  std::function<bool(std::int64_t n)> abandoned;
+
+  ImageKey key_of(std::int64_t n) const {
+    return images.empty() ? ImageKey{seed, first_image + static_cast<std::uint64_t>(n)}
+                          : images.at(static_cast<std::size_t>(n));
+  }
 
   /// Throws UsageError naming the option, its value and what is expected; an unknown sampler lists the choices.
   void validate() const;
@@ -48,6 +59,7 @@ struct FillProgress {
   std::int64_t step = 0;  // 1..steps
   std::int64_t steps = 0;
   torch::Tensor tokens;  // [N, h, w] int64 after this step, K where MASK; not to be changed
+  std::int64_t evaluations = 0;  // as in FillReport, up to this step
 };
 
 /// Where an earlier fill of the same grid with the same options stood; going on from it gives what that fill would

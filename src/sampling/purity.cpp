@@ -83,8 +83,7 @@ void sample_purity(FillState& state) {
         for (std::int64_t j = 0; j < left; ++j) {
           weights[masked[begin + static_cast<std::size_t>(j)] % cells] = score[0][j];
         }
-        const RandomStream stream(state.options.seed, Purpose::select_cells,
-                                  state.options.first_image + static_cast<std::uint64_t>(n), key);
+        const auto stream = state.stream(n, Purpose::select_cells, key);
         const auto sharp = state.options.purity > 0 ? sharpened(own, score, state.options.purity) : own;
         for (const auto cell : chosen(weights.data_ptr<double>(), cells, count, stream)) {
           const auto found = std::lower_bound(masked.begin() + static_cast<std::ptrdiff_t>(begin),
@@ -97,8 +96,7 @@ void sample_purity(FillState& state) {
     }
     if (!wanted.empty()) {
       const auto at = torch::tensor(wanted);
-      const auto uniforms =
-          uniform_rows(state.options.seed, Purpose::draw_tokens, state.options.first_image, key, state.count(), cells);
+      const auto uniforms = state.uniforms(Purpose::draw_tokens, key);
       const auto drawn = draw_states(torch::stack(tempered), uniforms.flatten().index_select(0, at));
       state.tokens.view({-1}).index_put_({at}, drawn);
     }

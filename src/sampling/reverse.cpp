@@ -50,8 +50,7 @@ void sample_reverse(FillState& state) {
     first = std::min(first, entry.back());
   }
   if (!process.has_mask() && !state.walked(1)) {
-    const auto uniforms = uniform_rows(state.options.seed, Purpose::draw_tokens, state.options.first_image,
-                                       static_cast<std::uint32_t>(total + 1), state.count(), cells);
+    const auto uniforms = state.uniforms(Purpose::draw_tokens, static_cast<std::uint32_t>(total + 1));
     const auto noise = (uniforms * static_cast<double>(process.codebook_size())).floor().to(torch::kInt64);
     state.tokens = torch::where(free, noise, state.tokens).contiguous();
   }
@@ -75,8 +74,7 @@ void sample_reverse(FillState& state) {
     const auto xt = state.tokens.flatten().index_select(0, at).unsqueeze(0);
     const auto one = [](std::int64_t time) { return torch::full({1}, time, torch::kInt64); };
     const auto log_p = process.log_reverse(xt, logits.unsqueeze(0), one(s), one(t)).squeeze(0);
-    const auto uniforms =
-        uniform_rows(state.options.seed, Purpose::draw_tokens, state.options.first_image, key, state.count(), cells);
+    const auto uniforms = state.uniforms(Purpose::draw_tokens, key);
     const auto drawn = draw_states(log_p, uniforms.flatten().index_select(0, at));
     state.tokens.view({-1}).index_put_({at}, drawn);
     if (!state.advance(i - first + 1, steps - first)) return;

@@ -31,6 +31,21 @@ FillState::FillState(const TokenGrid& grid, Denoiser& network, const FillOptions
           "fill: the checkpoint changes cells that the grid keeps");
 }
 
+RandomStream FillState::stream(std::int64_t n, Purpose purpose, std::uint32_t step) const {
+  const auto key = options.key_of(n);
+  return {key.seed, purpose, key.image, step};
+}
+
+torch::Tensor FillState::uniforms(Purpose purpose, std::uint32_t step) const {
+  auto result = torch::empty({count(), cells()}, torch::kFloat64);
+  auto* out = result.data_ptr<double>();
+  for (std::int64_t n = 0; n < count(); ++n) {
+    const auto draws = stream(n, purpose, step);
+    for (std::int64_t cell = 0; cell < cells(); ++cell) *out++ = draws.uniform(static_cast<std::uint32_t>(cell));
+  }
+  return result;
+}
+
 std::int64_t FillState::images_per_call() const {
   if (options.images_per_call > 0) return options.images_per_call;
   if (!denoiser.device().is_cpu()) return 32;
@@ -39,15 +54,24 @@ std::int64_t FillState::images_per_call() const {
 
 std::vector<FillState::Group> FillState::groups() const {
   const auto size = images_per_call();
+  const auto before = options.images.empty() ? options.first_image : 0;
   std::vector<Group> result;
   for (std::int64_t first = 0; first < count();) {
-    const auto offset = static_cast<std::int64_t>((options.first_image + static_cast<std::uint64_t>(first)) %
+    const auto offset = static_cast<std::int64_t>((before + static_cast<std::uint64_t>(first)) %
                                                   static_cast<std::uint64_t>(size));
     const auto last = std::min(count(), first + size - offset);
     result.push_back({first, last, offset});
     first = last;
   }
   return result;
+}
+
+bool FillState::abandoned(const Group& group) const {
+  if (!options.abandoned) return false;
+  for (auto n = group.first; n < group.last; ++n) {
+    if (!options.abandoned(n)) return false;
+  }
+  return true;
 }
 
 FillState::Draws FillState::draw(const torch::Tensor& seen, const torch::Tensor& wanted, std::uint32_t step) {
@@ -99,10 +123,14 @@ void FillState::for_groups(const torch::Tensor& seen, const std::vector<std::int
     const std::vector<std::int64_t> at(from, to);
     from = to;
     if (at.empty()) continue;
+    if (abandoned(group)) {
+      body(at, torch::zeros({static_cast<std::int64_t>(at.size()), mask_token}));
+      continue;
+    }
     const auto given = seen.narrow(0, group.first, group.last - group.first);
     torch::Tensor found;
     if (size == 1) {
-      denoiser.begin_step(options.first_image + static_cast<std::uint64_t>(group.first), step);
+      denoiser.begin_step(options.key_of(group.first), step);
       if (options.process) denoiser.begin_times(times_of(given));
       found = denoiser.logits_at(given, torch::tensor(at) - group.first * cells());
       report.evaluations += 1;
@@ -134,9 +162,8 @@ void FillState::draw_rows(const torch::Tensor& given, const std::vector<std::int
   at::parallel_for(0, rows, std::max<std::int64_t>(1, 16384 / mask_token), [&](std::int64_t from, std::int64_t to) {
     DrawScratch scratch;
     for (auto row = from; row < to; ++row) {
-      const auto image = options.first_image + static_cast<std::uint64_t>(at[row] / cells());
-      const RandomStream stream(options.seed, Purpose::draw_tokens, image, step);
-      const double uniform = stream.uniform(static_cast<std::uint32_t>(at[row] % cells()));
+      const auto draws = stream(at[row] / cells(), Purpose::draw_tokens, step);
+      const double uniform = draws.uniform(static_cast<std::uint32_t>(at[row] % cells()));
       out.draws[begin + row] = draw_token(values + row * mask_token, mask_token, uniform, options.draw, scratch);
     }
   });
@@ -149,7 +176,8 @@ void FillState::write(const Draws& draws) {
 
 bool FillState::advance(std::int64_t step, std::int64_t steps) {
   report.steps = step;
-  if (on_step_ && !on_step_({step, steps, tokens.view({count(), extent_.h, extent_.w})})) report.cancelled = true;
+  if (!on_step_) return true;
+  report.cancelled = !on_step_({step, steps, tokens.view({count(), extent_.h, extent_.w}), report.evaluations});
   return !report.cancelled;
 }
 

@@ -25,6 +25,10 @@ class FillState {
 
   std::int64_t count() const { return tokens.size(0); }
   std::int64_t cells() const { return tokens.size(1); }
+  /// The draws of image n of the grid at a step.
+  RandomStream stream(std::int64_t n, Purpose purpose, std::uint32_t step) const;
+  /// The same for all images and cells: uniforms in (0, 1), [N, L] float64.
+  torch::Tensor uniforms(Purpose purpose, std::uint32_t step) const;
   /// Images in one network call, the default resolved.
   std::int64_t images_per_call() const;
   /// A network call: the images first..last-1 of the grid, at places 0..last-first-1 + offset of images_per_call().
@@ -32,6 +36,8 @@ class FillState {
     std::int64_t first, last, offset;
   };
   std::vector<Group> groups() const;
+  /// true: no image of the group is wanted any more.
+  bool abandoned(const Group& group) const;
 
   struct Draws {
     std::vector<std::int64_t> cells;  // flat n * L + l, ascending

@@ -1,0 +1,50 @@
+#include "pipeline/sampling_choice.h"
+
+#include <nlohmann/json.hpp>
+
+#include "runtime/error.h"
+
+namespace tessera {
+
+FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas) {
+  auto fill = choice.fill;
+  if (choice.steps < 0) throw UsageError(fmt::format("steps is {}, expected 0 or more", choice.steps));
+  const bool autoregressive = pipeline.process() == "autoregressive";
+  fill.sampler = !choice.sampler.empty() ? choice.sampler : autoregressive ? "autoregressive" : "ancestral";
+  // Raster order takes a step a cell unless told otherwise.
+  fill.steps = choice.steps > 0           ? choice.steps
+               : fill.sampler == "raster" ? std::int64_t{1} << 20
+                                          : pipeline.total_steps();
+  const auto own = pipeline.prior_options().grid;
+  const bool larger = canvas.h > own.h || canvas.w > own.w;
+  fill.draw.temperature = choice.temperature.value_or(larger ? 0.8 : 1.0);
+  fill.total_steps = pipeline.total_steps();
+  fill.process = pipeline.fill_process();
+  pipeline.set_prompt(choice.prompt);
+  const auto& prompt = choice.prompt;
+  if (!prompt.prompt.empty() || !prompt.negative_prompt.empty() || prompt.label >= 0) {
+    fill.condition = nlohmann::json({{"prompt", prompt.prompt},
+                                     {"negative_prompt", prompt.negative_prompt},
+                                     {"class", prompt.label},
+                                     {"cfg_scale", prompt.guidance_scale}})
+                         .dump();
+  }
+  fill.validate();
+  return fill;
+}
+
+nlohmann::json to_json(const FillOptions& options) {
+  nlohmann::json record = {{"sampler", options.sampler},
+                           {"steps", options.steps},
+                           {"seed", options.seed},
+                           {"temperature", options.draw.temperature},
+                           {"top_k", options.draw.top_k},
+                           {"top_p", options.draw.top_p},
+                           {"typical_p", options.draw.typical_p},
+                           {"choice_temperature", options.choice_temperature},
+                           {"purity", options.purity}};
+  if (!options.condition.empty()) record["condition"] = nlohmann::json::parse(options.condition);
+  return record;
+}
+
+}  // namespace tessera

@@ -1,0 +1,121 @@
+#include "server/access.h"
+
+#include <algorithm>
+
+#include "checkpoint/sha256.h"
+#include "runtime/atomic_file.h"
+#include "server/base64.h"
+
+namespace tessera::server {
+namespace {
+
+std::string digest_of(std::string_view key) {
+  Sha256 hash;
+  hash.update(key);
+  return hash.finish();
+}
+
+/// The key of "Bearer KEY", or the password of "Basic base64(user:KEY)"; empty: none.
+std::string key_of(const std::string& authorization) {
+  const std::string_view text = authorization;
+  const auto after = [&](std::string_view scheme) -> std::string_view {
+    if (text.size() <= scheme.size()) return {};
+    const bool same = std::equal(scheme.begin(), scheme.end(), text.begin(),
+                                 [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
+    return same ? text.substr(scheme.size()) : std::string_view();
+  };
+  if (const auto key = after("bearer "); !key.empty()) return std::string(key);
+  if (const auto pair = after("basic "); !pair.empty()) {
+    try {
+      const auto plain = from_base64(pair, "authorization");
+      const auto colon = plain.find(':');
+      return colon == std::string::npos ? std::string() : plain.substr(colon + 1);
+    } catch (const Error&) {
+      return {};
+    }
+  }
+  return {};
+}
+
+/// "name:port" -> "name"; "[::1]:80" -> "::1".
+std::string host_name(std::string_view host) {
+  if (host.starts_with('[')) return std::string(host.substr(1, host.find(']') - 1));
+  return std::string(host.substr(0, host.find(':')));
+}
+
+}  // namespace
+
+std::vector<std::string> read_key_digests(const std::filesystem::path& file) {
+  const auto text = read_file(file, 1 << 20);
+  std::vector<std::string> digests;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const auto end = std::min(text.find('\n', begin), text.size());
+    std::string_view line(text.data() + begin, end - begin);
+    begin = end + 1;
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
+    if (line.empty() || line.front() == '#') continue;
+    const bool printable = std::all_of(line.begin(), line.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; });
+    require(printable && line.size() >= 16 && line.size() <= 512,
+            "{}: a key of {} characters, expected 16 to 512 printable ones", file.string(), line.size());
+    digests.push_back(digest_of(line));
+  }
+  require(!digests.empty(), "{}: holds no key", file.string());
+  return digests;
+}
+
+void check_origin(const std::string& origin) {
+  const auto rest = origin.starts_with("https://")  ? origin.substr(8)
+                    : origin.starts_with("http://") ? origin.substr(7)
+                                                    : std::string();
+  const bool plain = !rest.empty() && rest.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789.-:[]") ==
+                                          std::string::npos;
+  if (!plain) {
+    throw UsageError(fmt::format("--allow-origin {}: expected http://HOST or https://HOST, with :PORT where it has one",
+                                 origin));
+  }
+}
+
+bool is_loopback(std::string_view address) {
+  return address == "localhost" || address == "::1" || address.starts_with("127.") || address == "::ffff:127.0.0.1";
+}
+
+bool equal_in_constant_time(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  unsigned difference = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    difference |= static_cast<unsigned>(static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]));
+  }
+  return difference == 0;
+}
+
+std::string allowed_origin(const HttpRequest& request, const AccessRules& rules) {
+  const auto origin = request.header("origin");
+  const auto found = std::find(rules.origins.begin(), rules.origins.end(), origin);
+  return origin.empty() || found == rules.origins.end() ? std::string() : *found;
+}
+
+std::string client_of(const HttpRequest& request, const AccessRules& rules, bool needs_key) {
+  const auto host = request.header("host");
+  // A page elsewhere whose name is made to point here must not be taken for our own.
+  if (rules.loopback && !host.empty() && !is_loopback(host_name(host))) {
+    throw HttpError(403, "host: not a name of this machine; use localhost or 127.0.0.1");
+  }
+  const auto origin = request.header("origin");
+  const bool own = origin == "http://" + host || origin == "https://" + host;
+  if (!origin.empty() && !own && allowed_origin(request, rules).empty()) {
+    throw HttpError(403, "origin: pages of another origin may not ask; --allow-origin lists those that may");
+  }
+  if (rules.key_digests.empty()) {
+    const auto name = request.header("x-tessera-client").substr(0, 64);
+    return is_loopback(request.address) && !name.empty() ? request.address + "/" + name : request.address;
+  }
+  const auto digest = digest_of(key_of(request.header("authorization")));
+  std::string client;
+  for (const auto& known : rules.key_digests) {
+    if (equal_in_constant_time(known, digest)) client = known.substr(0, 16);
+  }
+  if (client.empty() && needs_key) throw HttpError(401, "authorization: expected Bearer and a key of this server");
+  return client.empty() ? request.address : client;
+}
+
+}  // namespace tessera::server

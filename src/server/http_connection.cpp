@@ -1,0 +1,94 @@
+#include "server/http_connection.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace tessera::server {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+bool poll_for(int socket, short events, std::chrono::milliseconds wait) {
+  pollfd entry{socket, events, 0};
+  int ready = 0;
+  do {
+    ready = ::poll(&entry, 1, static_cast<int>(std::max<std::int64_t>(0, wait.count())));
+  } while (ready < 0 && errno == EINTR);
+  return ready > 0;
+}
+
+/// What is left until `bytes` must have been moved.
+std::chrono::milliseconds time_left(Clock::time_point began, std::chrono::seconds patience, std::uint64_t bytes) {
+  const auto allowed = std::chrono::duration<double>(static_cast<double>(bytes) / Connection::kLeastRate);
+  return std::chrono::duration_cast<std::chrono::milliseconds>(began + patience + allowed - Clock::now());
+}
+
+}  // namespace
+
+void Connection::begin_request() {
+  most_ = kMostHead;
+  received_ = held_ - at_;
+  began_ = Clock::now();
+}
+
+bool Connection::wait_readable(std::chrono::milliseconds wait) const { return poll_for(socket_, POLLIN, wait); }
+bool Connection::wait_writable(std::chrono::milliseconds wait) const { return poll_for(socket_, POLLOUT, wait); }
+
+bool Connection::peer_closed() const {
+  char byte = 0;
+  const auto got = ::recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+ssize_t Connection::read(char* to, std::size_t size) {
+  if (at_ == held_) {
+    // The first byte of a request has its own patience (wait_for_request).
+    if (received_ == 0) began_ = Clock::now();
+    const auto left = time_left(began_, patience_, received_);
+    if (received_ >= most_ || left.count() <= 0 || !wait_readable(left)) {
+      too_slow_ = received_ < most_;
+      return -1;
+    }
+    const auto got = ::recv(socket_, buffer_, sizeof(buffer_), 0);
+    if (got <= 0) return got;
+    at_ = 0;
+    held_ = static_cast<std::size_t>(got);
+    received_ += static_cast<std::uint64_t>(got);
+  }
+  const auto count = std::min(size, held_ - at_);
+  std::memcpy(to, buffer_ + at_, count);
+  at_ += count;
+  return static_cast<ssize_t>(count);
+}
+
+ssize_t Connection::write(const char* from, std::size_t size) {
+  const auto began = Clock::now();
+  std::size_t sent = 0;
+  while (sent < size) {
+    const auto left = time_left(began, patience_, sent);
+    if (left.count() <= 0 || !wait_writable(left)) {
+      too_slow_ = true;
+      return -1;
+    }
+    const auto now = ::send(socket_, from + sent, size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (now < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) continue;
+    if (now < 0) return -1;
+    sent += static_cast<std::size_t>(now);
+  }
+  return static_cast<ssize_t>(size);
+}
+
+void Connection::linger() const {
+  ::shutdown(socket_, SHUT_WR);
+  char dropped[4096];
+  const auto until = Clock::now() + std::chrono::seconds(1);
+  while (Clock::now() < until && poll_for(socket_, POLLIN, std::chrono::milliseconds(100))) {
+    if (::recv(socket_, dropped, sizeof(dropped), MSG_DONTWAIT) <= 0) return;
+  }
+}
+
+}  // namespace tessera::server

@@ -1,0 +1,68 @@
+/// One accepted connection, with bounds on how slowly its peer may send and take.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace tessera::server {
+
+/// A peer must move kLeastRate bytes a second once `patience` has passed, whether it sends or takes, and may send no more
+/// bytes a request than are allowed it: that holds off connections that drip and those that never end.
+class Connection {
+ public:
+  static constexpr double kLeastRate = 16 << 10;  // bytes a second
+
+  static constexpr std::uint64_t kMostHead = 64 << 10;  // bytes of a request's line and headers
+
+  Connection(int socket, std::chrono::seconds patience) : socket_(socket), patience_(patience) {}
+
+  /// The head has been read: so many bytes of body may follow.
+  void allow_body(std::uint64_t bytes) { most_ = kMostHead + bytes; }
+  /// After the present answer nothing more is read from this peer.
+  void close_after() { closing_ = true; }
+  bool closing() const { return closing_; }
+
+  /// Waits for the first byte of a request. false: nothing came, or the peer has closed, or `stop` asks.
+  template <typename Stop>
+  bool wait_for_request(std::chrono::milliseconds wait, Stop stop) {
+    const auto until = std::chrono::steady_clock::now() + wait;
+    begin_request();
+    if (at_ < held_) return true;
+    while (std::chrono::steady_clock::now() < until && !stop()) {
+      if (wait_readable(std::chrono::milliseconds(100))) return !peer_closed();
+    }
+    return false;
+  }
+  /// As recv and send; below 0 where the peer is too slow, sends too much or has gone.
+  ssize_t read(char* to, std::size_t size);
+  ssize_t write(const char* from, std::size_t size);
+  /// true: the peer has closed.
+  bool peer_closed() const;
+  /// true: a bound was what ended it.
+  bool too_slow() const { return too_slow_; }
+  /// Sends what must be said before closing on unread data: closes our half, then takes and drops what still comes,
+  /// for a second at most. Otherwise the peer would see a reset in place of the answer.
+  void linger() const;
+
+  int socket() const { return socket_; }
+
+ private:
+  void begin_request();
+  bool wait_readable(std::chrono::milliseconds wait) const;
+  bool wait_writable(std::chrono::milliseconds wait) const;
+
+  const int socket_;
+  const std::chrono::seconds patience_;
+  std::uint64_t most_ = kMostHead;
+  char buffer_[4096];
+  std::size_t at_ = 0, held_ = 0;
+  std::uint64_t received_ = 0;
+  std::chrono::steady_clock::time_point began_;
+  bool too_slow_ = false, closing_ = false;
+};
+
+}  // namespace tessera::server

@@ -1,0 +1,35 @@
+/// The service on the network. The one part that speaks to cpp-httplib.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "server/service.h"
+
+namespace tessera::server {
+
+struct ListenOptions {
+  std::string address = "127.0.0.1";
+  int port = 8080;  // 0: any free one
+};
+
+class HttpServer {
+ public:
+  /// Throws Error where this build has no server.
+  HttpServer(Service& service, const ListenOptions& options);
+  ~HttpServer();
+
+  /// Takes the port. Throws Error where it cannot. Out: the port.
+  int bind();
+  /// Answers until stop() is called from another thread.
+  void run();
+  /// Ends event streams and connections that wait; what is being answered is answered.
+  void stop();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tessera::server

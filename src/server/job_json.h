@@ -1,0 +1,20 @@
+/// A job as its JSON, for answers and events.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "server/job.h"
+
+namespace tessera::server {
+
+class JobQueue;
+
+nlohmann::json job_json(const Job& job, const JobStatus& status, const JobQueue& queue);
+/// {"step", "steps", "evaluations", "rate", "eta_seconds", "seconds"}
+nlohmann::json progress_json(const JobStatus& status);
+/// "image/png" and the like.
+std::string media_type(const std::string& format);
+/// A result's bytes; a PNG carries the job's record.
+std::string result_bytes(const Job& job, const JobStatus& status, std::size_t index, const std::string& format);
+
+}  // namespace tessera::server

@@ -1,0 +1,263 @@
+#include "server/job_queue.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "server/http_message.h"
+
+namespace tessera::server {
+namespace {
+
+constexpr std::size_t kMostPosted = 64;
+constexpr std::size_t kMostKept = 4096;  // jobs, whatever they hold
+
+/// 128 random bits as hexadecimal digits: a job can be found by those who were given its name.
+std::string new_id() {
+  thread_local std::random_device device;
+  std::string id;
+  for (int i = 0; i < 4; ++i) id += fmt::format("{:08x}", static_cast<std::uint32_t>(device()));
+  return id;
+}
+
+}  // namespace
+
+std::shared_ptr<Job> JobQueue::submit(std::shared_ptr<const JobRequest> request, const std::string& client) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) throw HttpError(503, "the server is stopping", {}, 5);
+  drop_ended();
+  std::size_t count = 0;
+  std::uint64_t bytes = request->bytes();
+  for (const auto& turn : turns_) {
+    for (const auto& entry : turn.entries) {
+      ++count;
+      bytes += entry.job->request_bytes;
+    }
+  }
+  if (count >= static_cast<std::size_t>(limits_.queue) ||
+      (count > 0 && bytes > static_cast<std::uint64_t>(limits_.queue_mib) << 20)) {
+    metrics_.add("tessera_jobs_refused_total");
+    throw HttpError(429, fmt::format("the queue is full: {} jobs wait, expected room for one more", count), {},
+                    retry_seconds());
+  }
+  auto job = std::make_shared<Job>(new_id(), std::move(request), client);
+  jobs_[job->id] = job;
+  ids_.push_back(job->id);
+  auto turn = std::find_if(turns_.begin(), turns_.end(), [&](const Turn& each) { return each.client == client; });
+  if (turn == turns_.end()) turn = turns_.insert(turns_.end(), Turn{client, {}});
+  turn->entries.push_back({job, 0});
+  metrics_.add("tessera_jobs_submitted_total", fmt::format("verb=\"{}\"", job->verb));
+  metrics_.set("tessera_jobs_waiting", static_cast<double>(count + 1));
+  work_.notify_all();
+  return job;
+}
+
+std::shared_ptr<Job> JobQueue::find(const std::string& id) {
+  sweep();
+  const std::lock_guard lock(mutex_);
+  const auto found = jobs_.find(id);
+  return found == jobs_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<Job>> JobQueue::jobs() {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Job>> all;
+  for (const auto& id : ids_) all.push_back(jobs_.at(id));
+  return all;
+}
+
+std::int64_t JobQueue::position(const Job& job) const {
+  const std::lock_guard lock(mutex_);
+  // Turns go round: the n-th job of a client comes after n - 1 rounds and the clients before it in this one.
+  for (std::size_t t = 0; t < turns_.size(); ++t) {
+    for (std::size_t n = 0; n < turns_[t].entries.size(); ++n) {
+      if (turns_[t].entries[n].job.get() != &job) continue;
+      std::size_t before = 0;
+      for (std::size_t other = 0; other < turns_.size(); ++other) {
+        before += std::min(turns_[other].entries.size(), n + (other < t ? 1 : 0));
+      }
+      return static_cast<std::int64_t>(before) + 1;
+    }
+  }
+  return 0;
+}
+
+std::size_t JobQueue::waiting() const {
+  const std::lock_guard lock(mutex_);
+  std::size_t count = 0;
+  for (const auto& turn : turns_) count += turn.entries.size();
+  return count;
+}
+
+bool JobQueue::quiet() const {
+  const std::lock_guard lock(mutex_);
+  return turns_.empty() && !busy_;
+}
+
+bool JobQueue::cancel(Job& job) {
+  if (!job.cancel()) return false;
+  if (is_final(job.state())) metrics_.add("tessera_jobs_total", "state=\"cancelled\"");
+  return true;
+}
+
+void JobQueue::done() {
+  const std::lock_guard lock(mutex_);
+  busy_ = false;
+}
+
+void JobQueue::drop_ended() {
+  for (auto& turn : turns_) {
+    std::erase_if(turn.entries, [&](const Entry& entry) {
+      if (entry.job->cancel_requested() && entry.job->finish(JobState::cancelled)) {
+        metrics_.add("tessera_jobs_total", "state=\"cancelled\"");
+      }
+      return is_final(entry.job->state());
+    });
+  }
+  std::erase_if(turns_, [](const Turn& turn) { return turn.entries.empty(); });
+}
+
+Slice JobQueue::next_of(Turn& turn) {
+  auto& entry = turn.entries.front();
+  const Slice slice{entry.job, entry.next, std::min(limits_.batch, entry.job->count - entry.next)};
+  entry.next += slice.count;
+  if (entry.next >= entry.job->count) turn.entries.pop_front();
+  return slice;
+}
+
+std::vector<Slice> JobQueue::take(std::chrono::milliseconds wait) {
+  std::unique_lock lock(mutex_);
+  const auto has_work = [&] {
+    drop_ended();
+    return !posted_.empty() || !turns_.empty();
+  };
+  if (!has_work()) {
+    if (!work_.wait_for(lock, wait, has_work) || turns_.empty()) return {};
+    if (limits_.gather_ms > 0) {
+      work_.wait_for(lock, std::chrono::milliseconds(limits_.gather_ms), [&] { return closed_ || !posted_.empty(); });
+      drop_ended();
+    }
+  }
+  if (turns_.empty()) return {};
+  busy_ = true;
+  std::vector<Slice> batch = {next_of(turns_.front())};
+  const auto key = batch[0].job->join_key;
+  auto room = limits_.batch - batch[0].count;
+  std::rotate(turns_.begin(), turns_.begin() + 1, turns_.end());
+  // Others ride along without giving up their own turn.
+  for (bool found = true; found && room > 0;) {
+    found = false;
+    for (auto& turn : turns_) {
+      if (turn.entries.empty()) continue;
+      const auto& entry = turn.entries.front();
+      if (entry.job == batch.front().job || entry.job->join_key != key ||
+          std::min(limits_.batch, entry.job->count - entry.next) > room) {
+        continue;
+      }
+      batch.push_back(next_of(turn));
+      room -= batch.back().count;
+      found = true;
+      if (room == 0) break;
+    }
+  }
+  std::erase_if(turns_, [](const Turn& turn) { return turn.entries.empty(); });
+  std::size_t count = 0;
+  for (const auto& turn : turns_) count += turn.entries.size();
+  metrics_.set("tessera_jobs_waiting", static_cast<double>(count));
+  return batch;
+}
+
+void JobQueue::put_back(const Slice& slice) {
+  const std::lock_guard lock(mutex_);
+  auto turn =
+      std::find_if(turns_.begin(), turns_.end(), [&](const Turn& each) { return each.client == slice.job->client; });
+  if (turn == turns_.end()) turn = turns_.insert(turns_.end(), Turn{slice.job->client, {}});
+  if (!turn->entries.empty() && turn->entries.front().job == slice.job) {
+    turn->entries.front().next = slice.first;
+  } else {
+    turn->entries.push_front({slice.job, slice.first});
+  }
+}
+
+void JobQueue::post(std::function<void()> task) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) throw HttpError(503, "the server is stopping", {}, 5);
+  if (posted_.size() >= kMostPosted) {
+    throw HttpError(429, fmt::format("{} small requests wait already, expected fewer", posted_.size()), {}, 1);
+  }
+  posted_.push_back(std::move(task));
+  work_.notify_all();
+}
+
+void JobQueue::run_posted() {
+  for (;;) {
+    std::function<void()> task;
+    {
+      const std::lock_guard lock(mutex_);
+      if (posted_.empty()) return;
+      task = std::move(posted_.front());
+      posted_.pop_front();
+    }
+    task();
+  }
+}
+
+void JobQueue::sweep(Clock::time_point now) {
+  const std::lock_guard lock(mutex_);
+  const auto oldest = now - std::chrono::seconds(limits_.keep_seconds);
+  std::uint64_t bytes = 0;
+  std::size_t kept = 0;
+  // From the newest: what comes after the bound is reached goes.
+  std::deque<std::string> ids;
+  for (auto id = ids_.rbegin(); id != ids_.rend(); ++id) {
+    const auto& job = jobs_.at(*id);
+    if (is_final(job->state())) {
+      const auto own = job->result_bytes();
+      if (job->finished() < oldest || bytes + own > static_cast<std::uint64_t>(limits_.results_mib) << 20 ||
+          kept >= kMostKept) {
+        jobs_.erase(*id);
+        continue;
+      }
+      bytes += own;
+      ++kept;
+    }
+    ids.push_front(*id);
+  }
+  ids_ = std::move(ids);
+  metrics_.set("tessera_results_bytes", static_cast<double>(bytes));
+  metrics_.set("tessera_jobs_kept", static_cast<double>(ids_.size()));
+}
+
+void JobQueue::note_job_seconds(double seconds) {
+  const std::lock_guard lock(mutex_);
+  job_seconds_ += (seconds - job_seconds_) / 8;
+}
+
+int JobQueue::retry_seconds() const {
+  return static_cast<int>(std::clamp(std::ceil(job_seconds_), 1.0, 120.0));
+}
+
+void JobQueue::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  work_.notify_all();
+}
+
+bool JobQueue::closed() const {
+  const std::lock_guard lock(mutex_);
+  return closed_;
+}
+
+std::size_t JobQueue::end_waiting(JobState state, const std::string& error) {
+  const std::lock_guard lock(mutex_);
+  std::size_t count = 0;
+  for (auto& turn : turns_) {
+    for (auto& entry : turn.entries) count += entry.job->finish(state, error);
+  }
+  metrics_.add("tessera_jobs_total", fmt::format("state=\"{}\"", to_string(state)), static_cast<double>(count));
+  turns_.clear();
+  metrics_.set("tessera_jobs_waiting", 0);
+  return count;
+}
+
+}  // namespace tessera::server

@@ -1,0 +1,94 @@
+/// The jobs that wait, that run and that can still be asked for: bounded, in fair order between clients.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "server/job.h"
+#include "server/limits.h"
+#include "server/metrics.h"
+
+namespace tessera::server {
+
+/// Images first .. first + count - 1 of a job, to be filled at once.
+struct Slice {
+  std::shared_ptr<Job> job;
+  std::int64_t first = 0, count = 0;
+};
+
+class JobQueue {
+ public:
+  JobQueue(const ServiceLimits& limits, Metrics& metrics) : limits_(limits), metrics_(metrics) {}
+
+  /// Takes a job in. client: whose turn it counts as. Throws HttpError: 429 with Retry-After where the queue is full,
+  /// 503 where it is closed.
+  std::shared_ptr<Job> submit(std::shared_ptr<const JobRequest> request, const std::string& client);
+  /// Nothing where there is no such job, or no longer.
+  std::shared_ptr<Job> find(const std::string& id);
+  /// All that can be asked for, the newest last.
+  std::vector<std::shared_ptr<Job>> jobs();
+  /// 1: next; 0: it does not wait.
+  std::int64_t position(const Job& job) const;
+  std::size_t waiting() const;
+  /// false: jobs wait, or the worker has not said done() to what it took.
+  bool quiet() const;
+  /// Cancels a job. Out: false where it was final already.
+  bool cancel(Job& job);
+
+  /// The worker's part. The next images to fill: clients take turns; a job of more than limits.batch images gives up its
+  /// turn after as many. Jobs of other turns with the same join key fill the batch up. Empty after `wait` without work.
+  /// An idle worker's first job waits limits.gather_ms for others to join.
+  std::vector<Slice> take(std::chrono::milliseconds wait);
+  /// Slices that did not fit the batch go first in their clients' next turns.
+  void put_back(const Slice& slice);
+  /// What was taken has been run.
+  void done();
+
+  /// Small work for the worker's thread, done before the next batch or between two steps of the present one. Throws
+  /// HttpError (429) where too much of it waits.
+  void post(std::function<void()> task);
+  /// Runs what was posted.
+  void run_posted();
+
+  /// Forgets finished jobs that are too old, or too much together.
+  void sweep(Clock::time_point now = Clock::now());
+  /// For Retry-After: how long a job takes, as seen by the worker.
+  void note_job_seconds(double seconds);
+  /// No more jobs are taken in; what waits stays.
+  void close();
+  bool closed() const;
+  /// Takes all that wait out and ends them in this way. Out: how many.
+  std::size_t end_waiting(JobState state, const std::string& error);
+
+ private:
+  struct Entry {
+    std::shared_ptr<Job> job;
+    std::int64_t next = 0;  // image
+  };
+  struct Turn {
+    std::string client;
+    std::deque<Entry> entries;
+  };
+
+  void drop_ended();
+  Slice next_of(Turn& turn);
+  int retry_seconds() const;
+
+  const ServiceLimits limits_;
+  Metrics& metrics_;
+  mutable std::mutex mutex_;
+  std::condition_variable work_;
+  std::deque<Turn> turns_;  // none empty; the next client first
+  std::map<std::string, std::shared_ptr<Job>> jobs_;
+  std::deque<std::string> ids_;  // in order of submission
+  std::deque<std::function<void()>> posted_;
+  double job_seconds_ = 1;  // mean of the recent ones
+  bool closed_ = false, busy_ = false;
+};
+
+}  // namespace tessera::server

@@ -1,0 +1,188 @@
+/// /api/v1/capabilities, encode, decode, candidates: what the models are and small questions to them.
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "image/image_io.h"
+#include "server/base64.h"
+#include "server/service.h"
+
+namespace tessera::server {
+namespace {
+
+using nlohmann::json;
+
+json model_json(const ModelInfo& info) {
+  auto classes = json::array();
+  for (std::int64_t label = 0; label < info.classes; ++label) classes.push_back(std::to_string(label));
+  json defaults = {{"steps", info.total_steps},
+                   {"temperature", 1.0},
+                   {"canvas_temperature", 0.8},
+                   {"sampler", info.samplers.empty() ? json() : json(info.samplers.front())},
+                   {"cfg_scale", 5.0},
+                   {"feather", -1}};
+  return {{"name", info.name},
+          {"width", info.width},
+          {"height", info.height},
+          {"factor", info.factor},
+          {"grid", {info.h, info.w}},
+          {"codebook_size", info.codebook_size},
+          {"has_prior", info.has_prior},
+          {"process", info.process.empty() ? json() : json(info.process)},
+          {"condition", info.condition},
+          {"classes", std::move(classes)},
+          {"samplers", info.samplers},
+          {"defaults", std::move(defaults)},
+          {"weight_bytes", info.bytes},
+          {"loaded", info.loaded}};
+}
+
+HttpResponse capabilities(Service& service, const Call&) {
+  auto models = json::array();
+  for (const auto& info : service.backend().models()) models.push_back(model_json(info));
+  json limits;
+  auto copy = service.limits();
+  for (const auto& field : copy.fields()) limits[field.name] = *std::get<std::int64_t*>(field.target);
+  return json_response({{"version", TESSERA_VERSION},
+                        {"models", std::move(models)},
+                        {"default_model", service.default_model()},
+                        {"verbs", verb_names()},
+                        {"formats", picture_formats()},
+                        {"limits", std::move(limits)}});
+}
+
+/// A body whose fields are all known.
+json body_of(const Call& call, const std::vector<std::string>& fields) {
+  auto body = parse_json(call.request.body);
+  if (!body.is_object()) throw HttpError(400, "body: expected a JSON object");
+  for (const auto& [key, value] : body.items()) {
+    if (std::find(fields.begin(), fields.end(), key) == fields.end()) {
+      throw HttpError(400, fmt::format("unknown field, expected of {}", fmt::join(fields, ", ")), key.substr(0, 60));
+    }
+  }
+  return body;
+}
+
+std::string text_of(const json& body, const char* name) {
+  const auto found = body.find(name);
+  if (found == body.end() || found->is_null()) return {};
+  if (!found->is_string() || found->get_ref<const std::string&>().size() > 4096) {
+    refuse(name, "expected a text of at most 4096 bytes");
+  }
+  return found->get<std::string>();
+}
+
+double number_of(const json& body, const char* name, double otherwise, double least, double most, bool whole) {
+  const auto found = body.find(name);
+  if (found == body.end() || found->is_null()) return otherwise;
+  const bool fits = whole ? found->is_number_integer() : found->is_number();
+  if (!fits || !(found->get<double>() >= least && found->get<double>() <= most)) {
+    refuse(name, "expected a{} number from {} to {}", whole ? " whole" : "", least, most);
+  }
+  return found->get<double>();
+}
+
+TokenArray tokens_of(Service& service, const json& body, const ModelInfo& model) {
+  auto tokens = parse_tokens(body.value("tokens", json()), "tokens", service.limits());
+  if (tokens.w > service.limits().pixels / model.factor / model.factor / tokens.h) {
+    refuse("tokens", "{}x{} cells, expected at most {} pixels in all", tokens.w, tokens.h, service.limits().pixels);
+  }
+  for (const auto code : tokens.code) {
+    if (code >= model.codebook_size) {
+      refuse("tokens", "code {}, expected 0 to {} or null", code, model.codebook_size - 1);
+    }
+  }
+  return tokens;
+}
+
+HttpResponse encode(Service& service, const Call& call) {
+  json body;
+  std::string bytes;
+  if (const auto boundary = form_boundary(call.request.header("content-type")); !boundary.empty()) {
+    body = json::object();
+    for (const auto& part : parse_form(call.request.body, boundary)) {
+      if (part.name == "image") {
+        bytes = part.content;
+      } else if (part.name == "model") {
+        body["model"] = part.content;
+      } else {
+        throw HttpError(400, "form: expected the parts model and image");
+      }
+    }
+  } else {
+    body = body_of(call, {"model", "image"});
+    const auto found = body.find("image");
+    if (found == body.end() || !found->is_string()) refuse("image", "missing, expected data:TYPE;base64,...");
+    bytes = from_data_uri(found->get_ref<const std::string&>(), "image");
+  }
+  if (bytes.empty()) refuse("image", "missing, expected a picture");
+  const auto model = service.model(text_of(body, "model"));
+  const auto picture = read_upload(bytes, "image", service.limits());
+  const auto tokens =
+      service.worker().run_soon([name = model.name, picture](Backend& backend) { return backend.encode(name, *picture); });
+  return json_response({{"tokens", to_json(tokens)},
+                        {"codebook_size", model.codebook_size},
+                        {"factor", model.factor},
+                        {"width", picture->width},
+                        {"height", picture->height}});
+}
+
+HttpResponse decode(Service& service, const Call& call) {
+  const auto body = body_of(call, {"model", "tokens", "format"});
+  const auto model = service.model(text_of(body, "model"));
+  const auto tokens = tokens_of(service, body, model);
+  const auto asked = text_of(body, "format");
+  const auto format = asked.empty() ? std::string("png") : asked;
+  const auto picture =
+      service.worker().run_soon([name = model.name, tokens](Backend& backend) { return backend.decode(name, tokens); });
+  return json_response({{"image", to_data_uri("image/" + format, encode_image(picture, format))},
+                        {"width", picture.width},
+                        {"height", picture.height}});
+}
+
+HttpResponse candidates(Service& service, const Call& call) {
+  const auto body = body_of(call, {"model", "tokens", "cell", "count", "temperature", "prompt", "negative_prompt",
+                                   "class", "cfg_scale"});
+  const auto model = service.model(text_of(body, "model"));
+  if (!model.has_prior) throw HttpError(400, fmt::format("model {}: it has a codec only", model.name), "model");
+  CandidateRequest request;
+  request.tokens = tokens_of(service, body, model);
+  const auto cell = body.value("cell", json());
+  const bool inside = cell.is_array() && cell.size() == 2 && cell[0].is_number_integer() &&
+                      cell[1].is_number_integer() && cell[0] >= 0 && cell[0] < request.tokens.h && cell[1] >= 0 &&
+                      cell[1] < request.tokens.w;
+  if (!inside) refuse("cell", "expected [y, x] in a grid of {}x{} cells", request.tokens.w, request.tokens.h);
+  request.y = cell[0];
+  request.x = cell[1];
+  request.count = static_cast<std::int64_t>(number_of(body, "count", 8, 1, 64, true));
+  request.temperature = number_of(body, "temperature", 1, 1e-3, 1e6, false);
+  request.prompt = text_of(body, "prompt");
+  request.negative_prompt = text_of(body, "negative_prompt");
+  request.label = static_cast<std::int64_t>(number_of(body, "class", -1, -1, static_cast<double>(model.classes) - 1, true));
+  request.cfg_scale = number_of(body, "cfg_scale", 5, 0, 1000, false);
+  const auto found =
+      service.worker().run_soon([name = model.name, request](Backend& backend) { return backend.candidates(name, request); });
+  auto list = json::array();
+  for (const auto& each : found) {
+    list.push_back({{"token", each.token},
+                    {"probability", each.probability},
+                    {"image", to_data_uri("image/png", encode_image(each.thumbnail, "png"))}});
+  }
+  return json_response({{"candidates", std::move(list)}});
+}
+
+}  // namespace
+
+void add_model_routes(std::vector<Route>& routes) {
+  routes.push_back({"GET", "/api/v1/capabilities", "Models, verbs and limits", "", "Capabilities", 200, false,
+                    capabilities});
+  routes.push_back({"POST", "/api/v1/encode", "A picture's codes", "EncodeRequest", "Encoded", 200, false, encode});
+  routes.push_back({"POST", "/api/v1/decode", "The picture of a grid of codes; MASK comes out grey", "DecodeRequest",
+                    "Decoded", 200, false, decode});
+  routes.push_back({"POST", "/api/v1/candidates",
+                    "The likeliest codes of a cell, given the others, each with its neighbourhood decoded",
+                    "CandidatesRequest", "Candidates", 200, false, candidates});
+}
+
+}  // namespace tessera::server

@@ -1,0 +1,208 @@
+#include "server/model_store.h"
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/bundle.h"
+#include "checkpoint/safetensors_header.h"
+#include "codec/codec_options.h"
+#include "denoiser/conditional_transformer.h"
+#include "runtime/atomic_file.h"
+#include "runtime/error.h"
+#include "runtime/log.h"
+#include "sampling/fill.h"
+
+namespace tessera::server {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr std::uint64_t kMaxConfigBytes = 1 << 20, kMaxHeaderBytes = 100 << 20;
+
+json config_of(const fs::path& path) {
+  auto value = json::parse(read_file(path, kMaxConfigBytes), nullptr, false);
+  require(value.is_object(), "{}: not a JSON object", path.string());
+  return value;
+}
+
+/// Bytes of a file's tensors as float32, which is how weights are held; of another format the file's own size.
+std::uint64_t float_bytes(const fs::path& file) {
+  const auto size = fs::file_size(file);
+  if (file.extension() != ".safetensors" || size < 8) return size;
+  std::ifstream stream(file, std::ios::binary);
+  std::uint64_t length = 0;
+  stream.read(reinterpret_cast<char*>(&length), sizeof(length));
+  require(stream.good() && length <= std::min<std::uint64_t>(kMaxHeaderBytes, size - 8), "{}: header too long",
+          file.string());
+  std::string header(length, '\0');
+  stream.read(header.data(), static_cast<std::streamsize>(length));
+  require(stream.good(), "{}: ends in its header", file.string());
+  std::uint64_t bytes = 0;
+  for (const auto& entry : parse_safetensors_header(header, size - 8 - length, file.string(), nullptr)) {
+    bytes += (entry.end - entry.begin) / c10::elementSize(entry.type) * sizeof(float);
+  }
+  return bytes;
+}
+
+std::uint64_t weight_bytes(const fs::path& folder) {
+  std::uint64_t bytes = 0;
+  for (const auto& file : fs::recursive_directory_iterator(folder)) {
+    if (!file.is_regular_file() || file.path().string().find("/training/") != std::string::npos) continue;
+    const auto extension = file.path().extension();
+    if (extension == ".safetensors" || extension == ".bin") bytes += float_bytes(file.path());
+  }
+  return bytes;
+}
+
+std::vector<std::string> samplers_of(const std::string& process, bool has_mask) {
+  if (process == "autoregressive") return {"autoregressive"};
+  if (!has_mask) return {"ancestral"};
+  return {"ancestral", "confidence", "mlm", "purity", "raster"};
+}
+
+void read_prior(ModelInfo& info, const fs::path& folder) {
+  const auto config = config_of(folder / "transformer" / "config.json");
+  const auto extent = denoiser_extent(config);
+  info.has_prior = true;
+  info.h = extent.h;
+  info.w = extent.w;
+  const auto scheduler = fs::exists(folder / "scheduler" / "config.json")
+                             ? config_of(folder / "scheduler" / "config.json")
+                             : json::object();
+  const auto own = scheduler.value("tessera", json::object());
+  if (is_conditional_config(config)) {
+    const auto options = ConditionalOptions::from_config(config);
+    info.process = own.value("process", std::string("mask-and-replace"));
+    info.total_steps = options.total_steps;
+    info.condition = options.condition_width > 0 ? "text" : options.classes > 0 ? "class" : "none";
+    info.classes = options.classes;
+  } else {
+    const bool autoregressive = config.value("tessera", json::object()).value("kind", std::string()) == "autoregressive";
+    info.process = autoregressive ? "autoregressive" : "absorbing";
+    info.total_steps = own.value("total_steps", extent.h * extent.w);
+  }
+  info.samplers = samplers_of(info.process, info.process == "absorbing" || info.process == "mask-and-replace");
+}
+
+}  // namespace
+
+ModelSource parse_model_source(const std::string& text) {
+  const auto equals = text.find('=');
+  ModelSource source;
+  source.folder = equals == std::string::npos ? text : text.substr(equals + 1);
+  auto folder = source.folder;
+  if (!folder.has_filename()) folder = folder.parent_path();  // "models/emoji64/"
+  source.name = equals == std::string::npos ? folder.filename().string() : text.substr(0, equals);
+  const bool plain = !source.name.empty() && source.name.size() <= 100 &&
+                     source.name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                                   "0123456789_.-") == std::string::npos;
+  if (!plain || source.folder.empty()) {
+    throw UsageError(fmt::format("--model {}: expected FOLDER or NAME=FOLDER, a name of letters, digits and _ . -", text));
+  }
+  return source;
+}
+
+ModelInfo read_model_info(const ModelSource& source) {
+  const auto& folder = source.folder;
+  require(fs::is_directory(folder), "{}: no such folder", folder.string());
+  const bool bare = !fs::exists(folder / "model_index.json");
+  try {
+    const auto codec = codec_options_from_json(config_of(bare ? folder / "config.json" : folder / "vqvae" / "config.json"));
+    ModelInfo info;
+    info.name = source.name;
+    info.factor = codec.factor();
+    info.codebook_size = codec.codebook_size;
+    info.h = codec.grid().h;
+    info.w = codec.grid().w;
+    if (!bare && fs::exists(folder / "transformer" / "config.json")) read_prior(info, folder);
+    info.width = info.w * info.factor;
+    info.height = info.h * info.factor;
+    info.bytes = weight_bytes(folder);
+    return info;
+  } catch (const json::exception& error) {
+    fail("{}: {}", folder.string(), error.what());
+  }
+}
+
+ModelStore::ModelStore(std::vector<ModelSource> sources, PipelineOptions options, std::uint64_t limit_bytes,
+                       Metrics& metrics)
+    : options_(std::move(options)), limit_(limit_bytes), metrics_(metrics) {
+  require(!sources.empty(), "no models, expected at least one");
+  for (auto& source : sources) {
+    for (const auto& entry : entries_) {
+      require(entry.source.name != source.name, "two models are called {}; name them with NAME=FOLDER", source.name);
+    }
+    auto info = read_model_info(source);
+    entries_.push_back({std::move(source), std::move(info), nullptr, 0});
+  }
+}
+
+std::vector<ModelInfo> ModelStore::infos() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<ModelInfo> infos;
+  for (const auto& entry : entries_) {
+    infos.push_back(entry.info);
+    infos.back().loaded = entry.pipeline != nullptr;
+  }
+  return infos;
+}
+
+std::shared_ptr<Pipeline> ModelStore::get(const std::string& name) {
+  Entry* entry = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found =
+        std::find_if(entries_.begin(), entries_.end(), [&](const Entry& each) { return each.source.name == name; });
+    require(found != entries_.end(), "model '{}': not served", name);
+    entry = &*found;
+    entry->used = ++clock_;
+    if (entry->pipeline) return entry->pipeline;
+    make_room(entry->info.bytes);
+  }
+  // Not under the lock: others may ask for infos meanwhile. One thread loads.
+  std::shared_ptr<Pipeline> pipeline;
+  try {
+    pipeline = std::make_shared<Pipeline>(Pipeline::load(entry->source.folder, options_));
+  } catch (const Error& error) {
+    log().error("{}", error.what());
+    fail("model {}: cannot be loaded; the server's log says why", name);
+  }
+  log().info("loaded {} ({} MiB of weights)", name, entry->info.bytes >> 20);
+  const std::lock_guard lock(mutex_);
+  entry->pipeline = pipeline;
+  report();
+  return pipeline;
+}
+
+void ModelStore::make_room(std::uint64_t bytes) {
+  if (limit_ == 0) return;
+  for (;;) {
+    std::uint64_t held = 0;
+    Entry* oldest = nullptr;
+    for (auto& entry : entries_) {
+      if (!entry.pipeline) continue;
+      held += entry.info.bytes;
+      if (entry.pipeline.use_count() == 1 && (!oldest || entry.used < oldest->used)) oldest = &entry;
+    }
+    if (held + bytes <= limit_ || !oldest) break;
+    log().info("unloaded {}", oldest->source.name);
+    oldest->pipeline.reset();
+  }
+  report();
+}
+
+void ModelStore::report() const {
+  double count = 0, bytes = 0;
+  for (const auto& entry : entries_) {
+    if (!entry.pipeline) continue;
+    count += 1;
+    bytes += static_cast<double>(entry.info.bytes);
+  }
+  metrics_.set("tessera_models_loaded", count);
+  metrics_.set("tessera_model_bytes", bytes);
+}
+
+}  // namespace tessera::server

@@ -1,0 +1,28 @@
+/// The service's models as pipelines.
+#pragma once
+
+#include "server/backend.h"
+#include "server/model_store.h"
+
+namespace tessera::server {
+
+class PipelineBackend : public Backend {
+ public:
+  explicit PipelineBackend(ModelStore& store) : store_(store) {}
+
+  std::vector<ModelInfo> models() override { return store_.infos(); }
+  std::unique_ptr<PreparedJob> prepare(const JobRequest& request) override;
+  FillOutcome fill(const std::vector<JobPart>& parts, FillWatch& watch) override;
+  Image picture(PreparedJob& job, std::int64_t index, std::span<const std::int32_t> tokens) override;
+  TokenArray encode(const std::string& model, const Image& image) override;
+  Image decode(const std::string& model, const TokenArray& tokens) override;
+  std::vector<Candidate> candidates(const std::string& model, const CandidateRequest& request) override;
+
+ private:
+  ModelStore& store_;
+  // Of the fill that runs: small work between its steps puts its prompt back.
+  Pipeline* filling_ = nullptr;
+  PromptOptions prompt_;
+};
+
+}  // namespace tessera::server

@@ -1,0 +1,311 @@
+#include "server/service.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "runtime/log.h"
+
+namespace tessera::server {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kLongestPath = 1024;
+
+std::vector<std::string_view> segments(std::string_view path) {
+  std::vector<std::string_view> parts;
+  for (std::size_t begin = 0; begin <= path.size();) {
+    const auto end = std::min(path.find('/', begin), path.size());
+    parts.push_back(path.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+bool matches(const std::string& pattern, std::string_view path, std::map<std::string, std::string>& captures) {
+  const auto wanted = segments(pattern), given = segments(path);
+  captures.clear();
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (i >= given.size()) return false;
+    if (!wanted[i].starts_with('{')) {
+      if (wanted[i] != given[i]) return false;
+      continue;
+    }
+    const auto name = std::string(wanted[i].substr(1, wanted[i].size() - 2));
+    if (name.ends_with("...")) {
+      captures[name.substr(0, name.size() - 3)] =
+          std::string(path.substr(static_cast<std::size_t>(given[i].data() - path.data())));
+      return true;
+    }
+    if (given[i].empty()) return false;
+    captures[name] = given[i];
+  }
+  return wanted.size() == given.size();
+}
+
+std::vector<Route> all_routes() {
+  std::vector<Route> routes;
+  add_studio_routes(routes);
+  add_status_routes(routes);
+  add_model_routes(routes);
+  add_job_routes(routes);
+  add_openai_routes(routes);
+  add_a1111_routes(routes);
+  return routes;
+}
+
+json openai_error(const HttpError& error) {
+  const char* type = error.status == 401   ? "authentication_error"
+                     : error.status == 429 ? "rate_limit_error"
+                     : error.status >= 500 ? "server_error"
+                                           : "invalid_request_error";
+  return {{"error",
+           {{"message", error.what()},
+            {"type", type},
+            {"param", error.field.empty() ? json() : json(error.field)},
+            {"code", error.status == 404 ? json("not_found") : json()}}}};
+}
+
+}  // namespace
+
+HttpResponse json_response(const json& value, int status) {
+  HttpResponse response;
+  response.status = status;
+  response.body = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  return response;
+}
+
+HttpResponse error_response(const std::string& path, const HttpError& error) {
+  json body;
+  if (path.starts_with("/v1/")) {
+    body = openai_error(error);
+  } else if (path.starts_with("/sdapi/")) {
+    body = {{"error", error.status >= 500 ? "internal error" : "invalid request"},
+            {"detail", error.what()},
+            {"errors", error.what()},
+            {"body", ""}};
+  } else {
+    body = {{"error", {{"message", error.what()}, {"field", error.field.empty() ? json() : json(error.field)}}}};
+  }
+  auto response = json_response(body, error.status);
+  if (error.retry_after > 0) response.headers["Retry-After"] = std::to_string(error.retry_after);
+  if (error.status == 401) response.headers["WWW-Authenticate"] = "Bearer";
+  return response;
+}
+
+std::int64_t whole_capture(const Call& call, const std::string& name) {
+  const auto& text = call.captures.at(name);
+  std::int64_t value = -1;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || value < 0) {
+    throw HttpError(404, fmt::format("{}: expected a whole number from 0", name));
+  }
+  return value;
+}
+
+Service::Service(Backend& backend, Metrics& metrics, ServiceOptions options)
+    : backend_(backend),
+      options_(std::move(options)),
+      metrics_(metrics),
+      queue_(options_.limits, metrics_),
+      worker_(backend, queue_, options_.limits, metrics_),
+      routes_(all_routes()) {
+  metrics_.set("tessera_queue_limit", static_cast<double>(options_.limits.queue));
+}
+
+HttpResponse Service::handle(const HttpRequest& request) {
+  HttpResponse response;
+  try {
+    response = answer(request);
+  } catch (const HttpError& error) {
+    response = error_response(request.path, error);
+  } catch (const Error& error) {
+    response = error_response(request.path, HttpError(400, error.what()));
+  } catch (const std::bad_alloc&) {
+    response = error_response(request.path, HttpError(503, "out of memory", {}, 10));
+  } catch (const std::exception& error) {
+    log().error("{} {}: {}", request.method, request.path.substr(0, 200), error.what());
+    response = error_response(request.path, HttpError(500, "internal error"));
+  }
+  auto& headers = response.headers;
+  headers.emplace("X-Content-Type-Options", "nosniff");
+  headers.emplace("Referrer-Policy", "no-referrer");
+  headers.emplace("Cross-Origin-Resource-Policy", options_.access.origins.empty() ? "same-origin" : "cross-origin");
+  headers.emplace("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
+  headers.emplace("Cache-Control", "no-store");
+  if (!options_.access.origins.empty()) headers.emplace("Vary", "Origin");
+  if (const auto origin = allowed_origin(request, options_.access); !origin.empty()) {
+    headers["Access-Control-Allow-Origin"] = origin;
+    headers["Access-Control-Expose-Headers"] = "Retry-After, Location";
+  }
+  metrics_.add("tessera_http_requests_total", fmt::format("status=\"{}\"", response.status));
+  return response;
+}
+
+HttpResponse Service::answer(const HttpRequest& request) {
+  if (request.path.size() > kLongestPath || request.path.find('\0') != std::string::npos) {
+    throw HttpError(414, fmt::format("path: longer than {} bytes", kLongestPath));
+  }
+  const auto method = request.method == "HEAD" ? std::string("GET") : request.method;
+  std::vector<std::string> methods;
+  const Route* found = nullptr;
+  std::map<std::string, std::string> captures, own;
+  for (const auto& route : routes_) {
+    if (!matches(route.pattern, request.path, captures)) continue;
+    methods.push_back(route.method);
+    if (route.method == method && !found) {
+      found = &route;
+      own = captures;
+    }
+  }
+  if (request.method == "OPTIONS" && !methods.empty()) {
+    (void)client_of(request, options_.access, false);
+    HttpResponse response;
+    response.status = 204;
+    response.headers["Allow"] = fmt::format("{}", fmt::join(methods, ", "));
+    if (!allowed_origin(request, options_.access).empty()) {
+      response.headers["Access-Control-Allow-Methods"] = response.headers["Allow"];
+      response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Tessera-Client";
+      response.headers["Access-Control-Max-Age"] = "600";
+    }
+    return response;
+  }
+  const auto client = client_of(request, options_.access, !(found && found->open));
+  if (methods.empty()) throw HttpError(404, "no such path; /api/v1/openapi.json lists them");
+  if (!found) {
+    auto response = error_response(request.path, HttpError(405, fmt::format("method: expected {}", fmt::join(methods, " or "))));
+    response.headers["Allow"] = fmt::format("{}", fmt::join(methods, ", "));
+    return response;
+  }
+  return found->handler(*this, Call{request, std::move(own), client});
+}
+
+std::optional<HttpResponse> Service::refuse_early(const HttpRequest& request, std::int64_t content_length) {
+  std::optional<HttpError> error;
+  const auto most = options_.limits.body_mib << 20;
+  try {
+    // A body is read for those alone who may send one.
+    if (request.method != "GET" && request.method != "HEAD" && request.method != "OPTIONS") {
+      (void)client_of(request, options_.access, true);
+    }
+    if (request.path.size() > kLongestPath) throw HttpError(414, fmt::format("path: longer than {} bytes", kLongestPath));
+    if (content_length > most) {
+      throw HttpError(413, fmt::format("body: {} bytes, expected at most {}", content_length, most));
+    }
+    const auto encoding = request.header("content-encoding");
+    if (!encoding.empty() && encoding != "identity") {
+      throw HttpError(415, "content-encoding: expected none; bodies are taken as they are");
+    }
+    return {};
+  } catch (const HttpError& thrown) {
+    metrics_.add("tessera_http_requests_total", fmt::format("status=\"{}\"", thrown.status));
+    return error_response(request.path, thrown);
+  }
+}
+
+ModelInfo Service::model(const std::string& name) {
+  const auto infos = backend_.models();
+  const auto wanted = name.empty() ? default_model() : name;
+  std::vector<std::string> names;
+  for (const auto& info : infos) {
+    if (info.name == wanted) return info;
+    names.push_back(info.name);
+  }
+  throw HttpError(404, fmt::format("model '{}': expected one of {}", wanted.substr(0, 100), fmt::join(names, ", ")),
+                  "model");
+}
+
+std::string Service::default_model() {
+  const std::lock_guard lock(mutex_);
+  return chosen_model_.empty() ? backend_.models().at(0).name : chosen_model_;
+}
+
+void Service::set_default_model(const std::string& name) {
+  const auto known = model(name).name;
+  const std::lock_guard lock(mutex_);
+  chosen_model_ = known;
+}
+
+void check_model(const JobRequest& request, const ModelInfo& model, const ServiceLimits& limits) {
+  const auto refuse_condition = [&](const char* field, bool given, const char* kind) {
+    if (given && model.condition != kind) {
+      refuse(field, "the model {} takes {}, expected one with {}", model.name,
+             model.condition == "none" ? "no condition" : model.condition, kind);
+    }
+  };
+  refuse_condition("prompt", !request.prompt.empty(), "text");
+  refuse_condition("negative_prompt", !request.negative_prompt.empty(), "text");
+  refuse_condition("class", request.label >= 0, "class");
+  if (request.label >= std::max<std::int64_t>(model.classes, 1)) {
+    refuse("class", "{}, expected 0 to {}", request.label, model.classes - 1);
+  }
+  if (!request.sampler.empty() &&
+      std::find(model.samplers.begin(), model.samplers.end(), request.sampler) == model.samplers.end()) {
+    refuse("sampler", "'{}' does not suit the process of {}, expected one of {}", request.sampler, model.name,
+           fmt::join(model.samplers, ", "));
+  }
+  if (!model.has_prior && request.verb != "reconstruct" && request.verb != "fill") {
+    throw HttpError(400, fmt::format("model {}: it has a codec only, expected one that can fill", model.name), "model");
+  }
+  std::int64_t width = request.width != 0 ? request.width : model.width;
+  std::int64_t height = request.height != 0 ? request.height : model.height;
+  if (request.tokens) {
+    const auto highest = *std::max_element(request.tokens->code.begin(), request.tokens->code.end());
+    if (highest >= model.codebook_size) {
+      refuse("tokens", "code {}, expected 0 to {} or null", highest, model.codebook_size - 1);
+    }
+    width = request.tokens->w * model.factor;
+    height = request.tokens->h * model.factor;
+  } else if (request.image) {
+    width = request.image->width + request.left + request.right;
+    height = request.image->height + request.top + request.bottom;
+  } else if (request.onto) {
+    width = request.onto->width;
+    height = request.onto->height;
+  }
+  if (!request.image && !request.onto && width > limits.pixels / height) {
+    refuse(request.tokens ? "tokens" : "width", "a picture of {}x{} pixels, expected at most {} in all", width, height,
+           limits.pixels);
+  }
+  if (width > limits.request_pixels / height / request.count) {
+    refuse("count", "{} pictures of {}x{} pixels, expected at most {} pixels in all", request.count, width, height,
+           limits.request_pixels);
+  }
+  for (std::size_t i = 0; i < request.pieces.size(); ++i) {
+    const auto& piece = request.pieces[i];
+    if (piece.to_x > width - piece.from.width || piece.to_y > height - piece.from.height) {
+      refuse(fmt::format("pieces[{}].to", i), "{}x{} pixels at {},{} leave the canvas of {}x{}", piece.from.width,
+             piece.from.height, piece.to_x, piece.to_y, width, height);
+    }
+  }
+}
+
+std::shared_ptr<Job> Service::submit(JobRequest request, const std::string& client) {
+  const auto info = model(request.model);
+  request.model = info.name;
+  check_model(request, info, options_.limits);
+  complete(request, options_.limits);  // with the model's name
+  return queue_.submit(std::make_shared<const JobRequest>(std::move(request)), client);
+}
+
+std::shared_ptr<Job> Service::run_to_end(JobRequest request, const Call& call) {
+  const auto job = submit(std::move(request), call.client);
+  while (!job->wait_final(Clock::now() + std::chrono::milliseconds(200))) {
+    if (call.request.gone && call.request.gone()) queue_.cancel(*job);
+  }
+  const auto status = job->status();
+  if (status.state == JobState::failed) throw HttpError(queue_.closed() ? 503 : 400, status.error);
+  if (status.state == JobState::cancelled) throw HttpError(409, "the job was cancelled");
+  return job;
+}
+
+std::shared_ptr<Job> Service::job(const std::string& id) {
+  auto found = queue_.find(id);
+  if (!found) throw HttpError(404, "job: not known here, or no longer kept");
+  return found;
+}
+
+}  // namespace tessera::server

@@ -1,0 +1,111 @@
+/// The service without its sockets: routes from a request to a response. What http_server.cpp puts on the network.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "server/access.h"
+#include "server/http_message.h"
+#include "server/worker.h"
+
+namespace tessera::server {
+
+class Service;
+
+/// A request that has found its route.
+struct Call {
+  const HttpRequest& request;
+  std::map<std::string, std::string> captures;  // by name of the pattern
+  std::string client;                           // whose turn it is
+};
+
+using Handler = std::function<HttpResponse(Service&, const Call&)>;
+
+/// One route: what it matches and what the OpenAPI document says of it.
+struct Route {
+  std::string method;
+  std::string pattern;  // "/api/v1/jobs/{id}/images/{k}"; {path...} takes the rest
+  std::string summary;
+  std::string body;    // schema of the request's body; empty: none
+  std::string answer;  // schema of the answer's body; or a media type
+  int status = 200;    // of success
+  bool open = false;   // needs no key
+  Handler handler;
+};
+
+struct ServiceOptions {
+  ServiceLimits limits;
+  AccessRules access;
+};
+
+class Service {
+ public:
+  Service(Backend& backend, Metrics& metrics, ServiceOptions options);
+
+  /// Answers a request; from any thread. Never throws.
+  HttpResponse handle(const HttpRequest& request);
+  /// What must be answered before a body is read; none: go on. In: the body's length as stated, below 0 where it is not.
+  std::optional<HttpResponse> refuse_early(const HttpRequest& request, std::int64_t content_length);
+
+  void start() { worker_.start(); }
+  /// Finishes what runs and waits within the grace of the limits; reports what is left.
+  void stop() { worker_.stop(std::chrono::seconds(options_.limits.grace_seconds)); }
+
+  const ServiceLimits& limits() const { return options_.limits; }
+  const std::vector<Route>& routes() const { return routes_; }
+  Backend& backend() { return backend_; }
+  JobQueue& queue() { return queue_; }
+  Worker& worker() { return worker_; }
+  Metrics& metrics() { return metrics_; }
+
+  /// A served model; empty: the default. Throws HttpError (404) listing the names.
+  ModelInfo model(const std::string& name);
+  /// The model that A1111's clients have chosen for all, else the first.
+  std::string default_model();
+  void set_default_model(const std::string& name);
+
+  /// Names the model, checks that it can do what is asked, and queues the job. Throws HttpError.
+  std::shared_ptr<Job> submit(JobRequest request, const std::string& client);
+  /// The same, and waits for the end; where the client has gone meanwhile the job is cancelled. Throws HttpError where it
+  /// was not done.
+  std::shared_ptr<Job> run_to_end(JobRequest request, const Call& call);
+  /// Throws HttpError (404).
+  std::shared_ptr<Job> job(const std::string& id);
+
+ private:
+  HttpResponse answer(const HttpRequest& request);
+
+  Backend& backend_;
+  const ServiceOptions options_;
+  Metrics& metrics_;
+  JobQueue queue_;
+  Worker worker_;
+  std::vector<Route> routes_;
+  std::mutex mutex_;
+  std::string chosen_model_;
+};
+
+/// Throws HttpError where this model cannot do what the request asks.
+void check_model(const JobRequest& request, const ModelInfo& model, const ServiceLimits& limits);
+
+HttpResponse json_response(const nlohmann::json& value, int status = 200);
+/// The refusal in the form of the interface that the path belongs to.
+HttpResponse error_response(const std::string& path, const HttpError& error);
+/// A number among a path's captures or the query; throws HttpError (404 or 400).
+std::int64_t whole_capture(const Call& call, const std::string& name);
+
+// Each in a file of its own.
+void add_job_routes(std::vector<Route>& routes);
+void add_model_routes(std::vector<Route>& routes);
+void add_openai_routes(std::vector<Route>& routes);
+void add_a1111_routes(std::vector<Route>& routes);
+void add_status_routes(std::vector<Route>& routes);
+void add_studio_routes(std::vector<Route>& routes);
+
+/// The document of /api/v1/openapi.json.
+nlohmann::json openapi_document(const std::vector<Route>& routes, const ServiceLimits& limits);
+
+}  // namespace tessera::server

@@ -1,0 +1,253 @@
+#include "server/worker.h"
+
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+
+#include "image/image_io.h"
+#include "runtime/log.h"
+
+namespace tessera::server {
+namespace {
+
+constexpr double kPreviewShare = 0.05;  // of a fill's time that previews may take
+constexpr int kPreviewSide = 256;       // pixels, at most
+
+double seconds_since(Clock::time_point then) {
+  return std::chrono::duration<double>(Clock::now() - then).count();
+}
+
+/// No larger than a preview.
+Image small(Image image) {
+  const int longer = std::max(image.width, image.height);
+  if (longer <= kPreviewSide) return image;
+  const auto scaled = [&](int side) { return std::max(1, static_cast<int>(std::int64_t{side} * kPreviewSide / longer)); };
+  return resize_exact(image, scaled(image.width), scaled(image.height));
+}
+
+/// One line for clients: what they can mend as it is, anything else without its insides.
+std::string told(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const Error& error) {
+    return error.what();
+  } catch (const std::bad_alloc&) {
+    return "out of memory";
+  } catch (const c10::Error& error) {
+    log().error("{}", error.what_without_backtrace());
+    return std::string(error.what_without_backtrace()).find("can't allocate memory") != std::string::npos
+               ? "out of memory"
+               : "internal error";
+  } catch (const std::exception& error) {
+    log().error("{}", error.what());
+    return "internal error";
+  }
+}
+
+}  // namespace
+
+/// One fill and whose it is.
+class Worker::Batch : public FillWatch {
+ public:
+  Batch(Worker& worker, const std::vector<Slice>& slices) : worker_(worker), slices_(slices) {
+    for (const auto& slice : slices) {
+      parts_.push_back({slice.job->prepared.get(), slice.first, slice.count});
+      images_ += slice.count;
+    }
+  }
+
+  const std::vector<JobPart>& parts() const { return parts_; }
+  std::int64_t images() const { return images_; }
+  bool out_of_time() const { return out_of_time_; }
+  std::int64_t steps() const { return steps_; }
+
+  bool after_step(std::int64_t step, std::int64_t steps, std::int64_t evaluations,
+                  std::span<const std::int32_t> tokens) override {
+    steps_ = step;
+    bool wanted = false;
+    std::int64_t at = 0;
+    for (const auto& slice : slices_) {
+      auto& job = *slice.job;
+      if (job.cancel_requested()) worker_.finish(job, JobState::cancelled);
+      if (is_final(job.state())) {
+        at += slice.count;
+        continue;
+      }
+      wanted = true;
+      const auto fills = (job.count + worker_.limits_.batch - 1) / worker_.limits_.batch;
+      job.advance(slice.first, own(tokens, job, at, slice.count), job.done_steps + step,
+                  std::max(fills * steps, job.done_steps + step),
+                  job.done_evaluations + evaluations * slice.count / images_);
+      at += slice.count;
+    }
+    if (step < steps) show_previews(tokens);
+    worker_.queue_.run_posted();
+    const auto limit = worker_.limits_.job_seconds;
+    out_of_time_ = limit > 0 && seconds_since(begin_) > static_cast<double>(limit);
+    return wanted && !out_of_time_ && !worker_.stopping_;
+  }
+
+  bool abandoned(std::int64_t image) override {
+    for (const auto& slice : slices_) {
+      if (image < slice.count) return slice.job->cancel_requested();
+      image -= slice.count;
+    }
+    return true;
+  }
+
+ private:
+  static std::span<const std::int32_t> own(std::span<const std::int32_t> tokens, const Job& job, std::int64_t first,
+                                           std::int64_t count) {
+    const auto cells = job.prepared->h * job.prepared->w;
+    return tokens.subspan(static_cast<std::size_t>(first * cells), static_cast<std::size_t>(count * cells));
+  }
+
+  /// Where somebody looks on and the share of time allows it.
+  void show_previews(std::span<const std::int32_t> tokens) {
+    std::int64_t at = 0;
+    for (const auto& slice : slices_) {
+      auto& job = *slice.job;
+      const auto first = at;
+      at += slice.count;
+      if (!job.previews || job.watchers == 0 || is_final(job.state())) continue;
+      const auto cells = job.prepared->h * job.prepared->w;
+      const double cost = worker_.picture_seconds_ * static_cast<double>(cells * slice.count);
+      if (preview_seconds_ + cost > kPreviewShare * seconds_since(begin_)) continue;
+      const auto start = Clock::now();
+      std::vector<Image> images;
+      for (std::int64_t i = 0; i < slice.count; ++i) {
+        images.push_back(small(worker_.backend_.picture(*job.prepared, slice.first + i, own(tokens, job, first + i, 1))));
+      }
+      const double spent = seconds_since(start);
+      preview_seconds_ += spent;
+      worker_.picture_seconds_ = spent / static_cast<double>(cells * slice.count);
+      worker_.metrics_.add("tessera_previews_total", {}, static_cast<double>(images.size()));
+      worker_.metrics_.add("tessera_preview_seconds_total", {}, spent);
+      job.show_preview(slice.first, std::move(images));
+    }
+  }
+
+  Worker& worker_;
+  const std::vector<Slice>& slices_;
+  std::vector<JobPart> parts_;
+  std::int64_t images_ = 0, steps_ = 0;
+  const Clock::time_point begin_ = Clock::now();
+  double preview_seconds_ = 0;
+  bool out_of_time_ = false;
+};
+
+void Worker::start() {
+  thread_ = std::thread([this] {
+    while (!stopping_) {
+      try {
+        run_once(std::chrono::milliseconds(500));
+      } catch (const std::exception& error) {
+        log().error("worker: {}", error.what());
+      }
+    }
+  });
+}
+
+void Worker::stop(std::chrono::seconds grace) {
+  queue_.close();
+  const auto until = Clock::now() + grace;
+  while (thread_.joinable() && Clock::now() < until && !queue_.quiet()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  stopping_ = true;
+  const auto left = queue_.end_waiting(JobState::failed, "the server was stopped before the job began");
+  if (left > 0) log().warn("{} waiting jobs were not begun", left);
+  if (thread_.joinable()) thread_.join();
+  queue_.run_posted();
+}
+
+bool Worker::run_once(std::chrono::milliseconds wait) {
+  queue_.run_posted();
+  auto slices = queue_.take(wait);
+  queue_.run_posted();
+  if (slices.empty()) {
+    queue_.sweep();
+    return false;
+  }
+  run(std::move(slices));
+  queue_.done();
+  queue_.sweep();
+  return true;
+}
+
+void Worker::finish(Job& job, JobState state, const std::string& error) {
+  if (!job.finish(state, error)) return;
+  metrics_.add("tessera_jobs_total", fmt::format("state=\"{}\"", to_string(state)));
+  if (state == JobState::done) queue_.note_job_seconds(job.status().seconds);
+}
+
+bool Worker::prepare(Job& job) {
+  if (job.cancel_requested()) finish(job, JobState::cancelled);
+  const auto request = job.request();
+  if (!request) return false;
+  if (job.prepared) return true;
+  try {
+    job.prepared = backend_.prepare(*request);
+    return true;
+  } catch (...) {
+    finish(job, JobState::failed, told(std::current_exception()));
+    return false;
+  }
+}
+
+void Worker::run(std::vector<Slice> taken) {
+  std::vector<Slice> slices;
+  for (auto& slice : taken) {
+    if (!prepare(*slice.job)) continue;
+    const auto& ready = *slice.job->prepared;
+    if (!slices.empty() && (ready.h != slices[0].job->prepared->h || ready.w != slices[0].job->prepared->w)) {
+      queue_.put_back(slice);
+      continue;
+    }
+    slice.job->begin(ready);
+    slices.push_back(slice);
+  }
+  if (slices.empty()) return;
+  const auto begin = Clock::now();
+  try {
+    Batch batch(*this, slices);
+    const auto outcome = backend_.fill(batch.parts(), batch);
+    metrics_.add("tessera_fills_total");
+    metrics_.add("tessera_fill_images_total", {}, static_cast<double>(batch.images()));
+    metrics_.add("tessera_fill_seconds_total", {}, seconds_since(begin));
+    metrics_.add("tessera_evaluations_total", {}, static_cast<double>(outcome.evaluations));
+    if (slices.size() > 1) metrics_.add("tessera_fill_joined_total");
+    std::size_t image = 0;
+    for (const auto& slice : slices) {
+      auto& job = *slice.job;
+      job.done_steps += batch.steps();
+      job.done_evaluations += outcome.evaluations * slice.count / batch.images();
+      if (job.cancel_requested()) finish(job, JobState::cancelled);
+      if (outcome.stopped) {
+        finish(job, JobState::failed,
+               batch.out_of_time() ? fmt::format("stopped after {} seconds, the most that a fill may take",
+                                                 limits_.job_seconds)
+                                   : std::string("the server was stopped before the job was done"));
+        if (!batch.out_of_time() && job.state() == JobState::failed) log().warn("job {} was not finished", job.id);
+      }
+      for (std::int64_t i = 0; i < slice.count; ++i, ++image) {
+        if (is_final(job.state())) continue;
+        const auto& tokens = outcome.tokens[image];
+        job.add_result(std::make_shared<JobResult>(
+            JobResult{backend_.picture(*job.prepared, slice.first + i, tokens), tokens, job.order_of(slice.first + i)}));
+        queue_.run_posted();
+      }
+      if (slice.first + slice.count >= job.count) {
+        finish(job, JobState::done);
+      }
+    }
+  } catch (...) {
+    const auto error = told(std::current_exception());
+    for (const auto& slice : slices) finish(*slice.job, JobState::failed, error);
+  }
+  for (const auto& slice : slices) {
+    if (is_final(slice.job->state())) slice.job->prepared.reset();
+  }
+}
+
+}  // namespace tessera::server
