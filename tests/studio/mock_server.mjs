@@ -10,7 +10,7 @@ import { readPng, writePng } from './png.mjs';
 const kFactor = 4;
 const kNative = 16;
 const kTypes = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8', '.svg': 'image/svg+xml' };
-const kPolicy = "default-src 'self'; img-src 'self' data: blob:";
+const kPolicy = "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const colourOf = (code) => [((code >> 6) & 7) * 36 + 2, ((code >> 3) & 7) * 36 + 2, (code & 7) * 36 + 2];
 const codeOf = (r, g, b) => (Math.min(7, r >> 5) << 6) | (Math.min(7, g >> 5) << 3) | Math.min(7, b >> 5);

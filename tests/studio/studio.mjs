@@ -44,11 +44,20 @@ export class Studio {
   }
 
   /** The page's state: picked values of the store, in the page. */
-  state(read, argument) {
-    return this.page.evaluate(async ([text, value]) => {
-      const { store } = await import(new URL('studio/store.js', document.baseURI));
-      return new Function('state', 'value', `return (${text})(state, value)`)(store.get(), value);
-    }, [read.toString(), argument]);
+  async state(read, argument) {
+    const handle = await this.page.evaluateHandle(async () => (await import(new URL('studio/store.js', document.baseURI))).store.get());
+    const value = await handle.evaluate(read, argument);
+    await handle.dispose();
+    return value;
+  }
+
+  /** Waits until the state is so. */
+  async until(read, argument, timeout = 30_000) {
+    const last = Date.now() + timeout;
+    while (!(await this.state(read, argument))) {
+      assert.ok(Date.now() < last, `after ${timeout / 1000} s still not: ${read}`);
+      await new Promise((resolve) => setTimeout(resolve, 60));
+    }
   }
 
   /** Sets parts of the state: what a test starts from, not what it tests. */
@@ -67,11 +76,7 @@ export class Studio {
 
   /** Codes of the picture are there. */
   async settled() {
-    await this.page.waitForFunction(async () => {
-      const { store } = await import(new URL('studio/store.js', document.baseURI));
-      const { doc } = store.get().edit;
-      return !doc || doc.tokens !== null;
-    });
+    await this.until(({ edit }) => !edit.doc || edit.doc.tokens !== null);
   }
 
   async task(name) {
@@ -118,17 +123,21 @@ export class Studio {
     await this.set({ options: { ...options, steps, ...(count ? { count } : {}) }, form: {} });
   }
 
-  async run() {
+  /** Presses the button; the job on the stage is the new one. */
+  async start() {
+    const before = await this.page.evaluateHandle(async () => (await import(new URL('studio/store.js', document.baseURI))).store.get().job);
     await this.page.locator('#run-bar [data-key="run"]').click();
+    await this.until(({ job }, old) => job !== null && job.request !== old?.request, before);
+  }
+
+  async run() {
+    await this.start();
     return this.finished();
   }
 
   /** The job as it ended: done, or what went wrong. */
   async finished() {
-    await this.page.waitForFunction(async () => {
-      const { store } = await import(new URL('studio/store.js', document.baseURI));
-      return ['done', 'failed', 'cancelled'].includes(store.get().job?.phase);
-    }, null, { timeout: kPatience });
+    await this.until(({ job }) => ['done', 'failed', 'cancelled'].includes(job?.phase), null, kPatience);
     await this.frame();
     return this.state(({ job }) => ({
       phase: job.phase, error: job.error, count: job.count, width: job.width, height: job.height, grid: job.grid, request: { ...job.request, image: undefined, mask: undefined },

@@ -97,8 +97,8 @@ function back() {
 }
 
 function nextResult(by) {
-  const { job, shown } = store.get();
-  if (job?.phase === 'done') select((shown === 'result' ? job.selected + by : job.selected) % job.count);
+  const { job, shown, sheet } = store.get();
+  if (job?.phase === 'done') select(shown === 'result' && !sheet ? (job.selected + by + job.count) % job.count : job.selected);
 }
 
 function downloadShown() {
