@@ -62,6 +62,7 @@ export async function copyLink(entry) {
 
 export function forget(entry) {
   removeEntry(entry.key);
+  if (store.get().job?.id !== entry.id) for (const picture of entry.pictures) URL.revokeObjectURL(picture.url);
   store.set({ history: store.get().history.filter((other) => other !== entry) });
 }
 

@@ -162,6 +162,7 @@ async function settle(number) {
   }
   const { job: now } = store.get();
   current = null;
+  if (now.phase === 'done' && now.notes.length) toast(now.notes.join(' '));
   if (now.phase === 'failed') {
     complain(new Error(now.error || 'The job failed and the server did not say why.'));
     if (!now.frame) store.set({ shown: 'picture', sheet: false });
