@@ -31,8 +31,8 @@ server::AccessRules access_rules(const ServeOptions& options) {
   for (const auto& origin : options.origins) server::check_origin(origin);
   if (!options.key_file.empty()) rules.key_digests = server::read_key_digests(options.key_file);
   if (!rules.loopback && rules.key_digests.empty()) {
-    throw UsageError(fmt::format("--listen {}: others could reach it, expected --api-key-file beside it",
-                                 options.listen.address));
+    throw UsageError(
+        fmt::format("--listen {}: others could reach it, expected --api-key-file beside it", options.listen.address));
   }
   return rules;
 }
@@ -57,15 +57,15 @@ void serve(ServeOptions options) {
   const auto port = http.bind();
   service.start();
   std::thread network([&] { http.run(); });
-  const auto host = options.listen.address.find(':') == std::string::npos
-                        ? options.listen.address
-                        : fmt::format("[{}]", options.listen.address);
+  const auto host = options.listen.address.find(':') == std::string::npos ? options.listen.address
+                                                                          : fmt::format("[{}]", options.listen.address);
   fmt::print("http://{}:{}/\n", host, port);
   std::fflush(stdout);
   log().info("serving {} models; Ctrl-C stops after the present job", store.infos().size());
   while (!stop.requested()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   log().info("stopping: jobs have {} s to finish", options.limits.grace_seconds);
   service.stop();
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));  // for watchers to be told how their jobs ended
   http.stop();
   network.join();
 }

@@ -18,24 +18,62 @@ constexpr const char* kOwnClient = "/sdapi";  // marks the jobs of this interfac
 /// Fields that say nothing to these models, and are passed over: they choose looks of other networks or how that
 /// program stores pictures.
 const std::vector<std::string>& ignored_fields() {
-  static const std::vector<std::string> names = {
-      "alwayson_scripts", "clip_skip", "comments", "disable_extra_networks", "do_not_save_grid", "do_not_save_samples",
-      "eta", "firstpass_image", "firstphase_height", "firstphase_width", "force_task_id", "hr_cfg",
-      "hr_checkpoint_name", "hr_negative_prompt", "hr_prompt", "hr_resize_x", "hr_resize_y", "hr_sampler_name",
-      "hr_scale", "hr_scheduler", "hr_second_pass_steps", "hr_upscaler", "image_cfg_scale", "include_init_images",
-      "initial_noise_multiplier", "inpaint_full_res", "inpaint_full_res_padding", "inpainting_fill", "latent_mask",
-      "mask_round", "override_settings_restore_afterwards", "refiner_checkpoint", "refiner_switch_at",
-      "restore_faces", "s_churn", "s_min_uncond", "s_noise", "s_tmax", "s_tmin", "save_images", "scheduler",
-      "script_args", "seed_resize_from_h", "seed_resize_from_w", "send_images", "styles", "subseed",
-      "subseed_strength", "tiling"};
+  static const std::vector<std::string> names = {"alwayson_scripts",
+                                                 "clip_skip",
+                                                 "comments",
+                                                 "disable_extra_networks",
+                                                 "do_not_save_grid",
+                                                 "do_not_save_samples",
+                                                 "eta",
+                                                 "firstpass_image",
+                                                 "firstphase_height",
+                                                 "firstphase_width",
+                                                 "force_task_id",
+                                                 "hr_cfg",
+                                                 "hr_checkpoint_name",
+                                                 "hr_negative_prompt",
+                                                 "hr_prompt",
+                                                 "hr_resize_x",
+                                                 "hr_resize_y",
+                                                 "hr_sampler_name",
+                                                 "hr_scale",
+                                                 "hr_scheduler",
+                                                 "hr_second_pass_steps",
+                                                 "hr_upscaler",
+                                                 "image_cfg_scale",
+                                                 "include_init_images",
+                                                 "initial_noise_multiplier",
+                                                 "inpaint_full_res",
+                                                 "inpaint_full_res_padding",
+                                                 "inpainting_fill",
+                                                 "latent_mask",
+                                                 "mask_round",
+                                                 "override_settings_restore_afterwards",
+                                                 "refiner_checkpoint",
+                                                 "refiner_switch_at",
+                                                 "restore_faces",
+                                                 "s_churn",
+                                                 "s_min_uncond",
+                                                 "s_noise",
+                                                 "s_tmax",
+                                                 "s_tmin",
+                                                 "save_images",
+                                                 "scheduler",
+                                                 "script_args",
+                                                 "seed_resize_from_h",
+                                                 "seed_resize_from_w",
+                                                 "send_images",
+                                                 "styles",
+                                                 "subseed",
+                                                 "subseed_strength",
+                                                 "tiling"};
   return names;
 }
 
 const std::vector<std::string>& common_fields() {
-  static const std::vector<std::string> names = {"prompt",       "negative_prompt", "seed",    "steps",
-                                                 "cfg_scale",    "width",           "height",  "batch_size",
-                                                 "n_iter",       "sampler_name",    "sampler_index",
-                                                 "override_settings"};
+  static const std::vector<std::string> names = {"prompt",    "negative_prompt", "seed",          "steps",
+                                                 "cfg_scale", "width",           "height",        "batch_size",
+                                                 "n_iter",    "sampler_name",    "sampler_index", "override_settings"};
   return names;
 }
 
@@ -51,7 +89,8 @@ struct Body {
     return value[name].get<double>();
   }
   std::int64_t whole(const char* name, std::int64_t otherwise, std::int64_t least, std::int64_t most) const {
-    const auto found = number(name, static_cast<double>(otherwise), static_cast<double>(least), static_cast<double>(most));
+    const auto found =
+        number(name, static_cast<double>(otherwise), static_cast<double>(least), static_cast<double>(most));
     if (found != static_cast<double>(static_cast<std::int64_t>(found))) refuse(name, "expected a whole number");
     return static_cast<std::int64_t>(found);
   }
@@ -187,14 +226,14 @@ HttpResponse img2img(Service& service, const Call& call) {
   if (*request.strength == 0) refuse("denoising_strength", "0 changes nothing, expected above 0 to 1");
   if (body.has("mask")) {
     const auto drawn = picture_of(body.value["mask"], "mask", service.limits());
-    const auto invert = body.has("inpainting_mask_invert") && (body.value["inpainting_mask_invert"] == 1 ||
-                                                               body.value["inpainting_mask_invert"] == true);
+    const auto invert = body.has("inpainting_mask_invert") &&
+                        (body.value["inpainting_mask_invert"] == 1 || body.value["inpainting_mask_invert"] == true);
     try {
       request.mask = PixelMask::from_image(*drawn, "mask", width, height, request.notes);
     } catch (const Error& error) {
       throw HttpError(400, error.what(), "mask");
     }
-    if (invert) request.mask = request.mask.inverted();
+    if (invert) request.mask = request.mask->inverted();
     if (body.has("mask_blur")) request.feather = body.whole("mask_blur", 4, 0, 4096);
   }
   return run(service, call, std::move(request), body);
@@ -222,8 +261,7 @@ HttpResponse progress(Service& service, const Call& call) {
       current = to_base64(encode_image(view.preview.front(), "png"));
     }
   }
-  const double share =
-      status.steps > 0 ? static_cast<double>(status.step) / static_cast<double>(status.steps) : 0.0;
+  const double share = status.steps > 0 ? static_cast<double>(status.step) / static_cast<double>(status.steps) : 0.0;
   return json_response({{"progress", share},
                         {"eta_relative", std::max(0.0, status.eta_seconds)},
                         {"state",
@@ -295,15 +333,15 @@ void add_a1111_routes(std::vector<Route>& routes) {
                     "A1111Img2Img", "A1111Images", 200, false, img2img});
   routes.push_back({"GET", "/sdapi/v1/progress", "A1111: how far the client's present job is", "", "A1111Progress", 200,
                     false, progress});
-  routes.push_back({"POST", "/sdapi/v1/interrupt", "A1111: cancels the client's jobs", "", "A1111Empty", 200, false,
-                    interrupt});
+  routes.push_back(
+      {"POST", "/sdapi/v1/interrupt", "A1111: cancels the client's jobs", "", "A1111Empty", 200, false, interrupt});
   routes.push_back({"GET", "/sdapi/v1/samplers", "A1111: the samplers of the default model", "", "A1111Samplers", 200,
                     false, samplers});
   routes.push_back({"GET", "/sdapi/v1/sd-models", "A1111: the models", "", "A1111Models", 200, false, models});
-  routes.push_back({"GET", "/sdapi/v1/options", "A1111: the settings that exist here", "", "A1111Options", 200, false,
-                    options});
-  routes.push_back({"POST", "/sdapi/v1/options", "A1111: chooses the model for requests that name none",
-                    "A1111Options", "A1111Nothing", 200, false, set_options});
+  routes.push_back(
+      {"GET", "/sdapi/v1/options", "A1111: the settings that exist here", "", "A1111Options", 200, false, options});
+  routes.push_back({"POST", "/sdapi/v1/options", "A1111: chooses the model for requests that name none", "A1111Options",
+                    "A1111Nothing", 200, false, set_options});
 }
 
 }  // namespace tessera::server

@@ -67,11 +67,11 @@ void check_origin(const std::string& origin) {
   const auto rest = origin.starts_with("https://")  ? origin.substr(8)
                     : origin.starts_with("http://") ? origin.substr(7)
                                                     : std::string();
-  const bool plain = !rest.empty() && rest.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789.-:[]") ==
-                                          std::string::npos;
+  const bool plain =
+      !rest.empty() && rest.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789.-:[]") == std::string::npos;
   if (!plain) {
-    throw UsageError(fmt::format("--allow-origin {}: expected http://HOST or https://HOST, with :PORT where it has one",
-                                 origin));
+    throw UsageError(
+        fmt::format("--allow-origin {}: expected http://HOST or https://HOST, with :PORT where it has one", origin));
   }
 }
 

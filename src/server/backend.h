@@ -33,13 +33,13 @@ class PreparedJob {
  public:
   virtual ~PreparedJob() = default;
 
-  std::int64_t h = 0, w = 0;                 // cells of each grid
-  std::int64_t factor = 1;                   // pixels a cell, a side
-  PixelBox area;                             // the pixels of the result that the grid stands for
-  int offset_x = 0, offset_y = 0;            // pixel of the decoded grid that falls on the area's first
-  int width = 0, height = 0;                 // pixels of the result
-  std::vector<std::string> notes;            // what was snapped, scaled or cropped
-  std::string effective;                     // the options that the model decided, as JSON text
+  std::int64_t h = 0, w = 0;                     // cells of each grid
+  std::int64_t factor = 1;                       // pixels a cell, a side
+  PixelBox area;                                 // the pixels of the result that the grid stands for
+  int offset_x = 0, offset_y = 0;                // pixel of the decoded grid that falls on the area's first
+  int width = 0, height = 0;                     // pixels of the result
+  std::vector<std::string> notes;                // what was snapped, scaled or cropped
+  std::string effective;                         // the options that the model decided, as JSON text
   std::vector<std::vector<std::int32_t>> start;  // count grids of h * w codes, -1 where to be filled
 };
 

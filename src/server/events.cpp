@@ -39,7 +39,9 @@ JobEvents::JobEvents(std::shared_ptr<Job> job, const JobQueue& queue) : job_(std
   ++job_->watchers;
 }
 
-JobEvents::~JobEvents() { --job_->watchers; }
+JobEvents::~JobEvents() {
+  --job_->watchers;
+}
 
 std::optional<std::string> JobEvents::next(std::chrono::milliseconds wait) {
   if (ended_) return {};
@@ -58,9 +60,9 @@ std::optional<std::string> JobEvents::next(std::chrono::milliseconds wait) {
     text += event("progress", progress_json(status));
   }
   if (!seen_.cells.empty()) {
-    text += event("cells", {{"step", status.step},
-                            {"grid", {status.h, status.w}},
-                            {"tokens", cells_json(seen_.cells, job_->count)}});
+    text += event(
+        "cells",
+        {{"step", status.step}, {"grid", {status.h, status.w}}, {"tokens", cells_json(seen_.cells, job_->count)}});
   }
   if (!seen_.preview.empty() && !is_final(status.state)) {
     json images = json::array();

@@ -35,8 +35,12 @@ void Connection::begin_request() {
   began_ = Clock::now();
 }
 
-bool Connection::wait_readable(std::chrono::milliseconds wait) const { return poll_for(socket_, POLLIN, wait); }
-bool Connection::wait_writable(std::chrono::milliseconds wait) const { return poll_for(socket_, POLLOUT, wait); }
+bool Connection::wait_readable(std::chrono::milliseconds wait) const {
+  return poll_for(socket_, POLLIN, wait);
+}
+bool Connection::wait_writable(std::chrono::milliseconds wait) const {
+  return poll_for(socket_, POLLOUT, wait);
+}
 
 bool Connection::peer_closed() const {
   char byte = 0;
@@ -51,6 +55,7 @@ ssize_t Connection::read(char* to, std::size_t size) {
     const auto left = time_left(began_, patience_, received_);
     if (received_ >= most_ || left.count() <= 0 || !wait_readable(left)) {
       too_slow_ = received_ < most_;
+      closing_ = true;
       return -1;
     }
     const auto got = ::recv(socket_, buffer_, sizeof(buffer_), 0);
@@ -71,7 +76,7 @@ ssize_t Connection::write(const char* from, std::size_t size) {
   while (sent < size) {
     const auto left = time_left(began, patience_, sent);
     if (left.count() <= 0 || !wait_writable(left)) {
-      too_slow_ = true;
+      too_slow_ = closing_ = true;
       return -1;
     }
     const auto now = ::send(socket_, from + sent, size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);

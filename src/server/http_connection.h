@@ -10,8 +10,8 @@
 
 namespace tessera::server {
 
-/// A peer must move kLeastRate bytes a second once `patience` has passed, whether it sends or takes, and may send no more
-/// bytes a request than are allowed it: that holds off connections that drip and those that never end.
+/// A peer must move kLeastRate bytes a second once `patience` has passed, whether it sends or takes, and may send no
+/// more bytes a request than are allowed it: that holds off connections that drip and those that never end.
 class Connection {
  public:
   static constexpr double kLeastRate = 16 << 10;  // bytes a second

@@ -17,9 +17,9 @@
 namespace tessera::server {
 namespace {
 
-constexpr int kWaitingConnections = 256;        // that the system holds until they are accepted
-constexpr int kRequestsPerConnection = 1000;    // then it is closed
-constexpr std::chrono::seconds kIdle{5};        // how long a connection waits for its next request
+constexpr int kWaitingConnections = 256;         // that the system holds until they are accepted
+constexpr int kRequestsPerConnection = 1000;     // then it is closed
+constexpr std::chrono::seconds kIdle{5};         // how long a connection waits for its next request
 constexpr std::chrono::milliseconds kBeat{250};  // between looks at whether to stop
 
 /// What httplib reads from and writes to.
@@ -137,6 +137,7 @@ class HttpServer::Impl : public httplib::Server {
       ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     });
     set_tcp_nodelay(true);
+    set_keep_alive_max_count(kRequestsPerConnection);  // what its answers tell clients
     set_pre_routing_handler([this](const httplib::Request& from, httplib::Response& to) {
       auto refusal = service_.refuse_early(request_of(from), length_of(from));
       if (!refusal) return HandlerResponse::Unhandled;
@@ -219,7 +220,8 @@ class HttpServer::Impl : public httplib::Server {
     for (int left = kRequestsPerConnection; left > 0; --left) {
       if (!connection.wait_for_request(kIdle, [&] { return stopping_.load(); })) break;
       bool closed = false;
-      if (!process_request(stream, left == 1, closed, [&](httplib::Request& from) { prepare(from, connection); })) break;
+      if (!process_request(stream, left == 1, closed, [&](httplib::Request& from) { prepare(from, connection); }))
+        break;
       if (closed || connection.closing()) break;
     }
     present_connection = nullptr;
@@ -260,17 +262,17 @@ class HttpServer::Impl : public httplib::Server {
       to.set_content(std::move(from.body), from.content_type);
       return;
     }
-    to.set_chunked_content_provider(
-        from.content_type, [this, source = std::shared_ptr<EventSource>(std::move(from.events)),
-                            connection = present_connection](std::size_t, httplib::DataSink& sink) {
-          if (stopping_ || connection->peer_closed()) return false;
-          const auto text = source->next(kBeat);
-          if (!text) {
-            sink.done();
-            return true;
-          }
-          return text->empty() || sink.write(text->data(), text->size());
-        });
+    to.set_chunked_content_provider(from.content_type,
+                                    [this, source = std::shared_ptr<EventSource>(std::move(from.events)),
+                                     connection = present_connection](std::size_t, httplib::DataSink& sink) {
+                                      if (stopping_ || connection->peer_closed()) return false;
+                                      const auto text = source->next(kBeat);
+                                      if (!text) {
+                                        sink.done();
+                                        return true;
+                                      }
+                                      return text->empty() || sink.write(text->data(), text->size());
+                                    });
   }
 
   /// One of the connections of an address.
@@ -307,9 +309,15 @@ class HttpServer::Impl : public httplib::Server {
 HttpServer::HttpServer(Service& service, const ListenOptions& options)
     : impl_(std::make_unique<Impl>(service, options)) {}
 HttpServer::~HttpServer() = default;
-int HttpServer::bind() { return impl_->bind(); }
-void HttpServer::run() { impl_->listen_after_bind(); }
-void HttpServer::stop() { impl_->stop_all(); }
+int HttpServer::bind() {
+  return impl_->bind();
+}
+void HttpServer::run() {
+  impl_->listen_after_bind();
+}
+void HttpServer::stop() {
+  impl_->stop_all();
+}
 
 }  // namespace tessera::server
 
@@ -323,7 +331,9 @@ HttpServer::HttpServer(Service&, const ListenOptions&) {
   fail("serve: this build has no HTTP server; build with TESSERA_WITH_SERVER=ON");
 }
 HttpServer::~HttpServer() = default;
-int HttpServer::bind() { return 0; }
+int HttpServer::bind() {
+  return 0;
+}
 void HttpServer::run() {}
 void HttpServer::stop() {}
 

@@ -18,7 +18,9 @@ using Clock = std::chrono::steady_clock;
 
 enum class JobState { queued, running, done, failed, cancelled };
 std::string to_string(JobState state);
-inline bool is_final(JobState state) { return state != JobState::queued && state != JobState::running; }
+inline bool is_final(JobState state) {
+  return state != JobState::queued && state != JobState::running;
+}
 
 struct JobResult {
   Image picture;
@@ -36,9 +38,9 @@ struct JobStatus {
   double seconds = 0;                // since it began to run
   std::string error;                 // failed: one line
   std::vector<std::string> notes;
-  std::string effective;                   // the options that the model decided, as JSON text
-  std::int64_t h = 0, w = 0, factor = 0;   // 0: not prepared yet
-  PixelBox area;                           // of the result: what the grid stands for
+  std::string effective;                  // the options that the model decided, as JSON text
+  std::int64_t h = 0, w = 0, factor = 0;  // 0: not prepared yet
+  PixelBox area;                          // of the result: what the grid stands for
   int offset_x = 0, offset_y = 0;
   std::vector<std::shared_ptr<const JobResult>> results;
 };

@@ -23,24 +23,24 @@ json progress_json(const JobStatus& status) {
 json job_json(const Job& job, const JobStatus& status, const JobQueue& queue) {
   const auto url = "/api/v1/jobs/" + job.id;
   auto value = progress_json(status);
-  value.update({{"id", job.id},
-                {"url", url},
-                {"events", url + "/events"},
-                {"verb", job.verb},
-                {"model", job.model},
-                {"state", to_string(status.state)},
-                {"count", job.count},
-                {"position", status.state == JobState::queued ? queue.position(job) : 0},
-                {"error", status.error.empty() ? json() : json(status.error)},
-                {"notes", status.notes},
-                {"request", json::parse(job.record)},
-                {"effective", status.effective.empty() ? json() : json::parse(status.effective)},
-                {"command", job.command.empty() ? json() : json(job.command)},
-                {"grid", status.h > 0 ? json({status.h, status.w}) : json()},
-                {"factor", status.factor > 0 ? json(status.factor) : json()},
-                {"area", status.h > 0 ? json({status.area.x, status.area.y, status.area.width, status.area.height})
-                                      : json()},
-                {"offset", status.h > 0 ? json({status.offset_x, status.offset_y}) : json()}});
+  value.update(
+      {{"id", job.id},
+       {"url", url},
+       {"events", url + "/events"},
+       {"verb", job.verb},
+       {"model", job.model},
+       {"state", to_string(status.state)},
+       {"count", job.count},
+       {"position", status.state == JobState::queued ? queue.position(job) : 0},
+       {"error", status.error.empty() ? json() : json(status.error)},
+       {"notes", status.notes},
+       {"request", json::parse(job.record)},
+       {"effective", status.effective.empty() ? json() : json::parse(status.effective)},
+       {"command", job.command.empty() ? json() : json(job.command)},
+       {"grid", status.h > 0 ? json({status.h, status.w}) : json()},
+       {"factor", status.factor > 0 ? json(status.factor) : json()},
+       {"area", status.h > 0 ? json({status.area.x, status.area.y, status.area.width, status.area.height}) : json()},
+       {"offset", status.h > 0 ? json({status.offset_x, status.offset_y}) : json()}});
   auto results = json::array();
   for (std::size_t k = 0; k < status.results.size(); ++k) {
     const auto& picture = status.results[k]->picture;
@@ -55,7 +55,9 @@ json job_json(const Job& job, const JobStatus& status, const JobQueue& queue) {
   return value;
 }
 
-std::string media_type(const std::string& format) { return "image/" + format; }
+std::string media_type(const std::string& format) {
+  return "image/" + format;
+}
 
 std::string result_bytes(const Job& job, const JobStatus& status, std::size_t index, const std::string& format) {
   auto record = json::parse(job.record);

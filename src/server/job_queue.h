@@ -40,9 +40,9 @@ class JobQueue {
   /// Cancels a job. Out: false where it was final already.
   bool cancel(Job& job);
 
-  /// The worker's part. The next images to fill: clients take turns; a job of more than limits.batch images gives up its
-  /// turn after as many. Jobs of other turns with the same join key fill the batch up. Empty after `wait` without work.
-  /// An idle worker's first job waits limits.gather_ms for others to join.
+  /// The worker's part. The next images to fill: clients take turns; a job of more than limits.batch images gives up
+  /// its turn after as many. Jobs of other turns with the same join key fill the batch up. Empty after `wait` without
+  /// work. An idle worker's first job waits limits.gather_ms for others to join.
   std::vector<Slice> take(std::chrono::milliseconds wait);
   /// Slices that did not fit the batch go first in their clients' next turns.
   void put_back(const Slice& slice);

@@ -30,8 +30,8 @@ std::string shown(const json& value) {
 
 std::int64_t whole(const json& value, const std::string& field, double least, double most) {
   // 3.0 is the same number in JSON.
-  const bool is_whole = value.is_number_integer() || (value.is_number_float() && std::floor(value.get<double>()) ==
-                                                                                      value.get<double>());
+  const bool is_whole =
+      value.is_number_integer() || (value.is_number_float() && std::floor(value.get<double>()) == value.get<double>());
   if (!is_whole || value.get<double>() < least || value.get<double>() > most) {
     refuse(field, "{}, expected a whole number from {} to {}", shown(value), static_cast<std::int64_t>(least),
            static_cast<std::int64_t>(most));
@@ -92,10 +92,11 @@ class Reader {
     request_.mask = PixelMask(request_.image->width, request_.image->height);
     try {
       if (const auto& drawn = kept ? keep_mask_ : mask_) {
-        request_.mask.add(PixelMask::from_image(*drawn, kept ? "keep_mask" : "mask", request_.image->width,
-                                                request_.image->height, request_.notes));
+        request_.drawn = true;
+        request_.mask->add(PixelMask::from_image(*drawn, kept ? "keep_mask" : "mask", request_.image->width,
+                                                 request_.image->height, request_.notes));
       }
-      for (const auto& area : request_.boxes) request_.mask.add(area, name);
+      for (const auto& area : request_.boxes) request_.mask->add(area, name);
     } catch (const Error& error) {
       throw HttpError(400, error.what(), kept ? (keep_mask_ ? "keep_mask" : name) : (mask_ ? "mask" : name));
     }
@@ -137,10 +138,18 @@ class Reader {
     auto picture = upload_of(value_, field_->name);
     if (!picture) return;
     switch (upload) {
-      case Upload::image: request_.image = picture; break;
-      case Upload::mask: mask_ = picture; break;
-      case Upload::keep_mask: keep_mask_ = picture; break;
-      case Upload::onto: request_.onto = picture; break;
+      case Upload::image:
+        request_.image = picture;
+        break;
+      case Upload::mask:
+        mask_ = picture;
+        break;
+      case Upload::keep_mask:
+        keep_mask_ = picture;
+        break;
+      case Upload::onto:
+        request_.onto = picture;
+        break;
     }
   }
   void operator()(RequestField::Boxes boxes) {
@@ -169,8 +178,8 @@ class Reader {
       }
       if (!entry.contains("from") || !entry.contains("to")) refuse(name, "expected image, from and to");
       PieceRequest piece;
-      piece.image = upload_of(entry.contains("image") ? &entry["image"] : nullptr, name + ".image",
-                              fmt::format("piece{}", i));
+      piece.image =
+          upload_of(entry.contains("image") ? &entry["image"] : nullptr, name + ".image", fmt::format("piece{}", i));
       if (!piece.image) refuse(name + ".image", "missing, expected a picture");
       piece.from = box(entry["from"], name + ".from");
       const auto to = numbers(entry["to"], 2, name + ".to");
@@ -216,7 +225,7 @@ class Reader {
 }  // namespace
 
 std::uint64_t JobRequest::bytes() const {
-  std::uint64_t sum = static_cast<std::uint64_t>(mask.width()) * static_cast<std::uint64_t>(mask.height());
+  std::uint64_t sum = mask ? static_cast<std::uint64_t>(mask->width()) * static_cast<std::uint64_t>(mask->height()) : 0;
   const auto add = [&](const Picture& picture) { sum += picture ? picture->pixels.size() : 0; };
   add(image);
   add(onto);
@@ -234,7 +243,9 @@ std::vector<std::string> verb_names() {
   return {"fill", "generate", "inpaint", "outpaint", "reconstruct", "stitch", "variations"};
 }
 
-std::vector<std::string> picture_formats() { return {"png", "webp", "jpeg"}; }
+std::vector<std::string> picture_formats() {
+  return {"png", "webp", "jpeg"};
+}
 
 json parse_json(const std::string& text, const std::string& what) {
   try {
@@ -322,7 +333,9 @@ JobRequest parse_job_request(const json& given, const std::vector<FormPart>& fil
   for (const auto& field : request_fields()) {
     if (field.taken_by(request.verb)) names.push_back(field.name);
   }
-  const auto known = [&](const std::string& name) { return std::find(names.begin(), names.end(), name) != names.end(); };
+  const auto known = [&](const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
   for (const auto& [name, value] : given.items()) {
     if (known(name) || value.is_null()) continue;
     const auto& fields = request_fields();

@@ -43,9 +43,10 @@ struct JobRequest {
   std::int64_t stride = 0;             // cells; 0: half a window
   bool random_windows = false;
   Picture image;
-  PixelMask mask{0, 0};    // set where the picture is regenerated (keep: kept); of width 0: none
-  std::vector<PixelBox> boxes;  // of the mask, for the record
-  bool keep = false;            // the region stays and all else is regenerated
+  std::optional<PixelMask> mask;  // set where the picture is regenerated (keep: kept); none: no region
+  std::vector<PixelBox> boxes;    // of the mask, for the record
+  bool drawn = false;             // a picture is part of the mask beside boxes
+  bool keep = false;              // the region stays and all else is regenerated
   std::int64_t feather = -1;
   double threshold = 0;
   std::int64_t left = 0, right = 0, top = 0, bottom = 0;  // pixels to add

@@ -9,7 +9,8 @@ namespace tessera::server {
 
 class Metrics {
  public:
-  /// Adds to a counter. In: a name of the list in metrics.cpp, labels as they are printed (`state="done"`; empty: none).
+  /// Adds to a counter. In: a name of the list in metrics.cpp, labels as they are printed (`state="done"`; empty:
+  /// none).
   void add(const std::string& name, const std::string& labels = {}, double by = 1);
   /// Sets a gauge.
   void set(const std::string& name, double value, const std::string& labels = {});

@@ -16,26 +16,17 @@ using nlohmann::json;
 json model_json(const ModelInfo& info) {
   auto classes = json::array();
   for (std::int64_t label = 0; label < info.classes; ++label) classes.push_back(std::to_string(label));
-  json defaults = {{"steps", info.total_steps},
-                   {"temperature", 1.0},
-                   {"canvas_temperature", 0.8},
-                   {"sampler", info.samplers.empty() ? json() : json(info.samplers.front())},
-                   {"cfg_scale", 5.0},
-                   {"feather", -1}};
-  return {{"name", info.name},
-          {"width", info.width},
-          {"height", info.height},
-          {"factor", info.factor},
-          {"grid", {info.h, info.w}},
-          {"codebook_size", info.codebook_size},
-          {"has_prior", info.has_prior},
-          {"process", info.process.empty() ? json() : json(info.process)},
-          {"condition", info.condition},
-          {"classes", std::move(classes)},
-          {"samplers", info.samplers},
-          {"defaults", std::move(defaults)},
-          {"weight_bytes", info.bytes},
-          {"loaded", info.loaded}};
+  json defaults = {
+      {"steps", info.total_steps}, {"temperature", 1.0},
+      {"canvas_temperature", 0.8}, {"sampler", info.samplers.empty() ? json() : json(info.samplers.front())},
+      {"cfg_scale", 5.0},          {"feather", -1}};
+  return {{"name", info.name},           {"width", info.width},
+          {"height", info.height},       {"factor", info.factor},
+          {"grid", {info.h, info.w}},    {"codebook_size", info.codebook_size},
+          {"has_prior", info.has_prior}, {"process", info.process.empty() ? json() : json(info.process)},
+          {"condition", info.condition}, {"classes", std::move(classes)},
+          {"samplers", info.samplers},   {"defaults", std::move(defaults)},
+          {"weight_bytes", info.bytes},  {"loaded", info.loaded}};
 }
 
 HttpResponse capabilities(Service& service, const Call&) {
@@ -119,8 +110,8 @@ HttpResponse encode(Service& service, const Call& call) {
   if (bytes.empty()) refuse("image", "missing, expected a picture");
   const auto model = service.model(text_of(body, "model"));
   const auto picture = read_upload(bytes, "image", service.limits());
-  const auto tokens =
-      service.worker().run_soon([name = model.name, picture](Backend& backend) { return backend.encode(name, *picture); });
+  const auto tokens = service.worker().run_soon(
+      [name = model.name, picture](Backend& backend) { return backend.encode(name, *picture); });
   return json_response({{"tokens", to_json(tokens)},
                         {"codebook_size", model.codebook_size},
                         {"factor", model.factor},
@@ -142,8 +133,8 @@ HttpResponse decode(Service& service, const Call& call) {
 }
 
 HttpResponse candidates(Service& service, const Call& call) {
-  const auto body = body_of(call, {"model", "tokens", "cell", "count", "temperature", "prompt", "negative_prompt",
-                                   "class", "cfg_scale"});
+  const auto body = body_of(
+      call, {"model", "tokens", "cell", "count", "temperature", "prompt", "negative_prompt", "class", "cfg_scale"});
   const auto model = service.model(text_of(body, "model"));
   if (!model.has_prior) throw HttpError(400, fmt::format("model {}: it has a codec only", model.name), "model");
   CandidateRequest request;
@@ -159,10 +150,11 @@ HttpResponse candidates(Service& service, const Call& call) {
   request.temperature = number_of(body, "temperature", 1, 1e-3, 1e6, false);
   request.prompt = text_of(body, "prompt");
   request.negative_prompt = text_of(body, "negative_prompt");
-  request.label = static_cast<std::int64_t>(number_of(body, "class", -1, -1, static_cast<double>(model.classes) - 1, true));
+  request.label =
+      static_cast<std::int64_t>(number_of(body, "class", -1, -1, static_cast<double>(model.classes) - 1, true));
   request.cfg_scale = number_of(body, "cfg_scale", 5, 0, 1000, false);
-  const auto found =
-      service.worker().run_soon([name = model.name, request](Backend& backend) { return backend.candidates(name, request); });
+  const auto found = service.worker().run_soon(
+      [name = model.name, request](Backend& backend) { return backend.candidates(name, request); });
   auto list = json::array();
   for (const auto& each : found) {
     list.push_back({{"token", each.token},
@@ -175,8 +167,8 @@ HttpResponse candidates(Service& service, const Call& call) {
 }  // namespace
 
 void add_model_routes(std::vector<Route>& routes) {
-  routes.push_back({"GET", "/api/v1/capabilities", "Models, verbs and limits", "", "Capabilities", 200, false,
-                    capabilities});
+  routes.push_back(
+      {"GET", "/api/v1/capabilities", "Models, verbs and limits", "", "Capabilities", 200, false, capabilities});
   routes.push_back({"POST", "/api/v1/encode", "A picture's codes", "EncodeRequest", "Encoded", 200, false, encode});
   routes.push_back({"POST", "/api/v1/decode", "The picture of a grid of codes; MASK comes out grey", "DecodeRequest",
                     "Decoded", 200, false, decode});

@@ -80,7 +80,8 @@ void read_prior(ModelInfo& info, const fs::path& folder) {
     info.condition = options.condition_width > 0 ? "text" : options.classes > 0 ? "class" : "none";
     info.classes = options.classes;
   } else {
-    const bool autoregressive = config.value("tessera", json::object()).value("kind", std::string()) == "autoregressive";
+    const bool autoregressive =
+        config.value("tessera", json::object()).value("kind", std::string()) == "autoregressive";
     info.process = autoregressive ? "autoregressive" : "absorbing";
     info.total_steps = own.value("total_steps", extent.h * extent.w);
   }
@@ -97,10 +98,12 @@ ModelSource parse_model_source(const std::string& text) {
   if (!folder.has_filename()) folder = folder.parent_path();  // "models/emoji64/"
   source.name = equals == std::string::npos ? folder.filename().string() : text.substr(0, equals);
   const bool plain = !source.name.empty() && source.name.size() <= 100 &&
-                     source.name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                                   "0123456789_.-") == std::string::npos;
+                     source.name.find_first_not_of(
+                         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                         "0123456789_.-") == std::string::npos;
   if (!plain || source.folder.empty()) {
-    throw UsageError(fmt::format("--model {}: expected FOLDER or NAME=FOLDER, a name of letters, digits and _ . -", text));
+    throw UsageError(
+        fmt::format("--model {}: expected FOLDER or NAME=FOLDER, a name of letters, digits and _ . -", text));
   }
   return source;
 }
@@ -110,7 +113,8 @@ ModelInfo read_model_info(const ModelSource& source) {
   require(fs::is_directory(folder), "{}: no such folder", folder.string());
   const bool bare = !fs::exists(folder / "model_index.json");
   try {
-    const auto codec = codec_options_from_json(config_of(bare ? folder / "config.json" : folder / "vqvae" / "config.json"));
+    const auto codec =
+        codec_options_from_json(config_of(bare ? folder / "config.json" : folder / "vqvae" / "config.json"));
     ModelInfo info;
     info.name = source.name;
     info.factor = codec.factor();

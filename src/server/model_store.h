@@ -27,7 +27,8 @@ ModelInfo read_model_info(const ModelSource& source);
 
 class ModelStore {
  public:
-  /// Throws Error where a bundle cannot be read or two models have one name. limit_bytes: of weights in memory; 0: none.
+  /// Throws Error where a bundle cannot be read or two models have one name. limit_bytes: of weights in memory; 0:
+  /// none.
   ModelStore(std::vector<ModelSource> sources, PipelineOptions options, std::uint64_t limit_bytes, Metrics& metrics);
 
   std::vector<ModelInfo> infos() const;

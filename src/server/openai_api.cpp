@@ -1,5 +1,5 @@
-/// The images part of OpenAI's interface, as far as these models have its notions. Form: the reference of the Images API
-/// (developers' site) and what its official client sends.
+/// The images part of OpenAI's interface, as far as these models have its notions. Form: the reference of the Images
+/// API (developers' site) and what its official client sends.
 #include <algorithm>
 #include <charconv>
 #include <ctime>
@@ -162,9 +162,9 @@ std::pair<std::int64_t, std::int64_t> size_of(const std::string& text) {
 }
 
 HttpResponse generate(Service& service, const Call& call) {
-  const auto fields = fields_of(call, {"model", "prompt", "n", "size", "response_format", "output_format", "seed",
-                                       "steps", "stream", "background", "quality", "style", "user", "moderation",
-                                       "output_compression", "partial_images"});
+  const auto fields =
+      fields_of(call, {"model", "prompt", "n", "size", "response_format", "output_format", "seed", "steps", "stream",
+                       "background", "quality", "style", "user", "moderation", "output_compression", "partial_images"});
   JobRequest request;
   request.verb = "generate";
   const auto common = read_common(service, fields, request);

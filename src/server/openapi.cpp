@@ -9,9 +9,15 @@ namespace {
 
 using nlohmann::json;
 
-json type(const char* name) { return {{"type", name}}; }
-json maybe(const char* name) { return {{"type", json::array({name, "null"})}}; }
-json list_of(json items) { return {{"type", "array"}, {"items", std::move(items)}}; }
+json type(const char* name) {
+  return {{"type", name}};
+}
+json maybe(const char* name) {
+  return {{"type", json::array({name, "null"})}};
+}
+json list_of(json items) {
+  return {{"type", "array"}, {"items", std::move(items)}};
+}
 json object(json properties, json required = json::array()) {
   return {{"type", "object"}, {"required", std::move(required)}, {"properties", std::move(properties)}};
 }
@@ -21,7 +27,9 @@ json whole_object(const json& properties) {
   for (const auto& [name, value] : properties.items()) required.push_back(name);
   return object(properties, required);
 }
-json reference(const std::string& name) { return {{"$ref", "#/components/schemas/" + name}}; }
+json reference(const std::string& name) {
+  return {{"$ref", "#/components/schemas/" + name}};
+}
 json numbers(int count) {
   return {{"type", "array"}, {"items", type("integer")}, {"minItems", count}, {"maxItems", count}};
 }
@@ -30,7 +38,9 @@ json maybe_numbers(int count) {
   schema["type"] = {"array", "null"};
   return schema;
 }
-json token_grid() { return list_of(list_of(maybe("integer"))); }
+json token_grid() {
+  return list_of(list_of(maybe("integer")));
+}
 
 json job_request() {
   json properties = {{"verb", {{"type", "string"}, {"enum", verb_names()}}},
@@ -48,31 +58,30 @@ json job() {
                                     {"image_number", type("integer")},
                                     {"width", type("integer")},
                                     {"height", type("integer")}});
-  return whole_object(
-      {{"id", type("string")},
-       {"url", type("string")},
-       {"events", type("string")},
-       {"verb", {{"type", "string"}, {"enum", verb_names()}}},
-       {"model", type("string")},
-       {"state", {{"type", "string"}, {"enum", {"queued", "running", "done", "failed", "cancelled"}}}},
-       {"count", type("integer")},
-       {"position", type("integer")},
-       {"step", type("integer")},
-       {"steps", type("integer")},
-       {"evaluations", type("integer")},
-       {"rate", type("number")},
-       {"eta_seconds", maybe("number")},
-       {"seconds", type("number")},
-       {"error", maybe("string")},
-       {"notes", list_of(type("string"))},
-       {"request", type("object")},
-       {"effective", maybe("object")},
-       {"command", maybe("string")},
-       {"grid", maybe_numbers(2)},
-       {"factor", maybe("integer")},
-       {"area", maybe_numbers(4)},
-       {"offset", maybe_numbers(2)},
-       {"results", list_of(result)}});
+  return whole_object({{"id", type("string")},
+                       {"url", type("string")},
+                       {"events", type("string")},
+                       {"verb", {{"type", "string"}, {"enum", verb_names()}}},
+                       {"model", type("string")},
+                       {"state", {{"type", "string"}, {"enum", {"queued", "running", "done", "failed", "cancelled"}}}},
+                       {"count", type("integer")},
+                       {"position", type("integer")},
+                       {"step", type("integer")},
+                       {"steps", type("integer")},
+                       {"evaluations", type("integer")},
+                       {"rate", type("number")},
+                       {"eta_seconds", maybe("number")},
+                       {"seconds", type("number")},
+                       {"error", maybe("string")},
+                       {"notes", list_of(type("string"))},
+                       {"request", type("object")},
+                       {"effective", maybe("object")},
+                       {"command", maybe("string")},
+                       {"grid", maybe_numbers(2)},
+                       {"factor", maybe("integer")},
+                       {"area", maybe_numbers(4)},
+                       {"offset", maybe_numbers(2)},
+                       {"results", list_of(result)}});
 }
 
 json capabilities() {
@@ -99,12 +108,11 @@ json capabilities() {
 }
 
 json a1111_request(json own) {
-  json properties = {{"prompt", type("string")},      {"negative_prompt", type("string")},
-                     {"seed", type("integer")},       {"steps", type("integer")},
-                     {"cfg_scale", type("number")},   {"width", type("integer")},
-                     {"height", type("integer")},     {"batch_size", type("integer")},
-                     {"n_iter", type("integer")},     {"sampler_name", type("string")},
-                     {"override_settings", type("object")}};
+  json properties = {
+      {"prompt", type("string")},       {"negative_prompt", type("string")},  {"seed", type("integer")},
+      {"steps", type("integer")},       {"cfg_scale", type("number")},        {"width", type("integer")},
+      {"height", type("integer")},      {"batch_size", type("integer")},      {"n_iter", type("integer")},
+      {"sampler_name", type("string")}, {"override_settings", type("object")}};
   properties.update(own);
   return object(properties);
 }
@@ -131,8 +139,7 @@ json schemas() {
   return {
       {"JobRequest", job_request()},
       {"Job", job()},
-      {"Error",
-       whole_object({{"error", whole_object({{"message", text}, {"field", maybe("string")}})}})},
+      {"Error", whole_object({{"error", whole_object({{"message", text}, {"field", maybe("string")}})}})},
       {"ResultTokens", whole_object({{"tokens", token_grid()},
                                      {"order", token_grid()},
                                      {"codebook_size", whole},
@@ -158,9 +165,9 @@ json schemas() {
                                     {"class", whole},
                                     {"cfg_scale", type("number")}},
                                    {"tokens", "cell"})},
-      {"Candidates", whole_object({{"candidates", list_of(whole_object({{"token", whole},
-                                                                        {"probability", type("number")},
-                                                                        {"image", text}}))}})},
+      {"Candidates",
+       whole_object({{"candidates",
+                      list_of(whole_object({{"token", whole}, {"probability", type("number")}, {"image", text}}))}})},
       {"Health", whole_object({{"status", text}, {"waiting", whole}})},
       {"OpenAIGeneration", openai_request(false)},
       {"OpenAIEdit", openai_request(true)},
@@ -224,7 +231,8 @@ json parameters(const std::string& pattern) {
                     {"schema", name == "k" ? type("integer") : type("string")}});
   }
   if (pattern.ends_with("/images/{k}")) {
-    list.push_back({{"name", "format"}, {"in", "query"}, {"schema", {{"type", "string"}, {"enum", picture_formats()}}}});
+    list.push_back(
+        {{"name", "format"}, {"in", "query"}, {"schema", {{"type", "string"}, {"enum", picture_formats()}}}});
     list.push_back({{"name", "encoding"}, {"in", "query"}, {"schema", {{"type", "string"}, {"enum", {"base64"}}}}});
   }
   return list;
@@ -236,19 +244,19 @@ json openapi_document(const std::vector<Route>& routes, const ServiceLimits& lim
   json paths = json::object();
   for (const auto& route : routes) {
     const auto path = written(route.pattern);
-    json operation = {{"summary", route.summary},
-                      {"parameters", parameters(path)},
-                      {"responses",
-                       {{std::to_string(route.status), {{"description", "success"}, {"content", content(route.answer)}}},
-                        {"default", {{"description", "a refusal"}, {"content", content("Error")}}}}}};
+    json operation = {
+        {"summary", route.summary},
+        {"parameters", parameters(path)},
+        {"responses",
+         {{std::to_string(route.status), {{"description", "success"}, {"content", content(route.answer)}}},
+          {"default", {{"description", "a refusal"}, {"content", content("Error")}}}}}};
     if (route.open) operation["security"] = json::array();
     if (!route.body.empty()) {
       auto body = content(route.body);
       if (route.body == "OpenAIEdit") body = {{"multipart/form-data", {{"schema", reference(route.body)}}}};
       if (route.body == "JobRequest") {
-        body["multipart/form-data"] = {
-            {"schema", object({{"request", reference(route.body)}}, {"request"})},
-            {"encoding", {{"request", {{"contentType", "application/json"}}}}}};
+        body["multipart/form-data"] = {{"schema", object({{"request", reference(route.body)}}, {"request"})},
+                                       {"encoding", {{"request", {{"contentType", "application/json"}}}}}};
       }
       operation["requestBody"] = {{"required", true}, {"content", std::move(body)}};
     }

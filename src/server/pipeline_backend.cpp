@@ -36,9 +36,8 @@ std::vector<std::int32_t> from_codes(const torch::Tensor& codes, std::int64_t ma
   const auto flat = codes.contiguous();
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(flat.numel()));
   const auto* code = flat.data_ptr<std::int64_t>();
-  std::transform(code, code + flat.numel(), tokens.begin(), [&](std::int64_t each) {
-    return each == mask_token ? -1 : static_cast<std::int32_t>(each);
-  });
+  std::transform(code, code + flat.numel(), tokens.begin(),
+                 [&](std::int64_t each) { return each == mask_token ? -1 : static_cast<std::int32_t>(each); });
   return tokens;
 }
 
@@ -58,8 +57,8 @@ std::vector<EditPlan> plans_of(const JobRequest& request, Pipeline& pipeline, co
     return {plan_tokens(codec, codes, request.image, region)};
   }
   const auto region_plan = [&] {
-    return request.keep ? plan_keep(codec, request.image, request.mask, region)
-                        : plan_inpaint(codec, request.image, request.mask, region);
+    return request.keep ? plan_keep(codec, request.image, *request.mask, region)
+                        : plan_inpaint(codec, request.image, *request.mask, region);
   };
   if (request.verb == "generate") return {plan_generate(codec, width, height)};
   if (request.verb == "inpaint") return {region_plan()};
@@ -80,7 +79,7 @@ std::vector<EditPlan> plans_of(const JobRequest& request, Pipeline& pipeline, co
     return {plan_stitch(codec, request.onto, width, height, pieces, options)};
   }
   if (request.verb == "variations") {
-    const bool everywhere = request.mask.width() == 0;
+    const bool everywhere = !request.mask;
     VariationOptions near;
     near.strength = request.strength.value_or(everywhere ? 0.5 : 1.0);
     near.least_likely = request.by == "likelihood";
@@ -221,8 +220,7 @@ std::vector<Candidate> PipelineBackend::candidates(const std::string& model, con
   auto codes = to_codes(request.tokens.code, extent.h, extent.w, mask_token);
   codes[request.y][request.x] = mask_token;
   const auto flat = codes.flatten().unsqueeze(0);
-  pipeline->set_prompt(
-      prompt_of(request.prompt, request.negative_prompt, request.label, request.cfg_scale));
+  pipeline->set_prompt(prompt_of(request.prompt, request.negative_prompt, request.label, request.cfg_scale));
   struct PutBack {
     Pipeline* filling;
     const Pipeline* used;
@@ -252,8 +250,8 @@ std::vector<Candidate> PipelineBackend::candidates(const std::string& model, con
     auto one = around.clone();
     one[request.y - top][request.x - left] = tokens[i];
     const auto picture = pipeline->decode({one.unsqueeze(0), mask_token});
-    result.push_back({static_cast<std::int32_t>(tokens[i].item<std::int64_t>()), likeliest[i].item<double>(),
-                      to_image(picture[0])});
+    result.push_back(
+        {static_cast<std::int32_t>(tokens[i].item<std::int64_t>()), likeliest[i].item<double>(), to_image(picture[0])});
   }
   return result;
 }

@@ -25,8 +25,7 @@ struct RequestField {
   };
   struct Pieces {};
   struct Tokens {};
-  using Target =
-      std::variant<Whole, Count, Number, MaybeNumber, Flag, Text, Upload, Boxes, Pieces, Tokens>;
+  using Target = std::variant<Whole, Count, Number, MaybeNumber, Flag, Text, Upload, Boxes, Pieces, Tokens>;
 
   std::string name;
   std::string help;   // one line: meaning, unit, off-value

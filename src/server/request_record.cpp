@@ -25,12 +25,16 @@ struct RecordOf {
     return request.*member ? json(*(request.*member)) : json();
   }
   json operator()(Upload upload) const {
-    const bool region = request.mask.width() > 0;
+    const bool region = request.mask.has_value();
     switch (upload) {
-      case Upload::image: return size_of(request.image);
-      case Upload::onto: return size_of(request.onto);
-      case Upload::mask: return region && !request.keep ? json({{"pixels", request.mask.count()}}) : json();
-      case Upload::keep_mask: return region && request.keep ? json({{"pixels", request.mask.count()}}) : json();
+      case Upload::image:
+        return size_of(request.image);
+      case Upload::onto:
+        return size_of(request.onto);
+      case Upload::mask:
+        return region && !request.keep ? json({{"pixels", request.mask->count()}}) : json();
+      case Upload::keep_mask:
+        return region && request.keep ? json({{"pixels", request.mask->count()}}) : json();
     }
     return {};
   }
@@ -65,8 +69,9 @@ std::string record_of(const JobRequest& request) {
 }
 
 std::string quoted(const std::string& word) {
-  const bool plain = !word.empty() && word.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                                             "0123456789_@%+=:,./-") == std::string::npos;
+  const bool plain = !word.empty() && word.find_first_not_of(
+                                          "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                          "0123456789_@%+=:,./-") == std::string::npos;
   if (plain) return word;
   std::string result = "'";
   for (const char c : word) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -91,7 +96,7 @@ struct FlagsOf {
     }
   }
   std::string operator()(Upload upload) const {
-    const bool drawn = request.mask.width() > 0 && request.boxes.empty();
+    const bool drawn = request.mask && (request.drawn || request.boxes.empty());
     const bool given = upload == Upload::image  ? request.image != nullptr
                        : upload == Upload::onto ? request.onto != nullptr
                                                 : drawn && request.keep == (upload == Upload::keep_mask);
@@ -143,10 +148,10 @@ void complete(JobRequest& request, const ServiceLimits& limits) {
   if (request.steps > limits.steps) refuse("steps", "{}, expected at most {}", request.steps, limits.steps);
   if (verb == "inpaint" && !request.tokens) {
     require_image(request);
-    if (request.mask.width() == 0) {
+    if (!request.mask) {
       throw HttpError(400, "inpaint: expected mask, boxes, keep_mask or keep_boxes", "mask");
     }
-    if (request.keep && request.mask.inverted().count() == 0) {
+    if (request.keep && request.mask->inverted().count() == 0) {
       refuse("keep_mask", "all of the picture is kept, nothing to regenerate");
     }
   }

@@ -176,7 +176,8 @@ HttpResponse Service::answer(const HttpRequest& request) {
   const auto client = client_of(request, options_.access, !(found && found->open));
   if (methods.empty()) throw HttpError(404, "no such path; /api/v1/openapi.json lists them");
   if (!found) {
-    auto response = error_response(request.path, HttpError(405, fmt::format("method: expected {}", fmt::join(methods, " or "))));
+    auto response =
+        error_response(request.path, HttpError(405, fmt::format("method: expected {}", fmt::join(methods, " or "))));
     response.headers["Allow"] = fmt::format("{}", fmt::join(methods, ", "));
     return response;
   }
@@ -191,7 +192,8 @@ std::optional<HttpResponse> Service::refuse_early(const HttpRequest& request, st
     if (request.method != "GET" && request.method != "HEAD" && request.method != "OPTIONS") {
       (void)client_of(request, options_.access, true);
     }
-    if (request.path.size() > kLongestPath) throw HttpError(414, fmt::format("path: longer than {} bytes", kLongestPath));
+    if (request.path.size() > kLongestPath)
+      throw HttpError(414, fmt::format("path: longer than {} bytes", kLongestPath));
     if (content_length > most) {
       throw HttpError(413, fmt::format("body: {} bytes, expected at most {}", content_length, most));
     }

@@ -47,7 +47,8 @@ class Service {
 
   /// Answers a request; from any thread. Never throws.
   HttpResponse handle(const HttpRequest& request);
-  /// What must be answered before a body is read; none: go on. In: the body's length as stated, below 0 where it is not.
+  /// What must be answered before a body is read; none: go on. In: the body's length as stated, below 0 where it is
+  /// not.
   std::optional<HttpResponse> refuse_early(const HttpRequest& request, std::int64_t content_length);
 
   void start() { worker_.start(); }
@@ -69,8 +70,8 @@ class Service {
 
   /// Names the model, checks that it can do what is asked, and queues the job. Throws HttpError.
   std::shared_ptr<Job> submit(JobRequest request, const std::string& client);
-  /// The same, and waits for the end; where the client has gone meanwhile the job is cancelled. Throws HttpError where it
-  /// was not done.
+  /// The same, and waits for the end; where the client has gone meanwhile the job is cancelled. Throws HttpError where
+  /// it was not done.
   std::shared_ptr<Job> run_to_end(JobRequest request, const Call& call);
   /// Throws HttpError (404).
   std::shared_ptr<Job> job(const std::string& id);

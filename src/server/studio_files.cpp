@@ -9,13 +9,18 @@ namespace tessera::server {
 namespace {
 
 std::string type_of(const std::string& path) {
-  static const std::map<std::string, std::string> types = {
-      {"html", "text/html; charset=utf-8"},       {"css", "text/css; charset=utf-8"},
-      {"js", "text/javascript; charset=utf-8"},   {"mjs", "text/javascript; charset=utf-8"},
-      {"svg", "image/svg+xml"},                   {"png", "image/png"},
-      {"webp", "image/webp"},                     {"ico", "image/x-icon"},
-      {"json", "application/json"},               {"webmanifest", "application/manifest+json"},
-      {"woff2", "font/woff2"},                    {"txt", "text/plain; charset=utf-8"}};
+  static const std::map<std::string, std::string> types = {{"html", "text/html; charset=utf-8"},
+                                                           {"css", "text/css; charset=utf-8"},
+                                                           {"js", "text/javascript; charset=utf-8"},
+                                                           {"mjs", "text/javascript; charset=utf-8"},
+                                                           {"svg", "image/svg+xml"},
+                                                           {"png", "image/png"},
+                                                           {"webp", "image/webp"},
+                                                           {"ico", "image/x-icon"},
+                                                           {"json", "application/json"},
+                                                           {"webmanifest", "application/manifest+json"},
+                                                           {"woff2", "font/woff2"},
+                                                           {"txt", "text/plain; charset=utf-8"}};
   const auto found = types.find(path.substr(path.rfind('.') + 1));
   return found == types.end() ? "application/octet-stream" : found->second;
 }

@@ -21,7 +21,9 @@ double seconds_since(Clock::time_point then) {
 Image small(Image image) {
   const int longer = std::max(image.width, image.height);
   if (longer <= kPreviewSide) return image;
-  const auto scaled = [&](int side) { return std::max(1, static_cast<int>(std::int64_t{side} * kPreviewSide / longer)); };
+  const auto scaled = [&](int side) {
+    return std::max(1, static_cast<int>(std::int64_t{side} * kPreviewSide / longer));
+  };
   return resize_exact(image, scaled(image.width), scaled(image.height));
 }
 
@@ -116,7 +118,8 @@ class Worker::Batch : public FillWatch {
       const auto start = Clock::now();
       std::vector<Image> images;
       for (std::int64_t i = 0; i < slice.count; ++i) {
-        images.push_back(small(worker_.backend_.picture(*job.prepared, slice.first + i, own(tokens, job, first + i, 1))));
+        images.push_back(
+            small(worker_.backend_.picture(*job.prepared, slice.first + i, own(tokens, job, first + i, 1))));
       }
       const double spent = seconds_since(start);
       preview_seconds_ += spent;
@@ -225,16 +228,16 @@ void Worker::run(std::vector<Slice> taken) {
       if (job.cancel_requested()) finish(job, JobState::cancelled);
       if (outcome.stopped) {
         finish(job, JobState::failed,
-               batch.out_of_time() ? fmt::format("stopped after {} seconds, the most that a fill may take",
-                                                 limits_.job_seconds)
-                                   : std::string("the server was stopped before the job was done"));
+               batch.out_of_time()
+                   ? fmt::format("stopped after {} seconds, the most that a fill may take", limits_.job_seconds)
+                   : std::string("the server was stopped before the job was done"));
         if (!batch.out_of_time() && job.state() == JobState::failed) log().warn("job {} was not finished", job.id);
       }
       for (std::int64_t i = 0; i < slice.count; ++i, ++image) {
         if (is_final(job.state())) continue;
         const auto& tokens = outcome.tokens[image];
-        job.add_result(std::make_shared<JobResult>(
-            JobResult{backend_.picture(*job.prepared, slice.first + i, tokens), tokens, job.order_of(slice.first + i)}));
+        job.add_result(std::make_shared<JobResult>(JobResult{backend_.picture(*job.prepared, slice.first + i, tokens),
+                                                             tokens, job.order_of(slice.first + i)}));
         queue_.run_posted();
       }
       if (slice.first + slice.count >= job.count) {

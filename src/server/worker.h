@@ -54,7 +54,7 @@ class Worker {
   const ServiceLimits limits_;
   Metrics& metrics_;
   std::thread thread_;
-  std::atomic<bool> stopping_{false};  // after the present step
+  std::atomic<bool> stopping_{false};   // after the present step
   double picture_seconds_ = 0.1 / 256;  // of decoding a cell, as measured
 };
 

@@ -1,4 +1,5 @@
-/// Images of several seeds in one fill: each comes out as it does alone, and one that is no longer wanted costs nothing.
+/// Images of several seeds in one fill: each comes out as it does alone, and one that is no longer wanted costs
+/// nothing.
 #include <gtest/gtest.h>
 
 #include "canvas/fill_canvas.h"

@@ -1,0 +1,233 @@
+/// The interfaces that existing clients speak, without their clients (tests/server/clients has the official one).
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "image/image_io.h"
+#include "server/base64.h"
+#include "server/fake_backend.h"
+#include "server/schema_check.h"
+
+namespace tessera::testing {
+namespace {
+
+using nlohmann::json;
+
+/// Remembers what it was asked to prepare.
+class Attentive : public FakeBackend {
+ public:
+  JobRequest last;
+  std::unique_ptr<PreparedJob> prepare(const JobRequest& request) override {
+    last = request;
+    return FakeBackend::prepare(request);
+  }
+};
+
+struct Compatible {
+  explicit Compatible() : service(backend, metrics, {ServiceLimits{}, AccessRules{}}) { service.start(); }
+
+  HttpResponse ask(const std::string& method, const std::string& path, const std::string& body = {},
+                   const std::string& type = "application/json") {
+    HttpRequest request;
+    request.method = method;
+    request.path = path;
+    request.body = body;
+    request.headers = {{"host", "localhost:8080"}, {"content-type", type}};
+    request.address = "127.0.0.1";
+    return service.handle(request);
+  }
+  json answer(const std::string& method, const std::string& path, const std::string& schema, const json& body = {}) {
+    const auto response = ask(method, path, body.is_null() ? "" : body.dump());
+    EXPECT_EQ(response.status, 200) << response.body;
+    const auto value = json::parse(response.body);
+    const auto document = json::parse(ask("GET", "/api/v1/openapi.json").body);
+    EXPECT_EQ(misfit(value, {{"$ref", "#/components/schemas/" + schema}}, document), "");
+    return value;
+  }
+
+  Attentive backend;
+  Metrics metrics;
+  Service service;
+};
+
+std::string form(const std::vector<std::tuple<std::string, std::string, std::string>>& parts) {
+  std::string body;
+  for (const auto& [name, file, content] : parts) {
+    body += "--X\r\nContent-Disposition: form-data; name=\"" + name + "\"";
+    if (!file.empty()) body += "; filename=\"" + file + "\"\r\nContent-Type: image/png";
+    body += "\r\n\r\n" + content + "\r\n";
+  }
+  return body + "--X--\r\n";
+}
+
+/// A PNG of 8x8 RGBA pixels: alpha is 0 in the left half, 255 in the right.
+std::string transparent_png() {
+  static const std::string text =
+      "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAYAAADED76LAAAAFUlEQVR42mMwSJjAgIb/I2OGkaEAAHDEZ+Eb+uD3AAAAAElFTkSuQmCC";
+  return from_base64(text, "png");
+}
+
+TEST(ServerOpenAI, GenerationsAreImagesInBase64WithTheirSeed) {
+  Compatible fake;
+  const auto value = fake.answer("POST", "/v1/images/generations", "OpenAIImages",
+                                 {{"prompt", "a red car"}, {"model", "wordy"}, {"n", 2}, {"seed", 5}, {"size", "8x8"}});
+  ASSERT_EQ(value["data"].size(), 2u);
+  const auto bytes = from_base64(value["data"][1]["b64_json"].get<std::string>(), "image");
+  const auto image = read_image({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, "image");
+  EXPECT_EQ(image.at(0, 0)[0], FakeBackend::code_of(5, 1, 0) * 16);
+  EXPECT_EQ(value["seed"], 5);
+  EXPECT_FALSE(value.contains("warnings"));
+  EXPECT_EQ(fake.backend.last.prompt, "a red car");
+}
+
+TEST(ServerOpenAI, APromptThatTheModelCannotReadIsWarnedAbout) {
+  Compatible fake;
+  const auto value = fake.answer("POST", "/v1/images/generations", "OpenAIImages", {{"prompt", "a red car"}});
+  EXPECT_EQ(value["warnings"][0], "prompt: ignored, the model tiny takes no text");
+}
+
+TEST(ServerOpenAI, UrlsLeadToTheBytes) {
+  Compatible fake;
+  const auto value =
+      fake.answer("POST", "/v1/images/generations", "OpenAIImages", {{"prompt", "x"}, {"response_format", "url"}});
+  const auto url = value["data"][0]["url"].get<std::string>();
+  ASSERT_TRUE(url.starts_with("http://localhost:8080/api/v1/jobs/"));
+  EXPECT_EQ(fake.ask("GET", url.substr(21)).content_type, "image/png");
+}
+
+TEST(ServerOpenAI, BothConventionsOfAMaskSayTheSame) {
+  Compatible fake;
+  Image drawn(8, 8, Colour{0, 0, 0});
+  for (int y = 0; y < 8; ++y) {
+    for (int x = 0; x < 4; ++x) std::fill_n(drawn.at(x, y), 3, 255);
+  }
+  const auto picture = encode_png(Image(8, 8, Colour{9, 90, 200}));
+  for (const auto& mask : {encode_png(drawn), transparent_png()}) {
+    const auto response =
+        fake.ask("POST", "/v1/images/edits",
+                 form({{"image", "a.png", picture}, {"mask", "m.png", mask}, {"n", "", "1"}, {"prompt", "", ""}}),
+                 "multipart/form-data; boundary=X");
+    ASSERT_EQ(response.status, 200) << response.body;
+    ASSERT_TRUE(fake.backend.last.mask.has_value());
+    EXPECT_EQ(fake.backend.last.mask->count(), 32);
+    EXPECT_TRUE(fake.backend.last.mask->at(0, 0));
+    EXPECT_FALSE(fake.backend.last.mask->at(7, 0));
+  }
+  // Without a mask the picture's own holes count.
+  const auto own = fake.ask("POST", "/v1/images/edits", form({{"image[]", "a.png", transparent_png()}}),
+                            "multipart/form-data; boundary=X");
+  EXPECT_EQ(own.status, 200) << own.body;
+  EXPECT_EQ(fake.backend.last.mask->count(), 32);
+}
+
+TEST(ServerOpenAI, RefusalsHaveItsForm) {
+  Compatible fake;
+  const std::vector<std::pair<json, std::string>> cases = {{{{"n", 0}}, "n"},
+                                                           {{{"size", "big"}}, "size"},
+                                                           {{{"response_format", "xml"}}, "response_format"},
+                                                           {{{"stream", true}}, "stream"},
+                                                           {{{"background", "transparent"}}, "background"},
+                                                           {{{"colour", 1}}, "colour"}};
+  for (const auto& [body, param] : cases) {
+    const auto response = fake.ask("POST", "/v1/images/generations", body.dump());
+    EXPECT_EQ(response.status, 400);
+    const auto error = json::parse(response.body)["error"];
+    EXPECT_EQ(error["type"], "invalid_request_error");
+    EXPECT_EQ(error["param"], param);
+  }
+  const auto unknown = fake.ask("POST", "/v1/images/generations", R"({"model": "dall-e-9", "prompt": "x"})");
+  EXPECT_EQ(unknown.status, 404);
+  EXPECT_NE(unknown.body.find("expected one of tiny, wordy"), std::string::npos);
+  const auto empty = fake.ask("POST", "/v1/images/edits", form({{"n", "", "1"}}), "multipart/form-data; boundary=X");
+  EXPECT_EQ(json::parse(empty.body)["error"]["param"], "image");
+}
+
+TEST(ServerOpenAI, ModelsAreListed) {
+  Compatible fake;
+  EXPECT_EQ(fake.answer("GET", "/v1/models", "OpenAIModels")["data"][0]["id"], "tiny");
+  EXPECT_EQ(fake.answer("GET", "/v1/models/wordy", "OpenAIModel")["id"], "wordy");
+  EXPECT_EQ(fake.ask("GET", "/v1/models/other").status, 404);
+}
+
+TEST(ServerA1111, Txt2ImgTakesWhatItsClientsSend) {
+  Compatible fake;
+  const auto value = fake.answer("POST", "/sdapi/v1/txt2img", "A1111Images",
+                                 {{"prompt", "a cat"},
+                                  {"negative_prompt", ""},
+                                  {"seed", -1},
+                                  {"steps", 20},
+                                  {"cfg_scale", 7.5},
+                                  {"width", 8},
+                                  {"height", 8},
+                                  {"batch_size", 2},
+                                  {"n_iter", 2},
+                                  {"sampler_name", "Euler a"},
+                                  {"styles", json::array()},
+                                  {"enable_hr", false},
+                                  {"send_images", true},
+                                  {"override_settings", {{"sd_model_checkpoint", "wordy"}}},
+                                  {"alwayson_scripts", json::object()}});
+  EXPECT_EQ(value["images"].size(), 4u);
+  EXPECT_EQ(fake.backend.last.sampler, "ancestral");
+  EXPECT_EQ(fake.backend.last.steps, 20);
+  EXPECT_EQ(fake.backend.last.cfg_scale, 7.5);
+  const auto info = json::parse(value["info"].get<std::string>());
+  EXPECT_EQ(info["seed"], fake.backend.last.seed);
+  EXPECT_EQ(info["sd_model_name"], "wordy");
+}
+
+TEST(ServerA1111, Img2ImgIsVariationsAndAMaskIsTheirRegion) {
+  Compatible fake;
+  const auto picture = to_base64(encode_png(Image(8, 8)));
+  Image drawn(8, 8, Colour{0, 0, 0});
+  std::fill_n(drawn.at(0, 0), 3 * 8, 255);
+  fake.answer("POST", "/sdapi/v1/img2img", "A1111Images", {{"init_images", {picture}}, {"denoising_strength", 0.4}});
+  EXPECT_EQ(fake.backend.last.verb, "variations");
+  EXPECT_EQ(fake.backend.last.strength, 0.4);
+  EXPECT_FALSE(fake.backend.last.mask.has_value());
+  const json masked = {{"init_images", {picture}}, {"mask", to_base64(encode_png(drawn))}, {"mask_blur", 2}};
+  fake.answer("POST", "/sdapi/v1/img2img", "A1111Images", masked);
+  EXPECT_EQ(fake.backend.last.mask->count(), 8);
+  EXPECT_EQ(fake.backend.last.feather, 2);
+  auto inverted = masked;
+  inverted["inpainting_mask_invert"] = 1;
+  fake.answer("POST", "/sdapi/v1/img2img", "A1111Images", inverted);
+  EXPECT_EQ(fake.backend.last.mask->count(), 56);
+}
+
+TEST(ServerA1111, WhatHasNoMeaningHereIsRefusedClearly) {
+  Compatible fake;
+  for (const auto& body : {R"({"enable_hr": true})", R"({"script_name": "x/y/z plot"})", R"({"sampler_name": "DDIM"})",
+                           R"({"colour": 1})"}) {
+    const auto response = fake.ask("POST", "/sdapi/v1/txt2img", body);
+    EXPECT_TRUE(response.status == 400 || response.status == 422) << body;
+    EXPECT_FALSE(json::parse(response.body)["detail"].get<std::string>().empty());
+  }
+}
+
+TEST(ServerA1111, SmallRoutesHaveTheirForms) {
+  Compatible fake;
+  EXPECT_EQ(fake.answer("GET", "/sdapi/v1/samplers", "A1111Samplers")[0]["aliases"][0], "Euler a");
+  EXPECT_EQ(fake.answer("GET", "/sdapi/v1/sd-models", "A1111Models")[1]["title"], "wordy");
+  EXPECT_EQ(fake.answer("GET", "/sdapi/v1/options", "A1111Options")["sd_model_checkpoint"], "tiny");
+  fake.answer("POST", "/sdapi/v1/options", "A1111Nothing", {{"sd_model_checkpoint", "wordy"}});
+  EXPECT_EQ(fake.answer("GET", "/sdapi/v1/options", "A1111Options")["sd_model_checkpoint"], "wordy");
+  EXPECT_EQ(fake.answer("GET", "/sdapi/v1/progress", "A1111Progress")["progress"], 0.0);
+  fake.answer("POST", "/sdapi/v1/interrupt", "A1111Empty", json::object());
+}
+
+TEST(ServerA1111, InterruptEndsTheJobThatIsWaitedFor) {
+  Compatible fake;
+  fake.backend.step_milliseconds = 20;
+  int status = 0;
+  std::thread client([&] { status = fake.ask("POST", "/sdapi/v1/txt2img", R"({"batch_size": 4})").status; });
+  for (int i = 0; i < 500 && json::parse(fake.ask("GET", "/sdapi/v1/progress").body)["progress"] == 0.0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  fake.ask("POST", "/sdapi/v1/interrupt");
+  client.join();
+  EXPECT_EQ(status, 409);
+}
+
+}  // namespace
+}  // namespace tessera::testing

@@ -1,0 +1,211 @@
+/// The service on a socket of the loopback.
+#ifdef TESSERA_WITH_SERVER
+#include "server/http_server.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <httplib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "server/fake_backend.h"
+
+namespace tessera::testing {
+namespace {
+
+using nlohmann::json;
+
+struct Listening {
+  explicit Listening(ServiceLimits limits = {})
+      : fake(limits), http(fake.service, {"127.0.0.1", 0}), port(http.bind()) {
+    thread = std::thread([this] { http.run(); });
+  }
+  ~Listening() {
+    fake.service.worker().stop(std::chrono::seconds(0));
+    http.stop();
+    thread.join();
+  }
+  httplib::Client client() const {
+    httplib::Client made("127.0.0.1", port);
+    made.set_read_timeout(20);
+    return made;
+  }
+
+  FakeService fake;
+  HttpServer http;
+  int port;
+  std::thread thread;
+};
+
+/// A bare connection, for what no decent client sends.
+class Raw {
+ public:
+  explicit Raw(int port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    timeval patience{15, 0};
+    ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  }
+  ~Raw() { ::close(socket_); }
+  bool send(const std::string& text) { return ::send(socket_, text.data(), text.size(), MSG_NOSIGNAL) > 0; }
+  /// Everything until the peer closes.
+  std::string rest() {
+    std::string text;
+    char buffer[4096];
+    for (ssize_t got = 0; (got = ::recv(socket_, buffer, sizeof(buffer), 0)) > 0;)
+      text.append(buffer, static_cast<std::size_t>(got));
+    return text;
+  }
+
+ private:
+  int socket_;
+};
+
+TEST(ServerHttp, AClientSubmitsWatchesAndFetches) {
+  const Listening server;
+  auto client = server.client();
+  const auto submitted = client.Post("/api/v1/jobs", R"({"verb": "generate", "seed": 2})", "application/json");
+  ASSERT_TRUE(submitted);
+  ASSERT_EQ(submitted->status, 202) << submitted->body;
+  const auto job = json::parse(submitted->body);
+  std::string events;
+  const auto watched = client.Get(job["events"].get<std::string>(), [&](const char* data, std::size_t size) {
+    events.append(data, size);
+    return true;
+  });
+  ASSERT_TRUE(watched);
+  EXPECT_NE(events.find("event: done"), std::string::npos);
+  const auto picture = client.Get(job["url"].get<std::string>() + "/images/0");
+  ASSERT_TRUE(picture);
+  EXPECT_EQ(picture->get_header_value("Content-Type"), "image/png");
+  EXPECT_EQ(picture->get_header_value("X-Content-Type-Options"), "nosniff");
+}
+
+TEST(ServerHttp, FormsArriveWhole) {
+  const Listening server;
+  auto client = server.client();
+  const httplib::MultipartFormDataItems items = {
+      {"request", R"({"verb": "generate", "count": 2})", "", "application/json"}};
+  const auto answer = client.Post("/api/v1/jobs", items);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->status, 202) << answer->body;
+}
+
+TEST(ServerHttp, OversizedBodiesAreRefusedByTheirLengthAndByWhatComes) {
+  ServiceLimits limits;
+  limits.body_mib = 1;
+  const Listening server(limits);
+  auto client = server.client();
+  const auto stated = client.Post("/api/v1/jobs", std::string(3 << 20, ' '), "application/json");
+  ASSERT_TRUE(stated);
+  EXPECT_EQ(stated->status, 413);
+  // Chunked: no length is stated.
+  Raw raw(server.port);
+  raw.send("POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+  const auto chunk = "10000\r\n" + std::string(0x10000, ' ') + "\r\n";
+  for (int i = 0; i < 64 && raw.send(chunk); ++i) {
+  }
+  const auto answer = raw.rest();
+  EXPECT_TRUE(answer.empty() || answer.find(" 413 ") != std::string::npos || answer.find(" 400 ") != std::string::npos)
+      << answer.substr(0, 200);
+  EXPECT_EQ(client.Get("/healthz")->status, 200);
+}
+
+TEST(ServerHttp, APeerThatDripsIsCutOff) {
+  ServiceLimits limits;
+  limits.slow_seconds = 1;
+  const Listening server(limits);
+  Raw raw(server.port);
+  const auto begin = Clock::now();
+  raw.send("GET /healthz HTTP/1.1\r\n");
+  bool open = true;
+  while (open && Clock::now() - begin < std::chrono::seconds(10)) {
+    open = raw.send("X: y\r\n");
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  EXPECT_FALSE(open);
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(8));
+}
+
+TEST(ServerHttp, HeadersWithoutEndAreCutOff) {
+  const Listening server;
+  Raw raw(server.port);
+  raw.send("GET /healthz HTTP/1.1\r\n");
+  bool open = true;
+  const auto until = Clock::now() + std::chrono::seconds(9);  // less than a slow peer is given
+  for (int i = 0; open && Clock::now() < until; ++i) {
+    open = raw.send("X-Header-" + std::to_string(i) + ": " + std::string(100, 'a') + "\r\n");
+    if (i % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_FALSE(open);
+}
+
+TEST(ServerHttp, APostWithoutABodyIsAnsweredAtOnce) {
+  const Listening server;
+  Raw raw(server.port);
+  const auto begin = Clock::now();
+  raw.send("POST /sdapi/v1/interrupt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+  EXPECT_NE(raw.rest().find(" 200 "), std::string::npos);
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(3));
+}
+
+TEST(ServerHttp, MoreConnectionsThanAllowedAreToldToComeBack) {
+  ServiceLimits limits;
+  limits.connections = 4;
+  const Listening server(limits);
+  std::vector<std::unique_ptr<Raw>> held;
+  for (int i = 0; i < 4; ++i) held.push_back(std::make_unique<Raw>(server.port));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  Raw extra(server.port);
+  EXPECT_NE(extra.rest().find(" 503 "), std::string::npos);
+  held.clear();
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  EXPECT_EQ(server.client().Get("/healthz")->status, 200);
+}
+
+TEST(ServerHttp, AWaitingClientThatLeavesTakesItsJobWithIt) {
+  Listening server;
+  server.fake.backend.step_milliseconds = 100;
+  {
+    Raw raw(server.port);
+    const std::string body = R"({"prompt": "x"})";
+    raw.send("POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: " +
+             std::to_string(body.size()) + "\r\n\r\n" + body);
+    for (int i = 0; i < 100 && server.fake.service.queue().jobs().empty(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  ASSERT_EQ(server.fake.service.queue().jobs().size(), 1u);
+  const auto job = server.fake.service.queue().jobs().front();
+  EXPECT_TRUE(job->wait_final(Clock::now() + std::chrono::seconds(10)));
+  EXPECT_EQ(job->state(), JobState::cancelled);
+}
+
+TEST(ServerHttp, ManyClientsEachGetTheirOwnPictures) {
+  const Listening server;
+  std::vector<std::thread> clients;
+  std::atomic<int> right{0};
+  for (std::uint64_t seed = 100; seed < 116; ++seed) {
+    clients.emplace_back([&, seed] {
+      auto client = server.client();
+      const auto submitted =
+          client.Post("/api/v1/jobs", json({{"verb", "generate"}, {"seed", seed}}).dump(), "application/json");
+      if (!submitted || submitted->status != 202) return;
+      const auto job = json::parse(submitted->body);
+      client.Get(job["events"].get<std::string>(), [](const char*, std::size_t) { return true; });
+      const auto tokens = client.Get(job["url"].get<std::string>() + "/tokens/0");
+      if (!tokens || tokens->status != 200) return;
+      right += json::parse(tokens->body)["tokens"][1][1] == FakeBackend::code_of(seed, 0, 5);
+    });
+  }
+  for (auto& client : clients) client.join();
+  EXPECT_EQ(right, 16);
+}
+
+}  // namespace
+}  // namespace tessera::testing
+#endif
