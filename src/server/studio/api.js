@@ -1,0 +1,82 @@
+/** The server's routes. Every call throws ApiError with words for people; nothing here touches the page. */
+import { readEvents } from './event_stream.js';
+
+const root = new URL('api/v1/', document.baseURI);
+let apiKey = sessionStorage.getItem('tessera-key') ?? '';
+let askForKey = null; // () => Promise<string>
+
+export class ApiError extends Error {
+  constructor(message, { status = 0, field = '', retryAfter = 0 } = {}) {
+    super(message);
+    Object.assign(this, { status, field, retryAfter });
+  }
+}
+
+/** Called when the server demands its key; what it resolves to is kept for this tab. */
+export function onKeyNeeded(ask) {
+  askForKey = ask;
+}
+
+const unreachable = 'The server does not answer. Is `tessera serve` still running?';
+
+async function failure(response) {
+  let message = '';
+  let field = '';
+  try {
+    const body = await response.json();
+    message = body.error?.message ?? '';
+    field = body.error?.field ?? '';
+  } catch {
+    // not JSON: the status has to do
+  }
+  const retryAfter = Number(response.headers.get('Retry-After')) || 0;
+  if (response.status === 429) {
+    const wait = retryAfter ? ` It should have room in about ${retryAfter} s.` : '';
+    return new ApiError(`The server has as much work waiting as it takes.${wait}`, { status: 429, retryAfter });
+  }
+  if (response.status === 413) message = `This is more than the server takes at once. ${message}`.trim();
+  return new ApiError(message || `The server answered ${response.status} ${response.statusText}`.trim(), { status: response.status, field });
+}
+
+async function call(path, { method = 'GET', body, signal } = {}) {
+  const headers = {};
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (apiKey) headers.Authorization = `Bearer ${apiKey}`;
+  let response;
+  try {
+    response = await fetch(new URL(path, root), { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal });
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new ApiError(unreachable);
+  }
+  if (response.status === 401 && askForKey) {
+    const key = await askForKey(Boolean(apiKey));
+    if (key) {
+      apiKey = key;
+      sessionStorage.setItem('tessera-key', key);
+      return call(path, { method, body, signal });
+    }
+  }
+  if (!response.ok) throw await failure(response);
+  return response;
+}
+
+const json = async (path, options) => (await call(path, options)).json();
+
+export const capabilities = () => json('capabilities');
+export const submit = (request) => json('jobs', { method: 'POST', body: request });
+export const job = (id) => json(`jobs/${encodeURIComponent(id)}`);
+export const cancel = (id) => call(`jobs/${encodeURIComponent(id)}`, { method: 'DELETE' });
+export const encode = (model, image) => json('encode', { method: 'POST', body: { model, image } });
+export const decode = (model, tokens) => json('decode', { method: 'POST', body: { model, tokens } });
+export const candidates = (request, signal) => json('candidates', { method: 'POST', body: request, signal });
+
+/** Bytes of result k as a PNG. */
+export const resultImage = async (id, k) => (await call(`jobs/${encodeURIComponent(id)}/images/${k}?format=png`)).blob();
+export const resultTokens = (id, k) => json(`jobs/${encodeURIComponent(id)}/tokens/${k}`);
+
+/** Calls back with (name, data) for each event of the job until its stream ends. Throws where the stream breaks. */
+export async function follow(id, callback, signal) {
+  const response = await call(`jobs/${encodeURIComponent(id)}/events`, { signal });
+  for await (const event of readEvents(response.body)) callback(event.name, JSON.parse(event.data));
+}

@@ -1,0 +1,84 @@
+/** The picture under edit: from a file, the clipboard, a result; its codes from the server. */
+import * as api from './api.js';
+import { store } from './store.js';
+import { cellsOf, flatTokens } from './cells.js';
+import { setTokens, usePicture } from './edits.js';
+import { blankCanvas, canvasOf, dataUriOf } from './pictures.js';
+import { announce, complain, toast } from './announce.js';
+import { taskOf } from './tasks/index.js';
+
+export const modelOf = (state) => state.capabilities?.models.find((model) => model.name === state.model) ?? null;
+
+/** A document of a canvas. tokens: Int32Array of its cells, or null until the server was asked. */
+export function documentOf(image, name, tokens = null) {
+  const model = modelOf(store.get());
+  const factor = model?.factor ?? 1;
+  const { h, w } = cellsOf(image.width, image.height, factor);
+  const fits = tokens && tokens.length === h * w;
+  return { image, width: image.width, height: image.height, factor, h, w, name, model: model?.name ?? '', tokens: fits ? tokens : null };
+}
+
+/** Scaled so that the shorter side is `side`; the picture itself where it is so already. */
+export function scaledTo(canvas, side) {
+  const ratio = side / Math.min(canvas.width, canvas.height);
+  if (ratio === 1) return canvas;
+  let from = canvas;
+  // Halving first: a browser's scaling looks at few pixels.
+  while (Math.min(from.width, from.height) / 2 >= side) {
+    const half = blankCanvas(Math.round(from.width / 2), Math.round(from.height / 2));
+    half.getContext('2d').drawImage(from, 0, 0, half.width, half.height);
+    from = half;
+  }
+  const out = blankCanvas(Math.max(1, Math.round(canvas.width * ratio)), Math.max(1, Math.round(canvas.height * ratio)));
+  const context = out.getContext('2d');
+  context.imageSmoothingQuality = 'high';
+  context.drawImage(from, 0, 0, out.width, out.height);
+  return out;
+}
+
+/** Takes a picture in: the task may want it (a piece of a stitch), else it is the one to edit. */
+export async function takeIn(source, name) {
+  try {
+    const full = source instanceof HTMLCanvasElement ? source : await canvasOf(source);
+    const model = modelOf(store.get());
+    const native = model ? Math.min(model.width, model.height) : Math.min(full.width, full.height);
+    const image = scaledTo(full, native);
+    const task = taskOf(store.get());
+    if (task.takePicture) {
+      task.takePicture(image, name);
+      return;
+    }
+    open(image, name);
+    if (image !== full) {
+      toast(`Scaled from ${full.width} × ${full.height} to ${image.width} × ${image.height}: the size this model knows things at.`,
+        { action: { label: 'Keep full size', run: () => open(full, name) } });
+    }
+  } catch (error) {
+    complain(error);
+  }
+}
+
+function open(image, name) {
+  const doc = documentOf(image, name);
+  usePicture(doc);
+  if (!taskOf(store.get()).needsPicture) store.set({ task: 'change' });
+  announce(`${name}, ${doc.width} by ${doc.height} pixels, ${doc.h} by ${doc.w} cells`);
+  loadTokens(doc);
+}
+
+const kMostPixelsUnasked = 1 << 20; // larger pictures are encoded when their codes are looked at
+
+export async function loadTokens(doc, { asked = false } = {}) {
+  if (doc.tokens || (!asked && doc.width * doc.height > kMostPixelsUnasked)) return doc.tokens;
+  try {
+    const answer = await api.encode(doc.model, dataUriOf(doc.image));
+    const tokens = flatTokens(answer.tokens);
+    if (tokens.length !== doc.h * doc.w) throw new Error(`The server made ${tokens.length} codes of this picture; ${doc.h * doc.w} were expected.`);
+    setTokens(doc, tokens);
+    return tokens;
+  } catch (error) {
+    if (asked) throw error;
+    complain(error);
+    return null;
+  }
+}

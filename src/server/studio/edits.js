@@ -1,0 +1,88 @@
+/**
+ * What the user has made so far, and the way back. An edit is immutable: {doc, mask, pins, borders, pieces, canvas}.
+ *   doc      {image: canvas, width, height, factor, h, w, tokens: Int32Array[h*w] or null, name, model} or null
+ *   mask     Uint8Array[h*w], 1 where painted, or null
+ *   pins     Map cell index -> token: codes chosen by hand, kept when the rest adapts
+ *   borders  {left, right, top, bottom} pixels beyond the picture (extend)
+ *   pieces   [{id, image, name, from: [x, y, w, h], to: [X, Y]}] (stitch), canvas {width, height} pixels
+ */
+import { store } from './store.js';
+
+const kDepth = 200; // edits that can be undone
+
+const noBorders = Object.freeze({ left: 0, right: 0, top: 0, bottom: 0 });
+export const emptyEdit = Object.freeze({
+  doc: null, mask: null, pins: new Map(), borders: noBorders, pieces: [], canvas: { width: 0, height: 0 }, original: null,
+});
+
+let past = [];
+let future = [];
+let stroke = null;
+
+export const canUndo = () => past.length > 0;
+export const canRedo = () => future.length > 0;
+
+/** Replaces parts of the edit; one step of undo, unless a stroke is open: then the whole stroke is one. */
+export function change(patch) {
+  const before = store.get().edit;
+  if (!stroke) {
+    past.push(before);
+    if (past.length > kDepth) past.shift();
+    future = [];
+  }
+  store.set({ edit: { ...before, ...patch } });
+}
+
+export function beginStroke() {
+  stroke = store.get().edit;
+}
+
+/** Ends a stroke; nothing is recorded where it changed nothing. */
+export function endStroke() {
+  if (stroke && stroke !== store.get().edit) {
+    past.push(stroke);
+    if (past.length > kDepth) past.shift();
+    future = [];
+    store.set({}); // the buttons of undo look again
+  }
+  stroke = null;
+}
+
+export function cancelStroke() {
+  if (stroke) store.set({ edit: stroke });
+  stroke = null;
+}
+
+export function undo() {
+  if (!past.length || stroke) return false;
+  future.push(store.get().edit);
+  store.set({ edit: past.pop(), shown: 'picture', sheet: false });
+  return true;
+}
+
+export function redo() {
+  if (!future.length || stroke) return false;
+  past.push(store.get().edit);
+  store.set({ edit: future.pop(), shown: 'picture', sheet: false });
+  return true;
+}
+
+/** A new picture to work on: nothing painted, nothing pinned. original: what hold-to-compare shows. */
+export function usePicture(doc, { original = doc } = {}) {
+  change({ doc, original, mask: new Uint8Array(doc.h * doc.w), pins: new Map(), borders: noBorders });
+  store.set({ shown: 'picture', sheet: false, cursor: { y: 0, x: 0, visible: false } });
+}
+
+/** The document's tokens arrived: not an edit of its own. */
+export function setTokens(doc, tokens) {
+  const place = (edit) => (edit && edit.doc === doc ? { ...edit, doc: { ...doc, tokens } } : edit);
+  past = past.map(place);
+  future = future.map(place);
+  if (stroke) stroke = place(stroke);
+  store.set({ edit: place(store.get().edit) });
+}
+
+export function forgetPast() {
+  past = [];
+  future = [];
+}

@@ -1,0 +1,55 @@
+/** Pictures and words out of the page: download, drag out, clipboard. */
+import { announce, complain, toast } from './announce.js';
+
+const kInternal = 'application/x-tessera-picture';
+let dragged = null; // what is dragged inside the page: {blob, name}
+
+export function download({ url, name }) {
+  const anchor = document.createElement('a');
+  anchor.href = url;
+  anchor.download = name;
+  anchor.click();
+  announce(`${name} downloaded`);
+}
+
+/** Lets an element be dragged: out of the window as a file, within it as a picture. */
+export function offerDrag(element, picture) {
+  element.draggable = true;
+  element.addEventListener('dragstart', (event) => {
+    const { blob, url, name } = picture();
+    dragged = { blob, name };
+    event.dataTransfer.effectAllowed = 'copy';
+    event.dataTransfer.setData(kInternal, name);
+    event.dataTransfer.setData('DownloadURL', `image/png:${name}:${url}`);
+    event.dataTransfer.setData('text/uri-list', url);
+  });
+  element.addEventListener('dragend', () => { dragged = null; });
+}
+
+export const draggedInside = (event) => (event.dataTransfer?.types.includes(kInternal) ? dragged : null);
+
+export async function copyText(text, what) {
+  try {
+    await navigator.clipboard.writeText(text);
+    toast(`${what} copied`);
+  } catch {
+    // Without a secure context there is no clipboard: the old way still works.
+    const area = document.createElement('textarea');
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const copied = document.execCommand('copy');
+    area.remove();
+    if (copied) toast(`${what} copied`);
+    else complain(new Error(`The browser does not let this page copy. ${what}: ${text}`));
+  }
+}
+
+export async function copyPicture(blob) {
+  try {
+    await navigator.clipboard.write([new ClipboardItem({ 'image/png': blob })]);
+    toast('Picture copied');
+  } catch {
+    complain(new Error('The browser does not let this page copy pictures. Drag it out, or download it.'));
+  }
+}

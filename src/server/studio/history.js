@@ -1,0 +1,73 @@
+/** What was made: each finished job with its pictures, its seed and its options, and how to have it again. */
+import { store } from './store.js';
+import { clearHistory, loadHistory, removeEntry, saveEntry } from './history_store.js';
+import { canvasOf } from './pictures.js';
+import { announce, complain } from './announce.js';
+import { copyText } from './export.js';
+import { linkOf } from './job_link.js';
+import { runRequest } from './job_runner.js';
+import { restore } from './restore.js';
+
+/** A finished job becomes the newest entry. */
+export function remember(job) {
+  const entry = {
+    key: `${Date.now()}-${job.id}`, time: Date.now(), id: job.id, task: job.task, title: job.title, request: job.request, command: job.command, seconds: job.seconds,
+    width: job.width, height: job.height, grid: job.grid, factor: job.factor, origin: job.origin, span: job.span, model: job.model,
+    pictures: job.results.map(({ blob, tokens, order, seed }) => ({ blob, tokens, order, seed })),
+  };
+  saveEntry(entry);
+  const here = { ...entry, base: job.base, pictures: entry.pictures.map((picture, k) => ({ ...picture, url: job.results[k].url })) };
+  store.set({ history: [here, ...store.get().history] });
+}
+
+export async function startHistory() {
+  const entries = await loadHistory();
+  for (const entry of entries) for (const picture of entry.pictures) picture.url = URL.createObjectURL(picture.blob);
+  store.set({ history: [...store.get().history, ...entries] });
+}
+
+/** Brings the entry's results back to the stage, picture k chosen. */
+export async function show(entry, k) {
+  try {
+    const results = await Promise.all(entry.pictures.map(async (picture) => ({ ...picture, image: await canvasOf(picture.blob) })));
+    store.set({
+      job: {
+        ...entry, count: results.length, phase: 'done', position: 0, progress: null, frame: null, previews: [], results, selected: k, playStep: null,
+        error: '', notes: [], base: entry.base ?? null,
+      },
+      shown: 'result', sheet: false, inspect: null,
+    });
+    announce(`${entry.title}, picture ${k + 1}, is on the stage`);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+export function again(entry) {
+  const request = { ...entry.request, seed: Math.floor(Math.random() * 1e6) };
+  return runRequest(request, { task: entry.task, title: entry.title, count: entry.pictures.length, width: entry.width, height: entry.height, base: entry.base ?? null });
+}
+
+export const reopen = (entry) => restore(entry).then(() => announce(`${entry.title} is set up again`), complain);
+
+export const copyCommand = (entry) => copyText(entry.command, 'Command');
+
+export async function copyLink(entry) {
+  try {
+    await copyText(await linkOf(entry), 'Link');
+  } catch (error) {
+    complain(error);
+  }
+}
+
+export function forget(entry) {
+  removeEntry(entry.key);
+  if (store.get().job?.id !== entry.id) for (const picture of entry.pictures) URL.revokeObjectURL(picture.url);
+  store.set({ history: store.get().history.filter((other) => other !== entry) });
+}
+
+export function forgetAll() {
+  clearHistory();
+  store.set({ history: [] });
+  announce('History cleared');
+}

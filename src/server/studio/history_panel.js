@@ -1,0 +1,66 @@
+/** The side panel of the history. */
+import { store } from './store.js';
+import { el, button, iconButton, replaceKeepingFocus } from './dom.js';
+import { icon } from './icons.js';
+import { download, offerDrag } from './export.js';
+import { again, copyCommand, copyLink, forget, forgetAll, reopen, show } from './history.js';
+import { isBusy } from './job_runner.js';
+import { timeWords } from './player.js';
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+
+function when(time) {
+  const today = new Date().toDateString() === new Date(time).toDateString();
+  return today ? clock.format(time) : `${day.format(time)}, ${clock.format(time)}`;
+}
+
+const nameOf = (entry, k) => `${entry.task}-${entry.request.seed ?? 0}-${k + 1}.png`;
+
+function factsOf({ request, seconds }) {
+  const facts = [`seed ${request.seed ?? 0}`];
+  if (request.steps) facts.push(`${request.steps} steps`);
+  if (request.temperature !== undefined) facts.push(`temperature ${request.temperature}`);
+  for (const name of ['sampler', 'top_p', 'top_k', 'typical_p', 'cfg_scale', 'strength', 'stride', 'class']) if (request[name] !== undefined) facts.push(`${name.replaceAll('_', ' ')} ${request[name]}`);
+  if (request.prompt) facts.push(`“${request.prompt}”`);
+  if (seconds) facts.push(timeWords(seconds));
+  return facts.join(' · ');
+}
+
+function row(entry, busy) {
+  const pictures = entry.pictures.map((picture, k) => {
+    const element = el('button', { type: 'button', 'aria-label': `${entry.title}, picture ${k + 1}: show`, on: { click: () => show(entry, k) } }, el('img', { src: picture.url, alt: '', draggable: 'true' }));
+    offerDrag(element, () => ({ blob: picture.blob, url: picture.url, name: nameOf(entry, k) }));
+    return element;
+  });
+  const act = (name, label, run, disabled = false) => iconButton(name, label, run, { class: 'small', disabled, 'data-key': `${entry.key}-${name}` });
+  return el('li', { class: 'entry' },
+    el('div', { class: 'entry-head' }, el('h3', {}, entry.title), el('time', { datetime: new Date(entry.time).toISOString() }, when(entry.time))),
+    el('div', { class: 'pictures' }, pictures),
+    el('p', { class: 'facts number' }, factsOf(entry)),
+    el('div', { class: 'actions' },
+      button('Another seed', () => again(entry), { icon: 'dice', class: 'small quiet', disabled: busy, 'data-key': `${entry.key}-again` }),
+      entry.task === 'fill' ? null : act('restore', 'Set it up again', () => reopen(entry)),
+      act('download', entry.pictures.length > 1 ? 'Download all' : 'Download', () => entry.pictures.forEach((picture, k) => download({ url: picture.url, name: nameOf(entry, k) }))),
+      entry.command ? act('terminal', 'Copy as command line', () => copyCommand(entry)) : null,
+      act('link', 'Copy a link that reproduces it', () => copyLink(entry)),
+      act('trash', 'Remove from the history', () => forget(entry))));
+}
+
+function content(state) {
+  if (!state.history.length) return [el('h2', { class: 'visually-hidden' }, 'History'), el('div', { class: 'empty-note' }, icon('restore'), el('p', {}, 'What you make is kept here, in this browser, with its seed and options.'))];
+  return [
+    el('h2', { class: 'visually-hidden' }, 'History'),
+    el('ol', { class: 'history' }, state.history.map((entry) => row(entry, isBusy(state.job)))),
+    el('div', { class: 'history-foot' }, button('Clear the history', forgetAll, { class: 'small quiet', icon: 'trash' })),
+  ];
+}
+
+export function startHistoryPanel(panel) {
+  let busy = false;
+  store.on(['history', 'panel', 'job'], (state, names) => {
+    const now = isBusy(state.job);
+    if (state.panel === 'history' && (names.has('history') || names.has('panel') || now !== busy)) replaceKeepingFocus(panel, ...content(state));
+    busy = now;
+  });
+}

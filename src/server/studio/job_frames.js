@@ -1,0 +1,53 @@
+/**
+ * Which cells of a job's picture are still MASK, and which have just been filled: while it runs from the events, afterwards
+ * from the step at which each cell got its code (order [h*w]; 0: it was given).
+ */
+import { flatTokens } from './cells.js';
+
+const kTrail = 40; // a play-back shows the cells of the last 1/40 of its steps as new
+
+/** The newest event as {step, tokens: [N] Int32Array[h*w] with -1 where MASK, before: the same of the event before}. */
+export function withFrame(frame, event) {
+  return { step: event.step, tokens: event.tokens.map(flatTokens), before: frame?.tokens ?? null };
+}
+
+function liveFrame(job, k) {
+  const tokens = job.frame?.tokens[k];
+  if (!tokens) return null;
+  const before = job.frame.before?.[k] ?? null;
+  const open = new Uint8Array(tokens.length);
+  const fresh = [];
+  tokens.forEach((token, cell) => {
+    if (token < 0) open[cell] = 1;
+    else if (before && before[cell] !== token) fresh.push(cell);
+  });
+  return { step: job.frame.step, open, fresh };
+}
+
+function playedFrame(job, order, step) {
+  const trail = Math.max(1, Math.round((job.span.last - job.span.first) / kTrail));
+  const open = new Uint8Array(order.length);
+  const fresh = [];
+  order.forEach((filled, cell) => {
+    if (filled > step) open[cell] = 1;
+    else if (filled > 0 && filled > step - trail) fresh.push(cell);
+  });
+  return { step, open, fresh };
+}
+
+/** Picture k after `step` (null: as it is now): {step, open, fresh}; null where there is nothing to tell. */
+export function frameAt(job, k, step = null) {
+  const order = job.results[k]?.order;
+  if (job.phase !== 'done') return liveFrame(job, k);
+  return step === null || !order || !job.span ? null : playedFrame(job, order, step);
+}
+
+/** The steps that a play-back walks through: {first, last}, first showing the grid as it was given; null without an order. */
+export function spanOf(results) {
+  const steps = results.flatMap(({ order }) => (order ? [...order].filter((step) => step > 0) : []));
+  if (!steps.length) return null;
+  return { first: steps.reduce((a, b) => Math.min(a, b)) - 1, last: steps.reduce((a, b) => Math.max(a, b)) };
+}
+
+/** The best picture known of result k: the result, its preview, or null. */
+export const pictureOf = (job, k) => job.results[k]?.image ?? job.previews[k] ?? null;

@@ -1,0 +1,194 @@
+/**
+ * Sends a job, follows it, brings its results in. The job on the stage (store: job):
+ *   {id, task, title, request, count, width, height, base, phase: sending | queued | running | done | failed | cancelled,
+ *    position, progress, grid: [h, w], factor, origin: {x, y} pixel of the result on which the grid begins, frame (job_frames.js),
+ *    previews: [canvas], results: [{image, tokens, order, seed, ...}], span: {first, last} steps or null, selected,
+ *    playStep: null at the end | step, error, command, notes, seconds}
+ */
+import * as api from './api.js';
+import { store } from './store.js';
+import { announce, complain, toast } from './announce.js';
+import { flatTokens } from './cells.js';
+import { modelOf } from './documents.js';
+import { optionOf, optionsOf } from './fields.js';
+import { spanOf, withFrame } from './job_frames.js';
+import { canvasOf } from './pictures.js';
+import { taskOf } from './tasks/index.js';
+
+const kRetries = 5; // times a broken stream of events is taken up again
+let current = null; // {number, abort}
+let numbers = 0;
+
+export const isBusy = (job) => Boolean(job) && ['sending', 'queued', 'running'].includes(job.phase);
+
+/** Why the task cannot run now, or ''. */
+export function missing(state) {
+  const task = taskOf(state);
+  if (!state.capabilities) return 'Waiting for the server.';
+  if (!modelOf(state)) return 'The server has no model loaded.';
+  if (task.needsPicture && !state.edit.doc) return 'Open a picture first, or generate one.';
+  return task.missing(state);
+}
+
+/** The whole request of the task as it stands. */
+export function requestOf(state) {
+  const task = taskOf(state);
+  return { verb: task.verb, model: state.model, ...optionsOf(state, task), ...task.request(state) };
+}
+
+/** Runs the task as it stands. */
+export async function runTask() {
+  const state = store.get();
+  const why = missing(state);
+  if (why) {
+    toast(why);
+    return null;
+  }
+  const task = taskOf(state);
+  return runRequest(requestOf(state), {
+    task: task.id, title: task.label, count: optionOf(state, 'count', task), ...task.size(state), base: task.base?.(state) ?? null,
+  });
+}
+
+/** Runs a request. about: {task, title, count, width, height, base}. Resolves to the finished job, or null. */
+export async function runRequest(request, about) {
+  if (isBusy(store.get().job)) {
+    toast('A job is running. Cancel it first, or wait for it.');
+    return null;
+  }
+  const number = ++numbers;
+  const abort = new AbortController();
+  current = { number, abort };
+  const model = modelOf(store.get());
+  const cells = [Math.ceil(about.height / model.factor), Math.ceil(about.width / model.factor)];
+  const job = {
+    id: '', request, phase: 'sending', position: 0, progress: null, grid: cells, factor: model.factor, origin: { x: 0, y: 0 }, frame: null, span: null, previews: [], results: [],
+    selected: 0, playStep: null, error: '', command: '', notes: [], seconds: 0, model: model.name, ...about,
+  };
+  store.set({ job, shown: 'result', sheet: about.count > 1, inspect: about.task === 'fill' ? store.get().inspect : null });
+  try {
+    const answer = await api.submit({ previews: true, ...request });
+    update(number, { id: answer.id, phase: answer.state ?? 'queued', position: answer.position ?? 0 });
+    announce(`${about.title}: sent`);
+    await followJob(number, answer.id, abort.signal);
+  } catch (error) {
+    if (error.name !== 'AbortError') update(number, { phase: 'failed', error: error.message });
+  }
+  return settle(number);
+}
+
+/** Another job may have taken the stage since; a late answer then changes nothing. */
+function update(number, patch) {
+  const { job } = store.get();
+  if (current?.number !== number || !job) return;
+  store.set({ job: { ...job, ...patch } });
+}
+
+async function followJob(number, id, signal) {
+  for (let attempt = 0; ; attempt++) {
+    let ended = false;
+    try {
+      await api.follow(id, (name, data) => { ended = onEvent(number, name, data) || ended; }, signal);
+    } catch (error) {
+      if (error.name === 'AbortError' || error.status) throw error;
+      if (attempt >= kRetries) throw error;
+    }
+    if (ended) return;
+    const state = await api.job(id); // the stream ended without a word: look
+    if (['done', 'failed', 'cancelled'].includes(state.state)) {
+      onEvent(number, state.state, state);
+      return;
+    }
+    if (attempt >= kRetries) throw new Error('The connection to the server keeps breaking.');
+    await new Promise((resolve) => setTimeout(resolve, 300 * (attempt + 1)));
+  }
+}
+
+/** Returns whether it was the last. */
+function onEvent(number, name, data) {
+  const { job } = store.get();
+  if (current?.number !== number || !job) return true;
+  if (name === 'progress') update(number, { phase: 'running', progress: data });
+  else if (name === 'cells') {
+    if (data.grid && String(data.grid) !== String(job.grid)) api.job(job.id).then((answer) => update(number, placeOf(answer)), () => {});
+    update(number, { phase: 'running', frame: withFrame(job.frame, data), grid: data.grid ?? job.grid });
+  } else if (name === 'preview') showPreview(number, data);
+  else if (name === 'queued') update(number, { phase: 'queued', position: data.position ?? 0 });
+  else if (['done', 'failed', 'cancelled'].includes(name)) {
+    update(number, {
+      last: data, phase: name === 'done' ? 'running' : name, error: errorOf(data), command: data.command ?? '', notes: data.notes ?? [], seconds: data.seconds ?? 0, finished: name,
+      ...placeOf(data),
+    });
+    return true;
+  }
+  return false;
+}
+
+const errorOf = (data) => (typeof data.error === 'string' ? data.error : data.error?.message ?? '');
+
+/** Where the grid lies in the result; a small edit of a large picture is made on a part of it. */
+function placeOf(data) {
+  const place = {};
+  if (data.grid) place.grid = data.grid;
+  if (data.factor) place.factor = data.factor;
+  if (data.area) place.origin = { x: data.area[0] - (data.offset?.[0] ?? 0), y: data.area[1] - (data.offset?.[1] ?? 0) };
+  return place;
+}
+
+async function showPreview(number, data) {
+  const images = await Promise.all(data.images.map((image) => canvasOf(image).catch(() => null)));
+  const { job } = store.get();
+  if (current?.number !== number || !job || job.results.length) return;
+  const previews = [...job.previews];
+  images.forEach((image, k) => { previews[(data.first ?? 0) + k] = image; });
+  update(number, { previews });
+}
+
+async function settle(number) {
+  const { job } = store.get();
+  if (current?.number !== number || !job) return null;
+  if (job.finished === 'done') {
+    try {
+      const results = await Promise.all(job.last.results.map(async (result, k) => {
+        const [blob, tokens] = await Promise.all([api.resultImage(job.id, k), api.resultTokens(job.id, k).catch(() => null)]);
+        return { ...result, blob, url: URL.createObjectURL(blob), image: await canvasOf(blob), tokens: tokens ? flatTokens(tokens.tokens) : null, order: tokens?.order ? flatTokens(tokens.order) : null };
+      }));
+      const [first] = results;
+      update(number, { phase: 'done', results, span: spanOf(results), frame: null, previews: [], count: results.length, width: first.image.width, height: first.image.height, playStep: null });
+      announce(`${job.title}: done, ${results.length === 1 ? 'one picture' : `${results.length} pictures`}`);
+    } catch (error) {
+      update(number, { phase: 'failed', error: error.message });
+    }
+  }
+  const { job: now } = store.get();
+  current = null;
+  if (now.phase === 'done' && now.notes.length) toast(now.notes.join(' '));
+  if (now.phase === 'failed') {
+    complain(new Error(now.error || 'The job failed and the server did not say why.'));
+    if (!now.frame) store.set({ shown: 'picture', sheet: false });
+  } else if (now.phase === 'cancelled') {
+    toast('Cancelled.');
+    store.set({ shown: 'picture', sheet: false });
+  }
+  return now.phase === 'done' ? now : null;
+}
+
+export async function cancelJob() {
+  const { job } = store.get();
+  if (!isBusy(job)) return;
+  const mine = current;
+  try {
+    if (job.id) await api.cancel(job.id);
+    else mine?.abort.abort();
+    update(mine?.number, { phase: 'cancelled' });
+    mine?.abort.abort();
+  } catch (error) {
+    complain(error);
+  }
+}
+
+export function select(k) {
+  const { job } = store.get();
+  if (!job || k < 0 || k >= job.count) return;
+  store.set({ job: { ...job, selected: k }, shown: 'result', sheet: false });
+}

@@ -1,0 +1,150 @@
+/** Every command by key, and the page that lists them. */
+import { store } from './store.js';
+import { el, iconButton } from './dom.js';
+import { redo, undo } from './edits.js';
+import { adoptShown } from './adopt.js';
+import { announce } from './announce.js';
+import { choosePictures } from './imports.js';
+import { download } from './export.js';
+import { inspectCell } from './inspector.js';
+import { cancelJob, isBusy, select } from './job_runner.js';
+import { clearMask, invertMask, setBrush, toggleCell } from './mask_tools.js';
+import { stepBy, togglePlaying } from './player.js';
+import { currentScene, fit, pan, zoom } from './stage.js';
+import { runNow } from './task_panel.js';
+import { tasks, taskOf } from './tasks/index.js';
+import { chooseTask } from './navigation.js';
+import { chooseTool, setCompare } from './toolbar.js';
+
+const groups = {
+  Tasks: [['1 to 7', 'Choose a task'], ['Ctrl Enter', 'Run it'], ['Esc', 'Cancel, or back to the picture'], ['O', 'Open a picture'], ['Ctrl V', 'Paste a picture']],
+  Cells: [['Arrows', 'Move over the cells'], ['Enter  Space', 'Mark or unmark a cell'], ['Shift Arrows', 'Mark while moving'], ['I', 'Inspect the cell'], ['X', 'Invert'], ['Delete', 'Clear']],
+  Tools: [['B  E  R  L', 'Brush, eraser, rectangle, lasso'], ['[  ]', 'Smaller, larger brush'], ['Alt', 'Rectangle and lasso take away'], ['Ctrl Z', 'Undo'], ['Ctrl Shift Z', 'Redo']],
+  View: [['Space drag', 'Pan'], ['Wheel  +  −', 'Zoom'], ['0', 'Fit'], ['V', 'Picture or codes'], ['G', 'Cell borders'], ['C', 'Hold: the original']],
+  Results: [['Page Up  Page Down', 'Previous, next'], ['S', 'All side by side'], ['U', 'Use as the picture'], ['D', 'Download'], ['P', 'Play the un-masking'], [',  .', 'One step back, on']],
+};
+
+export function fillKeysDialog(dialog) {
+  dialog.append(
+    el('header', {}, el('h2', { id: 'keys-title' }, 'Keyboard'), iconButton('close', 'Close', () => dialog.close())),
+    el('div', { class: 'key-columns' }, Object.entries(groups).map(([title, keys]) => el('section', { class: 'key-group' }, el('h3', {}, title),
+      el('dl', {}, keys.map(([key, words]) => el('div', {}, el('dt', {}, words), el('dd', {}, key.split('  ').flatMap((part, k) => [k ? ' ' : '', el('kbd', {}, part)])))))))),
+  );
+}
+
+const cellWords = (scene, cell) => {
+  const index = cell.y * scene.grid.w + cell.x;
+  const { edit } = store.get();
+  const words = [`row ${cell.y + 1}, column ${cell.x + 1}`];
+  if (scene.tokens) words.push(scene.tokens[index] < 0 ? 'open' : `code ${scene.tokens[index]}`);
+  if (scene.mask?.[index]) words.push(taskOf(store.get()).maskMeans === 'keep' ? 'stays' : 'will change');
+  if (scene.kind === 'picture' && edit.pins.has(index)) words.push('chosen by hand');
+  return words.join(', ');
+};
+
+function moveCursor(dx, dy, marking) {
+  const scene = currentScene();
+  if (!scene) return;
+  const { cursor } = store.get();
+  const moved = cursor.visible
+    ? { y: Math.max(0, Math.min(scene.grid.h - 1, cursor.y + dy)), x: Math.max(0, Math.min(scene.grid.w - 1, cursor.x + dx)), visible: true }
+    : { y: Math.min(cursor.y, scene.grid.h - 1), x: Math.min(cursor.x, scene.grid.w - 1), visible: true };
+  store.set({ cursor: moved });
+  if (marking && canMark(scene)) {
+    const value = store.get().tool === 'eraser' ? 0 : 1;
+    if (store.get().edit.mask[moved.y * scene.grid.w + moved.x] !== value) toggleCell(moved, scene.grid);
+  }
+  queueMicrotask(() => announce(cellWords(currentScene() ?? scene, moved)));
+}
+
+const canMark = (scene) => scene?.kind === 'picture' && Boolean(taskOf(store.get()).usesMask);
+
+/** Keys of the stage: they move over cells. */
+function onStageKey(event) {
+  const state = store.get();
+  const scene = currentScene();
+  if (event.ctrlKey || event.metaKey || event.altKey) {
+    const step = { ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40] }[event.key];
+    if (event.altKey && step) { pan(...step); return true; }
+    return false;
+  }
+  if (taskOf(state).keys?.(event, state)) return true;
+  const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  if (arrow) { moveCursor(...arrow, event.shiftKey); return true; }
+  if (event.key === 'Home' || event.key === 'End') { moveCursor(event.key === 'Home' ? -scene?.grid.w : scene?.grid.w, 0, false); return true; }
+  if (event.key !== 'Enter' && event.key !== ' ') return false;
+  if (!scene) return false;
+  if (!state.cursor.visible) {
+    if (event.key === ' ') return false; // held, it pans
+    moveCursor(0, 0, false);
+    return true;
+  }
+  if (state.tool === 'inspect') inspectCell(state.cursor);
+  else {
+    if (scene.kind === 'result' && !adoptShown()) return true;
+    if (!taskOf(state).usesMask) { inspectCell(state.cursor); return true; }
+    const value = toggleCell(state.cursor, scene.grid);
+    announce(`${value ? 'marked' : 'unmarked'}, row ${state.cursor.y + 1}, column ${state.cursor.x + 1}`);
+  }
+  return true;
+}
+
+function back() {
+  const state = store.get();
+  if (isBusy(state.job)) cancelJob();
+  else if (state.cursor.visible) store.set({ cursor: { ...state.cursor, visible: false } });
+  else if (state.shown === 'result' && state.edit.doc) store.set({ shown: 'picture', sheet: false });
+}
+
+function nextResult(by) {
+  const { job, shown, sheet } = store.get();
+  if (job?.phase === 'done') select(shown === 'result' && !sheet ? (job.selected + by + job.count) % job.count : job.selected);
+}
+
+function downloadShown() {
+  const { job, shown, edit } = store.get();
+  if (shown === 'result' && job?.phase === 'done') download({ url: job.results[job.selected].url, name: `${job.task}-${job.request.seed}-${job.selected + 1}.png` });
+  else if (edit.doc) download({ url: edit.doc.image.toDataURL('image/png'), name: `${edit.doc.name}.png` });
+}
+
+const plain = {
+  b: () => chooseTool('brush'), e: () => chooseTool('eraser'), r: () => chooseTool('rectangle'), l: () => chooseTool('lasso'), h: () => chooseTool('hand'),
+  i: () => { const { cursor } = store.get(); chooseTool('inspect'); if (cursor.visible) inspectCell(cursor); },
+  '[': () => setBrush(store.get().brush - 1), ']': () => setBrush(store.get().brush + 1), x: invertMask, Delete: clearMask, Backspace: clearMask,
+  o: choosePictures, g: () => store.set({ grid: !store.get().grid }), v: () => store.set({ blend: store.get().blend > 0.5 ? 0 : 1 }), c: () => setCompare(true),
+  0: fit, '+': () => zoom(1.25), '=': () => zoom(1.25), '-': () => zoom(1 / 1.25),
+  PageDown: () => nextResult(1), PageUp: () => nextResult(-1), s: () => store.set({ shown: 'result', sheet: !store.get().sheet }), u: adoptShown, d: downloadShown,
+  p: togglePlaying, ',': () => stepBy(-1), '.': () => stepBy(1), Escape: back,
+  '?': () => document.getElementById('keys-dialog').showModal(),
+};
+tasks.forEach((task, k) => { plain[k + 1] = () => chooseTask(task.id); });
+
+function onKey(event) {
+  if (event.defaultPrevented || document.querySelector('dialog[open]')) return;
+  const command = event.ctrlKey || event.metaKey;
+  if (command && event.key === 'Enter') { event.preventDefault(); runNow(); return; }
+  const typing = event.target.closest?.('input:not([type="range"]):not([type="radio"]):not([type="checkbox"]), textarea, select');
+  if (typing) return;
+  if (command) {
+    const key = event.key.toLowerCase();
+    if (key !== 'z' && key !== 'y') return;
+    event.preventDefault();
+    const again = key === 'y' || event.shiftKey;
+    announce((again ? redo() : undo()) ? (again ? 'Done again' : 'Undone') : `Nothing to ${again ? 'do again' : 'undo'}`);
+    return;
+  }
+  if (event.target.id === 'stage' && onStageKey(event)) { event.preventDefault(); return; }
+  if (event.altKey) return;
+  const onControl = event.target.closest?.('button, input, summary, a');
+  if (onControl && ['Delete', 'Backspace', 'PageUp', 'PageDown', '-', '+'].includes(event.key) && event.target.type === 'range') return;
+  const run = plain[event.key] ?? plain[event.key.toLowerCase()];
+  if (!run) return;
+  event.preventDefault();
+  run();
+}
+
+export function startKeyboard() {
+  document.addEventListener('keydown', onKey);
+  document.addEventListener('keyup', (event) => { if (event.key.toLowerCase() === 'c') setCompare(false); });
+  window.addEventListener('blur', () => setCompare(false));
+}

@@ -1,0 +1,117 @@
+/** Puts the page together, asks the server what it can do, opens the job of a link. */
+import * as api from './api.js';
+import { store } from './store.js';
+import { el, button, iconButton } from './dom.js';
+import { placeIcons } from './icons.js';
+import { emptyEdit } from './edits.js';
+import { announce, complain, toast } from './announce.js';
+import { modelOf, documentOf, loadTokens } from './documents.js';
+import { change } from './edits.js';
+import { choosePictures, startImports } from './imports.js';
+import { fillKeysDialog, startKeyboard } from './keyboard.js';
+import { startCellPanel } from './cell_panel.js';
+import { remember, startHistory } from './history.js';
+import { startHistoryPanel } from './history_panel.js';
+import { jobOfFragment } from './job_link.js';
+import { runRequest } from './job_runner.js';
+import { startRail, startTabs } from './navigation.js';
+import { startPlayer, stopPlaying } from './player.js';
+import { startPointer } from './pointer.js';
+import { restore } from './restore.js';
+import { startSheet } from './sheet_view.js';
+import { repaint, startStage } from './stage.js';
+import { startStageNotes } from './stage_notes.js';
+import { offlineNotice, runNow, startTaskPanel } from './task_panel.js';
+import { startTheme } from './theme.js';
+import { startToolbar } from './toolbar.js';
+import { startTray } from './tray.js';
+
+const at = (id) => document.getElementById(id);
+store.set({ edit: emptyEdit });
+
+placeIcons();
+startStage(at('stage'));
+startPointer(at('stage'));
+startToolbar(at('tools'), at('view-buttons'), at('blend'));
+startStageNotes({ stage: at('stage'), empty: at('empty'), shown: at('shown'), label: at('cell-label') });
+startSheet(at('sheet'));
+startPlayer(at('player'));
+startTray(at('dock'), at('tray'));
+startRail(at('tasks'));
+startTabs(at('tabs'));
+startTaskPanel(at('panel-task'), at('run-bar'));
+startCellPanel(at('panel-cell'));
+startHistoryPanel(at('panel-history'));
+startImports(at('drop-hint'), at('file'));
+startKeyboard();
+fillKeysDialog(at('keys-dialog'));
+startTheme(at('theme'), () => { store.set({ theme: {} }); repaint(); });
+at('open').addEventListener('click', choosePictures);
+at('keys').addEventListener('click', () => at('keys-dialog').showModal());
+
+// A finished job goes into the history once; a new one ends the play-back of the last.
+let lastJob = null;
+store.on(['job'], ({ job }) => {
+  if (job?.request !== lastJob?.request) stopPlaying();
+  if (job?.phase === 'done' && lastJob?.phase !== 'done' && job.finished === 'done' && lastJob?.request === job.request) remember(job);
+  lastJob = job;
+});
+
+// The server's key, where it asks for one.
+api.onKeyNeeded((wrong) => new Promise((resolve) => {
+  const dialog = at('key-dialog');
+  const input = el('input', { class: 'input', type: 'password', id: 'api-key', autocomplete: 'current-password', required: true });
+  const form = el('form', { method: 'dialog', class: 'fields' },
+    el('header', {}, el('h2', { id: 'key-title' }, 'This server wants a key'), iconButton('close', 'Close', () => dialog.close(''))),
+    el('div', { class: 'field' }, el('label', { for: 'api-key' }, wrong ? 'That key was not right. Try another.' : 'Whoever started the server has it: the file given with --api-key-file.'), input),
+    button('Go on', () => {}, { class: 'primary', type: 'submit' }));
+  form.addEventListener('submit', () => dialog.close(input.value));
+  dialog.replaceChildren(form);
+  dialog.addEventListener('close', () => resolve(dialog.returnValue), { once: true });
+  dialog.returnValue = '';
+  dialog.showModal();
+}));
+
+function showModels({ capabilities, model }) {
+  const select = at('model');
+  if (!capabilities) return;
+  select.replaceChildren(...capabilities.models.map(({ name }) => el('option', { value: name }, name)));
+  select.value = model;
+  const chosen = modelOf(store.get());
+  at('model-facts').textContent = chosen ? `${chosen.width} × ${chosen.height} pixels · ${chosen.grid[0]} × ${chosen.grid[1]} cells · ${chosen.codebook_size} codes` : '';
+}
+store.on(['capabilities', 'model'], showModels);
+at('model').addEventListener('change', () => {
+  const { edit } = store.get();
+  store.set({ model: at('model').value, options: {}, job: null, shown: 'picture', sheet: false, inspect: null });
+  if (!edit.doc) return;
+  const doc = documentOf(edit.doc.image, edit.doc.name); // another model, other cells
+  change({ doc, original: doc, mask: new Uint8Array(doc.h * doc.w), pins: new Map() });
+  loadTokens(doc);
+});
+
+async function openLink() {
+  const job = await jobOfFragment(location.hash);
+  if (!job) return;
+  if (job.task === 'fill') {
+    toast('This link holds an edit of single codes.', { action: { label: 'Run it', run: () => runRequest(job.request, { task: 'fill', title: 'Cell', count: 1, width: job.width, height: job.height, base: null }) } });
+    return;
+  }
+  await restore(job);
+  toast('The link is set up as it was made.', { action: { label: 'Run it', run: runNow } });
+}
+
+async function connect() {
+  try {
+    const capabilities = await api.capabilities();
+    store.set({ capabilities, model: capabilities.default_model ?? capabilities.models[0]?.name ?? '' });
+    at('panel-task').querySelector('.notice')?.remove();
+    await openLink().catch(complain);
+  } catch (error) {
+    at('panel-task').prepend(offlineNotice(error.message, () => { at('panel-task').querySelector('.notice')?.remove(); connect(); }));
+    announce(error.message);
+  }
+}
+window.addEventListener('hashchange', () => openLink().catch(complain));
+startHistory();
+connect();

@@ -1,0 +1,55 @@
+/** Sets the page up as it was for a job: its task, its options, its picture and what was painted. */
+import { store } from './store.js';
+import { change } from './edits.js';
+import { fields } from './fields.js';
+import { documentOf, loadTokens } from './documents.js';
+import { canvasOf } from './pictures.js';
+import { refreshForm } from './form.js';
+import { taskById } from './tasks/index.js';
+
+/** Cells whose middle is white. */
+function maskFrom(canvas, grid) {
+  const { data } = canvas.getContext('2d', { willReadFrequently: true }).getImageData(0, 0, canvas.width, canvas.height);
+  const mask = new Uint8Array(grid.h * grid.w);
+  for (let y = 0; y < grid.h; y++)
+    for (let x = 0; x < grid.w; x++) {
+      const px = Math.min(canvas.width - 1, Math.floor((x + 0.5) * grid.factor));
+      const py = Math.min(canvas.height - 1, Math.floor((y + 0.5) * grid.factor));
+      mask[y * grid.w + x] = data[(py * canvas.width + px) * 4] > 127 ? 1 : 0;
+    }
+  return mask;
+}
+
+async function piecesFrom(request) {
+  return Promise.all((request.pieces ?? []).map(async ({ image, from, to }, k) => ({ id: -k - 1, image: await canvasOf(image), name: `Piece ${k + 1}`, from, to })));
+}
+
+const taskFields = {
+  vary: ['strength', 'by'], wide: ['width', 'height', 'stride', 'random_windows'], change: ['feather'], keep: ['feather'], stitch: ['seam'],
+};
+const only = (request, names) => Object.fromEntries(names.filter((name) => request[name] !== undefined).map((name) => [name, request[name]]));
+
+/** In: {task, request}. Throws where the task or a picture in it is unknown. */
+export async function restore({ task, request }) {
+  taskById(task);
+  const state = store.get();
+  const known = state.capabilities?.models.some((model) => model.name === request.model);
+  if (known) store.set({ model: request.model });
+  const patch = {};
+  const picture = request.image ?? request.onto;
+  if (picture) {
+    const doc = documentOf(await canvasOf(picture), 'Picture of the job');
+    const painted = request.mask ?? request.keep_mask;
+    Object.assign(patch, { doc, original: doc, pins: new Map(), mask: painted ? maskFrom(await canvasOf(painted), doc) : new Uint8Array(doc.h * doc.w) });
+    patch.borders = { left: 0, right: 0, top: 0, bottom: 0, ...only(request, ['left', 'right', 'top', 'bottom']) };
+  }
+  if (task === 'stitch') Object.assign(patch, { pieces: await piecesFrom(request), canvas: { width: request.width ?? 0, height: request.height ?? 0 } });
+  change(patch);
+  const own = only(request, taskFields[task] ?? []);
+  if (task === 'stitch') own.onto = Boolean(request.onto);
+  store.set({
+    task, shown: 'picture', sheet: false, panel: 'task', options: only(request, Object.keys(fields)), taskOptions: { ...state.taskOptions, [task]: own },
+  });
+  refreshForm();
+  if (patch.doc) loadTokens(patch.doc);
+}

@@ -1,0 +1,45 @@
+/**
+ * What the stage shows, from the state alone: the picture under edit, a result, or a job while it runs.
+ * {kind, image, at: {x, y, width, height}, extent: {left, top, width, height}, grid: {h, w, factor}, tokens, open, fresh, mask, maskMeans, pins, name}
+ *   at      where image lies (picture pixels)     open   Uint8Array, 1 where the cell is still MASK
+ *   grid    {h, w, factor, left, top}, left and top the pixel it begins on (0 where left out)     fits   it covers the picture from its first pixel
+ *   fresh   cells filled in this step              mask   Uint8Array or null; maskMeans change | keep
+ */
+import { frameAt, pictureOf } from './job_frames.js';
+import { taskOf } from './tasks/index.js';
+
+export function resultScene(job, k, step = job.playStep) {
+  const frame = frameAt(job, k, step);
+  const grid = { h: job.grid[0], w: job.grid[1], factor: job.factor, left: job.origin.x, top: job.origin.y };
+  const fits = grid.left === 0 && grid.top === 0 && grid.h * grid.factor >= job.height && grid.w * grid.factor >= job.width;
+  return {
+    kind: 'result', image: pictureOf(job, k), at: { x: 0, y: 0, width: job.width, height: job.height }, grid, fits,
+    extent: { left: 0, top: 0, width: job.width, height: job.height },
+    tokens: fits ? (job.results[k]?.tokens ?? null) : null,
+    open: frame?.open ?? null,
+    fresh: frame?.fresh ?? null,
+    base: job.phase === 'done' ? null : job.base, // what given cells show, while there is no picture yet
+    mask: null, pins: null, name: `Result ${k + 1}`,
+  };
+}
+
+export function sceneOf(state) {
+  const task = taskOf(state);
+  const { edit, job } = state;
+  if (state.shown === 'result' && job && job.grid) {
+    const scene = resultScene(job, Math.min(job.selected, job.count - 1));
+    if (state.compare && job.base) return { ...scene, image: job.base.image, at: { ...job.base, width: job.base.image.width, height: job.base.image.height }, open: null, fresh: null, base: null };
+    return scene;
+  }
+  const own = task.scene?.(state);
+  if (own) return own;
+  const doc = edit.doc;
+  if (!doc) return null;
+  const compared = state.compare && edit.original ? edit.original : doc;
+  const extent = task.extent?.(state) ?? { left: 0, top: 0, width: doc.width, height: doc.height };
+  return {
+    kind: 'picture', image: compared.image, at: { x: 0, y: 0, width: compared.width, height: compared.height }, extent, fits: true,
+    grid: { h: doc.h, w: doc.w, factor: doc.factor }, tokens: doc.tokens, open: null, fresh: null, base: null,
+    mask: state.compare || !task.usesMask ? null : edit.mask, maskMeans: task.maskMeans ?? 'change', pins: state.compare ? null : edit.pins, name: doc.name,
+  };
+}

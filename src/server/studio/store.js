@@ -1,0 +1,56 @@
+/**
+ * One observable state for the page. Values are replaced, never changed in place; subscribers hear once per turn of the
+ * event loop, with the names of what was set.
+ */
+export function createStore(initial) {
+  let state = { ...initial };
+  const subscribers = new Set();
+  let changed = new Set();
+
+  function notify() {
+    const names = changed;
+    changed = new Set();
+    for (const subscriber of subscribers) subscriber(state, names);
+  }
+
+  return {
+    get: () => state,
+    set(patch) {
+      state = { ...state, ...patch };
+      if (changed.size === 0) queueMicrotask(notify);
+      for (const name of Object.keys(patch)) changed.add(name);
+    },
+    /** Calls back when one of the names was set; with no names, always. Returns a function that ends it. */
+    on(names, callback) {
+      const subscriber = (now, set) => {
+        if (names.length === 0 || names.some((name) => set.has(name))) callback(now, set);
+      };
+      subscribers.add(subscriber);
+      return () => subscribers.delete(subscriber);
+    },
+  };
+}
+
+export const store = createStore({
+  capabilities: null, // what the server can do, once it has answered
+  model: '', // name of the chosen model
+  task: 'generate',
+  panel: 'task', // task | cell | history
+  tool: 'brush', // brush | eraser | rectangle | lasso | inspect | hand
+  brush: 2, // cells across
+  blend: 0, // 0: the picture, 1: its codes
+  grid: false, // cell borders are drawn
+  compare: false, // the original is shown while held
+  hover: null, // {y, x} of the cell under the pointer
+  cursor: { y: 0, x: 0, visible: false }, // the keyboard's cell
+  edit: null, // the immutable edit (edits.js)
+  options: {}, // sampling options the user set, by name; absent: the model's default
+  taskOptions: {}, // by task, by name
+  form: null, // replaced when the task's form is to be drawn anew
+  theme: null, // replaced when the colours changed
+  job: null, // the job on the stage (job_runner.js)
+  shown: 'picture', // picture | result: which of the two the stage shows
+  sheet: false, // all results of the job side by side
+  inspect: null, // what the cell panel shows
+  history: [], // newest first
+});

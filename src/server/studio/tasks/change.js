@@ -1,0 +1,44 @@
+/** The painted cells are made anew, the rest stays. */
+import { countSet } from '../cells.js';
+import { dataUriOf, maskPicture } from '../pictures.js';
+import { rangeField } from '../form.js';
+import { taskOption } from './index.js';
+
+export const maskOf = (state) => {
+  const { doc, mask } = state.edit;
+  return dataUriOf(maskPicture(mask, doc, doc.width, doc.height));
+};
+
+/** How the edit goes back over the picture; both mask tasks have it. */
+export function blendingForm(state, task) {
+  return [
+    rangeField(state, task, 'feather', { label: 'Feather', min: -1, max: 16, step: 1, initial: -1, show: (value) => (value < 0 ? 'one cell' : `${value} px`), help: 'How far the edit fades into the picture. 0 shows the decode as it is.' }),
+  ];
+}
+
+export const blendingOf = (state, task) => {
+  const feather = taskOption(state, task, 'feather', -1);
+  return feather < 0 ? {} : { feather };
+};
+
+export const change = {
+  id: 'change', label: 'Change', icon: 'change', verb: 'inpaint',
+  lead: 'Paint over what should be different. The rest stays as it is.',
+  needsPicture: true, usesMask: true, maskMeans: 'change',
+  initial: { count: 9 },
+  runLabel: (state, count) => (count === 1 ? 'Make a variation' : `Make ${count} variations`),
+  missing(state) {
+    const cells = countSet(state.edit.mask);
+    if (!cells) return 'Paint over the part that should change.';
+    return '';
+  },
+  status(state) {
+    const cells = countSet(state.edit.mask);
+    return cells ? `${cells} of ${state.edit.mask.length} cells will change` : '';
+  },
+  form: (state) => blendingForm(state, 'change'),
+  size: (state) => ({ width: state.edit.doc.width, height: state.edit.doc.height }),
+  base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0 }),
+  request: (state) => ({ image: dataUriOf(state.edit.doc.image), mask: maskOf(state), ...blendingOf(state, 'change') }),
+};
+

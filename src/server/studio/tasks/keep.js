@@ -1,0 +1,26 @@
+/** The painted cells stay, everything else is made anew. */
+import { countSet } from '../cells.js';
+import { dataUriOf } from '../pictures.js';
+import { blendingForm, blendingOf, maskOf } from './change.js';
+
+export const keep = {
+  id: 'keep', label: 'Keep', icon: 'keep', verb: 'inpaint',
+  lead: 'Paint over what you like. Everything around it is imagined again.',
+  needsPicture: true, usesMask: true, maskMeans: 'keep',
+  initial: { count: 9 },
+  runLabel: (state, count) => (count === 1 ? 'Imagine the rest' : `Imagine the rest ${count} times`),
+  missing(state) {
+    const kept = countSet(state.edit.mask);
+    if (!kept) return 'Paint over the part that should stay.';
+    if (kept === state.edit.mask.length) return 'All cells are kept: leave some to be made.';
+    return '';
+  },
+  status(state) {
+    const kept = countSet(state.edit.mask);
+    return kept ? `${kept} of ${state.edit.mask.length} cells stay` : '';
+  },
+  form: (state) => blendingForm(state, 'keep'),
+  size: (state) => ({ width: state.edit.doc.width, height: state.edit.doc.height }),
+  base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0 }),
+  request: (state) => ({ image: dataUriOf(state.edit.doc.image), keep_mask: maskOf(state), ...blendingOf(state, 'keep') }),
+};

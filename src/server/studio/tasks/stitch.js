@@ -1,0 +1,189 @@
+/** Pieces of several pictures on one canvas; the model fills what they leave open. */
+import { store } from '../store.js';
+import { beginStroke, cancelStroke, change as edit, endStroke } from '../edits.js';
+import { el, iconButton, button } from '../dom.js';
+import { checkField, numberInput, rangeField, refreshForm } from '../form.js';
+import { modelOf } from '../documents.js';
+import { blankCanvas, dataUriOf } from '../pictures.js';
+import { announce } from '../announce.js';
+import { choosePictures } from '../imports.js';
+import { currentScale, repaint } from '../stage.js';
+import { taskOption } from './index.js';
+import { edgeAt, movedPiece, paintPiece, pieceAt, resizedPiece } from './pieces.js';
+
+let selected = null; // id of a piece
+let lastId = 0;
+let hovered = null;
+
+const factorOf = (state) => modelOf(state)?.factor ?? 1;
+const onto = (state) => Boolean(state.edit.doc) && taskOption(state, 'stitch', 'onto', false);
+
+function sizeOf(state) {
+  const model = modelOf(state);
+  if (onto(state)) return { width: state.edit.doc.width, height: state.edit.doc.height };
+  const { canvas } = state.edit;
+  return { width: canvas.width || (model?.width ?? 64) * 2, height: canvas.height || (model?.height ?? 64) };
+}
+
+const pieceOf = (state, id) => state.edit.pieces.find((piece) => piece.id === id) ?? null;
+const select = (id) => {
+  selected = id;
+  refreshForm();
+};
+const replace = (piece) => edit({ pieces: store.get().edit.pieces.map((other) => (other.id === piece.id ? piece : other)) });
+
+/** The canvas with its pieces, as the job starts from it. */
+function pasted(state) {
+  const { width, height } = sizeOf(state);
+  const canvas = blankCanvas(width, height);
+  const context = canvas.getContext('2d');
+  context.fillStyle = '#fff';
+  context.fillRect(0, 0, width, height);
+  if (onto(state)) context.drawImage(state.edit.doc.image, 0, 0);
+  for (const { image, from, to } of state.edit.pieces) context.drawImage(image, ...from, ...to, from[2], from[3]);
+  return canvas;
+}
+
+function add(image, name) {
+  const state = store.get();
+  const factor = factorOf(state);
+  const { width, height } = sizeOf(state);
+  const cut = (length) => Math.max(factor, Math.floor(length / factor) * factor);
+  const from = [0, 0, Math.min(cut(image.width), width), Math.min(cut(image.height), height)];
+  // Beside the others, as far as there is room; then back at the left.
+  const right = state.edit.pieces.reduce((most, { to, from: [, , w] }) => Math.max(most, to[0] + w), 0);
+  const to = [right + from[2] <= width ? right : 0, 0];
+  const piece = { id: ++lastId, image, name, from, to };
+  selected = piece.id;
+  edit({ pieces: [...state.edit.pieces, piece] });
+  announce(`${name} is on the canvas, piece ${state.edit.pieces.length + 1}`);
+}
+
+function remove(id) {
+  edit({ pieces: store.get().edit.pieces.filter((piece) => piece.id !== id) });
+  if (selected === id) selected = store.get().edit.pieces.at(-1)?.id ?? null;
+}
+
+function raise(id) {
+  const { pieces } = store.get().edit;
+  const piece = pieces.find((other) => other.id === id);
+  edit({ pieces: [...pieces.filter((other) => other.id !== id), piece] });
+}
+
+export const stitch = {
+  id: 'stitch', label: 'Stitch', icon: 'stitch', verb: 'stitch',
+  lead: 'Lay pieces of several pictures on a canvas; the model joins them.',
+  initial: { count: 4 },
+  runLabel: (state, count) => (count === 1 ? 'Join the pieces' : `Join the pieces ${count} ways`),
+  missing: (state) => (state.edit.pieces.length ? '' : 'Add a picture, then drag it where it belongs.'),
+  status(state) {
+    const { width, height } = sizeOf(state);
+    return `${width} × ${height} pixels, ${state.edit.pieces.length} ${state.edit.pieces.length === 1 ? 'piece' : 'pieces'}`;
+  },
+  size: sizeOf,
+  base: (state) => ({ image: pasted(state), x: 0, y: 0 }),
+  takePicture: add,
+  request(state) {
+    const pieces = state.edit.pieces.map(({ image, from, to }) => ({ image: dataUriOf(image), from, to }));
+    if (!onto(state)) return { ...sizeOf(state), pieces };
+    return { pieces, onto: dataUriOf(state.edit.doc.image), seam: taskOption(state, 'stitch', 'seam', 2 * factorOf(state)) };
+  },
+
+  scene(state) {
+    const model = modelOf(state);
+    if (!model) return null;
+    const { width, height } = sizeOf(state);
+    const grid = { h: Math.ceil(height / model.factor), w: Math.ceil(width / model.factor), factor: model.factor };
+    const image = onto(state) ? state.edit.doc.image : null;
+    return {
+      kind: 'blank', image, at: { x: 0, y: 0, width, height }, extent: { left: 0, top: 0, width, height }, grid, fits: true, tokens: null,
+      open: image ? null : new Uint8Array(grid.h * grid.w).fill(1), fresh: [], base: null, mask: null, pins: null, name: 'Canvas of pieces',
+    };
+  },
+
+  paint(context, state, scene, scale) {
+    if (scene.kind !== 'blank' || state.compare) return;
+    for (const piece of state.edit.pieces) paintPiece(context, piece, scale, piece.id === selected, piece.id === hovered);
+  },
+
+  handler(point, state) {
+    if (state.shown === 'result') return null;
+    const chosen = pieceOf(state, selected);
+    const edge = chosen && edgeAt(chosen, point, currentScale());
+    const piece = edge ? chosen : pieceAt(state.edit.pieces, point);
+    if (hovered !== (piece?.id ?? null)) {
+      hovered = piece?.id ?? null;
+      repaint();
+    }
+    if (!piece) return { cursor: '', down: () => select(null) };
+    const factor = factorOf(state);
+    const begin = { x: point.x, y: point.y };
+    return {
+      cursor: edge ? (edge === 'left' || edge === 'right' ? 'ew' : 'ns') : 'move',
+      down() { select(piece.id); beginStroke(); },
+      move(now) {
+        const dx = now.x - begin.x;
+        const dy = now.y - begin.y;
+        const next = edge ? resizedPiece(piece, edge, dx, dy, factor) : movedPiece(piece, dx, dy, factor, sizeOf(store.get()));
+        replace(next);
+      },
+      up: endStroke,
+      cancel: cancelStroke,
+    };
+  },
+
+  keys(event, state) {
+    const piece = pieceOf(state, selected);
+    if (!piece || state.shown === 'result') return false;
+    const factor = factorOf(state);
+    const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
+    if (dx !== undefined) {
+      const next = event.shiftKey
+        ? resizedPiece(piece, dx ? 'right' : 'bottom', dx * factor, dy * factor, factor)
+        : movedPiece(piece, dx * factor, dy * factor, factor, sizeOf(state));
+      replace(next);
+      announce(`${piece.name} at ${next.to[0]}, ${next.to[1]}, ${next.from[2]} by ${next.from[3]} pixels`);
+      return true;
+    }
+    if (event.key === 'Delete' || event.key === 'Backspace') {
+      remove(piece.id);
+      announce(`${piece.name} removed`);
+      return true;
+    }
+    return false;
+  },
+
+  form(state) {
+    const { pieces, doc } = state.edit;
+    const model = modelOf(state);
+    const { width, height } = sizeOf(state);
+    const step = factorOf(state);
+    const side = (name, value) => el('div', { class: 'field' }, el('div', { class: 'field-line' }, el('label', { for: `stitch-${name}` }, name[0].toUpperCase() + name.slice(1))),
+      numberInput(`stitch-${name}`, { min: step, max: 2048, step, value, set: (now) => edit({ canvas: { width, height, ...store.get().edit.canvas.width ? store.get().edit.canvas : {}, [name]: now } }) }));
+    return [
+      el('div', { class: 'hint-row' },
+        button('Add pictures', choosePictures, { icon: 'open', class: 'small' }),
+        doc ? button('Add the present picture', () => add(doc.image, doc.name), { icon: 'plus', class: 'small' }) : null),
+      pieces.length ? el('ul', { class: 'pieces', 'aria-label': 'Pieces, the last lies on top' }, pieces.map(pieceRow)) : null,
+      pieces.length ? el('p', { class: 'field-help' }, 'Drag a piece to move it, its edges to cut it. Arrow keys move the chosen piece, Shift with them cuts it, Delete takes it away.') : null,
+      doc ? checkField(state, 'stitch', 'onto', { label: 'Paste onto the present picture', then: refreshForm }) : null,
+      onto(state)
+        ? rangeField(state, 'stitch', 'seam', { label: 'Seam', min: 0, max: 8 * step, step, initial: 2 * step, show: (value) => `${value} px`, help: 'How much around each piece is made anew.' })
+        : el('div', { class: 'pair' }, side('width', width), side('height', height)),
+    ];
+  },
+};
+
+function pieceRow(piece) {
+  const small = blankCanvas(92, 92);
+  const ratio = Math.min(92 / piece.from[2], 92 / piece.from[3]);
+  small.getContext('2d').drawImage(piece.image, ...piece.from, (92 - piece.from[2] * ratio) / 2, (92 - piece.from[3] * ratio) / 2, piece.from[2] * ratio, piece.from[3] * ratio);
+  small.setAttribute('aria-hidden', 'true');
+  return el('li', { 'data-selected': piece.id === selected },
+    small,
+    el('div', {}, el('button', { type: 'button', class: 'piece-name', 'aria-pressed': String(piece.id === selected), 'data-key': `piece-${piece.id}`, on: { click: () => select(piece.id) } }, piece.name),
+      el('div', { class: 'piece-place number' }, `${piece.from[2]} × ${piece.from[3]} at ${piece.to[0]}, ${piece.to[1]}`)),
+    el('div', { class: 'piece-buttons' },
+      iconButton('up', `Lay ${piece.name} on top`, () => raise(piece.id), { class: 'small', 'data-key': `raise-${piece.id}` }),
+      iconButton('trash', `Remove ${piece.name}`, () => remove(piece.id), { class: 'small', 'data-key': `remove-${piece.id}` })));
+}

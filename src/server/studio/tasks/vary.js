@@ -1,0 +1,24 @@
+/** Pictures near this one: a share of its cells is opened and filled again. */
+import { modelOf } from '../documents.js';
+import { dataUriOf } from '../pictures.js';
+import { choiceField, rangeField } from '../form.js';
+import { taskOption } from './index.js';
+
+const strengthOf = (state) => taskOption(state, 'vary', 'strength', 0.4);
+
+export const vary = {
+  id: 'vary', label: 'Vary', icon: 'vary', verb: 'variations',
+  lead: 'Pictures near this one: a share of its cells is opened and filled again.',
+  needsPicture: true,
+  initial: { count: 9 },
+  runLabel: (state, count) => (count === 1 ? 'Make a variation' : `Make ${count} variations`),
+  missing: (state) => (modelOf(state)?.has_prior === false ? 'This model has no prior yet.' : ''),
+  status: (state) => `${Math.max(1, Math.round(strengthOf(state) * state.edit.doc.h * state.edit.doc.w))} of ${state.edit.doc.h * state.edit.doc.w} cells will change`,
+  form: (state) => [
+    rangeField(state, 'vary', 'strength', { label: 'Strength', min: 0.05, max: 1, step: 0.05, initial: 0.4, show: (value) => `${Math.round(value * 100)}%`, help: 'The share of cells that is opened.' }),
+    choiceField(state, 'vary', 'by', { label: 'Which cells', choices: [['random', 'Random ones'], ['likelihood', 'The most surprising']], initial: 'random' }),
+  ],
+  size: (state) => ({ width: state.edit.doc.width, height: state.edit.doc.height }),
+  base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0 }),
+  request: (state) => ({ image: dataUriOf(state.edit.doc.image), strength: strengthOf(state), by: taskOption(state, 'vary', 'by', 'random') }),
+};

@@ -1,0 +1,44 @@
+/** The results of the job in a row, beside the picture they came from. */
+import { store } from './store.js';
+import { el } from './dom.js';
+import { adopt } from './adopt.js';
+import { select } from './job_runner.js';
+import { offerDrag } from './export.js';
+import { iconButton } from './dom.js';
+
+function thumb(label, pressed, image, click, badge) {
+  return el('button', { type: 'button', class: 'thumb', 'aria-pressed': String(pressed), 'aria-label': label, title: label, 'data-key': `thumb-${badge ?? 'original'}`, on: { click } }, image,
+    badge ? el('span', { class: 'badge', 'aria-hidden': 'true' }, badge) : null);
+}
+
+function small(canvas) {
+  const copy = el('canvas', { width: canvas.width, height: canvas.height, 'aria-hidden': 'true' });
+  copy.getContext('2d').drawImage(canvas, 0, 0);
+  return copy;
+}
+
+export function startTray(dock, tray) {
+  let built = '';
+  store.on(['job', 'shown', 'sheet', 'edit'], (state) => {
+    const { job, shown, sheet, edit } = state;
+    dock.hidden = !job || job.phase === 'cancelled' || job.phase === 'failed';
+    if (dock.hidden) { built = ''; return; }
+    tray.hidden = job.phase !== 'done';
+    if (tray.hidden) return;
+    const key = [job.id, job.results.length, job.selected, shown, sheet, Boolean(edit.doc)].join();
+    if (key === built) return;
+    built = key;
+    const focused = tray.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    const before = edit.doc ? thumb('The picture', shown === 'picture', small(edit.doc.image), () => store.set({ shown: 'picture', sheet: false })) : null;
+    const results = job.results.map((result, k) => {
+      const image = el('img', { src: result.url, alt: '', draggable: 'true' });
+      const words = `Result ${k + 1} of ${job.results.length}`;
+      const element = thumb(words, shown === 'result' && !sheet && k === job.selected, image, () => select(k), String(k + 1));
+      element.addEventListener('dblclick', () => adopt(k));
+      offerDrag(element, () => ({ blob: result.blob, url: result.url, name: `${job.task}-${result.seed ?? job.request.seed}-${k + 1}.png` }));
+      return element;
+    });
+    tray.replaceChildren(...[before, job.results.length > 1 ? iconButton('sheet', 'All results side by side (S)', () => store.set({ shown: 'result', sheet: true }), { 'aria-pressed': String(sheet), 'data-key': 'sheet' }) : null, ...results].filter(Boolean));
+    if (focused) tray.querySelector(`[data-key="${focused}"]`)?.focus();
+  });
+}

@@ -1,0 +1,176 @@
+/** Every task against the shipped model, at both widths, looked at in each state. */
+import { strict as assert } from 'node:assert';
+import { openStudio } from '../studio.mjs';
+
+const kFace = 'emoji_u1f9d0.png';
+const both = (body) => async ({ browser, server, screenshots }) => {
+  const { url } = await server();
+  for (const size of ['wide', 'phone']) {
+    const studio = await openStudio(browser, url, { size, screenshots });
+    await body(studio, size);
+    await studio.close();
+  }
+};
+
+/** A mouth and its surroundings: rows 11 to 13, columns 5 to 10. */
+const kMouth = [[11, 5], [13, 10]];
+async function paintRectangle(studio, [from, to]) {
+  await studio.tool('rectangle');
+  await studio.drag([from, to]);
+}
+const inRectangle = ([[y0, x0], [y1, x1]], cell, w = 16) => Math.floor(cell / w) >= y0 && Math.floor(cell / w) <= y1 && cell % w >= x0 && cell % w <= x1;
+
+export default {
+  'nothing is there at first, and the page says what to do': both(async (studio) => {
+    assert.match(await studio.page.locator('#empty').innerText(), /From nothing/);
+    await studio.look('start');
+    await studio.task('Change');
+    assert.match(await studio.page.locator('#run-why').innerText(), /Open a picture first/);
+    assert.ok(await studio.page.locator('#run-bar [data-key="run"]').isDisabled());
+    await studio.look('empty');
+  }),
+
+  'generate makes nine pictures, and the same nine for the same seed': both(async (studio) => {
+    await studio.quick({ steps: 32 });
+    await studio.set({ options: { ...(await studio.state((state) => state.options)), seed: 3, temperature: 0.8 }, form: {} });
+    await studio.start();
+    await studio.until(({ job }) => job.phase === 'done' || (job.frame?.step >= 12 && job.previews.filter(Boolean).length === job.count), null, 120_000);
+    await studio.look('generating');
+    const first = await studio.done();
+    assert.equal(first.count, 9);
+    for (const result of first.results) {
+      assert.deepEqual([result.width, result.height], [64, 64]);
+      assert.ok(result.tokens.every((token) => token >= 0 && token < 512));
+      assert.ok(result.order.every((step) => step >= 1 && step <= 32), 'every cell was filled at some step');
+    }
+    assert.equal(new Set(first.results.map(({ tokens }) => tokens.join())).size, 9, 'nine different pictures');
+    assert.equal(await studio.page.locator('#sheet button').count(), 9);
+    await studio.look('generated');
+    const second = await studio.runToEnd();
+    assert.deepEqual(second.results.map(({ tokens }) => tokens), first.results.map(({ tokens }) => tokens));
+    await studio.page.locator('#sheet button').nth(4).click();
+    assert.match(await studio.page.locator('#shown').innerText(), /5 of 9/);
+    await studio.task('Change');
+    assert.deepEqual(await studio.state(({ edit }) => [...edit.doc.tokens]), first.results[4].tokens, 'the chosen one goes along');
+  }),
+
+  'change makes nine variations of what is painted and leaves the rest, pixel for pixel': both(async (studio) => {
+    await studio.open(kFace);
+    const before = await studio.pixels();
+    const codes = await studio.state(({ edit }) => [...edit.doc.tokens]);
+    await paintRectangle(studio, kMouth);
+    const mask = await studio.mask();
+    assert.equal(mask.length, 18);
+    assert.ok(mask.every((cell) => inRectangle(kMouth, cell)));
+    await studio.look('change');
+    await studio.quick({ steps: 18 });
+    const job = await studio.runToEnd();
+    assert.equal(job.count, 9);
+    for (const { tokens, order } of job.results) tokens.forEach((token, cell) => {
+      if (inRectangle(kMouth, cell)) assert.ok(order[cell] > 0);
+      else assert.equal(token, codes[cell], `cell ${cell} is kept`);
+    });
+    const after = await studio.pixels(0);
+    let changed = 0;
+    before.forEach((row, y) => row.forEach((value, x3) => {
+      const x = Math.floor(x3 / 3);
+      const far = y < 11 * 4 - 4 || y >= 14 * 4 + 4 || x < 5 * 4 - 4 || x >= 11 * 4 + 4; // further than the feather, one cell
+      if (far) assert.equal(after[y][x3], value, `pixel ${x}, ${y} is kept`);
+      else if (after[y][x3] !== value) changed++;
+    }));
+    assert.ok(changed > 0, 'the painted part is another');
+    await studio.look('changed');
+  }),
+
+  'keep imagines everything around what is painted': both(async (studio) => {
+    await studio.open(kFace);
+    await studio.task('Keep');
+    const codes = await studio.state(({ edit }) => [...edit.doc.tokens]);
+    const kept = [[3, 3], [9, 12]];
+    await paintRectangle(studio, kept);
+    await studio.look('keep');
+    await studio.quick({ steps: 32, count: 4 });
+    const job = await studio.runToEnd();
+    assert.equal(job.count, 4);
+    for (const { tokens, order } of job.results) tokens.forEach((token, cell) => {
+      if (inRectangle(kept, cell)) assert.equal(token, codes[cell]);
+      else assert.ok(order[cell] > 0);
+    });
+    await studio.look('kept');
+  }),
+
+  'extend follows a dragged handle and keeps the picture inside': both(async (studio) => {
+    await studio.open('emoji_u1f683.png');
+    await studio.task('Extend');
+    await studio.frame();
+    const handle = await studio.place(7.5, 15.5);
+    await studio.page.mouse.move(handle.x, handle.y);
+    await studio.page.mouse.down();
+    const target = await studio.place(7.5, 31.5);
+    for (let k = 1; k <= 8; k++) await studio.page.mouse.move(handle.x + ((target.x - handle.x) * k) / 8, handle.y);
+    assert.equal(await studio.state(({ edit }) => edit.borders.right), 64, 'sixteen cells');
+    await studio.page.mouse.up();
+    await studio.option('extend-left', '8');
+    await studio.look('extend');
+    const before = await studio.pixels();
+    await studio.quick({ steps: 48, count: 1 });
+    const job = await studio.runToEnd();
+    assert.deepEqual([job.width, job.height], [136, 64]);
+    const after = await studio.pixels(0);
+    for (let y = 0; y < 64; y++) for (let x = 4; x < 60; x++) for (let c = 0; c < 3; c++) assert.equal(after[y][(x + 8) * 3 + c], before[y][x * 3 + c]);
+    await studio.look('extended');
+  }),
+
+  'stitch joins dragged pieces of two pictures': both(async (studio) => {
+    await studio.task('Stitch');
+    await studio.open('emoji_u1f683.png', 'emoji_u1f69a.png');
+    assert.equal(await studio.page.locator('.pieces li').count(), 2);
+    // The second piece is cut to its right half and moved to the right.
+    await studio.frame();
+    const edge = await studio.place(7.5, 15.5);
+    const inner = await studio.place(7.5, 23.5);
+    await studio.page.mouse.move(edge.x, edge.y);
+    await studio.page.mouse.down();
+    await studio.page.mouse.move(inner.x, inner.y, { steps: 8 });
+    await studio.page.mouse.up();
+    const second = await studio.state(({ edit }) => ({ from: edit.pieces[1].from, to: edit.pieces[1].to }));
+    assert.deepEqual(second, { from: [32, 0, 32, 64], to: [96, 0] });
+    await studio.look('stitch');
+    await studio.quick({ steps: 32, count: 4 });
+    const job = await studio.runToEnd();
+    assert.deepEqual(job.grid, [16, 32]);
+    for (const { order } of job.results) {
+      const filled = order.flatMap((step, cell) => (step > 0 ? [cell % 32] : []));
+      assert.equal(filled.length, 8 * 16, 'the gap alone was filled');
+      assert.ok(filled.every((x) => x >= 16 && x < 24));
+    }
+    await studio.look('stitched');
+  }),
+
+  'a wide canvas is filled through windows that are drawn': both(async (studio) => {
+    await studio.task('Wide');
+    await studio.option('wide-width', '160');
+    assert.match(await studio.page.locator('#run-why').innerText(), /4 windows/);
+    await studio.look('wide-empty');
+    await studio.quick({ steps: 96 });
+    await studio.start();
+    await studio.until(({ job }) => job.phase === 'done' || job.frame?.step >= 40, null, 120_000);
+    await studio.look('wide-running');
+    const job = await studio.done();
+    assert.deepEqual([job.width, job.height], [160, 64]);
+    assert.ok(job.results[0].order.every((step) => step > 0));
+    await studio.look('wide');
+  }),
+
+  'vary opens the share of cells that strength says': both(async (studio) => {
+    await studio.open(kFace);
+    await studio.task('Vary');
+    await studio.option('vary-strength', '0.25');
+    assert.match(await studio.page.locator('#run-why').innerText(), /64 of 256 cells/);
+    await studio.page.locator('#vary-by').selectOption('likelihood');
+    await studio.quick({ steps: 16, count: 4 });
+    const job = await studio.runToEnd();
+    for (const { order } of job.results) assert.equal(order.filter((step) => step > 0).length, 64);
+    await studio.look('varied');
+  }),
+};
