@@ -17,6 +17,7 @@
 namespace tessera::server {
 namespace {
 
+constexpr const char* kFormType = "x-tessera-form-type";  // keeps the Content-Type of a form from the library
 constexpr int kWaitingConnections = 256;         // that the system holds until they are accepted
 constexpr int kRequestsPerConnection = 1000;     // then it is closed
 constexpr std::chrono::seconds kIdle{5};         // how long a connection waits for its next request
@@ -120,6 +121,9 @@ HttpRequest request_of(const httplib::Request& from) {
     std::string lower = name;
     for (auto& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     request.headers.emplace(std::move(lower), value);
+  }
+  if (const auto form = request.headers.find(kFormType); form != request.headers.end()) {
+    request.headers["content-type"] = form->second;
   }
   request.address = from.remote_addr;
   request.gone = [connection = present_connection] { return connection && connection->peer_closed(); };
@@ -237,6 +241,12 @@ class HttpServer::Impl : public httplib::Server {
     from.headers.erase("Range");  // results are small; ranges would only be a way to make them large
     from.ranges.clear();
     from.headers.erase("Accept-Encoding");  // pictures are packed already
+    // The library would take forms apart by itself; ours come as they are.
+    from.headers.erase(kFormType);
+    if (const auto type = from.get_header_value("Content-Type"); from.is_multipart_form_data()) {
+      from.headers.erase("Content-Type");
+      from.headers.emplace(kFormType, type);
+    }
     const bool chunked = from.has_header("Transfer-Encoding");
     if (!chunked && !from.has_header("Content-Length")) from.headers.emplace("Content-Length", "0");
     const bool takes_body = from.method != "GET" && from.method != "HEAD" && from.method != "OPTIONS";

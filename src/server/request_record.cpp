@@ -63,7 +63,9 @@ std::string record_of(const JobRequest& request) {
   for (const auto& field : request_fields()) {
     if (!field.taken_by(request.verb)) continue;
     auto value = std::visit(RecordOf{request}, field.target);
-    if (!value.is_null()) record[field.name] = std::move(value);
+    // What was not given and could not be given as it stands is left out, so that a record can be sent again.
+    const bool open = value.is_null() || value == "" || (value.is_number() && value.get<double>() < field.least);
+    if (!open) record[field.name] = std::move(value);
   }
   return record.dump(-1, ' ', false, json::error_handler_t::replace);
 }

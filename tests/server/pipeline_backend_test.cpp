@@ -130,7 +130,9 @@ TEST(ServerPipeline, TokensGoOutAndComeInAgain) {
   ASSERT_EQ(job->state(), JobState::done) << job->status().error;
   const auto result = job->status().results[0];
   for (std::size_t i = 0; i < 256; ++i) {
-    if (i != 5 * 16 + 6) EXPECT_EQ(result->tokens[i], tokens[i / 16][i % 16]);
+    if (i != 5 * 16 + 6) {
+      EXPECT_EQ(result->tokens[i], tokens[i / 16][i % 16]);
+    }
     EXPECT_EQ(result->order[i] > 0, i == 5 * 16 + 6);
   }
   request.path = "/api/v1/candidates";

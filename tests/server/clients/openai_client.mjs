@@ -12,6 +12,11 @@ if (!program || !model) {
   process.exit(2);
 }
 const pngStart = "89504e470d0a1a0a";
+/// The packed pixels: the record beside them names the whole request.
+const pixelsOf = (base64) => {
+  const png = Buffer.from(base64, "base64");
+  return png.subarray(png.indexOf("IDAT"));
+};
 const sizeOf = (png) => [png.readUInt32BE(16), png.readUInt32BE(20)];
 
 const server = await startServer(program, model);
@@ -31,9 +36,9 @@ try {
     assert.equal(png.subarray(0, 8).toString("hex"), pngStart);
     assert.deepEqual(sizeOf(png), [64, 64]);
   }
-  assert.notEqual(made.data[0].b64_json, made.data[1].b64_json);
+  assert.ok(!pixelsOf(made.data[0].b64_json).equals(pixelsOf(made.data[1].b64_json)));
   const again = await client.images.generate({ model: name, prompt: "an emoji", n: 1, steps: 16, seed: 3 });
-  assert.equal(again.data[0].b64_json, made.data[0].b64_json, "image 0 of a seed is always the same");
+  assert.ok(pixelsOf(again.data[0].b64_json).equals(pixelsOf(made.data[0].b64_json)), "image 0 of a seed is always the same");
   said.push(`images.generate: 2 pictures of 64x64, warnings: ${JSON.stringify(made.warnings)}`);
 
   const linked = await client.images.generate({ prompt: "an emoji", response_format: "url", steps: 8 });
@@ -57,7 +62,7 @@ try {
     edits.push(edited.data[0].b64_json);
     said.push(`images.edit, ${convention} = editable: ${sizeOf(Buffer.from(edited.data[0].b64_json, "base64")).join("x")}`);
   }
-  assert.equal(edits[0], edits[1], "both conventions name the same pixels");
+  assert.ok(pixelsOf(edits[0]).equals(pixelsOf(edits[1])), "both conventions name the same pixels");
 
   await assert.rejects(client.images.generate({ model: "dall-e-3", prompt: "x" }), (error) => {
     assert.equal(error.status, 404);
