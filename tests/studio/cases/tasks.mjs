@@ -34,7 +34,7 @@ export default {
     await studio.quick({ steps: 32 });
     await studio.set({ options: { ...(await studio.state((state) => state.options)), seed: 3, temperature: 0.8 }, form: {} });
     await studio.start();
-    await studio.until(({ job }) => job.phase === 'done' || (job.frame?.step >= 12 && job.previews.filter(Boolean).length === job.count), null, 120_000);
+    await studio.until(({ job }) => ['done', 'failed'].includes(job.phase) || (job.frame?.step >= 12 && job.previews.filter(Boolean).length === job.count), null, 120_000);
     await studio.look('generating');
     const first = await studio.done();
     assert.equal(first.count, 9);
@@ -154,7 +154,7 @@ export default {
     await studio.look('wide-empty');
     await studio.quick({ steps: 96 });
     await studio.start();
-    await studio.until(({ job }) => job.phase === 'done' || job.frame?.step >= 40, null, 120_000);
+    await studio.until(({ job }) => ['done', 'failed'].includes(job.phase) || job.frame?.step >= 40, null, 120_000);
     await studio.look('wide-running');
     const job = await studio.done();
     assert.deepEqual([job.width, job.height], [160, 64]);
