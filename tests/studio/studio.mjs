@@ -72,6 +72,7 @@ export class Studio {
     await this.page.setInputFiles('#file', names.map((name) => join(examples, name)));
     await this.page.waitForFunction(() => document.querySelector('#file').value === '');
     await this.settled();
+    await this.page.evaluate(() => document.querySelectorAll('.toast [aria-label="Dismiss"]').forEach((button) => button.click()));
   }
 
   /** Codes of the picture are there. */

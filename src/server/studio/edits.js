@@ -81,8 +81,3 @@ export function setTokens(doc, tokens) {
   if (stroke) stroke = place(stroke);
   store.set({ edit: place(store.get().edit) });
 }
-
-export function forgetPast() {
-  past = [];
-  future = [];
-}

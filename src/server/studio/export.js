@@ -44,12 +44,3 @@ export async function copyText(text, what) {
     else complain(new Error(`The browser does not let this page copy. ${what}: ${text}`));
   }
 }
-
-export async function copyPicture(blob) {
-  try {
-    await navigator.clipboard.write([new ClipboardItem({ 'image/png': blob })]);
-    toast('Picture copied');
-  } catch {
-    complain(new Error('The browser does not let this page copy pictures. Drag it out, or download it.'));
-  }
-}

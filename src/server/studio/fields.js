@@ -4,7 +4,12 @@
  */
 import { modelOf } from './documents.js';
 
-const kQuickSteps = 64; // what the page starts from where the model's own number is larger: it is to be watched
+const kQuickSteps = 64;
+
+/** Steps that tasks with many open cells start from: it is to be watched. With few open cells the model's own number costs little. */
+export function quickSteps(model) {
+  return Math.min(kQuickSteps, model?.defaults?.steps ?? kQuickSteps);
+}
 
 const samplerWords = {
   ancestral: 'Ancestral, a random order',
@@ -19,7 +24,7 @@ export const fields = {
   count: { label: 'How many', kind: 'segment', choices: [1, 4, 9, 16], initial: () => 4 },
   seed: { label: 'Seed', kind: 'seed', initial: () => 1, help: 'The same seed and options give the same pictures.' },
   temperature: { label: 'Temperature', kind: 'range', min: 0, max: 1.5, step: 0.05, initial: (model) => model?.defaults?.temperature ?? 1, help: 'Lower is safer, higher more varied.' },
-  steps: { label: 'Steps', kind: 'range', min: 1, max: (model) => stepsMost(model), step: 1, initial: (model) => Math.min(kQuickSteps, model?.defaults?.steps ?? kQuickSteps), help: 'Fewer are faster; more cells are then filled at once.' },
+  steps: { label: 'Steps', kind: 'range', min: 1, max: (model) => stepsMost(model), step: 1, initial: (model) => model?.defaults?.steps ?? kQuickSteps, help: 'From a grid with every cell open. An edit walks the share its open cells stand for; with fewer steps more cells are filled at once.' },
   sampler: { label: 'Sampler', kind: 'choice', choices: (model) => model?.samplers ?? [], words: samplerWords, initial: (model) => model?.defaults?.sampler ?? model?.samplers?.[0] ?? '' },
   top_p: { label: 'Top p', kind: 'range', min: 0.05, max: 1, step: 0.05, off: 1, help: 'Only the likeliest codes, up to this mass. 1 is all.' },
   top_k: { label: 'Top k', kind: 'number', min: 0, max: (model) => model?.codebook_size ?? 4096, step: 1, off: 0, help: 'Only so many codes. 0 is all.' },
@@ -36,7 +41,7 @@ export const valueOf = (make, model) => (typeof make === 'function' ? make(model
 
 const initialOf = (name, model, task) => {
   const field = fields[name];
-  if (task?.initial && name in task.initial) return task.initial[name];
+  if (task?.initial && name in task.initial) return valueOf(task.initial[name], model);
   return 'off' in field ? field.off : valueOf(field.initial, model);
 };
 

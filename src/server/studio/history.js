@@ -32,7 +32,7 @@ export async function show(entry, k) {
     const results = await Promise.all(entry.pictures.map(async (picture) => ({ ...picture, image: await canvasOf(picture.blob) })));
     store.set({
       job: {
-        ...entry, count: results.length, phase: 'done', position: 0, progress: null, frame: null, previews: [], results, selected: k, playStep: null,
+        ...entry, count: results.length, phase: 'done', position: 0, progress: null, frame: null, previews: [], seen: [], results, selected: k, playStep: null,
         error: '', notes: [], base: entry.base ?? null,
       },
       shown: 'result', sheet: false, inspect: null,

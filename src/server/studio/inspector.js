@@ -3,7 +3,7 @@ import * as api from './api.js';
 import { store } from './store.js';
 import { change } from './edits.js';
 import { countSet, flatTokens, neighbourCells, rowsOf } from './cells.js';
-import { documentOf, loadTokens } from './documents.js';
+import { documentOf, loadTokens, modelOf } from './documents.js';
 import { optionsOf } from './fields.js';
 import { adopt } from './adopt.js';
 import { laidOver } from './composite.js';
@@ -26,9 +26,10 @@ function inspected(state) {
 
 /** Options of sampling that a fill and a question to the model take. */
 function samplingOf(state) {
-  const { count, seed, ...rest } = optionsOf(state, taskOf(state));
+  const { count, ...options } = optionsOf(state, taskOf(state));
   void count;
-  return { seed, ...rest };
+  // Few cells are open: the model's own number of steps, unless the user chose one.
+  return { ...options, steps: state.options.steps ?? modelOf(state)?.defaults?.steps ?? options.steps };
 }
 
 /** Shows the panel of a cell {y, x} and asks the model. */

@@ -6,9 +6,21 @@ import { flatTokens } from './cells.js';
 
 const kTrail = 40; // a play-back shows the cells of the last 1/40 of its steps as new
 
-/** The newest event as {step, tokens: [N] Int32Array[h*w] with -1 where MASK, before: the same of the event before}. */
+/**
+ * The newest event as {step, tokens: [N] Int32Array[h*w] with -1 where MASK, before: of the event before, first: of the first}.
+ */
 export function withFrame(frame, event) {
-  return { step: event.step, tokens: event.tokens.map(flatTokens), before: frame?.tokens ?? null };
+  const tokens = event.tokens.map(flatTokens);
+  return { step: event.step, tokens, before: frame?.tokens ?? null, first: frame?.first ?? tokens };
+}
+
+/** Cells that are filled but in no picture yet: [[cell, token]]. shown: tokens [h*w] of the grid that the picture is of. */
+function unseenCells(tokens, shown) {
+  const cells = [];
+  tokens.forEach((token, cell) => {
+    if (token >= 0 && !(shown && shown[cell] >= 0)) cells.push([cell, token]);
+  });
+  return cells;
 }
 
 function liveFrame(job, k) {
@@ -21,7 +33,8 @@ function liveFrame(job, k) {
     if (token < 0) open[cell] = 1;
     else if (before && before[cell] !== token) fresh.push(cell);
   });
-  return { step: job.frame.step, open, fresh };
+  const shown = job.seen[k] ?? (job.base ? job.frame.first[k] : null);
+  return { step: job.frame.step, open, fresh, unseen: unseenCells(tokens, shown) };
 }
 
 function playedFrame(job, order, step) {

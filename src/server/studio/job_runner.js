@@ -2,13 +2,14 @@
  * Sends a job, follows it, brings its results in. The job on the stage (store: job):
  *   {id, task, title, request, count, width, height, base, phase: sending | queued | running | done | failed | cancelled,
  *    position, progress, grid: [h, w], factor, origin: {x, y} pixel of the result on which the grid begins, frame (job_frames.js),
- *    previews: [canvas], results: [{image, tokens, order, seed, ...}], span: {first, last} steps or null, selected,
+ *    previews: [canvas], seen: [tokens that the preview shows], results: [{image, tokens, order, seed, ...}], span: {first, last} steps or null, selected,
  *    playStep: null at the end | step, error, command, notes, seconds}
  */
 import * as api from './api.js';
 import { store } from './store.js';
 import { announce, complain, toast } from './announce.js';
 import { flatTokens } from './cells.js';
+import { learnCodeColours } from './codebook.js';
 import { modelOf } from './documents.js';
 import { optionOf, optionsOf } from './fields.js';
 import { spanOf, withFrame } from './job_frames.js';
@@ -62,10 +63,11 @@ export async function runRequest(request, about) {
   const model = modelOf(store.get());
   const cells = [Math.ceil(about.height / model.factor), Math.ceil(about.width / model.factor)];
   const job = {
-    id: '', request, phase: 'sending', position: 0, progress: null, grid: cells, factor: model.factor, origin: { x: 0, y: 0 }, frame: null, span: null, previews: [], results: [],
+    id: '', request, phase: 'sending', position: 0, progress: null, grid: cells, factor: model.factor, origin: { x: 0, y: 0 }, frame: null, span: null, previews: [], seen: [], results: [],
     selected: 0, playStep: null, error: '', command: '', notes: [], seconds: 0, model: model.name, ...about,
   };
   store.set({ job, shown: 'result', sheet: about.count > 1, inspect: about.task === 'fill' ? store.get().inspect : null });
+  learnCodeColours(model);
   try {
     const answer = await api.submit({ previews: true, ...request });
     update(number, { id: answer.id, phase: answer.state ?? 'queued', position: answer.position ?? 0 });
@@ -136,12 +138,17 @@ function placeOf(data) {
 }
 
 async function showPreview(number, data) {
+  const shown = store.get().job?.frame?.tokens;
   const images = await Promise.all(data.images.map((image) => canvasOf(image).catch(() => null)));
   const { job } = store.get();
   if (current?.number !== number || !job || job.results.length) return;
   const previews = [...job.previews];
-  images.forEach((image, k) => { previews[(data.first ?? 0) + k] = image; });
-  update(number, { previews });
+  const seen = [...job.seen];
+  images.forEach((image, k) => {
+    previews[(data.first ?? 0) + k] = image;
+    seen[(data.first ?? 0) + k] = shown?.[(data.first ?? 0) + k] ?? null;
+  });
+  update(number, { previews, seen });
 }
 
 async function settle(number) {

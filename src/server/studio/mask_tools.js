@@ -7,7 +7,6 @@ import { adoptShown } from './adopt.js';
 import { inspectCell } from './inspector.js';
 import { taskOf } from './tasks/index.js';
 
-export const toolNames = ['brush', 'eraser', 'rectangle', 'lasso', 'inspect', 'hand'];
 export const kLargestBrush = 12; // cells
 
 function mark(grid, cells, value) {

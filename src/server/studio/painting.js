@@ -134,6 +134,15 @@ function pinDots(context, scene, scale, colours) {
   }
 }
 
+function paintUnseen(context, scene) {
+  const { factor: f, w, left = 0, top = 0 } = scene.grid;
+  for (const [cell, token] of scene.unseen) {
+    const [r, g, b] = scene.codeColours[token];
+    context.fillStyle = `rgb(${r} ${g} ${b})`;
+    context.fillRect(left + (cell % w) * f, top + Math.floor(cell / w) * f, f, f);
+  }
+}
+
 /** view: the picture pixels in sight {left, top, right, bottom}. blend: 0 the picture, 1 its codes. grid: how dark cell borders are, 0 none. */
 export function paintScene(context, scene, view, scale, { blend = 0, grid = 0 } = {}) {
   const colours = palette();
@@ -151,6 +160,7 @@ export function paintScene(context, scene, view, scale, { blend = 0, grid = 0 } 
   if (blend > 0) codeTiles(context, scene, view, scale, blend, colours);
   if (scene.open) {
     eachCell(scene, view, (index, x, y, width, height) => scene.open[index] && openTile(context, colours, x, y, width, height));
+    if (scene.unseen && scene.codeColours) paintUnseen(context, scene);
     context.strokeStyle = colours.ember;
     context.lineWidth = Math.max(1.5 / scale, scene.grid.factor * 0.09);
     const { factor: f, w, left = 0, top = 0 } = scene.grid;

@@ -34,8 +34,6 @@ export async function blobOf(dataUri) {
 
 export const dataUriOf = (canvas) => canvas.toDataURL('image/png');
 
-export const pngOf = (canvas) => new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
-
 /** A mask as the server takes it, of the picture's size: white where the cell is set. */
 export function maskPicture(mask, grid, width, height) {
   const canvas = blankCanvas(width, height);
@@ -47,16 +45,6 @@ export function maskPicture(mask, grid, width, height) {
     if (set) context.fillRect((index % grid.w) * grid.factor, Math.floor(index / grid.w) * grid.factor, grid.factor, grid.factor);
   });
   return canvas;
-}
-
-/** The picture scaled so that its shorter side is `side`, centre cut out as a square. */
-export function squared(canvas, side) {
-  const cut = Math.min(canvas.width, canvas.height);
-  const out = blankCanvas(side, side);
-  const context = out.getContext('2d');
-  context.imageSmoothingQuality = 'high';
-  context.drawImage(canvas, (canvas.width - cut) / 2, (canvas.height - cut) / 2, cut, cut, 0, 0, side, side);
-  return out;
 }
 
 const means = new WeakMap();

@@ -3,8 +3,10 @@
  * {kind, image, at: {x, y, width, height}, extent: {left, top, width, height}, grid: {h, w, factor}, tokens, open, fresh, mask, maskMeans, pins, name}
  *   at      where image lies (picture pixels)     open   Uint8Array, 1 where the cell is still MASK
  *   grid    {h, w, factor, left, top}, left and top the pixel it begins on (0 where left out)     fits   it covers the picture from its first pixel
+ *   unseen  [[cell, token]] filled but in no picture yet, shown in their codeColours [K] of [r, g, b]
  *   fresh   cells filled in this step              mask   Uint8Array or null; maskMeans change | keep
  */
+import { codeColours } from './codebook.js';
 import { frameAt, pictureOf } from './job_frames.js';
 import { taskOf } from './tasks/index.js';
 
@@ -18,6 +20,8 @@ export function resultScene(job, k, step = job.playStep) {
     tokens: fits ? (job.results[k]?.tokens ?? null) : null,
     open: frame?.open ?? null,
     fresh: frame?.fresh ?? null,
+    unseen: frame?.unseen ?? null,
+    codeColours: codeColours(job.model),
     base: job.phase === 'done' ? null : job.base, // what given cells show, while there is no picture yet
     mask: null, pins: null, name: `Result ${k + 1}`,
   };

@@ -23,7 +23,6 @@ export default {
       const before = await studio.state(({ edit }) => [...edit.doc.tokens]);
       const cell = 6 * 16 + 9;
       const choice = candidates.findIndex(({ token }) => token !== before[cell]);
-      await studio.quick({ steps: 16 });
       await studio.page.locator('.candidates button').nth(choice).click();
       await studio.until((state) => state.edit.pins.size === 1, null, 60_000);
       const after = await studio.state(({ edit }) => [...edit.doc.tokens]);

@@ -10,7 +10,7 @@ async function changed(browser, url, options) {
   await studio.open('emoji_u1f9d0.png');
   await studio.tool('rectangle');
   await studio.drag([[11, 5], [13, 10]]);
-  await studio.quick({ steps: 12, count: 4 });
+  await studio.quick({ steps: 64, count: 4 });
   const job = await studio.runToEnd();
   return { studio, job };
 }
@@ -21,7 +21,7 @@ export default {
     for (const size of ['wide', 'phone']) {
       const { studio, job } = await changed(browser, (await server()).url, { size, screenshots });
       await studio.page.locator('#tab-history').click();
-      assert.match(await studio.page.locator('.entry .facts').innerText(), /seed 1 · 12 steps/);
+      assert.match(await studio.page.locator('.entry .facts').innerText(), /seed 1 · 64 steps/);
       assert.equal(await studio.page.locator('.entry img').count(), 4);
       await studio.page.locator('.entry button', { hasText: 'Another seed' }).click();
       const again = await studio.done();
@@ -72,7 +72,7 @@ export default {
     await studio.page.waitForFunction(() => document.querySelector('#toasts').innerText.includes('Command copied'));
     const command = await clipboard(studio);
     assert.match(command, /^tessera inpaint /);
-    assert.match(command, /--steps 12/);
+    assert.match(command, /--steps 64/);
     assert.match(command, /--count 4/);
     await studio.close();
   },

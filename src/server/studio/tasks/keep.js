@@ -1,4 +1,5 @@
 /** The painted cells stay, everything else is made anew. */
+import { quickSteps } from '../fields.js';
 import { countSet } from '../cells.js';
 import { dataUriOf } from '../pictures.js';
 import { blendingForm, blendingOf, maskOf } from './change.js';
@@ -7,7 +8,7 @@ export const keep = {
   id: 'keep', label: 'Keep', icon: 'keep', verb: 'inpaint',
   lead: 'Paint over what you like. Everything around it is imagined again.',
   needsPicture: true, usesMask: true, maskMeans: 'keep',
-  initial: { count: 9 },
+  initial: { count: 9, steps: quickSteps },
   runLabel: (state, count) => (count === 1 ? 'Imagine the rest' : `Imagine the rest ${count} times`),
   missing(state) {
     const kept = countSet(state.edit.mask);

@@ -1,4 +1,5 @@
 /** Pieces of several pictures on one canvas; the model fills what they leave open. */
+import { quickSteps } from '../fields.js';
 import { store } from '../store.js';
 import { beginStroke, cancelStroke, change as edit, endStroke } from '../edits.js';
 import { el, iconButton, button } from '../dom.js';
@@ -73,7 +74,7 @@ function raise(id) {
 export const stitch = {
   id: 'stitch', label: 'Stitch', icon: 'stitch', verb: 'stitch',
   lead: 'Lay pieces of several pictures on a canvas; the model joins them.',
-  initial: { count: 4 },
+  initial: { count: 4, steps: quickSteps },
   runLabel: (state, count) => (count === 1 ? 'Join the pieces' : `Join the pieces ${count} ways`),
   missing: (state) => (state.edit.pieces.length ? '' : 'Add a picture, then drag it where it belongs.'),
   status(state) {
