@@ -38,11 +38,11 @@ export function startStageNotes({ stage, empty, shown, label }) {
     shown.hidden = state.shown !== 'result' || state.sheet || job?.phase !== 'done';
     if (shown.hidden) return;
     const result = job.results[job.selected];
-    shown.replaceChildren(
+    shown.replaceChildren(...[
       el('span', { class: 'number' }, job.count > 1 ? `${job.title} ${job.selected + 1} of ${job.count}` : job.title),
       button('Use this', adoptShown, { icon: 'use', class: 'small primary-soft' }),
       iconButton('download', 'Download', () => download({ url: result.url, name: `${job.task}-${job.request.seed}-${job.selected + 1}.png` }), { class: 'small' }),
-      state.edit.doc ? iconButton('close', 'Back to the picture', () => store.set({ shown: 'picture', sheet: false }), { class: 'small' }) : null);
+      state.edit.doc ? iconButton('close', 'Back to the picture', () => store.set({ shown: 'picture', sheet: false }), { class: 'small' }) : null].filter(Boolean));
   });
 
   onPaint((scene) => {
