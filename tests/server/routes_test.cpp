@@ -76,9 +76,12 @@ TEST(ServerRoutes, TheDocumentHasEveryRouteAndNoOther) {
 TEST(ServerRoutes, EveryDocumentedPathIsAnswered) {
   FakeService fake;
   for (const auto& route : fake.service.routes()) {
-    auto target = route.pattern;
-    for (auto at = target.find('{'); at != std::string::npos; at = target.find('{')) {
-      target.replace(at, target.find('}', at) - at + 1, "0");
+    std::string target;  // every "{name}" as 0
+    bool in_name = false;
+    for (const char c : route.pattern) {
+      if (c == '{') target += '0';
+      if (c == '{' || c == '}') in_name = c == '{';
+      if (!in_name && c != '}') target += c;
     }
     const auto response = fake.ask(route.method, target, "{}");
     EXPECT_NE(response.status, 405) << route.method << " " << target;
