@@ -255,6 +255,8 @@ json parse_json(const std::string& text, const std::string& what) {
     });
   } catch (const json::parse_error& error) {
     throw HttpError(400, fmt::format("{}: not JSON at byte {}", what, error.byte));
+  } catch (const json::out_of_range&) {
+    throw HttpError(400, fmt::format("{}: holds a number that is too large", what));
   }
 }
 

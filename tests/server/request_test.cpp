@@ -139,6 +139,12 @@ TEST(ServerRequest, JsonThatIsNestedTooDeepOrBrokenIsRefused) {
   EXPECT_THROW(parse_json("{\"a\": \"\xff\"}"), HttpError);
   EXPECT_THROW(parse_json("{\"verb\": \"generate\""), HttpError);
   EXPECT_THROW(parse_json(""), HttpError);
+  try {
+    parse_json("1e999", "body");
+    ADD_FAILURE() << "accepted";
+  } catch (const HttpError& error) {
+    EXPECT_EQ(error.status, 400);
+  }
 }
 
 TEST(ServerRequest, TheCommandIsWhatTheCommandLineTakes) {
