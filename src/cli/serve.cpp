@@ -46,7 +46,6 @@ void serve(ServeOptions options) {
   std::vector<server::ModelSource> sources;
   for (const auto& model : options.models) sources.push_back(server::parse_model_source(model));
   set_threads(options.threads);
-  server::Metrics model_metrics;
   server::Metrics metrics;
   server::ModelStore store(std::move(sources), options.pipeline,
                            static_cast<std::uint64_t>(options.limits.model_mib) << 20, metrics);

@@ -23,6 +23,7 @@
 #include "training/model_card.h"
 #include "training/recipe.h"
 #include "training/row_order.h"
+#include "training/time_sampler_state.h"
 
 namespace tessera {
 namespace {
@@ -92,12 +93,7 @@ class ConditionalTraining : public TrainingTask {
     if (start_) begin_from_bundle();
     start_.reset();
     average_.denoiser->eval();
-    AdamOptions adam;
-    adam.beta2 = recipe.beta2;
-    adam.weight_decay = recipe.weight_decay;
-    adam.clip_norm = recipe.clip_norm;
-    adam.ema_decay = recipe.ema_decay;
-    adam_ = std::make_unique<Adam>(model_.parameters(), adam);
+    adam_ = std::make_unique<Adam>(model_.parameters(), recipe.adam());
     log().info("prior: {} process, condition {}, {} parameters", conditional.process, conditional.condition,
                model_.denoiser->parameter_count() + (has_text() ? model_.text->parameter_count() : 0));
   }
@@ -333,9 +329,7 @@ void ConditionalTraining::validate(std::int64_t step, Recorder& recorder) {
 void ConditionalTraining::save_state(TensorMap& into) const {
   for (const auto& item : model_.parameters()) into["model." + item.key()] = item.value().detach();
   adam_->save("adam.", into);
-  into["times.loss_history"] = times_.loss_history;
-  into["times.bound_history"] = times_.bound_history;
-  into["times.bound_count"] = times_.bound_count;
+  save_times(times_, into);
 }
 
 void ConditionalTraining::load_state(const TensorMap& from) {
@@ -345,14 +339,7 @@ void ConditionalTraining::load_state(const TensorMap& from) {
   }
   model_.load(model);
   adam_->load("adam.", from);
-  for (const auto& [name, into] :
-       {std::pair{"times.loss_history", times_.loss_history}, std::pair{"times.bound_history", times_.bound_history},
-        std::pair{"times.bound_count", times_.bound_count}}) {
-    const auto found = from.find(name);
-    require(found != from.end() && found->second.sizes() == into.sizes(),
-            "training state: '{}' is missing or has another shape", name);
-    torch::Tensor(into).copy_(found->second);
-  }
+  load_times(times_, from);
 }
 
 void ConditionalTraining::write_bundle(std::int64_t step) {

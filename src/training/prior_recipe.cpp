@@ -58,6 +58,15 @@ void PriorRecipe::validate() const {
   require(validation_terms >= 0, "recipe: validation_terms {}, expected 0 or more", validation_terms);
 }
 
+AdamOptions PriorRecipe::adam() const {
+  AdamOptions options;
+  options.beta2 = beta2;
+  options.weight_decay = weight_decay;
+  options.clip_norm = clip_norm;
+  options.ema_decay = ema_decay;
+  return options;
+}
+
 void choose_defaults(PriorRecipe& recipe, const TokenData& data) {
   if (recipe.total_steps == 0) recipe.total_steps = data.train.size(1) * data.train.size(2);
   if (recipe.steps == 0) recipe.steps = std::clamp<std::int64_t>(100 * data.train.size(0) / std::max<std::int64_t>(recipe.batch_size, 1), 2000, 200000);

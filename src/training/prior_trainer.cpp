@@ -17,6 +17,7 @@
 #include "training/model_card.h"
 #include "training/recipe.h"
 #include "training/row_order.h"
+#include "training/time_sampler_state.h"
 
 namespace tessera {
 namespace {
@@ -66,12 +67,7 @@ class PriorTraining : public TrainingTask {
     average_->eval();
     model_->set_precision(training_precision(recipe.precision));
     average_->set_precision(training_precision(recipe.precision));
-    AdamOptions adam;
-    adam.beta2 = recipe.beta2;
-    adam.weight_decay = recipe.weight_decay;
-    adam.clip_norm = recipe.clip_norm;
-    adam.ema_decay = recipe.ema_decay;
-    adam_ = std::make_unique<Adam>(model_->named_parameters(), adam);
+    adam_ = std::make_unique<Adam>(model_->named_parameters(), recipe.adam());
     log().info("prior: {} transformer of {} parameters over {}x{} cells of {} codes", recipe.prior, model_->parameter_count(),
                options.grid.h, options.grid.w, options.codebook_size);
   }
@@ -228,9 +224,7 @@ void PriorTraining::validate(std::int64_t step, Recorder& recorder) {
 void PriorTraining::save_state(TensorMap& into) const {
   for (const auto& [name, tensor] : model_->state()) into["model." + name] = tensor;
   adam_->save("adam.", into);
-  into["times.loss_history"] = times_.loss_history;
-  into["times.bound_history"] = times_.bound_history;
-  into["times.bound_count"] = times_.bound_count;
+  save_times(times_, into);
 }
 
 void PriorTraining::load_state(const TensorMap& from) {
@@ -240,14 +234,7 @@ void PriorTraining::load_state(const TensorMap& from) {
   }
   model_->load(model, "training state");
   adam_->load("adam.", from);
-  const auto copy = [&](const char* name, torch::Tensor& into) {
-    const auto found = from.find(name);
-    require(found != from.end() && found->second.sizes() == into.sizes(), "training state: '{}' is missing or has another shape", name);
-    into.copy_(found->second);
-  };
-  copy("times.loss_history", times_.loss_history);
-  copy("times.bound_history", times_.bound_history);
-  copy("times.bound_count", times_.bound_count);
+  load_times(times_, from);
 }
 
 void PriorTraining::write_bundle(std::int64_t step) {

@@ -11,6 +11,7 @@
 #include "denoiser/transformer.h"
 #include "runtime/fields.h"
 #include "tokens/token_grid.h"
+#include "training/adam.h"
 #include "training/training_loop.h"
 
 namespace tessera {
@@ -46,6 +47,7 @@ struct PriorRecipe {
 
   Fields fields();
   void validate() const;
+  AdamOptions adam() const;
 };
 
 /// Token grids to train on.
