@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "canvas/fill_canvas.h"
-#include "denoiser/transformer.h"
 #include "runtime/error.h"
 #include "sampling/fill.h"
+#include "support/tiny_network.h"
 
 namespace tessera {
 namespace {
@@ -14,16 +14,7 @@ constexpr std::int64_t kCodes = 11;
 constexpr Extent kGrid{3, 4};
 
 Transformer network_for(const std::string& sampler) {
-  TransformerOptions options;
-  options.kind = sampler == "autoregressive" ? TransformerKind::autoregressive : TransformerKind::bidirectional;
-  options.codebook_size = kCodes;
-  options.grid = kGrid;
-  options.layers = 2;
-  options.heads = 2;
-  options.width = 16;
-  Transformer network(options, Initialisation::framework, 9);
-  network->eval();
-  return network;
+  return testing::tiny_network(testing::kind_for(sampler), kCodes, kGrid, 2, 9);
 }
 
 FillOptions options_for(const std::string& sampler) {

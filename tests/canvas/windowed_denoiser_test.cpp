@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "canvas/fill_canvas.h"
-#include "denoiser/transformer.h"
 #include "runtime/error.h"
+#include "support/tiny_network.h"
 
 namespace tessera {
 namespace {
@@ -13,16 +13,7 @@ constexpr std::int64_t kCodes = 11;
 constexpr Extent kWindow{3, 4};
 
 Transformer tiny_network(TransformerKind kind = TransformerKind::bidirectional) {
-  TransformerOptions options;
-  options.kind = kind;
-  options.codebook_size = kCodes;
-  options.grid = kWindow;
-  options.layers = 1;
-  options.heads = 2;
-  options.width = 16;
-  Transformer network(options, Initialisation::framework, 9);
-  network->eval();
-  return network;
+  return testing::tiny_network(kind, kCodes, kWindow, 1, 9);
 }
 
 FillOptions options_for(const std::string& sampler, std::int64_t steps) {

@@ -5,10 +5,10 @@
 #include <cmath>
 #include <numbers>
 
-#include "denoiser/transformer.h"
 #include "diffusion/absorbing.h"
 #include "runtime/error.h"
 #include "sampling/sampler.h"
+#include "support/tiny_network.h"
 
 namespace tessera {
 namespace {
@@ -17,20 +17,11 @@ constexpr std::int64_t kCodes = 11;
 constexpr Extent kGrid{3, 4};
 
 Transformer tiny_network(TransformerKind kind) {
-  TransformerOptions options;
-  options.kind = kind;
-  options.codebook_size = kCodes;
-  options.grid = kGrid;
-  options.layers = 2;
-  options.heads = 2;
-  options.width = 16;
-  Transformer network(options, Initialisation::framework, 9);
-  network->eval();
-  return network;
+  return testing::tiny_network(kind, kCodes, kGrid, 2, 9);
 }
 
 Transformer network_for(const std::string& sampler) {
-  return tiny_network(sampler == "autoregressive" ? TransformerKind::autoregressive : TransformerKind::bidirectional);
+  return tiny_network(testing::kind_for(sampler));
 }
 
 FillOptions options_for(const std::string& sampler) {

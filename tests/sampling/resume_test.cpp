@@ -1,9 +1,9 @@
 /// A fill that stops and goes on, and the raster sampler.
 #include <gtest/gtest.h>
 
-#include "denoiser/transformer.h"
 #include "runtime/error.h"
 #include "sampling/fill.h"
+#include "support/tiny_network.h"
 
 namespace tessera {
 namespace {
@@ -12,16 +12,7 @@ constexpr std::int64_t kCodes = 7;
 constexpr Extent kGrid{3, 4};
 
 Transformer network_for(const std::string& sampler) {
-  TransformerOptions options;
-  options.kind = sampler == "autoregressive" ? TransformerKind::autoregressive : TransformerKind::bidirectional;
-  options.codebook_size = kCodes;
-  options.grid = kGrid;
-  options.layers = 1;
-  options.heads = 2;
-  options.width = 16;
-  Transformer network(options, Initialisation::framework, 3);
-  network->eval();
-  return network;
+  return testing::tiny_network(testing::kind_for(sampler), kCodes, kGrid, 1, 3);
 }
 
 FillOptions options_for(const std::string& sampler) {
