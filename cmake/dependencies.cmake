@@ -15,6 +15,12 @@ target_include_directories(tessera_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
 target_link_libraries(tessera_torch INTERFACE ${TORCH_LIBRARIES})
 separate_arguments(tessera_torch_flags UNIX_COMMAND "${TORCH_CXX_FLAGS}")
 target_compile_options(tessera_torch INTERFACE ${tessera_torch_flags})
+# at::parallel_for is a template in LibTorch's headers: compiled without OpenMP it is a plain loop. The thread sanitizer
+# does not see libgomp's synchronisation.
+if(NOT TESSERA_SANITIZE MATCHES "thread")
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  target_link_libraries(tessera_torch INTERFACE OpenMP::OpenMP_CXX)
+endif()
 
 # libvips reads and resizes pictures; a bare GPU machine builds without it and works from packed datasets.
 add_library(tessera_vips INTERFACE)

@@ -30,6 +30,13 @@ std::pair<int, int> surroundings(int low, int high, int size, int own, int facto
   return {aligned + wanted >= high ? aligned : start, wanted};
 }
 
+void require_grid_of(const torch::Tensor& codes, const Image& image, int factor) {
+  const int height = rounded_up(image.height, factor) / factor, width = rounded_up(image.width, factor) / factor;
+  require(codes.dim() == 2 && codes.size(0) == height && codes.size(1) == width,
+          "tokens: a grid of {}x{} cells for a picture of {}x{} pixels, expected {}x{}", codes.size(-1), codes.size(0),
+          image.width, image.height, width, height);
+}
+
 }  // namespace
 
 void RegionOptions::validate() const {
@@ -149,9 +156,7 @@ EditPlan plan_tokens(Codec codec, const torch::Tensor& codes, const Picture& bas
   plan.base = base ? base : std::make_shared<Image>(width, height, Colour{128, 128, 128});
   plan.area = {0, 0, plan.base->width, plan.base->height};
   if (!base) return plan;
-  require(rounded_up(base->width, factor) == width && rounded_up(base->height, factor) == height,
-          "tokens: a grid of {}x{} cells for a picture of {}x{} pixels, expected {}x{}", codes.size(1), codes.size(0),
-          base->width, base->height, rounded_up(base->width, factor) / factor, rounded_up(base->height, factor) / factor);
+  require_grid_of(codes, *base, factor);
   plan.original = encode_picture(codec, *base);
   const int feather = feather_pixels(options, factor);
   if (feather == 0) return plan;
@@ -177,7 +182,8 @@ EditPlan plan_reconstruct(Codec codec, const Picture& image) {
   return plan;
 }
 
-EditPlan plan_inpaint(Codec codec, const Picture& image, const PixelMask& mask, const RegionOptions& options) {
+EditPlan plan_inpaint(Codec codec, const Picture& image, const PixelMask& mask, const RegionOptions& options,
+                      const torch::Tensor& known) {
   options.validate();
   require(mask.width() == image->width && mask.height() == image->height, "mask: {}x{} pixels, expected {}x{}",
           mask.width(), mask.height(), image->width, image->height);
@@ -199,7 +205,18 @@ EditPlan plan_inpaint(Codec codec, const Picture& image, const PixelMask& mask, 
   const auto cells = region.cells(factor, options.threshold);
   require(cells.any().item<bool>(), "mask: no cell of {}x{} pixels reaches the threshold {}", factor, factor,
           options.threshold);
-  plan.original = encode_picture(codec, crop(*image, x, y, width, height));
+  if (known.defined()) {
+    require_grid_of(known, *image, factor);
+    require((known >= 0).all().item<bool>() && (known < own.codebook_size).all().item<bool>(),
+            "tokens: codes from {} to {}, expected 0 to {}", known.min().item<std::int64_t>(),
+            known.max().item<std::int64_t>(), own.codebook_size - 1);
+  }
+  // A part that does not begin on a cell's corner has cells of its own.
+  if (known.defined() && x % factor == 0 && y % factor == 0) {
+    plan.original = known.narrow(0, y / factor, cells.size(0)).narrow(1, x / factor, cells.size(1)).contiguous();
+  } else {
+    plan.original = encode_picture(codec, crop(*image, x, y, width, height));
+  }
   plan.codes = plan.original.masked_fill(cells, own.codebook_size);
   if (feather > 0) plan.alpha = region.feathered(feather);
   if (width < image->width || height < image->height) {
@@ -210,10 +227,10 @@ EditPlan plan_inpaint(Codec codec, const Picture& image, const PixelMask& mask, 
 }
 
 EditPlan plan_keep(Codec codec, const Picture& image, const PixelMask& kept, const RegionOptions& options,
-                   std::string_view name) {
+                   std::string_view name, const torch::Tensor& known) {
   const auto changed = kept.inverted();
   require(changed.count() > 0, "{}: all of it is kept, nothing to regenerate", name);
-  auto plan = plan_inpaint(codec, image, changed, options);
+  auto plan = plan_inpaint(codec, image, changed, options, known);
   const auto factor = codec->options().factor();
   require((plan.codes != plan.codebook_size).any().item<bool>(),
           "{}: the kept region holds no whole cell of {}x{} pixels", name, factor, factor);

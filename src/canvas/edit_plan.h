@@ -70,12 +70,15 @@ EditPlan plan_reconstruct(Codec codec, const Picture& image);
 /// The set pixels of the mask are regenerated, with all cells they touch; the others' tokens stay. A small region of a
 /// large picture is cut out with its surroundings at the codec's own size, so that its cost does not depend on the
 /// picture's. Throws Error where the mask is empty, of another size, or reaches the threshold in no cell.
-EditPlan plan_inpaint(Codec codec, const Picture& image, const PixelMask& mask, const RegionOptions& options = {});
+/// known: the picture's codes [h, w] int64 where they are known (a decode, encoded anew, can get other ones);
+/// undefined: it is encoded.
+EditPlan plan_inpaint(Codec codec, const Picture& image, const PixelMask& mask, const RegionOptions& options = {},
+                      const torch::Tensor& known = {});
 
 /// All that `kept` does not cover is regenerated. Throws Error where nothing is left to regenerate, or where the kept
 /// pixels hold no whole cell; `name` begins the message.
 EditPlan plan_keep(Codec codec, const Picture& image, const PixelMask& kept, const RegionOptions& options = {},
-                   std::string_view name = "image");
+                   std::string_view name = "image", const torch::Tensor& known = {});
 
 struct Borders {
   int left = 0, right = 0, top = 0, bottom = 0;  // pixels beyond the picture

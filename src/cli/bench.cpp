@@ -54,6 +54,12 @@ double peak_memory_mib() {
   return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
+/// What all threads in use reach together; a share of it is what a figure is worth.
+void measure_peak(nlohmann::json& report) {
+  const auto peak = measure_machine_peak(torch::get_num_threads());
+  report["peak_gflops"] = {{"float32", peak.float32}, {"bfloat16", peak.bfloat16}, {"int8", peak.int8}};
+}
+
 void measure_denoiser(Denoiser& prior, const TransformerOptions& sizes, const BenchOptions& options,
                       nlohmann::json& report) {
   std::vector<std::int64_t> batches = {1, 8};
@@ -93,9 +99,8 @@ nlohmann::json measure(Codec codec, Denoiser& prior, const TransformerOptions& s
   const auto side = codec->options().image_size;
   const auto bytes = torch::zeros({1, codec->options().image_channels, side, side}, torch::kUInt8);
   const TokenGrid filled(torch::zeros({1, sizes.grid.h, sizes.grid.w}, torch::kInt64), codec->options().codebook_size);
-  const auto peak = measure_machine_peak();
   nlohmann::json report;
-  report["peak_gflops_one_thread"] = {{"float32", peak.float32}, {"bfloat16", peak.bfloat16}, {"int8", peak.int8}};
+  measure_peak(report);
   report["encode_ms"] = median_ms(options.repeats, [&] { codec->encode(bytes); });
   report["decode_ms"] = median_ms(options.repeats, [&] { codec->decode(filled); });
   if (!prior.is_autoregressive()) {
@@ -104,6 +109,19 @@ nlohmann::json measure(Codec codec, Denoiser& prior, const TransformerOptions& s
   }
   report["peak_memory_mib"] = peak_memory_mib();
   return report;
+}
+
+/// What share of the peak of its dtype each rate is.
+void add_shares(nlohmann::json& report) {
+  const auto peak = report["peak_gflops"].value(report["dtype"].get<std::string>(), 0.0);
+  if (peak <= 0) return;
+  constexpr std::string_view kRate = "_gflops";
+  nlohmann::json shares;
+  for (const auto& [name, value] : report.items()) {
+    if (!value.is_number() || !name.ends_with(kRate)) continue;
+    shares[name.substr(0, name.size() - kRate.size()) + "_percent_of_peak"] = 100 * value.get<double>() / peak;
+  }
+  report.update(shares);
 }
 
 /// How much longer the second takes, for people.
@@ -130,12 +148,11 @@ void print(const nlohmann::json& report) {
   fmt::print("{} ({}, {} threads)\n", report["model"].get<std::string>(), report["dtype"].get<std::string>(),
              report["threads"].get<int>());
   for (const auto& [name, value] : report.items()) {
-    if (value.is_number() && name != "threads") fmt::print("  {:24} {:10.1f}\n", name, value.get<double>());
+    if (value.is_number() && name != "threads") fmt::print("  {:33} {:10.1f}\n", name, value.get<double>());
   }
   if (report.contains("conditioning")) print_conditioning(report["conditioning"]);
-  fmt::print("  this machine's peak on one thread, GFLOP/s:");
-  for (const auto& [name, value] : report["peak_gflops_one_thread"].items())
-    fmt::print(" {} {:.0f}", name, value.get<double>());
+  fmt::print("  the peak of this machine's {} threads together, GFLOP/s:", report["threads"].get<int>());
+  for (const auto& [name, value] : report["peak_gflops"].items()) fmt::print(" {} {:.0f}", name, value.get<double>());
   fmt::print("\n");
   if (!report.contains("end_to_end")) return;
   for (const auto& whole : report["end_to_end"]) {
@@ -169,8 +186,7 @@ void bench(const BenchOptions& options) {
   } else if (options.conditional) {
     const auto precision = Pipeline::precision(options.dtype, torch::kCPU);
     torch::manual_seed(0);
-    const auto peak = measure_machine_peak();
-    report["peak_gflops_one_thread"] = {{"float32", peak.float32}, {"bfloat16", peak.bfloat16}, {"int8", peak.int8}};
+    measure_peak(report);
     report["conditioning"] = measure_paper_conditioning(precision, options.repeats);
     report["peak_memory_mib"] = peak_memory_mib();
     report["model"] = "VQ-Diffusion-B's sizes, random weights";
@@ -190,6 +206,7 @@ void bench(const BenchOptions& options) {
     report["dtype"] = Pipeline::dtype_name(precision);
   }
   report["threads"] = torch::get_num_threads();
+  add_shares(report);
   if (options.json) {
     fmt::print("{}\n", report.dump(2));
   } else {

@@ -2,10 +2,10 @@
 #include <algorithm>
 
 #include "cli/evaluation_flags.h"
+#include "denoiser/guided_denoiser.h"
 #include "image/contact_sheet.h"
 #include "metrics/confidence.h"
 #include "runtime/error.h"
-#include "runtime/log.h"
 
 namespace tessera::cli {
 namespace {
@@ -36,6 +36,52 @@ LikelihoodOptions likelihood_options(const EvaluationFlags& flags, const NamedMo
   options.bound.total_steps = model.pipeline.total_steps();
   options.bound.seed = flags.sampling.fill.seed;
   return options;
+}
+
+/// A prior that sees the time, each picture under its own caption or label.
+nlohmann::ordered_json process_likelihood(const EvaluationFlags& flags, NamedModel& model, const NamedGrids& grids,
+                                          const Dataset& data, const std::vector<std::int64_t>& indices,
+                                          HtmlReport& report, torch::Tensor* nats) {
+  auto* guided = dynamic_cast<GuidedDenoiser*>(&model.pipeline.prior());
+  require(guided != nullptr, "{}: likelihood needs a transformer prior", model.path);
+  const auto kind = model.pipeline.condition();
+  require(kind != "text" || data.has_captions(), "{}: the likelihood of a prior with text needs captions, {} has none",
+          model.path, flags.data);
+  std::vector<torch::Tensor> states;
+  std::vector<std::int64_t> labels;
+  for (const auto index : indices) {
+    labels.push_back(data.label(index));
+    if (kind != "text") continue;
+    PromptOptions prompt;
+    prompt.prompt = data.caption(index);
+    model.pipeline.set_prompt(prompt);
+    states.push_back(guided->guidance().states);
+  }
+  model.pipeline.set_prompt({});
+  Condition own, none;
+  if (kind == "text") {
+    own.states = torch::stack(states);
+    none.states = guided->guidance().states.unsqueeze(0).expand_as(own.states);
+  } else if (kind == "class") {
+    own.classes = torch::tensor(labels);
+    require(own.classes.max().item<std::int64_t>() < guided->network()->options().classes,
+            "{}: label {} in {}, expected below {}", model.path, own.classes.max().item<std::int64_t>(), flags.data,
+            guided->network()->options().classes);
+    none.classes = torch::full_like(own.classes, -1);
+  }
+  const auto under = [&](const Condition& condition) -> LogitsOfTimes {
+    return [guided, condition](const torch::Tensor& xt, const torch::Tensor& t, std::int64_t first) {
+      const auto last = first + xt.size(0);
+      Condition part;
+      if (condition.states.defined()) part.states = condition.states.slice(0, first, last);
+      if (condition.classes.defined()) part.classes = condition.classes.slice(0, first, last);
+      auto network = guided->network();
+      return network->forward(xt, t, part);
+    };
+  };
+  return process_likelihood_figures(*model.pipeline.fill_process(), under(own),
+                                    kind == "none" ? LogitsOfTimes{} : under(none), grids,
+                                    likelihood_options(flags, model), report, nats);
 }
 
 torch::Tensor encoded(Codec codec, const Dataset& data, const std::vector<std::int64_t>& indices) {
@@ -95,14 +141,13 @@ void evaluate_held_out(const EvaluationFlags& flags, NamedModel& model, const Da
     figures["reconstruction"] = part;
   }
   if (!flags.wants("likelihood")) return;
-  if (!dynamic_cast<TransformerImpl*>(&model.pipeline.prior())) {
-    log().warn("{}: the likelihood is left out: it is measured of priors without time and condition", model.path);
-    return;
-  }
   const auto tokens = made.tokens.defined() ? made.tokens : encoded(codec, data, indices);
   torch::Tensor nats;
-  figures["likelihood"] = likelihood_figures(transformer_of(model), named_grids(tokens, data, indices),
-                                             likelihood_options(flags, model), report, &nats);
+  const auto grids = named_grids(tokens, data, indices);
+  figures["likelihood"] =
+      model.pipeline.prior().sees_time()
+          ? process_likelihood(flags, model, grids, data, indices, report, &nats)
+          : likelihood_figures(transformer_of(model), grids, likelihood_options(flags, model), report, &nats);
   if (!made.pixel_nats.defined()) return;
   const auto values = 3 * data.image_size() * data.image_size();
   const auto bits = image_bits_per_dimension(made.pixel_nats, nats, values);

@@ -39,20 +39,50 @@ const Element* data_of(const torch::Tensor& tensor) {
   return static_cast<const Element*>(tensor.data_ptr());
 }
 
+constexpr int64_t kStrip = 2048;  // pixels of a task; a large image is cut into strips of this, whatever the threads
+
 template <typename Element>
 void forward_images(const avx512::GroupNormImage& image, const torch::Tensor& input, torch::Tensor& output,
                     torch::Tensor& moments) {
-  const int64_t stride = image.pixels * image.channels, count = input.size(0);
+  const int64_t stride = image.pixels * image.channels, count = input.size(0), width = 2 * image.channels;
+  const int64_t strips = (image.pixels + kStrip - 1) / kStrip;
   const Element* from = data_of<Element>(input);
   Element* to = static_cast<Element*>(output.data_ptr());
-  float* stats = moments.data_ptr<float>();
-  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-    std::vector<double> scratch(size_t(4 * image.channels));
-    for (int64_t n = begin; n < end; ++n) {
-      float* mean = stats + n * 2 * image.groups;
-      avx512::group_norm_forward<Element>(image, from + n * stride, to + n * stride, mean, mean + image.groups,
-                                          reinterpret_cast<float*>(scratch.data()));
-    }
+  std::vector<double> sums(size_t(count * strips * width));
+  std::vector<float> factors(size_t(count * width));
+  const auto add_up = [&](int64_t task) {
+    const int64_t n = task / strips, first = task % strips * kStrip;
+    avx512::group_norm_moments<Element>(image, from + n * stride, first, std::min(first + kStrip, image.pixels),
+                                        sums.data() + task * width);
+  };
+  const auto join = [&](int64_t n) {
+    double* const all = sums.data() + n * strips * width;
+    for (int64_t k = width; k < strips * width; ++k) all[k % width] += all[k];
+    float* const mean = moments.data_ptr<float>() + n * 2 * image.groups;
+    avx512::group_norm_factors<Element>(image, from + n * stride, all, mean, mean + image.groups,
+                                        factors.data() + n * width);
+  };
+  const auto apply = [&](int64_t task) {
+    const int64_t n = task / strips, first = task % strips * kStrip;
+    avx512::group_norm_apply<Element>(image, from + n * stride, to + n * stride, first,
+                                      std::min(first + kStrip, image.pixels), factors.data() + n * width);
+  };
+  if (strips == 1) {  // the image is still in the cache when it is written
+    at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        add_up(n);
+        join(n);
+        apply(n);
+      }
+    });
+    return;
+  }
+  at::parallel_for(0, count * strips, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) add_up(task);
+  });
+  for (int64_t n = 0; n < count; ++n) join(n);
+  at::parallel_for(0, count * strips, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) apply(task);
   });
 }
 

@@ -20,20 +20,19 @@ namespace {
 
 constexpr int64_t kRun = 128;  // pixels summed in float32 before the sum moves on into float64
 
-/// Adds up per-channel first and second moments about `shift` over all pixels, Width * 16 channels from `channel`.
+/// Adds up per-channel first and second moments about the image's first pixel, Width * 16 channels from `channel`.
 template <int Width, typename Element>
-void moments(const GroupNormImage& image, const Element* input, int64_t channel, double* sum, double* square,
-             float* shift) {
+void moments(const GroupNormImage& image, const Element* input, int64_t first, int64_t last, int64_t channel,
+             double* sum, double* square) {
   __mmask16 mask[Width];
   __m512 s[Width];
   for (int v = 0; v < Width; ++v) {
     mask[v] = tail_mask(image.channels - channel - 16 * v);
     s[v] = load16(input + channel + 16 * v, mask[v]);
-    _mm512_mask_storeu_ps(shift + channel + 16 * v, mask[v], s[v]);
   }
   alignas(64) float buffer[16];
-  for (int64_t begin = 0; begin < image.pixels; begin += kRun) {
-    const int64_t end = std::min(begin + kRun, image.pixels);
+  for (int64_t begin = first; begin < last; begin += kRun) {
+    const int64_t end = std::min(begin + kRun, last);
     __m512 a[Width], b[Width];
     for (int v = 0; v < Width; ++v) a[v] = b[v] = _mm512_setzero_ps();
     for (int64_t p = begin; p < end; ++p) {
@@ -54,8 +53,8 @@ void moments(const GroupNormImage& image, const Element* input, int64_t channel,
 }
 
 template <int Width, bool Swish, typename Element>
-void apply(const GroupNormImage& image, const Element* input, Element* output, int64_t channel, const float* scale,
-           const float* offset) {
+void apply(const GroupNormImage& image, const Element* input, Element* output, int64_t first, int64_t last,
+           int64_t channel, const float* scale, const float* offset) {
   __mmask16 mask[Width];
   __m512 a[Width], b[Width];
   for (int v = 0; v < Width; ++v) {
@@ -63,7 +62,7 @@ void apply(const GroupNormImage& image, const Element* input, Element* output, i
     a[v] = load16(scale + channel + 16 * v, mask[v]);
     b[v] = load16(offset + channel + 16 * v, mask[v]);
   }
-  for (int64_t p = 0; p < image.pixels; ++p) {
+  for (int64_t p = first; p < last; ++p) {
     for (int v = 0; v < Width; ++v) {
       const int64_t at = p * image.channels + channel + 16 * v;
       __m512 y = _mm512_fmadd_ps(load16(input + at, mask[v]), a[v], b[v]);
@@ -156,26 +155,29 @@ void over_channels(int64_t channels, const Run& run) {
 }  // namespace
 
 template <typename Element>
-void group_norm_forward(const GroupNormImage& image, const Element* input, Element* output, float* mean, float* rstd,
-                        float* scratch) {
-  const int64_t channels = image.channels, each = channels / image.groups;
-  float *scale = scratch, *offset = scratch + channels, *shift = scratch + 2 * channels;
-  constexpr int64_t kMost = 64;
-  double sum[kMost], square[kMost];
-  // In pieces of at most 64 channels, so that the float64 sums stay on the stack; a group may span pieces, so moments
-  // are first taken per channel about the channel's first pixel and then joined: var = E[v_c + (m_c - m)^2].
-  double* const channel_mean = reinterpret_cast<double*>(scratch + 4 * channels);
-  double* const channel_variance = channel_mean + channels;
-  over_channels(channels, [&]<int Width>(int64_t c) {
-    std::fill(sum, sum + kMost, 0.);
-    std::fill(square, square + kMost, 0.);
-    moments<Width>(image, input, c, sum - c, square - c, shift);
-    for (int64_t k = c; k < std::min<int64_t>(c + 16 * Width, channels); ++k) {
-      const double m = sum[k - c] / double(image.pixels);
-      channel_mean[k] = double(shift[k]) + m;
-      channel_variance[k] = std::max(0., square[k - c] / double(image.pixels) - m * m);
-    }
+void group_norm_moments(const GroupNormImage& image, const Element* input, int64_t first, int64_t last, double* sums) {
+  over_channels(image.channels, [&]<int Width>(int64_t c) {
+    moments<Width>(image, input, first, last, c, sums, sums + image.channels);
   });
+}
+
+template <typename Element>
+void group_norm_factors(const GroupNormImage& image, const Element* input, double* sums, float* mean, float* rstd,
+                        float* factors) {
+  const int64_t channels = image.channels, each = channels / image.groups;
+  double *const channel_mean = sums, *const channel_variance = sums + channels;  // in the place of the sums
+  float *const scale = factors, *const offset = factors + channels;
+  for (int64_t c = 0; c < channels; c += 16) {
+    const __mmask16 mask = tail_mask(channels - c);
+    alignas(64) float shift[16];
+    _mm512_store_ps(shift, load16(input + c, mask));
+    for (int64_t k = c; k < std::min(c + 16, channels); ++k) {
+      const double m = sums[k] / double(image.pixels);
+      channel_variance[k] = std::max(0., channel_variance[k] / double(image.pixels) - m * m);
+      channel_mean[k] = double(shift[k - c]) + m;
+    }
+  }
+  // Channels are joined to groups: var = E[v_c + (m_c - m)^2].
   for (int64_t g = 0; g < image.groups; ++g) {
     double m = 0, variance = 0;
     for (int64_t k = g * each; k < (g + 1) * each; ++k) m += channel_mean[k];
@@ -191,11 +193,16 @@ void group_norm_forward(const GroupNormImage& image, const Element* input, Eleme
       offset[k] = float(double(image.bias[k]) - m * double(image.weight[k]) * r);
     }
   }
-  over_channels(channels, [&]<int Width>(int64_t c) {
+}
+
+template <typename Element>
+void group_norm_apply(const GroupNormImage& image, const Element* input, Element* output, int64_t first, int64_t last,
+                      const float* factors) {
+  over_channels(image.channels, [&]<int Width>(int64_t c) {
     if (image.swish) {
-      apply<Width, true>(image, input, output, c, scale, offset);
+      apply<Width, true>(image, input, output, first, last, c, factors, factors + image.channels);
     } else {
-      apply<Width, false>(image, input, output, c, scale, offset);
+      apply<Width, false>(image, input, output, first, last, c, factors, factors + image.channels);
     }
   });
 }
@@ -242,8 +249,13 @@ void group_norm_backward(const GroupNormImage& image, const Element* input, cons
                 [&]<int Width>(int64_t c) { combine<Width>(image, input, inner, gradient_input, c, a, b, c0); });
 }
 
-template void group_norm_forward<float>(const GroupNormImage&, const float*, float*, float*, float*, float*);
-template void group_norm_forward<uint16_t>(const GroupNormImage&, const uint16_t*, uint16_t*, float*, float*, float*);
+template void group_norm_moments<float>(const GroupNormImage&, const float*, int64_t, int64_t, double*);
+template void group_norm_moments<uint16_t>(const GroupNormImage&, const uint16_t*, int64_t, int64_t, double*);
+template void group_norm_factors<float>(const GroupNormImage&, const float*, double*, float*, float*, float*);
+template void group_norm_factors<uint16_t>(const GroupNormImage&, const uint16_t*, double*, float*, float*, float*);
+template void group_norm_apply<float>(const GroupNormImage&, const float*, float*, int64_t, int64_t, const float*);
+template void group_norm_apply<uint16_t>(const GroupNormImage&, const uint16_t*, uint16_t*, int64_t, int64_t,
+                                         const float*);
 template void group_norm_backward<float>(const GroupNormImage&, const float*, const float*, const float*, const float*,
                                          float*, float*, float*, float*);
 template void group_norm_backward<uint16_t>(const GroupNormImage&, const uint16_t*, const uint16_t*, const float*,

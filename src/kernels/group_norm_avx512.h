@@ -18,10 +18,21 @@ struct GroupNormImage {
   const float* bias = nullptr;    // [C]
 };
 
-/// input, output [pixels, C]; ensures mean, rstd [groups] are filled. scratch: 8 * C floats, aligned to 8 bytes.
+/// Adds the pixels [first, last) of input [pixels, C] to sums [2, C]: their first and second moments about the image's
+/// first pixel.
 template <typename Element>
-void group_norm_forward(const GroupNormImage& image, const Element* input, Element* output, float* mean, float* rstd,
-                        float* scratch);
+void group_norm_moments(const GroupNormImage& image, const Element* input, int64_t first, int64_t last, double* sums);
+
+/// In: sums [2, C] of all pixels (they are overwritten). Out: mean, rstd [groups]; factors [2, C], what a pixel is
+/// multiplied by and what is added then.
+template <typename Element>
+void group_norm_factors(const GroupNormImage& image, const Element* input, double* sums, float* mean, float* rstd,
+                        float* factors);
+
+/// output [pixels, C], the pixels [first, last) of it.
+template <typename Element>
+void group_norm_apply(const GroupNormImage& image, const Element* input, Element* output, int64_t first, int64_t last,
+                      const float* factors);
 
 /// gradient_input [pixels, C] is written; gradient_weight, gradient_bias [C] are added to.
 /// scratch: (pixels + 8) * C floats.

@@ -4,13 +4,12 @@
 
 #include "kernels/cpu_features.h"
 #include "kernels/int8_product.h"
+#include "kernels/product_tasks.h"
 #include "kernels/training_ops.h"
 #include "runtime/error.h"
 
 namespace tessera {
 namespace {
-
-constexpr int64_t kRows = 256;  // of one task
 
 /// The parts of a packed weight in one tensor of bytes: channel scales, channel sums, tiles.
 struct PackedInt8 {
@@ -65,29 +64,34 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
     if (bias.defined()) product = product + bias;
     return with_result(product, result, residual);
   }
-  const auto packed = kept ? kept->get(weight, [&] { return pack(weight); }, 8) : pack(weight);
+  const auto packed = kept ? kept->get(
+                                 weight, [&] { return pack(weight); }, 8)
+                           : pack(weight);
   const PackedInt8 parts(packed, outputs);
   auto output = torch::empty({rows, outputs}, result == Int8Result::sum ? torch::kFloat : torch::kBFloat16);
   const auto before = result == Int8Result::gelu ? torch::empty_like(output) : output;
   const auto wide = int8::padded(inputs, int8::kDepth);
-  at::parallel_for(0, (rows + kRows - 1) / kRows, 1, [&](int64_t begin, int64_t end) {
-    const auto bytes = torch::empty({int8::padded(std::min(kRows, rows), 32) * wide}, torch::kUInt8);
-    std::vector<float> scale(kRows);
+  const auto bytes = torch::empty({int8::padded(rows, 32) * wide}, torch::kUInt8);
+  std::vector<float> scale(static_cast<std::size_t>(rows));
+  at::parallel_for(0, rows, 32, [&](int64_t begin, int64_t end) {
+    int8::quantise_rows(static_cast<const uint16_t*>(rows_bf16.data_ptr()) + begin * inputs, end - begin, inputs,
+                        bytes.data_ptr<uint8_t>() + begin * wide, scale.data() + begin);
+  });
+  const ProductTasks tasks(rows, outputs, int8::kPanel);
+  at::parallel_for(0, tasks.count(), 1, [&](int64_t begin, int64_t end) {
     int8::Product product;
-    product.channels = product.output_pixel = outputs;
-    if (bias.defined()) product.bias = bias.data_ptr<float>();
-    product.input = bytes.data_ptr<uint8_t>();
-    product.row_scale = scale.data();
+    product.output_pixel = outputs;
     product.depth = wide / int8::kDepth;
-    product.weights = parts.tiles;
-    product.channel_scale = parts.scale;
-    product.channel_sum = parts.sum;
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t first = task * kRows;
-      product.rows = std::min(kRows, rows - first);
-      int8::quantise_rows(static_cast<const uint16_t*>(rows_bf16.data_ptr()) + first * inputs, product.rows, inputs,
-                          bytes.data_ptr<uint8_t>(), scale.data());
-      const auto at = first * outputs;
+    tasks.in_range(begin, end, [&](int64_t first, int64_t count, int64_t channel, int64_t channels) {
+      product.rows = count;
+      product.channels = channels;
+      if (bias.defined()) product.bias = bias.data_ptr<float>() + channel;
+      product.input = bytes.data_ptr<uint8_t>() + first * wide;
+      product.row_scale = scale.data() + first;
+      product.weights = parts.tiles + int8::packed_size(channel, inputs);
+      product.channel_scale = parts.scale + channel;
+      product.channel_sum = parts.sum + channel;
+      const auto at = first * outputs + channel;
       if (result == Int8Result::sum) {
         product.sum = output.data_ptr<float>() + at;
         product.residual = residual.defined() ? residual.data_ptr<float>() + at : nullptr;
@@ -96,7 +100,7 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
         product.gelu = result == Int8Result::gelu ? static_cast<uint16_t*>(output.data_ptr()) + at : nullptr;
       }
       int8::multiply(product);
-    }
+    });
   });
   return output;
 }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/bf16_product.h"
+#include "kernels/product_tasks.h"
 #include "kernels/row_ops_avx512.h"
 
 namespace tessera::tiles {
@@ -35,7 +36,6 @@ int64_t padded(int64_t channels) {
 // ----------------------------------------------------------------------------------------------------------------
 // linear
 
-constexpr int64_t kRows = 256;          // rows of a product that one task computes
 constexpr int64_t kGradientRows = 512;  // rows that one task packs for the weight's gradient
 
 /// Where a product of rows goes: see bf16::Product.
@@ -49,41 +49,43 @@ struct Target {
 /// target [rows, outputs] = input [rows, inputs] times packed weights, plus bias.
 void multiply_rows(const uint16_t* input, int64_t rows, int64_t inputs, const uint16_t* packed, int64_t outputs,
                    const float* bias, const Target& target) {
-  at::parallel_for(0, bf16::blocks(rows, kRows), 1, [&](int64_t begin, int64_t end) {
+  const ProductTasks tasks(rows, outputs, bf16::kPanel);
+  at::parallel_for(0, tasks.count(), 1, [&](int64_t begin, int64_t end) {
     const int64_t wide = padded(inputs), none = 0;
     torch::Tensor copy;
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t first = task * kRows, count = std::min(kRows, rows - first);
+    tasks.in_range(begin, end, [&](int64_t first, int64_t count, int64_t channel, int64_t channels) {
       // Whole tiles of whole channels are read where they lie; anything else from a copy with zeros around it.
       const int64_t direct = inputs == wide ? count / 16 * 16 : 0;
       bf16::Product product;
       product.depth = wide / bf16::kDepth;
       product.tap_offset = &none;
-      product.weights = packed;
-      product.bias = bias;
+      product.weights = packed + bf16::packed_size(channel, inputs, 1);
+      product.bias = bias != nullptr ? bias + channel : nullptr;
       product.rows = 1;
-      product.channels = product.output_pixel = outputs;
+      product.channels = channels;
+      product.output_pixel = outputs;
       product.input_pixel = wide;
       product.input = input + first * inputs;
-      const auto aim = [&](int64_t at) {
+      const auto aim = [&](int64_t row) {
+        const int64_t at = row * outputs + channel;
         if (target.output != nullptr) product.output = target.output + at;
         if (target.gelu != nullptr) product.gelu = target.gelu + at;
         if (target.sum == nullptr) return;
         product.sum = target.sum + at;
         if (target.residual != nullptr) product.residual = target.residual + at;
       };
-      aim(first * outputs);
+      aim(first);
       product.columns = direct;
       if (direct > 0) bf16::multiply(product);
-      if (direct == count) continue;
-      if (!copy.defined()) copy = scratch((kRows + 16) * wide);
+      if (direct == count) return;
+      if (!copy.defined()) copy = scratch((tasks.most_rows() + 16) * wide);
       bf16::pad_image(input + (first + direct) * inputs, 1, count - direct, inputs, 0, 0, 1, count - direct + 16, wide,
-                     bits(copy));
+                      bits(copy));
       product.input = bits(copy);
-      aim((first + direct) * outputs);
+      aim(first + direct);
       product.columns = count - direct;
       bf16::multiply(product);
-    }
+    });
   });
 }
 
@@ -266,14 +268,28 @@ struct Geometry {
   }
 };
 
+constexpr int64_t kStripBytes =
+    640 << 10;                      // of the padded input that a task reads: it is to stay in the second-level cache
+constexpr int64_t kLeastStrip = 4;  // rows, so that neighbours copy few rows twice
+
+/// Rows of the output that one task computes; there are at least as many tasks as threads where the rows suffice.
+int64_t rows_of_strip(const Geometry& g, int64_t wide) {
+  const int64_t row = g.padded_width() * wide * int64_t(sizeof(uint16_t));
+  const int64_t fitting = (kStripBytes / row - g.kernel_height) / g.stride + 1;
+  const int64_t parts = bf16::blocks(at::get_num_threads(), std::max<int64_t>(1, g.images));
+  return std::clamp<int64_t>(std::max(fitting, kLeastStrip), 1, bf16::blocks(g.out_height(), parts));
+}
+
 void convolve(const Geometry& g, const uint16_t* input, const uint16_t* packed, const float* bias, uint16_t* output) {
-  const int64_t wide = padded(g.inputs), height = g.padded_height(), width = g.padded_width();
+  const int64_t wide = padded(g.inputs), width = g.padded_width(), strip = rows_of_strip(g, wide);
   std::vector<int64_t> offsets;
   for (int64_t y = 0; y < g.kernel_height; ++y) {
     for (int64_t x = 0; x < g.kernel_width; ++x) offsets.push_back((y * width + x) * wide);
   }
-  at::parallel_for(0, g.images, 1, [&](int64_t begin, int64_t end) {
-    const torch::Tensor copy = scratch((height * width + 16 * g.stride) * wide);
+  const int64_t strips = bf16::blocks(g.out_height(), strip);
+  at::parallel_for(0, g.images * strips, 1, [&](int64_t begin, int64_t end) {
+    const int64_t most = (strip - 1) * g.stride + g.kernel_height;  // padded rows
+    const torch::Tensor copy = scratch((most * width + 16 * g.stride) * wide);
     bf16::Product product;
     product.input = bits(copy);
     product.input_row = g.stride * width * wide;
@@ -283,14 +299,19 @@ void convolve(const Geometry& g, const uint16_t* input, const uint16_t* packed, 
     product.tap_offset = offsets.data();
     product.weights = packed;
     product.bias = bias;
-    product.rows = g.out_height();
     product.columns = g.out_width();
     product.channels = product.output_pixel = g.outputs;
     product.output_row = g.out_width() * g.outputs;
-    for (int64_t n = begin; n < end; ++n) {
-      bf16::pad_image(input + n * g.height * g.width * g.inputs, g.height, g.width, g.inputs, g.padding.top,
-                     g.padding.left, height, width, wide, bits(copy));
-      product.output = output + n * g.out_height() * g.out_width() * g.outputs;
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t image = task / strips, first = task % strips * strip;
+      product.rows = std::min(strip, g.out_height() - first);
+      // Padded rows [top, bottom) and the rows of the image among them.
+      const int64_t top = first * g.stride, bottom = top + (product.rows - 1) * g.stride + g.kernel_height;
+      const int64_t from = std::clamp<int64_t>(top - g.padding.top, 0, g.height),
+                    to = std::clamp<int64_t>(bottom - g.padding.top, from, g.height);
+      bf16::pad_image(input + (image * g.height + from) * g.width * g.inputs, to - from, g.width, g.inputs,
+                      from + g.padding.top - top, g.padding.left, bottom - top, width, wide, bits(copy));
+      product.output = output + (image * g.out_height() + first) * product.output_row;
       bf16::multiply(product);
     }
   });
@@ -358,7 +379,7 @@ void convolve_back(const Geometry& g, const uint16_t* gradient, const float* wei
       const int64_t taps = int64_t(order.size());
       part.packed = scratch(bf16::packed_size(g.inputs, g.outputs, taps));
       bf16::pack_backward(weight, g.outputs, g.inputs, taps, order.data(), g.taps() * g.inputs, g.inputs,
-                         bits(part.packed));
+                          bits(part.packed));
       part.first = (row.first * g.width + column.first) * g.inputs;
       part.product.input_row = width * wide;
       part.product.input_pixel = wide;
@@ -377,7 +398,7 @@ void convolve_back(const Geometry& g, const uint16_t* gradient, const float* wei
     const torch::Tensor copy = scratch((height * width + 16) * wide);
     for (int64_t n = begin; n < end; ++n) {
       bf16::pad_image(gradient + n * g.out_height() * g.out_width() * g.outputs, g.out_height(), g.out_width(),
-                     g.outputs, top, left, height, width, wide, bits(copy));
+                      g.outputs, top, left, height, width, wide, bits(copy));
       for (const auto& part : parts) {
         bf16::Product product = part.product;
         product.input = bits(copy);
@@ -434,7 +455,7 @@ std::pair<torch::Tensor, torch::Tensor> gradient_of_kernel(const Geometry& g, co
         pixels.pitch = pitch;
         bf16::pack_transposed(pixels, steps, bits(left), bias.data_ptr<float>() + thread * g.outputs);
         bf16::pad_image(input + n * g.height * g.width * g.inputs, g.height, g.width, g.inputs, g.padding.top,
-                       g.padding.left, height, width, wide_inputs, bits(copy));
+                        g.padding.left, height, width, wide_inputs, bits(copy));
         pixels.channels = wide_inputs;
         pixels.pixel_step = g.stride * wide_inputs;
         pixels.row_step = g.stride * width * wide_inputs;

@@ -13,6 +13,18 @@ namespace {
 
 constexpr std::size_t kExtremes = 8;  // images listed at either end
 
+/// How an estimate was made, and how sure one image's is.
+void add_settings(const BoundOptions& options, const BoundEstimate& estimate, std::int64_t cells,
+                  nlohmann::ordered_json& figures) {
+  figures["evaluations_an_image"] = estimate.evaluations;
+  figures["strata"] = options.strata;
+  figures["antithetic"] = options.antithetic;
+  figures["repeats"] = options.repeats;
+  if (!estimate.standard_error.defined()) return;
+  figures["bits_per_token_standard_error_of_one_image"] =
+      bits_per_token(estimate.standard_error.square().mean().sqrt(), cells).item<double>();
+}
+
 /// The estimate by one form, with its interval in bits per token.
 nlohmann::ordered_json bound_figures(TransformerImpl& prior, const torch::Tensor& tokens, const BoundOptions& options,
                                      double confidence, BoundEstimate& estimate) {
@@ -24,15 +36,8 @@ nlohmann::ordered_json bound_figures(TransformerImpl& prior, const torch::Tensor
                             [&](std::int64_t done, std::int64_t) { progress.update(done, ""); });
   nlohmann::ordered_json figures;
   figures["bits_per_token"] = to_json(interval_of(bits_per_token(estimate.nats, tokens.size(1)), confidence));
-  figures["evaluations_an_image"] = estimate.evaluations;
   if (options.form == BoundForm::time_steps) figures["total_steps"] = options.total_steps;
-  figures["strata"] = options.strata;
-  figures["antithetic"] = options.antithetic;
-  figures["repeats"] = options.repeats;
-  if (estimate.standard_error.defined()) {
-    figures["bits_per_token_standard_error_of_one_image"] =
-        bits_per_token(estimate.standard_error.square().mean().sqrt(), tokens.size(1)).item<double>();
-  }
+  add_settings(options, estimate, tokens.size(1), figures);
   figures["bits_a_masked_cell_by_share_masked"] = estimate.bits_by_share_masked;
   return figures;
 }
@@ -48,6 +53,19 @@ void add_ranking(const NamedGrids& grids, const torch::Tensor& bits, HtmlReport&
     rows.push_back({grids.names[first], number_text(value[first]), grids.names[last], number_text(value[last])});
   }
   report.table(rows);
+}
+
+/// Every image's value, and which are the most and the least likely.
+void add_images(const NamedGrids& grids, const torch::Tensor& nats, HtmlReport& report,
+                nlohmann::ordered_json& figures) {
+  figures["cells"] = grids.tokens.size(1);
+  const auto bits = bits_per_token(nats, grids.tokens.size(1)).contiguous();
+  add_ranking(grids, bits, report);
+  auto each = nlohmann::ordered_json::array();
+  for (std::size_t i = 0; i < grids.names.size(); ++i) {
+    each.push_back({{"image", grids.names[i]}, {"bits_per_token", bits[static_cast<std::int64_t>(i)].item<double>()}});
+  }
+  figures["images"] = each;
 }
 
 }  // namespace
@@ -88,15 +106,37 @@ nlohmann::ordered_json likelihood_figures(TransformerImpl& prior, const NamedGri
       curve.x.push_back((static_cast<double>(i) + 0.5) / static_cast<double>(curve.y.size()));
     report.plot(line_plot({curve}, {"Cross-entropy of a masked cell", "share of cells masked", "bits", false}));
   }
-  figures["cells"] = cells;
-  const auto bits = bits_per_token(values, cells).contiguous();
-  add_ranking(grids, bits, report);
-  auto each = nlohmann::ordered_json::array();
-  for (std::size_t i = 0; i < grids.names.size(); ++i) {
-    each.push_back({{"image", grids.names[i]}, {"bits_per_token", bits[static_cast<std::int64_t>(i)].item<double>()}});
-  }
-  figures["images"] = each;
+  add_images(grids, values, report, figures);
   if (nats) *nats = values;
+  return figures;
+}
+
+nlohmann::ordered_json process_likelihood_figures(const Process& process, const LogitsOfTimes& denoise,
+                                                  const LogitsOfTimes& unconditioned, const NamedGrids& grids,
+                                                  const LikelihoodOptions& options, HtmlReport& report,
+                                                  torch::Tensor* nats) {
+  const auto cells = grids.tokens.size(1);
+  const auto estimate = [&](const LogitsOfTimes& logits, const char* what) {
+    Progress progress(fmt::format("likelihood, {}", what), 0, grids.tokens.size(0), "images");
+    return estimate_process_bound(process, logits, grids.tokens, options.bound,
+                                  [&](std::int64_t done, std::int64_t) { progress.update(done, ""); });
+  };
+  report.heading("Likelihood of held-out token grids");
+  const auto with = estimate(denoise, "with the condition");
+  nlohmann::ordered_json figures;
+  figures["kind"] = fmt::format("variational bound of the process of {} steps", process.total_steps());
+  figures["bits_per_token"] = to_json(interval_of(bits_per_token(with.nats, cells), options.confidence));
+  if (unconditioned) {
+    const auto without = estimate(unconditioned, "without it");
+    figures["bits_per_token_without_condition"] =
+        to_json(interval_of(bits_per_token(without.nats, cells), options.confidence));
+    figures["bits_per_token_that_the_condition_saves"] =
+        to_json(interval_of(bits_per_token(without.nats - with.nats, cells), options.confidence));
+  }
+  add_settings(options.bound, with, cells, figures);
+  report.figures(figures);
+  add_images(grids, with.nats, report, figures);
+  if (nats) *nats = with.nats;
   return figures;
 }
 

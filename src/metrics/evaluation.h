@@ -50,6 +50,13 @@ nlohmann::ordered_json likelihood_figures(TransformerImpl& prior, const NamedGri
                                           const LikelihoodOptions& options, HtmlReport& report,
                                           torch::Tensor* nats = nullptr);
 
+/// The same of a prior that sees the time: its process's bound, with each image's own condition and, where
+/// `unconditioned` is given, without it on the same draws: what the condition tells.
+nlohmann::ordered_json process_likelihood_figures(const Process& process, const LogitsOfTimes& denoise,
+                                                  const LogitsOfTimes& unconditioned, const NamedGrids& grids,
+                                                  const LikelihoodOptions& options, HtmlReport& report,
+                                                  torch::Tensor* nats = nullptr);
+
 struct ReconstructionOptions {
   std::int64_t batch = 16;
   std::int64_t pixel_bits = 0;  // n: also the pixel likelihood on n-bit images (a codec with a Gaussian head); 0: not

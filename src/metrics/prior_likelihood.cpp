@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "diffusion/objective.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -18,29 +19,57 @@ struct Strata {
   std::int64_t size(std::int64_t part) const { return (part + 1) * levels / parts - part * levels / parts; }
 };
 
-/// What the draws of some images add up to.
-struct Sums {
-  torch::Tensor nats;                // [n]
-  std::vector<double> bits, masked;  // by share masked
+/// One draw for a part of the images.
+struct Draw {
+  torch::Tensor x0;        // [n, L]
+  torch::Tensor levels;    // [n]
+  torch::Tensor uniforms;  // [n, L], for the noise
+  std::int64_t first;      // number of the part's first image
 };
 
-/// One draw of a part: level and mask of every image, its network evaluation, its term.
-void add_draw(const LogitsAt& denoise, const torch::Tensor& x0, const AbsorbingProcess& process,
-              const torch::Tensor& levels, const torch::Tensor& uniforms, double weight, Sums& sums) {
-  const auto noised = process.q_sample(x0, levels, uniforms);
-  const auto rows = rows_of(noised.changed);
-  if (rows.numel() == 0) return;
-  const auto logits = denoise(noised.tokens, rows).to(torch::kCPU, torch::kFloat32);
-  const auto nats = masked_cross_entropy_at(logits, x0, rows).to(torch::kFloat64);
-  sums.nats += nats / levels.to(torch::kFloat64) * weight;
-  const auto counts = noised.changed.sum(1);
-  for (std::int64_t n = 0; n < x0.size(0); ++n) {
-    const auto count = counts[n].item<std::int64_t>();
-    if (count == 0) continue;
-    const auto share = static_cast<std::size_t>((count - 1) * static_cast<std::int64_t>(kShares) / x0.size(1));
-    sums.bits[share] += nats[n].item<double>() / std::numbers::ln2;
-    sums.masked[share] += static_cast<double>(count);
+void require_tokens(const torch::Tensor& x0, std::int64_t codebook_size) {
+  require(x0.dim() == 2 && x0.numel() > 0 && x0.scalar_type() == torch::kInt64, "bound: expected int64 tokens [N, L]");
+  require(x0.min().item<std::int64_t>() >= 0 && x0.max().item<std::int64_t>() < codebook_size,
+          "bound: token {}, expected 0 to {}", x0.max().item<std::int64_t>(), codebook_size - 1);
+}
+
+/// Adds up `term(draw)` [n] float64 of every draw, each weighted by the levels that it stands for.
+template <typename Term>
+BoundEstimate estimate_by_levels(const torch::Tensor& x0, std::int64_t levels, const BoundOptions& options,
+                                 std::uint64_t first_image, const LikelihoodProgress& progress, const Term& term) {
+  const torch::NoGradGuard no_grad;
+  const auto count = x0.size(0);
+  const Strata strata{levels, options.strata > 0 ? std::min(options.strata, levels) : levels};
+  const std::int64_t mirrors = options.antithetic ? 2 : 1;
+  auto values = torch::zeros({options.repeats, count}, torch::kFloat64);
+  for (std::int64_t start = 0; start < count; start += options.batch) {
+    const auto part = x0.slice(0, start, std::min(start + options.batch, count));
+    const auto first = first_image + static_cast<std::uint64_t>(start);
+    for (std::int64_t repeat = 0; repeat < options.repeats; ++repeat) {
+      auto nats = values[repeat].slice(0, start, start + part.size(0));
+      for (std::int64_t stratum = 0; stratum < strata.parts; ++stratum) {
+        const auto number = static_cast<std::uint32_t>(repeat * strata.parts + stratum);
+        const auto lowest = strata.first(stratum), size = strata.size(stratum);
+        auto level = torch::empty({part.size(0)}, torch::kInt64);
+        for (std::int64_t n = 0; n < part.size(0); ++n) {
+          const RandomStream random(options.seed, Purpose::training_times, first + static_cast<std::uint64_t>(n),
+                                    number);
+          level[n] = lowest + static_cast<std::int64_t>(random.below(0, static_cast<std::uint64_t>(size)));
+        }
+        const auto uniforms =
+            uniform_rows(options.seed, Purpose::training_masks, first, number, part.size(0), x0.size(1));
+        const double weight = static_cast<double>(size) / static_cast<double>(mirrors);
+        nats += term(Draw{part, level, uniforms, start}) * weight;
+        if (mirrors == 2) nats += term(Draw{part, 2 * lowest + size - 1 - level, 1 - uniforms, start}) * weight;
+      }
+    }
+    if (progress) progress(start + part.size(0), count);
   }
+  BoundEstimate estimate;
+  estimate.nats = values.mean(0);
+  if (options.repeats > 1) estimate.standard_error = values.std(0) / std::sqrt(static_cast<double>(options.repeats));
+  estimate.evaluations = options.repeats * strata.parts * mirrors;
+  return estimate;
 }
 
 }  // namespace
@@ -65,50 +94,45 @@ void BoundOptions::validate() const {
 BoundEstimate estimate_bound(const LogitsAt& denoise, const torch::Tensor& x0, std::int64_t codebook_size,
                              const BoundOptions& options, std::uint64_t first_image,
                              const LikelihoodProgress& progress) {
-  const torch::NoGradGuard no_grad;
-  options.validate();
-  require(x0.dim() == 2 && x0.numel() > 0 && x0.scalar_type() == torch::kInt64, "bound: expected int64 tokens [N, L]");
-  require(x0.min().item<std::int64_t>() >= 0 && x0.max().item<std::int64_t>() < codebook_size,
-          "bound: token {}, expected 0 to {}", x0.max().item<std::int64_t>(), codebook_size - 1);
-  const auto count = x0.size(0), cells = x0.size(1);
   const bool by_time = options.form == BoundForm::time_steps;
   // With T = L the schedule `fixed` masks exactly t cells: the any-order form.
-  const AbsorbingProcess process(codebook_size, by_time ? options.total_steps : cells,
+  options.validate();
+  require_tokens(x0, codebook_size);
+  const AbsorbingProcess process(codebook_size, by_time ? options.total_steps : x0.size(1),
                                  by_time ? MaskSchedule::random : MaskSchedule::fixed);
-  const auto levels = process.total_steps();
-  const Strata strata{levels, options.strata > 0 ? std::min(options.strata, levels) : levels};
-  const std::int64_t mirrors = options.antithetic ? 2 : 1;
-  Sums sums{{}, std::vector<double>(kShares, 0), std::vector<double>(kShares, 0)};
-  auto values = torch::zeros({options.repeats, count}, torch::kFloat64);
-  for (std::int64_t start = 0; start < count; start += options.batch) {
-    const auto part = x0.slice(0, start, std::min(start + options.batch, count));
-    const auto first = first_image + static_cast<std::uint64_t>(start);
-    for (std::int64_t repeat = 0; repeat < options.repeats; ++repeat) {
-      sums.nats = values[repeat].slice(0, start, start + part.size(0));
-      for (std::int64_t stratum = 0; stratum < strata.parts; ++stratum) {
-        const auto draw = static_cast<std::uint32_t>(repeat * strata.parts + stratum);
-        const auto lowest = strata.first(stratum), size = strata.size(stratum);
-        auto level = torch::empty({part.size(0)}, torch::kInt64);
-        for (std::int64_t n = 0; n < part.size(0); ++n) {
-          const RandomStream random(options.seed, Purpose::training_times, first + static_cast<std::uint64_t>(n), draw);
-          level[n] = lowest + static_cast<std::int64_t>(random.below(0, static_cast<std::uint64_t>(size)));
-        }
-        const auto uniforms = uniform_rows(options.seed, Purpose::training_masks, first, draw, part.size(0), cells);
-        const double weight = static_cast<double>(size) / static_cast<double>(mirrors);
-        add_draw(denoise, part, process, level, uniforms, weight, sums);
-        if (mirrors == 2) add_draw(denoise, part, process, 2 * lowest + size - 1 - level, 1 - uniforms, weight, sums);
-      }
+  std::vector<double> bits(kShares, 0), masked(kShares, 0);
+  auto estimate = estimate_by_levels(x0, process.total_steps(), options, first_image, progress, [&](const Draw& draw) {
+    const auto noised = process.q_sample(draw.x0, draw.levels, draw.uniforms);
+    const auto rows = rows_of(noised.changed);
+    if (rows.numel() == 0) return torch::zeros({draw.x0.size(0)}, torch::kFloat64);
+    const auto logits = denoise(noised.tokens, rows).to(torch::kCPU, torch::kFloat32);
+    const auto nats = masked_cross_entropy_at(logits, draw.x0, rows).to(torch::kFloat64);
+    const auto counts = noised.changed.sum(1);
+    for (std::int64_t n = 0; n < draw.x0.size(0); ++n) {
+      const auto count = counts[n].item<std::int64_t>();
+      if (count == 0) continue;
+      const auto share = static_cast<std::size_t>((count - 1) * static_cast<std::int64_t>(kShares) / draw.x0.size(1));
+      bits[share] += nats[n].item<double>() / std::numbers::ln2;
+      masked[share] += static_cast<double>(count);
     }
-    if (progress) progress(start + part.size(0), count);
-  }
-  BoundEstimate estimate;
-  estimate.nats = values.mean(0);
-  if (options.repeats > 1) estimate.standard_error = values.std(0) / std::sqrt(static_cast<double>(options.repeats));
-  estimate.evaluations = options.repeats * strata.parts * mirrors;
+    return nats / draw.levels.to(torch::kFloat64);
+  });
   for (std::size_t i = 0; i < kShares; ++i) {
-    estimate.bits_by_share_masked.push_back(sums.masked[i] > 0 ? sums.bits[i] / sums.masked[i] : 0);
+    estimate.bits_by_share_masked.push_back(masked[i] > 0 ? bits[i] / masked[i] : 0);
   }
   return estimate;
+}
+
+BoundEstimate estimate_process_bound(const Process& process, const LogitsOfTimes& denoise, const torch::Tensor& x0,
+                                     const BoundOptions& options, const LikelihoodProgress& progress) {
+  options.validate();
+  require_tokens(x0, process.codebook_size());
+  return estimate_by_levels(x0, process.total_steps(), options, 0, progress, [&](const Draw& draw) {
+    const auto xt = process.q_sample(draw.x0, draw.levels, draw.uniforms).tokens;
+    const auto logits = denoise(xt, draw.levels, draw.first).to(torch::kCPU, torch::kFloat32);
+    const auto sums = objective_sums(process, {}, draw.x0, xt, logits, draw.levels, torch::ones({draw.x0.size(0)}));
+    return sums.bound.to(torch::kFloat64);
+  });
 }
 
 torch::Tensor exact_nll(TransformerImpl& prior, const torch::Tensor& tokens, std::int64_t batch,

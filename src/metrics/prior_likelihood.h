@@ -11,6 +11,7 @@
 
 #include "denoiser/transformer.h"
 #include "diffusion/likelihood.h"
+#include "diffusion/process.h"
 
 namespace tessera {
 
@@ -59,6 +60,15 @@ using LikelihoodProgress = std::function<void(std::int64_t done, std::int64_t to
 BoundEstimate estimate_bound(const LogitsAt& denoise, const torch::Tensor& x0, std::int64_t codebook_size,
                              const BoundOptions& options, std::uint64_t first_image = 0,
                              const LikelihoodProgress& progress = {});
+
+/// Logits [N, L, K] of x_0 for x_t [N, L] at times t [N]; first: number of the first row among the images estimated.
+using LogitsOfTimes = std::function<torch::Tensor(const torch::Tensor& xt, const torch::Tensor& t, std::int64_t first)>;
+
+/// The bound of a prior that sees the time, under any process: sum over t = 1..T of E KL(q(x_{t-1} | x_t, x_0) ||
+/// p(x_{t-1} | x_t)), from draws of t as above (the options' form and total steps do not count). Gu et al.,
+/// arXiv:2111.14822, equation 9. The divergence at T is left out, as there: it does not depend on the network.
+BoundEstimate estimate_process_bound(const Process& process, const LogitsOfTimes& denoise, const torch::Tensor& x0,
+                                     const BoundOptions& options, const LikelihoodProgress& progress = {});
 
 /// -log p(x) of each row under an autoregressive transformer, exact. In: tokens [N, L]. Out: [N] float64 nats.
 torch::Tensor exact_nll(TransformerImpl& prior, const torch::Tensor& tokens, std::int64_t batch = 32,

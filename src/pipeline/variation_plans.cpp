@@ -2,10 +2,10 @@
 
 namespace tessera {
 
-EditPlan plan_everywhere(Codec codec, const Picture& image, const RegionOptions& options) {
+EditPlan plan_everywhere(Codec codec, const Picture& image, const RegionOptions& options, const torch::Tensor& known) {
   auto whole = options;
   whole.feather = 0;
-  return plan_inpaint(codec, image, PixelMask(image->width, image->height).inverted(), whole);
+  return plan_inpaint(codec, image, PixelMask(image->width, image->height).inverted(), whole, known);
 }
 
 std::vector<EditPlan> plan_variations(Pipeline& pipeline, const EditPlan& region, const WindowOptions& windows,

@@ -16,8 +16,10 @@ struct VariationOptions {
   std::uint64_t first_image = 0;  // number of the first plan's picture within the seed
 };
 
-/// All of a picture as the region of an edit; the decode is shown as it is, because changes are all over.
-EditPlan plan_everywhere(Codec codec, const Picture& image, const RegionOptions& options = {});
+/// All of a picture as the region of an edit; the decode is shown as it is, because changes are all over. known: as for
+/// plan_inpaint.
+EditPlan plan_everywhere(Codec codec, const Picture& image, const RegionOptions& options = {},
+                         const torch::Tensor& known = {});
 
 /// In: region, a plan with tokens of its own whose MASK cells may change (plan_inpaint). Throws UsageError where the
 /// strength is out of range.

@@ -82,7 +82,9 @@ class Reader {
                       "keep_mask");
     }
     if (!kept && !changed) return;
-    if (request_.tokens) refuse("tokens", "its null cells say what is regenerated, expected no region beside it");
+    if (request_.tokens && !request_.image) {
+      refuse("tokens", "without an image its null cells say what is regenerated, expected no region beside it");
+    }
     if (!request_.image) {
       throw HttpError(400, "image: missing, expected the picture that the region is of", "image");
     }
@@ -357,9 +359,6 @@ JobRequest parse_job_request(const json& given, const std::vector<FormPart>& fil
     if (!field.taken_by(request.verb)) continue;
     const auto found = given.find(field.name);
     reader.read(field, found == given.end() || found->is_null() ? nullptr : &*found);
-  }
-  if (request.verb == "inpaint" && request.tokens && request.image) {
-    refuse("tokens", "given beside image, expected one of them");
   }
   reader.finish_regions();
   complete(request, limits);

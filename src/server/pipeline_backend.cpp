@@ -51,14 +51,17 @@ std::vector<EditPlan> plans_of(const JobRequest& request, Pipeline& pipeline, co
   const RegionOptions region{request.threshold, static_cast<int>(request.feather)};
   const int width = request.width != 0 ? static_cast<int>(request.width) : own;
   const int height = request.height != 0 ? static_cast<int>(request.height) : own;
+  torch::Tensor codes;  // of the picture, where the client knows them
   if (request.tokens) {
-    const auto codes =
-        to_codes(request.tokens->code, request.tokens->h, request.tokens->w, codec->options().codebook_size);
+    codes = to_codes(request.tokens->code, request.tokens->h, request.tokens->w, codec->options().codebook_size);
+  }
+  const bool everywhere = !request.mask;
+  if (request.verb == "fill" || (request.verb == "inpaint" && everywhere)) {
     return {plan_tokens(codec, codes, request.image, region)};
   }
   const auto region_plan = [&] {
-    return request.keep ? plan_keep(codec, request.image, *request.mask, region)
-                        : plan_inpaint(codec, request.image, *request.mask, region);
+    return request.keep ? plan_keep(codec, request.image, *request.mask, region, "image", codes)
+                        : plan_inpaint(codec, request.image, *request.mask, region, codes);
   };
   if (request.verb == "generate") return {plan_generate(codec, width, height)};
   if (request.verb == "inpaint") return {region_plan()};
@@ -79,13 +82,12 @@ std::vector<EditPlan> plans_of(const JobRequest& request, Pipeline& pipeline, co
     return {plan_stitch(codec, request.onto, width, height, pieces, options)};
   }
   if (request.verb == "variations") {
-    const bool everywhere = !request.mask;
     VariationOptions near;
     near.strength = request.strength.value_or(everywhere ? 0.5 : 1.0);
     near.least_likely = request.by == "likelihood";
     near.count = request.count;
     near.seed = request.seed;
-    return plan_variations(pipeline, everywhere ? plan_everywhere(codec, request.image, region) : region_plan(),
+    return plan_variations(pipeline, everywhere ? plan_everywhere(codec, request.image, region, codes) : region_plan(),
                            windows, near);
   }
   require(request.verb == "reconstruct", "verb '{}': not known", request.verb);

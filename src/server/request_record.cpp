@@ -122,7 +122,7 @@ struct FlagsOf {
 };
 
 std::string command_of(const JobRequest& request) {
-  if (request.verb == "fill" || request.tokens) return {};
+  if (request.verb == "fill" || (request.verb == "inpaint" && !request.mask)) return {};
   auto line = fmt::format("tessera {} -m {}", request.verb, quoted(request.model));
   for (const auto& field : request_fields()) {
     if (field.taken_by(request.verb)) line += std::visit(FlagsOf{request, field}, field.target);
@@ -153,9 +153,9 @@ void complete(JobRequest& request, const ServiceLimits& limits) {
     if (!request.mask) {
       throw HttpError(400, "inpaint: expected mask, boxes, keep_mask or keep_boxes", "mask");
     }
-    if (request.keep && request.mask->inverted().count() == 0) {
-      refuse("keep_mask", "all of the picture is kept, nothing to regenerate");
-    }
+  }
+  if (verb == "inpaint" && request.keep && request.mask->inverted().count() == 0) {
+    refuse("keep_mask", "all of the picture is kept, nothing to regenerate");
   }
   if (verb == "variations" || verb == "reconstruct" || verb == "outpaint") require_image(request);
   if (verb == "outpaint") {

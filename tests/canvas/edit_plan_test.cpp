@@ -106,6 +106,24 @@ TEST(Inpaint, FixedCellsKeepTheirTokens) {
   EXPECT_TRUE(torch::where(masked, tokens, plan.original).equal(tokens));
 }
 
+TEST(Inpaint, KnownCodesStandInForEncoding) {
+  auto codec = tiny_codec();
+  const auto image = picture(32, 24);
+  auto known = encode_picture(codec, *image);
+  known[0][0] = (known[0][0] + 1) % kCodes;  // the picture alone would not give this one
+  const auto plan = plan_inpaint(codec, image, boxed(*image, {7, 7, 20, 12}), {}, known);
+  EXPECT_TRUE(plan.original.equal(known));
+  EXPECT_TRUE(plan_keep(codec, image, boxed(*image, {0, 0, 8, 8}), {}, "image", known).original.equal(known));
+  // Of a small region, the part that is cut out on cells' corners.
+  const auto large = picture(300, 200);
+  const auto codes = encode_picture(codec, *large);
+  const auto part = plan_inpaint(codec, large, boxed(*large, {150, 90, 5, 5}), {}, codes);
+  ASSERT_EQ(part.area.x % 2 + part.area.y % 2, 0);
+  EXPECT_TRUE(part.original.equal(codes.narrow(0, part.area.y / 2, 8).narrow(1, part.area.x / 2, 8)));
+  EXPECT_THROW(plan_inpaint(codec, image, boxed(*image, {7, 7, 4, 4}), {}, codes), Error);
+  EXPECT_THROW(plan_inpaint(codec, image, boxed(*image, {7, 7, 4, 4}), {}, known.clone().fill_(kCodes)), Error);
+}
+
 TEST(Inpaint, ASmallRegionOfALargePictureIsCutOutAtTheCodecsSize) {
   auto codec = tiny_codec();
   const auto image = picture(300, 200);

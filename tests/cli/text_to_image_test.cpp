@@ -164,6 +164,15 @@ TEST(TextToImage, ASmallModelLearnsFromCaptions) {
   EXPECT_TRUE(fails_in_one_line(run(evaluate + "--captions 1"), 2, "--captions 1: expected 2 or more"));
   EXPECT_TRUE(fails_in_one_line(run(evaluate + "--captions 17"), 1, "captions: 16 different ones in this part of the pictures, expected 17"));
   EXPECT_TRUE(fails_in_one_line(run(evaluate + "--captions 5 -p x"), 2, "expected no --prompt"));
+  const auto likelihood = run(fmt::format("evaluate -m {} --data {} -o {} --metrics likelihood --split all --strata 5 --no-cache", model, data,
+                                          quoted(folder / "likelihood")));
+  ASSERT_EQ(likelihood.status, 0) << likelihood.output;
+  std::ifstream likelihood_report(folder / "likelihood" / "report.json");
+  const auto bound = nlohmann::json::parse(likelihood_report)["likelihood"];
+  EXPECT_GT(bound["bits_per_token"]["mean"].get<double>(), 0);
+  EXPECT_LT(bound["bits_per_token"]["mean"].get<double>(), 8);  // 4 bits: all codes alike
+  EXPECT_EQ(bound["images"].size(), 16U);
+  EXPECT_NE(bound["bits_per_token_that_the_condition_saves"]["mean"].get<double>(), 0);
   const auto bench = run(fmt::format("bench -m {} --quick --repeats 1 -t 1", model));
   EXPECT_EQ(bench.status, 0) << bench.output;
   EXPECT_NE(bench.output.find("with guidance on"), std::string::npos) << bench.output;

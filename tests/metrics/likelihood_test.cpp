@@ -139,6 +139,33 @@ TEST(Likelihood, TheTimeStepBoundComesDownToTheAnyOrderOneAndNeverBelowTheLikeli
   EXPECT_NEAR(before, (exact * mass).sum().item<double>(), 0.01);
 }
 
+TEST(Likelihood, TheProcessBoundOfTheAbsorbingProcessIsTheTimeStepBound) {
+  const auto grids = every_grid().slice(0, 0, 81, 9);
+  TableDenoiser table(wrong_joint(), false);
+  const AbsorbingProcess process(kTableCodes, 6, MaskSchedule::random);
+  std::vector<std::int64_t> firsts;
+  const LogitsOfTimes denoise = [&](const torch::Tensor& xt, const torch::Tensor& t, std::int64_t first) {
+    EXPECT_EQ(t.size(0), xt.size(0));
+    firsts.push_back(first);
+    return table.logits_at(xt, torch::arange(xt.numel())).view({xt.size(0), xt.size(1), kTableCodes});
+  };
+  const auto want = enumerated_time_bound(table, grids, 6);
+  for (const bool antithetic : {false, true}) {
+    BoundOptions options;
+    options.strata = 3;
+    options.antithetic = antithetic;
+    options.repeats = 40;
+    options.batch = 5;
+    const auto estimate = estimate_process_bound(process, denoise, grids, options);
+    const double deviation = estimate.standard_error.square().sum().sqrt().item<double>() / 9;
+    EXPECT_LT(std::abs((estimate.nats - want).mean().item<double>()), 4 * deviation) << "antithetic " << antithetic;
+    EXPECT_LT(deviation, 0.3);
+    EXPECT_EQ(estimate.evaluations, antithetic ? 240 : 120);
+  }
+  EXPECT_EQ(firsts.front(), 0);
+  EXPECT_EQ(firsts.back(), 5);  // rows are numbered among all images
+}
+
 TEST(Likelihood, AnEstimateDoesNotDependOnTheBatch) {
   const auto grids = every_grid().slice(0, 0, 81, 4);
   TableDenoiser table(wrong_joint(), false);

@@ -148,6 +148,21 @@ TEST(ServerPipeline, TokensGoOutAndComeInAgain) {
     }
     EXPECT_EQ(result->order[i] > 0, i == 5 * 16 + 6);
   }
+  // Beside a picture and a region they are the picture's own: what is kept keeps them.
+  auto own = json::parse(json(tokens).dump());
+  own[5][6] = 3;
+  own[0][0] = own[0][0] == 7 ? 8 : 7;
+  const auto inpainted =
+      shipped.done({{"verb", "inpaint"}, {"tokens", own}, {"image", image}, {"boxes", {{20, 20, 8, 8}}}});
+  const auto& codes = inpainted.results[0]->tokens;
+  EXPECT_EQ(codes[0], own[0][0]);
+  for (std::size_t i = 0; i < 256; ++i) {
+    const bool open = i / 16 >= 5 && i / 16 < 7 && i % 16 >= 5 && i % 16 < 7;
+    EXPECT_EQ(inpainted.results[0]->order[i] > 0, open);
+    if (!open) {
+      EXPECT_EQ(codes[i], own[i / 16][i % 16]) << i;
+    }
+  }
   request.path = "/api/v1/candidates";
   request.body = json({{"tokens", tokens}, {"cell", {5, 6}}, {"count", 6}}).dump();
   const auto found = json::parse(shipped.service.handle(request).body)["candidates"];

@@ -105,6 +105,12 @@ TEST(ServerRequest, RegionsAreOfThePictureAndOfOneKind) {
   EXPECT_EQ(refusal({{"verb", "inpaint"}, {"image", image}}),
             "mask | inpaint: expected mask, boxes, keep_mask or keep_boxes");
   EXPECT_TRUE(refusal({{"verb", "inpaint"}, {"image", image}, {"boxes", {{12, 12, 8, 8}}}}).starts_with("boxes | "));
+  const auto known =
+      parsed({{"verb", "inpaint"}, {"image", image}, {"boxes", {{2, 2, 4, 4}}}, {"tokens", {{1, 2}, {3, 4}}}});
+  EXPECT_EQ(known.tokens->code.size(), 4U);
+  EXPECT_NE(known.command, "");
+  EXPECT_TRUE(
+      refusal({{"verb", "inpaint"}, {"tokens", {{1, nullptr}}}, {"boxes", {{2, 2, 4, 4}}}}).starts_with("tokens | "));
   EXPECT_TRUE(
       refusal({{"verb", "inpaint"}, {"image", image}, {"boxes", {{1, 1, 2, 2}}}, {"keep_boxes", {{8, 8, 2, 2}}}})
           .starts_with("keep_mask | "));

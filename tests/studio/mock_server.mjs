@@ -54,7 +54,7 @@ function random(seed) {
 /** The masked grid of a request: null where to be filled. */
 function gridOf(request) {
   const open = (w, h) => Array.from({ length: Math.ceil(h / kFactor) }, () => Array(Math.ceil(w / kFactor)).fill(null));
-  if (request.tokens) return request.tokens.map((row) => [...row]);
+  if (request.tokens && !request.mask && !request.keep_mask && request.verb !== 'variations') return request.tokens.map((row) => [...row]);
   if (request.verb === 'generate') return open(request.width ?? 64, request.height ?? 64);
   if (request.verb === 'stitch') {
     const rows = request.onto ? encode(pngOfUri(request.onto)) : open(request.width, request.height);
@@ -65,7 +65,7 @@ function gridOf(request) {
     return rows;
   }
   const image = pngOfUri(request.image);
-  const codes = encode(image);
+  const codes = request.tokens ?? encode(image);
   if (request.verb === 'outpaint') {
     const { left = 0, right = 0, top = 0, bottom = 0 } = request;
     const rows = open(image.width + left + right, image.height + top + bottom);

@@ -6,10 +6,10 @@ import { announce } from './announce.js';
 
 /** Makes result k of the job on the stage the picture. Returns whether it could. */
 export function adopt(k, { quiet = false } = {}) {
-  const { job, edit } = store.get();
+  const { job, edit, model } = store.get();
   const result = job?.results[k];
   if (!result?.image) return false;
-  const doc = documentOf(result.image, `${job.title}, ${k + 1}`, result.tokens);
+  const doc = documentOf(result.image, `${job.title}, ${k + 1}`, job.model === model ? result.tokens : null);
   const sameSize = job.base && job.base.image.width === doc.width && job.base.image.height === doc.height;
   usePicture(doc, { original: sameSize ? (edit.original ?? doc) : doc });
   if (!quiet) announce(`Result ${k + 1} is the picture now`);

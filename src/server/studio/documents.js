@@ -1,7 +1,7 @@
 /** The picture under edit: from a file, the clipboard, a result; its codes from the server. */
 import * as api from './api.js';
 import { store } from './store.js';
-import { cellsOf, flatTokens } from './cells.js';
+import { cellsOf, flatTokens, rowsOf } from './cells.js';
 import { setTokens, usePicture } from './edits.js';
 import { blankCanvas, canvasOf, dataUriOf } from './pictures.js';
 import { announce, complain, toast } from './announce.js';
@@ -9,13 +9,18 @@ import { taskOf } from './tasks/index.js';
 
 export const modelOf = (state) => state.capabilities?.models.find((model) => model.name === state.model) ?? null;
 
-/** A document of a canvas. tokens: Int32Array of its cells, or null until the server was asked. */
+/** A document of a canvas. tokens: Int32Array of the cells that it was decoded from, or null: the server is asked for them. */
 export function documentOf(image, name, tokens = null) {
   const model = modelOf(store.get());
   const factor = model?.factor ?? 1;
   const { h, w } = cellsOf(image.width, image.height, factor);
   const fits = tokens && tokens.length === h * w;
-  return { image, width: image.width, height: image.height, factor, h, w, name, model: model?.name ?? '', tokens: fits ? tokens : null };
+  return { image, width: image.width, height: image.height, factor, h, w, name, model: model?.name ?? '', tokens: fits ? tokens : null, decoded: Boolean(fits) };
+}
+
+/** What a request says of the picture: itself, and its codes where it was decoded from them, which encoding it anew could miss. */
+export function pictureOfRequest({ image, tokens, decoded, model, h, w }, chosen) {
+  return { image: dataUriOf(image), ...(decoded && model === chosen ? { tokens: rowsOf(tokens, h, w) } : {}) };
 }
 
 /** Scaled so that the shorter side is `side`; the picture itself where it is so already. */

@@ -1,6 +1,6 @@
 /**
  * What the user has made so far, and the way back. An edit is immutable: {doc, mask, pins, borders, pieces, canvas}.
- *   doc      {image: canvas, width, height, factor, h, w, tokens: Int32Array[h*w] or null, name, model} or null
+ *   doc      {image: canvas, width, height, factor, h, w, tokens: Int32Array[h*w] or null, decoded: the picture was made from these tokens, name, model} or null
  *   mask     Uint8Array[h*w], 1 where painted, or null
  *   pins     Map cell index -> token: codes chosen by hand, kept when the rest adapts
  *   borders  {left, right, top, bottom} pixels beyond the picture (extend)

@@ -3,6 +3,7 @@
  * from the step at which each cell got its code (order [h*w]; 0: it was given).
  */
 import { flatTokens } from './cells.js';
+import { partialPicture } from './partial_pictures.js';
 
 const kTrail = 40; // a play-back shows the cells of the last 1/40 of its steps as new
 
@@ -48,11 +49,20 @@ function playedFrame(job, order, step) {
   return { step, open, fresh };
 }
 
-/** Picture k after `step` (null: as it is now): {step, open, fresh}; null where there is nothing to tell. */
+/** Cells that were filled after `from`, up to `to`: [[cell, token]]. */
+function filledBetween({ tokens, order }, from, to) {
+  const cells = [];
+  order.forEach((filled, cell) => filled > from && filled <= to && cells.push([cell, tokens[cell]]));
+  return cells;
+}
+
+/** Picture k after `step` (null: as it is now): {step, open, fresh, unseen, image: null where the finished one has to do}; null where there is nothing to tell. */
 export function frameAt(job, k, step = null) {
-  const order = job.results[k]?.order;
+  const result = job.results[k];
   if (job.phase !== 'done') return liveFrame(job, k);
-  return step === null || !order || !job.span ? null : playedFrame(job, order, step);
+  if (step === null || !result?.order || !job.span) return null;
+  const seen = partialPicture(job, k, step);
+  return { ...playedFrame(job, result.order, step), image: seen?.image ?? null, unseen: seen ? filledBetween(result, seen.step, step) : null };
 }
 
 /** The steps that a play-back walks through: {first, last}, first showing the grid as it was given; null without an order. */

@@ -1,5 +1,6 @@
 /** Sets the page up as it was for a job: its task, its options, its picture and what was painted. */
 import { store } from './store.js';
+import { flatTokens } from './cells.js';
 import { change } from './edits.js';
 import { fields } from './fields.js';
 import { documentOf, loadTokens } from './documents.js';
@@ -38,7 +39,7 @@ export async function restore({ task, request }) {
   const patch = {};
   const picture = request.image ?? request.onto;
   if (picture) {
-    const doc = documentOf(await canvasOf(picture), 'Picture of the job');
+    const doc = documentOf(await canvasOf(picture), 'Picture of the job', request.tokens ? flatTokens(request.tokens) : null);
     const painted = request.mask ?? request.keep_mask;
     Object.assign(patch, { doc, original: doc, pins: new Map(), mask: painted ? maskFrom(await canvasOf(painted), doc) : new Uint8Array(doc.h * doc.w) });
     patch.borders = { left: 0, right: 0, top: 0, bottom: 0, ...only(request, ['left', 'right', 'top', 'bottom']) };

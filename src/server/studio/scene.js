@@ -15,7 +15,7 @@ export function resultScene(job, k, step = job.playStep) {
   const grid = { h: job.grid[0], w: job.grid[1], factor: job.factor, left: job.origin.x, top: job.origin.y };
   const fits = grid.left === 0 && grid.top === 0 && grid.h * grid.factor >= job.height && grid.w * grid.factor >= job.width;
   return {
-    kind: 'result', image: pictureOf(job, k), at: { x: 0, y: 0, width: job.width, height: job.height }, grid, fits,
+    kind: 'result', image: frame?.image ?? pictureOf(job, k), at: { x: 0, y: 0, width: job.width, height: job.height }, grid, fits,
     extent: { left: 0, top: 0, width: job.width, height: job.height },
     tokens: fits ? (job.results[k]?.tokens ?? null) : null,
     open: frame?.open ?? null,

@@ -12,6 +12,12 @@ const both = (body) => async ({ browser, server, screenshots }) => {
   }
 };
 
+const wide = (body) => async ({ browser, server, screenshots }) => {
+  const studio = await openStudio(browser, (await server()).url, { screenshots });
+  await body(studio);
+  await studio.close();
+};
+
 /** A mouth and its surroundings: rows 11 to 13, columns 5 to 10. */
 const kMouth = [[11, 5], [13, 10]];
 async function paintRectangle(studio, [from, to]) {
@@ -158,6 +164,80 @@ export default {
     assert.deepEqual([job.width, job.height], [160, 64]);
     assert.ok(job.results[0].order.every((step) => step > 0));
     await studio.look('wide');
+  }),
+
+  'windows shift at each step where that is asked for': wide(async (studio) => {
+    await studio.task('Wide');
+    await studio.option('wide-width', '96');
+    await studio.page.locator('#wide-random_windows').check();
+    await studio.quick({ steps: 8 });
+    const job = await studio.runToEnd();
+    assert.equal(job.request.random_windows, true);
+    assert.deepEqual([job.width, job.height], [96, 64]);
+    assert.ok(job.results[0].order.every((step) => step > 0));
+  }),
+
+  'a piece is pasted onto the present picture and its seam made anew': wide(async (studio) => {
+    await studio.open(kFace);
+    const face = await studio.state(({ edit }) => [...edit.doc.tokens]);
+    await studio.task('Stitch');
+    await studio.open('emoji_u1f69a.png');
+    await studio.page.locator('#stitch-onto').check();
+    await studio.state(({ edit }) => { Object.assign(edit.pieces[0], { from: [16, 16, 16, 16], to: [24, 24] }); });
+    await studio.option('stitch-seam', '4');
+    await studio.quick({ steps: 8, count: 1 });
+    const job = await studio.runToEnd();
+    assert.deepEqual([job.width, job.height, job.request.seam], [64, 64, 4]);
+    const { tokens, order } = job.results[0];
+    tokens.forEach((token, cell) => {
+      const [y, x] = [Math.floor(cell / 16), cell % 16];
+      const piece = y >= 6 && y < 10 && x >= 6 && x < 10;
+      const around = !piece && y >= 5 && y < 11 && x >= 5 && x < 11;
+      if (around) assert.ok(order[cell] > 0, `cell ${cell} is of the seam`);
+      if (!piece && !around) assert.equal(token, face[cell], `cell ${cell} is the picture's`);
+    });
+  }),
+
+  'a small change of a large picture leaves the rest of it alone': wide(async (studio) => {
+    await studio.page.evaluate(async () => {
+      const { takeIn } = await import(new URL('studio/documents.js', document.baseURI));
+      const canvas = Object.assign(document.createElement('canvas'), { width: 192, height: 160 });
+      const context = canvas.getContext('2d');
+      const sky = context.createLinearGradient(0, 0, 192, 160);
+      sky.addColorStop(0, '#ffd93b');
+      sky.addColorStop(1, '#3b78ff');
+      context.fillStyle = sky;
+      context.fillRect(0, 0, 192, 160);
+      await takeIn(canvas, 'Photo');
+    });
+    await studio.page.locator('.toast button', { hasText: 'Keep full size' }).click();
+    await studio.settled();
+    assert.deepEqual(await studio.state(({ edit }) => [edit.doc.width, edit.doc.height, edit.doc.h, edit.doc.w]), [192, 160, 40, 48]);
+    await studio.frame();
+    const before = await studio.pixels();
+    await paintRectangle(studio, [[20, 30], [22, 33]]);
+    await studio.quick({ steps: 8, count: 1 });
+    const job = await studio.runToEnd();
+    assert.deepEqual([job.width, job.height, ...job.grid], [192, 160, 16, 16], 'a part of the codec\'s own size is filled');
+    const after = await studio.pixels(0);
+    let changed = 0;
+    after.forEach((row, y) => row.forEach((value, x3) => {
+      const x = Math.floor(x3 / 3);
+      const near = y >= 19 * 4 && y < 24 * 4 && x >= 29 * 4 && x < 35 * 4;
+      if (!near) assert.equal(value, before[y][x3], `pixel ${x}, ${y} is kept`);
+      else if (value !== before[y][x3]) changed++;
+    }));
+    assert.ok(changed > 0);
+  }),
+
+  'what was generated keeps its codes where it is not painted': wide(async (studio) => {
+    await studio.quick({ steps: 16, count: 1 });
+    const made = (await studio.runToEnd()).results[0].tokens;
+    await studio.task('Change');
+    await paintRectangle(studio, kMouth);
+    await studio.quick({ steps: 8, count: 1 });
+    const { tokens } = (await studio.runToEnd()).results[0];
+    tokens.forEach((token, cell) => inRectangle(kMouth, cell) || assert.equal(token, made[cell], `cell ${cell}`));
   }),
 
   'vary opens the share of cells that strength says': both(async (studio) => {

@@ -80,12 +80,17 @@ export default {
     const span = await studio.state(({ job }) => job.span);
     const scrubber = studio.page.locator('#player input');
     await scrubber.fill(String(Math.round((span.first + span.last) / 2)));
-    await studio.look('play-back');
     const open = await studio.page.evaluate(async () => {
       const { currentScene } = await import(new URL('studio/stage.js', document.baseURI));
       return currentScene().open.reduce((sum, value) => sum + value, 0);
     });
     assert.ok(open > 0 && open < 32, `${open} cells are open half way`);
+    await studio.page.waitForFunction(async () => {
+      const [{ currentScene }, { store }] = await Promise.all(['stage', 'store'].map((name) => import(new URL(`studio/${name}.js`, document.baseURI))));
+      const { job } = store.get();
+      return currentScene().image !== job.results[job.selected].image && currentScene().unseen.length === 0;
+    }, null, { timeout: 15_000 }); // the codes that were there by then, decoded
+    await studio.look('play-back');
     await scrubber.fill(String(span.first));
     await studio.frame();
     assert.equal(await studio.page.evaluate(async () => (await import(new URL('studio/stage.js', document.baseURI))).currentScene().open.reduce((sum, value) => sum + value, 0)), 32);

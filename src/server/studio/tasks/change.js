@@ -1,5 +1,6 @@
 /** The painted cells are made anew, the rest stays. */
 import { countSet } from '../cells.js';
+import { pictureOfRequest } from '../documents.js';
 import { dataUriOf, maskPicture } from '../pictures.js';
 import { rangeField } from '../form.js';
 import { taskOption } from './index.js';
@@ -39,6 +40,6 @@ export const change = {
   form: (state) => blendingForm(state, 'change'),
   size: (state) => ({ width: state.edit.doc.width, height: state.edit.doc.height }),
   base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0 }),
-  request: (state) => ({ image: dataUriOf(state.edit.doc.image), mask: maskOf(state), ...blendingOf(state, 'change') }),
+  request: (state) => ({ ...pictureOfRequest(state.edit.doc, state.model), mask: maskOf(state), ...blendingOf(state, 'change') }),
 };
 

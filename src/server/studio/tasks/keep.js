@@ -1,7 +1,7 @@
 /** The painted cells stay, everything else is made anew. */
 import { quickSteps } from '../fields.js';
 import { countSet } from '../cells.js';
-import { dataUriOf } from '../pictures.js';
+import { pictureOfRequest } from '../documents.js';
 import { blendingForm, blendingOf, maskOf } from './change.js';
 
 export const keep = {
@@ -23,5 +23,5 @@ export const keep = {
   form: (state) => blendingForm(state, 'keep'),
   size: (state) => ({ width: state.edit.doc.width, height: state.edit.doc.height }),
   base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0 }),
-  request: (state) => ({ image: dataUriOf(state.edit.doc.image), keep_mask: maskOf(state), ...blendingOf(state, 'keep') }),
+  request: (state) => ({ ...pictureOfRequest(state.edit.doc, state.model), keep_mask: maskOf(state), ...blendingOf(state, 'keep') }),
 };

@@ -1,6 +1,5 @@
 /** Pictures near this one: a share of its cells is opened and filled again. */
-import { modelOf } from '../documents.js';
-import { dataUriOf } from '../pictures.js';
+import { modelOf, pictureOfRequest } from '../documents.js';
 import { choiceField, rangeField } from '../form.js';
 import { taskOption } from './index.js';
 
@@ -20,5 +19,5 @@ export const vary = {
   ],
   size: (state) => ({ width: state.edit.doc.width, height: state.edit.doc.height }),
   base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0 }),
-  request: (state) => ({ image: dataUriOf(state.edit.doc.image), strength: strengthOf(state), by: taskOption(state, 'vary', 'by', 'random') }),
+  request: (state) => ({ ...pictureOfRequest(state.edit.doc, state.model), strength: strengthOf(state), by: taskOption(state, 'vary', 'by', 'random') }),
 };

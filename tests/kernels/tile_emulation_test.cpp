@@ -1,0 +1,249 @@
+/// The kernels' AMX path on processors without tiles: the same sources, compiled here with the eight tile instructions
+/// written out in plain C++, against the library's products.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "kernels/bf16_product.h"
+#include "kernels/cpu_features.h"
+#include "kernels/int8_product.h"
+
+namespace tessera::emulated {
+namespace {
+
+/// Eight tiles of 16 rows of 64 bytes, as Intel's "Architecture Instruction Set Extensions" describes them.
+struct Tile {
+  std::uint8_t row[16][64];
+};
+Tile tiles[8];
+bool configured = false;
+std::int64_t products = 0;
+
+void load_configuration(const void* memory) {
+  const auto* bytes = static_cast<const std::uint8_t*>(memory);
+  configured = bytes[0] == 1;
+  for (int tile = 0; tile < 8; ++tile) {
+    std::uint16_t width;
+    std::memcpy(&width, bytes + 16 + 2 * tile, sizeof width);
+    configured = configured && width == 64 && bytes[48 + tile] == 16;
+  }
+}
+
+void load(int tile, const void* memory, std::int64_t stride) {
+  for (int r = 0; r < 16; ++r) std::memcpy(tiles[tile].row[r], static_cast<const char*>(memory) + r * stride, 64);
+}
+
+void store(int tile, void* memory, std::int64_t stride) {
+  for (int r = 0; r < 16; ++r) std::memcpy(static_cast<char*>(memory) + r * stride, tiles[tile].row[r], 64);
+}
+
+float widened(const std::uint8_t* bf16) {
+  std::uint16_t bits;
+  std::memcpy(&bits, bf16, sizeof bits);
+  const auto whole = std::uint32_t{bits} << 16;
+  float value;
+  std::memcpy(&value, &whole, sizeof value);
+  return value;
+}
+
+template <typename Sum, typename Dot>
+void multiply_add(int to, const Dot& dot) {
+  EXPECT_TRUE(configured);
+  ++products;
+  for (int m = 0; m < 16; ++m) {
+    for (int n = 0; n < 16; ++n) {
+      Sum sum;
+      std::memcpy(&sum, tiles[to].row[m] + 4 * n, sizeof sum);
+      for (int k = 0; k < 16; ++k) sum += dot(m, n, k);
+      std::memcpy(tiles[to].row[m] + 4 * n, &sum, sizeof sum);
+    }
+  }
+}
+
+void dot_bf16(int to, int a, int b) {
+  multiply_add<float>(to, [&](int m, int n, int k) {
+    const auto *left = tiles[a].row[m] + 4 * k, *right = tiles[b].row[k] + 4 * n;
+    return widened(left) * widened(right) + widened(left + 2) * widened(right + 2);
+  });
+}
+
+void dot_bytes(int to, int a, int b) {
+  multiply_add<std::int32_t>(to, [&](int m, int n, int k) {
+    std::int32_t sum = 0;
+    for (int j = 0; j < 4; ++j) {
+      sum += std::int32_t{tiles[a].row[m][4 * k + j]} * static_cast<std::int8_t>(tiles[b].row[k][4 * n + j]);
+    }
+    return sum;
+  });
+}
+
+}  // namespace
+}  // namespace tessera::emulated
+
+// The library's sources once more, under other names and with these instructions.
+#undef _tile_loadd
+#undef _tile_stored
+#undef _tile_zero
+#undef _tile_dpbf16ps
+#undef _tile_dpbusd
+#define _tile_loadd(tile, memory, stride) ::tessera::emulated::load(tile, memory, stride)
+#define _tile_stored(tile, memory, stride) ::tessera::emulated::store(tile, memory, stride)
+#define _tile_zero(tile) ::tessera::emulated::tiles[tile] = {}
+#define _tile_dpbf16ps(to, a, b) ::tessera::emulated::dot_bf16(to, a, b)
+#define _tile_dpbusd(to, a, b) ::tessera::emulated::dot_bytes(to, a, b)
+#define _tile_loadconfig(memory) ::tessera::emulated::load_configuration(memory)
+#define _tile_release() (::tessera::emulated::configured = false)
+#define cpu_has_amx_bf16() true
+#define cpu_has_amx_int8() true
+#define multiply multiply_on_tiles
+#define accumulate accumulate_on_tiles
+#define pack_forward pack_forward_again
+#define pack_backward pack_backward_again
+#define pack_transposed pack_transposed_again
+#define pack_pairs pack_pairs_again
+#define pad_image pad_image_again
+#define pack pack_again
+#define quantise_rows quantise_rows_again
+namespace tessera::bf16 {
+void multiply(const Product& product);
+void accumulate(const Gradient& gradient);
+}  // namespace tessera::bf16
+namespace tessera::int8 {
+void multiply(const Product& product);
+}  // namespace tessera::int8
+#include "../../src/kernels/bf16_product.cpp"  // NOLINT(bugprone-suspicious-include)
+#include "../../src/kernels/int8_product.cpp"  // NOLINT(bugprone-suspicious-include)
+#undef multiply
+#undef accumulate
+#undef pack_forward
+#undef pack
+#undef quantise_rows
+#undef pack_transposed
+#undef pack_pairs
+
+namespace tessera {
+namespace {
+
+std::uint16_t* bits(const torch::Tensor& tensor) {
+  return static_cast<std::uint16_t*>(tensor.data_ptr());
+}
+
+class TileEmulation : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!cpu_has_avx512_bf16() || !cpu_has_avx512_vnni()) GTEST_SKIP() << "packing needs AVX512-BF16 and VNNI";
+    torch::manual_seed(8);
+    emulated::products = 0;
+  }
+};
+
+TEST_F(TileEmulation, Int8ProductsAreThoseOfTheDotInstructions) {
+  for (const std::int64_t rows : {1, 16, 17, 32, 45, 70}) {
+    for (const auto& [inputs, outputs] : {std::pair<std::int64_t, std::int64_t>{64, 32}, {100, 33}, {192, 70}}) {
+      const auto input = torch::randn({rows, inputs}).to(torch::kBFloat16), weight = torch::randn({outputs, inputs});
+      const auto bias = torch::randn({outputs});
+      const auto wide = int8::padded(inputs, int8::kDepth);
+      std::vector<std::int8_t> packed(static_cast<std::size_t>(int8::packed_size(outputs, inputs)));
+      std::vector<float> scale(static_cast<std::size_t>(outputs)), row_scale(static_cast<std::size_t>(rows));
+      std::vector<std::int32_t> sums(static_cast<std::size_t>(outputs));
+      int8::pack(weight.data_ptr<float>(), outputs, inputs, packed.data(), scale.data(), sums.data());
+      const auto bytes = torch::zeros({int8::padded(rows, 32), wide}, torch::kUInt8);
+      int8::quantise_rows(bits(input), rows, inputs, bytes.data_ptr<std::uint8_t>(), row_scale.data());
+      int8::Product product;
+      product.bias = bias.data_ptr<float>();
+      product.channels = product.output_pixel = outputs;
+      product.input = bytes.data_ptr<std::uint8_t>();
+      product.row_scale = row_scale.data();
+      product.rows = rows;
+      product.depth = wide / int8::kDepth;
+      product.weights = packed.data();
+      product.channel_scale = scale.data();
+      product.channel_sum = sums.data();
+      const auto want = torch::full({rows, outputs}, 7.0), got = torch::full({rows, outputs}, 7.0);
+      product.sum = want.data_ptr<float>();
+      int8::multiply(product);
+      product.sum = got.data_ptr<float>();
+      int8::multiply_on_tiles(product);
+      EXPECT_TRUE(torch::equal(want, got)) << rows << " rows, " << inputs << " to " << outputs;
+    }
+  }
+  EXPECT_GT(emulated::products, 0);
+}
+
+TEST_F(TileEmulation, Bf16ProductsAreThoseOfTheDotInstructions) {
+  for (const std::int64_t pixels : {1, 16, 33, 50}) {
+    for (const std::int64_t channels : {32, 40, 96}) {
+      constexpr std::int64_t kInputs = 64;
+      const auto image = torch::randn({pixels + 18, kInputs}).to(torch::kBFloat16);
+      const auto weight = torch::randn({channels, 3, kInputs}), bias = torch::randn({channels});
+      const auto packed = torch::empty({bf16::packed_size(channels, kInputs, 3)}, torch::kBFloat16);
+      bf16::pack_forward(weight.data_ptr<float>(), channels, kInputs, 3, 3 * kInputs, kInputs, bits(packed));
+      const std::int64_t taps[] = {0, kInputs, 2 * kInputs};  // three neighbouring pixels
+      bf16::Product product;
+      product.bias = bias.data_ptr<float>();
+      product.channels = product.output_pixel = channels;
+      product.input = bits(image);
+      product.input_pixel = kInputs;
+      product.depth = kInputs / bf16::kDepth;
+      product.taps = 3;
+      product.tap_offset = taps;
+      product.weights = bits(packed);
+      product.rows = 1;
+      product.columns = pixels;
+      const auto want = torch::full({pixels, channels}, 7.0), got = torch::full({pixels, channels}, 7.0);
+      product.sum = want.data_ptr<float>();
+      bf16::multiply(product);
+      product.sum = got.data_ptr<float>();
+      bf16::multiply_on_tiles(product);
+      EXPECT_TRUE(torch::allclose(want, got, 1e-5, 1e-4)) << pixels << " pixels, " << channels << " channels";
+    }
+  }
+  EXPECT_GT(emulated::products, 0);
+}
+
+TEST_F(TileEmulation, GradientsAddUpAsWithTheDotInstructions) {
+  constexpr std::int64_t kRows = 70, kOutputs = 32, kInputs = 64;
+  const auto left = torch::randn({kRows, kOutputs}).to(torch::kBFloat16),
+             right = torch::randn({kRows, kInputs}).to(torch::kBFloat16);
+  const std::int64_t steps = bf16::blocks(kRows, 32), none = 0;
+  const auto packed_left = torch::zeros({kOutputs * steps * 32}, torch::kBFloat16),
+             packed_right = torch::zeros({kInputs * steps * 32}, torch::kBFloat16);
+  bf16::Pixels pixels;
+  pixels.rows = 1;
+  pixels.columns = kRows;
+  pixels.pitch = steps * 32;
+  pixels.data = bits(left);
+  pixels.channels = pixels.pixel_step = kOutputs;
+  bf16::pack_transposed(pixels, steps, bits(packed_left), nullptr);
+  pixels.data = bits(right);
+  pixels.channels = pixels.pixel_step = kInputs;
+  bf16::pack_pairs(pixels, 0, steps * 16, bits(packed_right));
+  bf16::Gradient gradient;
+  gradient.left = bits(packed_left);
+  gradient.right = bits(packed_right);
+  gradient.left_block = gradient.right_block = steps * bf16::kTile;
+  gradient.tap_offset = &none;
+  gradient.steps = steps;
+  gradient.outputs = kOutputs;
+  gradient.inputs = kInputs;
+  const auto want = torch::ones({kOutputs, kInputs}), got = torch::ones({kOutputs, kInputs});
+  gradient.gradient = want.data_ptr<float>();
+  bf16::accumulate(gradient);
+  gradient.gradient = got.data_ptr<float>();
+  bf16::accumulate_on_tiles(gradient);
+  EXPECT_TRUE(torch::allclose(want, got, 1e-5, 1e-4));
+  const auto exact = 1 + left.to(torch::kFloat64).t().mm(right.to(torch::kFloat64));
+  EXPECT_TRUE(torch::allclose(got.to(torch::kFloat64), exact, 1e-5, 1e-4));
+}
+
+}  // namespace
+}  // namespace tessera
+
+#endif
