@@ -116,7 +116,7 @@ void add_shares(nlohmann::json& report) {
   const auto peak = report["peak_gflops"].value(report["dtype"].get<std::string>(), 0.0);
   if (peak <= 0) return;
   constexpr std::string_view kRate = "_gflops";
-  nlohmann::json shares;
+  auto shares = nlohmann::json::object();
   for (const auto& [name, value] : report.items()) {
     if (!value.is_number() || !name.ends_with(kRate)) continue;
     shares[name.substr(0, name.size() - kRate.size()) + "_percent_of_peak"] = 100 * value.get<double>() / peak;
