@@ -17,7 +17,7 @@ using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
 constexpr int64_t kRows =
-    64;  // rows a task; the gradients of weight and bias are summed per task, then over tasks, in a fixed order
+    256;  // rows a task; the gradients of weight and bias are summed per task, then over tasks, in a fixed order
 constexpr int64_t kElements = 32768;  // elements a task
 
 template <typename Element>
