@@ -147,7 +147,11 @@ TEST(Likelihood, TheProcessBoundOfTheAbsorbingProcessIsTheTimeStepBound) {
   const LogitsOfTimes denoise = [&](const torch::Tensor& xt, const torch::Tensor& t, std::int64_t first) {
     EXPECT_EQ(t.size(0), xt.size(0));
     firsts.push_back(first);
-    return table.logits_at(xt, torch::arange(xt.numel())).view({xt.size(0), xt.size(1), kTableCodes});
+    // The table knows MASK cells; of the others x_0 is x_t, and the process asks for that, too.
+    const auto logits = table.logits_at(xt, torch::arange(xt.numel())).view({xt.size(0), xt.size(1), kTableCodes});
+    const auto known = (xt < kTableCodes).unsqueeze(2);
+    const auto copied = torch::one_hot(xt.clamp_max(kTableCodes - 1), kTableCodes).to(logits.scalar_type()) * 100 - 50;
+    return torch::where(known, copied, logits);
   };
   const auto want = enumerated_time_bound(table, grids, 6);
   for (const bool antithetic : {false, true}) {
