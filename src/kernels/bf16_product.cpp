@@ -195,6 +195,31 @@ void pack_pairs(const Pixels& pixels, int64_t first, int64_t pairs, uint16_t* pa
   }
 }
 
+Gradient pack_rows(const uint16_t* left, int64_t outputs, const uint16_t* right, int64_t inputs, int64_t rows,
+                   uint16_t* packed_left, uint16_t* packed_right, float* left_sums) {
+  static constexpr int64_t kNoOffset = 0;
+  const int64_t steps = blocks(rows, 32);
+  Pixels pixels;
+  pixels.rows = 1;
+  pixels.columns = rows;
+  pixels.pitch = steps * 32;
+  pixels.data = left;
+  pixels.channels = pixels.pixel_step = outputs;
+  pack_transposed(pixels, steps, packed_left, left_sums);
+  pixels.data = right;
+  pixels.channels = pixels.pixel_step = inputs;
+  pack_pairs(pixels, 0, steps * 16, packed_right);
+  Gradient gradient;
+  gradient.left = packed_left;
+  gradient.right = packed_right;
+  gradient.left_block = gradient.right_block = steps * kTile;
+  gradient.tap_offset = &kNoOffset;
+  gradient.steps = steps;
+  gradient.outputs = blocks(outputs, 32) * 32;
+  gradient.inputs = blocks(inputs, 32) * 32;
+  return gradient;
+}
+
 void pad_image(const uint16_t* image, int64_t rows, int64_t columns, int64_t channels, int64_t top, int64_t left,
                int64_t height, int64_t width, int64_t padded, uint16_t* result) {
   const size_t line = size_t(width * padded) * sizeof(uint16_t);

@@ -1,6 +1,6 @@
-/// Matrix products and convolutions in bfloat16 (on the AMX tiles where there are some, else by AVX512-BF16), and the packing of their operands. Pointers only, no
-/// LibTorch: compiled for a newer processor than the rest; call only where cpu_has_avx512_bf16(). bfloat16 values are
-/// their bits in uint16_t.
+/// Matrix products and convolutions in bfloat16 (on the AMX tiles where there are some, else by AVX512-BF16), and the
+/// packing of their operands. Pointers only, no LibTorch: compiled for a newer processor than the rest; call only where
+/// cpu_has_avx512_bf16(). bfloat16 values are their bits in uint16_t.
 ///
 /// A convolution is a sum of matrix products, one for each tap of its kernel: the input is channels-last with its zeros
 /// around it, so a tile of 16 neighbouring pixels by 32 channels is loaded straight from the image, and nothing is
@@ -75,6 +75,12 @@ struct Pixels {
 void pack_transposed(const Pixels& pixels, int64_t steps, uint16_t* packed, float* sums);
 /// Pairs of flattened pixels (first, first + 1), (first + 2, ...): [channels padded to 32 / 16][pairs][16][2].
 void pack_pairs(const Pixels& pixels, int64_t first, int64_t pairs, uint16_t* packed);
+
+/// Packs left [rows, outputs] and right [rows, inputs] for the sum over rows of left times right. Out: the job, but for
+/// where its result goes. packed_left, packed_right: 32 * blocks(rows, 32) elements for each output (input), their
+/// number padded to 32. left_sums [outputs], if not null, is added to.
+Gradient pack_rows(const uint16_t* left, int64_t outputs, const uint16_t* right, int64_t inputs, int64_t rows,
+                   uint16_t* packed_left, uint16_t* packed_right, float* left_sums);
 
 /// Copies an image [rows, columns, channels] into the middle of zeros [height, width, padded], whose top-left inner
 /// pixel is `inner`.

@@ -101,27 +101,10 @@ std::pair<torch::Tensor, torch::Tensor> gradient_of_rows(const uint16_t* left, c
                         packed_right = scratch(wide_inputs * kGradientRows);
     for (int64_t thread = from; thread < to; ++thread) {
       for (int64_t task = tasks * thread / threads; task < tasks * (thread + 1) / threads; ++task) {
-        const int64_t first = task * kGradientRows, count = std::min(kGradientRows, rows - first),
-                      steps = bf16::blocks(count, 32);
-        const int64_t none = 0;
-        bf16::Pixels pixels;
-        pixels.rows = 1;
-        pixels.columns = count;
-        pixels.pitch = steps * 32;
-        pixels.data = left + first * outputs;
-        pixels.channels = pixels.pixel_step = outputs;
-        bf16::pack_transposed(pixels, steps, bits(packed_left), bias.data_ptr<float>() + thread * outputs);
-        pixels.data = right + first * inputs;
-        pixels.channels = pixels.pixel_step = inputs;
-        bf16::pack_pairs(pixels, 0, steps * 16, bits(packed_right));
-        bf16::Gradient gradient;
-        gradient.left = bits(packed_left);
-        gradient.right = bits(packed_right);
-        gradient.left_block = gradient.right_block = steps * bf16::kTile;
-        gradient.tap_offset = &none;
-        gradient.steps = steps;
-        gradient.outputs = wide_outputs;
-        gradient.inputs = wide_inputs;
+        const int64_t first = task * kGradientRows, count = std::min(kGradientRows, rows - first);
+        bf16::Gradient gradient =
+            bf16::pack_rows(left + first * outputs, outputs, right + first * inputs, inputs, count, bits(packed_left),
+                            bits(packed_right), bias.data_ptr<float>() + thread * outputs);
         gradient.gradient = sums.data_ptr<float>() + thread * wide_outputs * wide_inputs;
         bf16::accumulate(gradient);
       }

@@ -6,8 +6,6 @@
 #include <atomic>
 #include <functional>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include "kernels/int8_linear.h"
 #include "kernels/training_ops.h"

@@ -108,16 +108,10 @@ void dot_bytes(int to, int a, int b) {
 #define pack_backward pack_backward_again
 #define pack_transposed pack_transposed_again
 #define pack_pairs pack_pairs_again
+#define pack_rows pack_rows_again
 #define pad_image pad_image_again
 #define pack pack_again
 #define quantise_rows quantise_rows_again
-namespace tessera::bf16 {
-void multiply(const Product& product);
-void accumulate(const Gradient& gradient);
-}  // namespace tessera::bf16
-namespace tessera::int8 {
-void multiply(const Product& product);
-}  // namespace tessera::int8
 #include "../../src/kernels/bf16_product.cpp"  // NOLINT(bugprone-suspicious-include)
 #include "../../src/kernels/int8_product.cpp"  // NOLINT(bugprone-suspicious-include)
 #undef multiply
@@ -125,8 +119,7 @@ void multiply(const Product& product);
 #undef pack_forward
 #undef pack
 #undef quantise_rows
-#undef pack_transposed
-#undef pack_pairs
+#undef pack_rows
 
 namespace tessera {
 namespace {
@@ -212,27 +205,10 @@ TEST_F(TileEmulation, GradientsAddUpAsWithTheDotInstructions) {
   constexpr std::int64_t kRows = 70, kOutputs = 32, kInputs = 64;
   const auto left = torch::randn({kRows, kOutputs}).to(torch::kBFloat16),
              right = torch::randn({kRows, kInputs}).to(torch::kBFloat16);
-  const std::int64_t steps = bf16::blocks(kRows, 32), none = 0;
-  const auto packed_left = torch::zeros({kOutputs * steps * 32}, torch::kBFloat16),
-             packed_right = torch::zeros({kInputs * steps * 32}, torch::kBFloat16);
-  bf16::Pixels pixels;
-  pixels.rows = 1;
-  pixels.columns = kRows;
-  pixels.pitch = steps * 32;
-  pixels.data = bits(left);
-  pixels.channels = pixels.pixel_step = kOutputs;
-  bf16::pack_transposed(pixels, steps, bits(packed_left), nullptr);
-  pixels.data = bits(right);
-  pixels.channels = pixels.pixel_step = kInputs;
-  bf16::pack_pairs(pixels, 0, steps * 16, bits(packed_right));
-  bf16::Gradient gradient;
-  gradient.left = bits(packed_left);
-  gradient.right = bits(packed_right);
-  gradient.left_block = gradient.right_block = steps * bf16::kTile;
-  gradient.tap_offset = &none;
-  gradient.steps = steps;
-  gradient.outputs = kOutputs;
-  gradient.inputs = kInputs;
+  const auto packed_left = torch::zeros({kOutputs * bf16::blocks(kRows, 32) * 32}, torch::kBFloat16),
+             packed_right = torch::zeros({kInputs * bf16::blocks(kRows, 32) * 32}, torch::kBFloat16);
+  auto gradient = bf16::pack_rows(bits(left), kOutputs, bits(right), kInputs, kRows, bits(packed_left),
+                                  bits(packed_right), nullptr);
   const auto want = torch::ones({kOutputs, kInputs}), got = torch::ones({kOutputs, kInputs});
   gradient.gradient = want.data_ptr<float>();
   bf16::accumulate(gradient);

@@ -3,20 +3,16 @@ import { strict as assert } from 'node:assert';
 import { openStudio } from '../studio.mjs';
 
 const kFace = 'emoji_u1f9d0.png';
-const both = (body) => async ({ browser, server, screenshots }) => {
+const at = (sizes) => (body) => async ({ browser, server, screenshots }) => {
   const { url } = await server();
-  for (const size of ['wide', 'phone']) {
+  for (const size of sizes) {
     const studio = await openStudio(browser, url, { size, screenshots });
     await body(studio, size);
     await studio.close();
   }
 };
-
-const wide = (body) => async ({ browser, server, screenshots }) => {
-  const studio = await openStudio(browser, (await server()).url, { screenshots });
-  await body(studio);
-  await studio.close();
-};
+const both = at(['wide', 'phone']);
+const wide = at(['wide']);
 
 /** A mouth and its surroundings: rows 11 to 13, columns 5 to 10. */
 const kMouth = [[11, 5], [13, 10]];
