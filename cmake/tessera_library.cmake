@@ -2,7 +2,8 @@
 # One static library a folder of src/. The dependency list is the whole truth: tests/architecture checks includes against it.
 set(TESSERA_SANITIZE_FLAGS "")
 if(TESSERA_SANITIZE)
-  set(TESSERA_SANITIZE_FLAGS -fsanitize=${TESSERA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  # GCC's documentation: the sanitizers' code makes -Wmaybe-uninitialized warn about what is initialised.
+  set(TESSERA_SANITIZE_FLAGS -fsanitize=${TESSERA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -Wno-maybe-uninitialized)
 endif()
 
 add_library(tessera_options INTERFACE)
