@@ -111,7 +111,7 @@ void evaluate_captions(const EvaluationFlags& flags, NamedModel& model, const Da
   };
   auto part = caption_figures(data, indices_of(data, flags.split, 0), options, network, make, report);
   auto settings = settings_of(fill);
-  settings["guidance_scale"] = prompt.guidance_scale;
+  settings["guidance_scale"] = model.pipeline.guidance_scale(prompt);
   settings["negative_prompt"] = prompt.negative_prompt;
   part["settings"] = settings;
   figures["captions"] = part;

@@ -60,7 +60,7 @@ std::vector<std::string> worker_arguments(const EvaluationFlags& flags, const Na
   if (!prompt.prompt.empty()) add("--prompt", prompt.prompt);
   if (!prompt.negative_prompt.empty()) add("--negative-prompt", prompt.negative_prompt);
   if (prompt.label >= 0) add("--class", std::to_string(prompt.label));
-  add("--cfg-scale", fmt::format("{}", prompt.guidance_scale));
+  if (prompt.guidance_scale) add("--cfg-scale", fmt::format("{}", *prompt.guidance_scale));
   return arguments;
 }
 

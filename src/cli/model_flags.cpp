@@ -42,8 +42,8 @@ void add_sampling_flags(CLI::App& verb, SamplingFlags& flags) {
   verb.add_option("-p,--prompt", flags.prompt.prompt, "what the pictures show (models with text)");
   verb.add_option("--negative-prompt", flags.prompt.negative_prompt, "what they are steered away from");
   verb.add_option("--class", flags.prompt.label, "class label (models with classes)");
-  verb.add_option("--cfg-scale", flags.prompt.guidance_scale, "guidance towards the prompt or class; 1: none")
-      ->capture_default_str();
+  verb.add_option("--cfg-scale", flags.prompt.guidance_scale,
+                  "guidance towards the prompt or class; 1: none [as the model suggests, else 5]");
   verb.add_option("--images-per-call", flags.fill.images_per_call, "images in one network call; 0: by the device")
       ->capture_default_str();
 }

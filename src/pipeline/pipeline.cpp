@@ -50,18 +50,21 @@ Pipeline Pipeline::load(const std::filesystem::path& bundle, const PipelineOptio
   pipeline.codec_->eval();
   pipeline.codec_->to(device);
   if (!parts.denoiser) return pipeline;
-  if (parts.scheduler) pipeline.suggestion_ = SamplingSuggestion::from_config(*parts.scheduler, (bundle / "scheduler").string());
+  if (parts.scheduler)
+    pipeline.suggestion_ = SamplingSuggestion::from_config(*parts.scheduler, (bundle / "scheduler").string());
   if (is_conditional_config(parts.denoiser->config)) {
     pipeline.load_conditional_prior(parts, precision, device);
     return pipeline;
   }
-  pipeline.prior_ = load_transformer(parts.denoiser->config, parts.denoiser->tensors, (bundle / "transformer").string());
+  pipeline.prior_ =
+      load_transformer(parts.denoiser->config, parts.denoiser->tensors, (bundle / "transformer").string());
   pipeline.prior_->set_precision(precision);
   pipeline.prior_->to(device);
   require(pipeline.prior_->codebook_size() == pipeline.codec_->options().codebook_size,
           "{}: the prior knows {} codes, the codec {}", bundle.string(), pipeline.prior_->codebook_size(),
           pipeline.codec_->options().codebook_size);
-  const auto own = parts.scheduler ? parts.scheduler->value("tessera", nlohmann::json::object()) : nlohmann::json::object();
+  const auto own =
+      parts.scheduler ? parts.scheduler->value("tessera", nlohmann::json::object()) : nlohmann::json::object();
   const auto process = pipeline.prior_->is_autoregressive() ? "autoregressive" : "absorbing";
   const auto total_steps = own.value("total_steps", nlohmann::json(pipeline.prior_->options().grid.cells()));
   const auto named = own.value("process", nlohmann::json(process));
@@ -98,8 +101,8 @@ void Pipeline::load_conditional_prior(const Bundle& parts, Precision precision, 
     text_ = TextCondition::load(parts, bundle_.string());
     text_->encoder()->to(device);
     require(text_->encoder()->options().width == options.condition_width,
-            "{}: the text encoder is {} wide, the denoiser expects {}", bundle_.string(), text_->encoder()->options().width,
-            options.condition_width);
+            "{}: the text encoder is {} wide, the denoiser expects {}", bundle_.string(),
+            text_->encoder()->options().width, options.condition_width);
   }
   set_prompt({});
 }
@@ -109,10 +112,16 @@ std::string Pipeline::condition() const {
   return text_ ? "text" : guided_->network()->options().classes > 0 ? "class" : "none";
 }
 
+double Pipeline::guidance_scale(const PromptOptions& prompt) const {
+  return prompt.guidance_scale.value_or(suggestion_.guidance_scale.value_or(5));
+}
+
 void Pipeline::set_prompt(const PromptOptions& options) {
   const auto kind = condition();
   const auto refuse = [&](bool given, const char* what, const char* expected) {
-    if (given) throw UsageError(fmt::format("{}: the model takes {}, expected {}", what, kind == "none" ? "no condition" : kind, expected));
+    if (given)
+      throw UsageError(
+          fmt::format("{}: the model takes {}, expected {}", what, kind == "none" ? "no condition" : kind, expected));
   };
   refuse(kind != "text" && !options.prompt.empty(), "prompt", "a model with text");
   refuse(kind != "text" && !options.negative_prompt.empty(), "negative prompt", "a model with text");
@@ -121,11 +130,12 @@ void Pipeline::set_prompt(const PromptOptions& options) {
   const torch::NoGradGuard no_grad;
   Guidance guidance;
   guidance.label = options.label;
-  guidance.scale = options.guidance_scale;
+  guidance.scale = guidance_scale(options);
   // Without a condition there is nothing to be guided to.
   if (options.prompt.empty() && options.negative_prompt.empty() && options.label < 0) guidance.scale = 1;
   if (text_) {
-    guidance.null_states = options.negative_prompt.empty() ? text_->null_states() : text_->states(options.negative_prompt);
+    guidance.null_states =
+        options.negative_prompt.empty() ? text_->null_states() : text_->states(options.negative_prompt);
     guidance.states = options.prompt.empty() ? text_->null_states() : text_->states(options.prompt);
   }
   guided_->set_guidance(guidance);
@@ -161,6 +171,8 @@ FillResult Pipeline::fill(const TokenGrid& grid, const FillOptions& options, con
   return fill_canvas(grid, prior(), prior_options().grid, with_process(options), windows, on_step, from);
 }
 
-torch::Tensor Pipeline::decode(const TokenGrid& grid) { return decode_tiled(codec_, grid); }
+torch::Tensor Pipeline::decode(const TokenGrid& grid) {
+  return decode_tiled(codec_, grid);
+}
 
 }  // namespace tessera

@@ -22,15 +22,15 @@ struct PipelineOptions {
   // Of the products: float32, bfloat16, int8 (the denoiser's linear layers, the rest bfloat16), or auto (bfloat16 where
   // the CPU has AMX or AVX512-BF16, else float32).
   std::string dtype = "float32";
-  std::string device = "cpu";     // cpu or cuda
+  std::string device = "cpu";  // cpu or cuda
 };
 
 /// What pictures are to show, for models that take a condition.
 struct PromptOptions {
-  std::string prompt;           // UTF-8; empty: no text
-  std::string negative_prompt;  // steers away from this text instead of from none; empty: none
-  std::int64_t label = -1;      // class label; -1: none
-  double guidance_scale = 5;    // 1: the condition alone, 0: none; as the hub's pipeline has it
+  std::string prompt;                    // UTF-8; empty: no text
+  std::string negative_prompt;           // steers away from this text instead of from none; empty: none
+  std::int64_t label = -1;               // class label; -1: none
+  std::optional<double> guidance_scale;  // 1: the condition alone, 0: none; not given: Pipeline::guidance_scale
 };
 
 /// Pictures and how they came about.
@@ -63,9 +63,12 @@ class Pipeline {
   std::shared_ptr<const Process> fill_process() const { return fill_process_; }
   /// What the bundle's author suggests where the user leaves the sampler open.
   const SamplingSuggestion& suggestion() const { return suggestion_; }
+  /// As given, else as the bundle's author suggests, else 5, the default of the hub's VQDiffusionPipeline.
+  double guidance_scale(const PromptOptions& prompt) const;
   /// "none", "text" or "class": what the prior can be conditioned on.
   std::string condition() const;
-  /// What the following fills are conditioned on; without it nothing. Throws UsageError where the model does not take it.
+  /// What the following fills are conditioned on; without it nothing. Throws UsageError where the model does not take
+  /// it.
   void set_prompt(const PromptOptions& options);
   /// What the dtype asked for came to: float32, bfloat16 or int8.
   const std::string& dtype() const { return dtype_; }

@@ -28,7 +28,7 @@ FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent can
     fill.condition = nlohmann::json({{"prompt", prompt.prompt},
                                      {"negative_prompt", prompt.negative_prompt},
                                      {"class", prompt.label},
-                                     {"cfg_scale", prompt.guidance_scale}})
+                                     {"cfg_scale", pipeline.guidance_scale(prompt)}})
                          .dump();
   }
   fill.validate();

@@ -18,8 +18,9 @@ struct SamplingChoice {
 };
 
 /// The options with what the model decides filled in. The bundle's suggestion (sampling_suggestion.h) counts where the
-/// sampler is left open and the canvas is no larger than the model's own; a larger one has the paper's settings. canvas: the grid that will be filled; the model's own if empty.
-/// Throws UsageError naming the option that is out of range.
+/// sampler is left open and the canvas is no larger than the model's own; a larger one has the paper's settings.
+/// canvas: the grid that will be filled; the model's own if empty. Throws UsageError naming the option that is out of
+/// range.
 FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas = {});
 
 /// For metadata and reports.

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::int64_t kMostSteps = 1'000'000;
 constexpr double kHighestTemperature = 100;
+constexpr double kHighestGuidance = 1000;
 
 }  // namespace
 
@@ -37,8 +38,12 @@ SamplingSuggestion SamplingSuggestion::from_config(const nlohmann::json& schedul
       require(value.is_number() && value > 0.0 && value <= kHighestTemperature,
               "{}: temperature {}, expected above 0, at most {}", where, value.dump(), kHighestTemperature);
       suggestion.temperature = value.get<double>();
+    } else if (name == "guidance_scale") {
+      require(value.is_number() && value >= 0.0 && value <= kHighestGuidance, "{}: guidance_scale {}, expected 0 to {}",
+              where, value.dump(), kHighestGuidance);
+      suggestion.guidance_scale = value.get<double>();
     } else {
-      fail("{}: sampling.{}: expected sampler, steps or temperature", where, name);
+      fail("{}: sampling.{}: expected sampler, steps, temperature or guidance_scale", where, name);
     }
   }
   return suggestion;

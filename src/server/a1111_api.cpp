@@ -142,7 +142,7 @@ JobRequest read_common(Service& service, const Body& body) {
   if (model.condition == "text") {
     request.prompt = body.text("prompt");
     request.negative_prompt = body.text("negative_prompt");
-    request.cfg_scale = body.number("cfg_scale", request.cfg_scale, 0, 1000);
+    if (body.has("cfg_scale")) request.cfg_scale = body.number("cfg_scale", 0, 0, 1000);
   } else if (!body.text("prompt").empty()) {
     request.notes.push_back(fmt::format("prompt: ignored, the model {} takes no text", model.name));
   }

@@ -82,7 +82,7 @@ struct CandidateRequest {
   double temperature = 1;  // above 0
   std::string prompt, negative_prompt;
   std::int64_t label = -1;
-  double cfg_scale = 5;
+  std::optional<double> cfg_scale;  // none: by the model
 };
 
 class Backend {

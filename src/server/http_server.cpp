@@ -18,10 +18,10 @@ namespace tessera::server {
 namespace {
 
 constexpr const char* kFormType = "x-tessera-form-type";  // keeps the Content-Type of a form from the library
-constexpr int kWaitingConnections = 256;         // that the system holds until they are accepted
-constexpr int kRequestsPerConnection = 1000;     // then it is closed
-constexpr std::chrono::seconds kIdle{5};         // how long a connection waits for its next request
-constexpr std::chrono::milliseconds kBeat{250};  // between looks at whether to stop
+constexpr int kWaitingConnections = 256;                  // that the system holds until they are accepted
+constexpr int kRequestsPerConnection = 1000;              // then it is closed
+constexpr std::chrono::seconds kIdle{5};                  // how long a connection waits for its next request
+constexpr std::chrono::milliseconds kBeat{250};           // between looks at whether to stop
 
 /// What httplib reads from and writes to.
 class ConnectionStream : public httplib::Stream {

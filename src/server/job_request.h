@@ -37,8 +37,8 @@ struct JobRequest {
   std::int64_t top_k = 0;
   double top_p = 1, typical_p = 1, choice_temperature = 4.5, purity = 1;
   std::string prompt, negative_prompt;
-  std::int64_t label = -1;  // -1: none
-  double cfg_scale = 5;
+  std::int64_t label = -1;             // -1: none
+  std::optional<double> cfg_scale;     // none: by the model
   std::int64_t width = 0, height = 0;  // pixels; 0: the model's own
   std::int64_t stride = 0;             // cells; 0: half a window
   bool random_windows = false;

@@ -23,22 +23,15 @@ json model_json(const ModelInfo& info) {
                    {"sampler", !suggested.sampler.empty() ? json(suggested.sampler)
                                : info.samplers.empty()    ? json()
                                                           : json(info.samplers.front())},
-                   {"cfg_scale", 5.0},
+                   {"cfg_scale", suggested.guidance_scale.value_or(5.0)},
                    {"feather", -1}};
-  return {{"name", info.name},
-          {"width", info.width},
-          {"height", info.height},
-          {"factor", info.factor},
-          {"grid", {info.h, info.w}},
-          {"codebook_size", info.codebook_size},
-          {"has_prior", info.has_prior},
-          {"process", info.process.empty() ? json() : json(info.process)},
-          {"condition", info.condition},
-          {"classes", std::move(classes)},
-          {"samplers", info.samplers},
-          {"defaults", std::move(defaults)},
-          {"weight_bytes", info.bytes},
-          {"loaded", info.loaded}};
+  return {{"name", info.name},           {"width", info.width},
+          {"height", info.height},       {"factor", info.factor},
+          {"grid", {info.h, info.w}},    {"codebook_size", info.codebook_size},
+          {"has_prior", info.has_prior}, {"process", info.process.empty() ? json() : json(info.process)},
+          {"condition", info.condition}, {"classes", std::move(classes)},
+          {"samplers", info.samplers},   {"defaults", std::move(defaults)},
+          {"weight_bytes", info.bytes},  {"loaded", info.loaded}};
 }
 
 HttpResponse capabilities(Service& service, const Call&) {
@@ -164,7 +157,7 @@ HttpResponse candidates(Service& service, const Call& call) {
   request.negative_prompt = text_of(body, "negative_prompt");
   request.label =
       static_cast<std::int64_t>(number_of(body, "class", -1, -1, static_cast<double>(model.classes) - 1, true));
-  request.cfg_scale = number_of(body, "cfg_scale", 5, 0, 1000, false);
+  if (!body.value("cfg_scale", json()).is_null()) request.cfg_scale = number_of(body, "cfg_scale", 0, 0, 1000, false);
   const auto found = service.worker().run_soon(
       [name = model.name, request](Backend& backend) { return backend.candidates(name, request); });
   auto list = json::array();

@@ -41,7 +41,8 @@ std::vector<std::int32_t> from_codes(const torch::Tensor& codes, std::int64_t ma
   return tokens;
 }
 
-PromptOptions prompt_of(const std::string& prompt, const std::string& negative, std::int64_t label, double scale) {
+PromptOptions prompt_of(const std::string& prompt, const std::string& negative, std::int64_t label,
+                        std::optional<double> scale) {
   return {prompt, negative, label, scale};
 }
 

@@ -24,21 +24,25 @@ TEST(SamplingSuggestion, ReadsWhatIsThereAndNamesWhatIsWrong) {
   const auto read = [](const nlohmann::json& sampling) {
     return SamplingSuggestion::from_config(scheduler_with(sampling), "model/scheduler");
   };
-  const auto all = read({{"sampler", "confidence"}, {"steps", 3}, {"temperature", 0.9}});
+  const auto all = read({{"sampler", "confidence"}, {"steps", 3}, {"temperature", 0.9}, {"guidance_scale", 2.5}});
   EXPECT_EQ(all.sampler, "confidence");
   EXPECT_EQ(all.steps, 3);
   EXPECT_EQ(all.temperature, 0.9);
+  EXPECT_EQ(all.guidance_scale, 2.5);
   const auto none = SamplingSuggestion::from_config({{"_class_name", "TesseraProcess"}}, "model/scheduler");
   EXPECT_TRUE(none.sampler.empty());
   EXPECT_EQ(none.steps, 0);
   EXPECT_FALSE(none.temperature.has_value());
-  for (const auto& [sampling, says] : std::initializer_list<std::pair<nlohmann::json, const char*>>{
-           {"fast", "expected an object"},
-           {{{"sampler", "eulr"}}, "ancestral"},
-           {{{"steps", 0}}, "steps 0"},
-           {{{"steps", 1.5}}, "steps 1.5"},
-           {{{"temperature", -1}}, "temperature -1"},
-           {{{"heat", 1}}, "sampling.heat"}}) {
+  EXPECT_FALSE(none.guidance_scale.has_value());
+  for (const auto& [sampling, says] :
+       std::initializer_list<std::pair<nlohmann::json, const char*>>{{"fast", "expected an object"},
+                                                                     {{{"sampler", "eulr"}}, "ancestral"},
+                                                                     {{{"steps", 0}}, "steps 0"},
+                                                                     {{{"steps", 1.5}}, "steps 1.5"},
+                                                                     {{{"temperature", -1}}, "temperature -1"},
+                                                                     {{{"guidance_scale", -1}}, "guidance_scale -1"},
+                                                                     {{{"guidance_scale", "much"}}, "guidance_scale"},
+                                                                     {{{"heat", 1}}, "sampling.heat"}}) {
     try {
       read(sampling);
       ADD_FAILURE() << "accepted " << sampling;
@@ -68,7 +72,8 @@ TEST(SamplingSuggestion, CountsWhereTheSamplerIsOpenAndTheCanvasNoLarger) {
   Bundle bundle;
   bundle.codec = BundlePart{to_json(codec), Codec(codec)->weights()};
   bundle.denoiser = BundlePart{sizes.to_config(), Transformer(sizes)->state()};
-  bundle.scheduler = scheduler_with({{"sampler", "confidence"}, {"steps", 3}, {"temperature", 0.9}});
+  bundle.scheduler =
+      scheduler_with({{"sampler", "confidence"}, {"steps", 3}, {"temperature", 0.9}, {"guidance_scale", 2}});
   const auto folder = testing::scratch_folder("suggestion");
   save_bundle(folder, bundle);
   auto pipeline = Pipeline::load(folder);
@@ -92,6 +97,11 @@ TEST(SamplingSuggestion, CountsWhereTheSamplerIsOpenAndTheCanvasNoLarger) {
   const auto exact = resolve(other, pipeline);
   EXPECT_EQ(exact.steps, 4);
   EXPECT_EQ(exact.draw.temperature, 1.0);
+
+  EXPECT_EQ(pipeline.guidance_scale({}), 2);
+  PromptOptions prompt;
+  prompt.guidance_scale = 4;
+  EXPECT_EQ(pipeline.guidance_scale(prompt), 4);
 
   const auto larger = resolve({}, pipeline, {2, 3});
   EXPECT_EQ(larger.sampler, "ancestral");
