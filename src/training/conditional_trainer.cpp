@@ -266,14 +266,16 @@ Metrics ConditionalTraining::step(std::int64_t step) {
 double ConditionalTraining::measure(const torch::Tensor& grids, bool validation) {
   // One time in each stratum of 1..T; the mean of the bound's terms, times T, in bits a token.
   const torch::NoGradGuard no_grad;
-  const auto count = std::min(recipe_.validation_grids, grids.size(0));
+  const auto rows = recipe_.grids_to_measure(grids.size(0));
+  const auto count = rows.size(0);
   const auto seed = static_cast<Seed>(recipe_.seed) + 1;
   const auto strata = std::min(kValidationTimes, recipe_.total_steps);
   double sum = 0;
   for (std::int64_t start = 0; start < count; start += recipe_.batch_size) {
     const auto last = std::min(count, start + recipe_.batch_size);
-    const auto x0 = grids.slice(0, start, last).flatten(1).to(torch::kInt64);
-    const auto condition = condition_of(average_, torch::arange(start, last), validation, -1);
+    const auto part = rows.slice(0, start, last);
+    const auto x0 = grids.index_select(0, part).flatten(1).to(torch::kInt64);
+    const auto condition = condition_of(average_, part, validation, -1);
     for (std::int64_t stratum = 0; stratum < strata; ++stratum) {
       const RandomStream random(seed, Purpose::training_times, static_cast<std::uint64_t>(start),
                                 static_cast<std::uint32_t>(stratum));

@@ -25,7 +25,8 @@ Fields PriorRecipe::fields() {
       {"batch_size", "grids an update", &batch_size},
       {"learning_rate", "of Adam", &learning_rate},
       {"warmup", "steps of linear warm-up", &warmup},
-      {"final_learning_rate", "fraction of the learning rate reached at the end by a cosine; 1: constant", &final_learning_rate},
+      {"final_learning_rate", "fraction of the learning rate reached at the end by a cosine; 1: constant",
+       &final_learning_rate},
       {"weight_decay", "decoupled; 0 disables", &weight_decay},
       {"beta2", "of Adam", &beta2},
       {"clip_norm", "largest gradient norm; 0 disables", &clip_norm},
@@ -33,6 +34,9 @@ Fields PriorRecipe::fields() {
       {"sampling", "epochs (permutations) or replacement (uniform draws)", &sampling},
       {"flip", "train on mirrored pictures too", &flip},
       {"validation_grids", "held-out grids looked at", &validation_grids},
+      {"validation_spread",
+       "look at grids evenly spread over the data, which may be in order of class; false: at the first ones",
+       &validation_spread},
       {"validation_terms", "time steps of the bound for each of them, stratified; 0: all T", &validation_terms},
       {"seed", "of weights, batches, times and masks", &seed},
       {"precision", "auto, float32 or bfloat16 (products; weights stay float32)", &precision},
@@ -40,10 +44,12 @@ Fields PriorRecipe::fields() {
 }
 
 void PriorRecipe::validate() const {
-  require(prior == "absorbing" || prior == "autoregressive", "recipe: prior '{}': expected one of absorbing, autoregressive", prior);
+  require(prior == "absorbing" || prior == "autoregressive",
+          "recipe: prior '{}': expected one of absorbing, autoregressive", prior);
   require(initialisation == "framework" || initialisation == "small_normal",
           "recipe: initialisation '{}': expected one of framework, small_normal", initialisation);
-  require(sampling == "epochs" || sampling == "replacement", "recipe: sampling '{}': expected one of epochs, replacement", sampling);
+  require(sampling == "epochs" || sampling == "replacement",
+          "recipe: sampling '{}': expected one of epochs, replacement", sampling);
   (void)loss_kind_from(loss);
   (void)mask_schedule_from(mask_schedule);
   (void)time_sampling_from(time_sampling);
@@ -67,9 +73,17 @@ AdamOptions PriorRecipe::adam() const {
   return options;
 }
 
+torch::Tensor PriorRecipe::grids_to_measure(std::int64_t count) const {
+  const auto looked_at = std::min(validation_grids, count);
+  const auto first = torch::arange(looked_at, torch::kInt64);
+  return validation_spread && looked_at > 0 ? (first * count).div(looked_at, "floor") : first;
+}
+
 void choose_defaults(PriorRecipe& recipe, const TokenData& data) {
   if (recipe.total_steps == 0) recipe.total_steps = data.train.size(1) * data.train.size(2);
-  if (recipe.steps == 0) recipe.steps = std::clamp<std::int64_t>(100 * data.train.size(0) / std::max<std::int64_t>(recipe.batch_size, 1), 2000, 200000);
+  if (recipe.steps == 0)
+    recipe.steps =
+        std::clamp<std::int64_t>(100 * data.train.size(0) / std::max<std::int64_t>(recipe.batch_size, 1), 2000, 200000);
 }
 
 }  // namespace tessera

@@ -42,8 +42,8 @@ TransformerOptions transformer_options(const PriorRecipe& recipe, const TokenDat
 /// What validation measures on some grids.
 struct Likelihood {
   double bits_per_token = 0;
-  double standard_error = 0;            // over grids
-  std::vector<double> bits_by_time;     // cross-entropy a masked cell, by bucket of t / T; empty: autoregressive
+  double standard_error = 0;         // over grids
+  std::vector<double> bits_by_time;  // cross-entropy a masked cell, by bucket of t / T; empty: autoregressive
 };
 
 class PriorTraining : public TrainingTask {
@@ -60,7 +60,8 @@ class PriorTraining : public TrainingTask {
     model_ = Transformer(options, start, static_cast<Seed>(recipe.seed));
     if (!recipe.start_from.empty()) {
       const auto given = load_bundle(recipe.start_from);
-      require(given.denoiser.has_value(), "start_from: {}: the bundle holds no prior (transformer/)", recipe.start_from);
+      require(given.denoiser.has_value(), "start_from: {}: the bundle holds no prior (transformer/)",
+              recipe.start_from);
       model_->load(given.denoiser->tensors, recipe.start_from);
     }
     average_ = Transformer(options, Initialisation::none);
@@ -68,8 +69,8 @@ class PriorTraining : public TrainingTask {
     model_->set_precision(training_precision(recipe.precision));
     average_->set_precision(training_precision(recipe.precision));
     adam_ = std::make_unique<Adam>(model_->named_parameters(), recipe.adam());
-    log().info("prior: {} transformer of {} parameters over {}x{} cells of {} codes", recipe.prior, model_->parameter_count(),
-               options.grid.h, options.grid.w, options.codebook_size);
+    log().info("prior: {} transformer of {} parameters over {}x{} cells of {} codes", recipe.prior,
+               model_->parameter_count(), options.grid.h, options.grid.w, options.codebook_size);
   }
 
   std::string name() const override { return "prior"; }
@@ -112,8 +113,8 @@ torch::Tensor PriorTraining::absorbing_loss(const torch::Tensor& x0, std::int64_
   const auto noised = process_.q_sample(x0, times.t, seed, 0, at);
   const auto rows = rows_of(noised.changed);
   const auto logits = model_->logits_at(noised.tokens, rows).to(torch::kFloat32);
-  const auto losses = training_loss(loss_kind_from(recipe_.loss), masked_cross_entropy_at(logits, x0, rows), noised.changed,
-                                    times.t, times.p_t, recipe_.total_steps);
+  const auto losses = training_loss(loss_kind_from(recipe_.loss), masked_cross_entropy_at(logits, x0, rows),
+                                    noised.changed, times.t, times.p_t, recipe_.total_steps);
   times_.update(times.t, losses);
   metrics["bound"] = losses.vb.detach().mean().item<double>();
   return losses.mean();
@@ -121,8 +122,10 @@ torch::Tensor PriorTraining::absorbing_loss(const torch::Tensor& x0, std::int64_
 
 Metrics PriorTraining::step(std::int64_t step) {
   model_->train();
-  model_->seed_dropout(RandomStream(static_cast<Seed>(recipe_.seed), Purpose::dropout, 0, static_cast<std::uint32_t>(step)).bits(0));
-  const auto rows = batch_rows(data_.train.size(0), recipe_.batch_size, static_cast<Seed>(recipe_.seed), step, recipe_.sampling == "replacement");
+  model_->seed_dropout(
+      RandomStream(static_cast<Seed>(recipe_.seed), Purpose::dropout, 0, static_cast<std::uint32_t>(step)).bits(0));
+  const auto rows = batch_rows(data_.train.size(0), recipe_.batch_size, static_cast<Seed>(recipe_.seed), step,
+                               recipe_.sampling == "replacement");
   const auto x0 = data_.train.index_select(0, rows).flatten(1).to(torch::kInt64);
   Metrics metrics;
   torch::Tensor loss;
@@ -135,7 +138,8 @@ Metrics PriorTraining::step(std::int64_t step) {
   metrics["loss"] = loss.item<double>();
   require(std::isfinite(metrics["loss"]), "prior: the loss is {} at step {}", metrics["loss"], step);
   loss.backward();
-  const double rate = learning_rate_at(step, recipe_.learning_rate, recipe_.warmup, recipe_.steps, recipe_.final_learning_rate);
+  const double rate =
+      learning_rate_at(step, recipe_.learning_rate, recipe_.warmup, recipe_.steps, recipe_.final_learning_rate);
   metrics["gradient_norm"] = adam_->step(rate);
   return metrics;
 }
@@ -150,17 +154,21 @@ Likelihood PriorTraining::measure_absorbing(const torch::Tensor& x0) {
     for (std::int64_t start = 0; start < x0.size(0); start += recipe_.batch_size) {
       const auto part = x0.slice(0, start, std::min(start + recipe_.batch_size, x0.size(0)));
       auto t = torch::empty({part.size(0)}, torch::kInt64);
-      const RandomStream random(static_cast<Seed>(recipe_.seed) + 1, Purpose::training_times, static_cast<std::uint64_t>(start),
-                                static_cast<std::uint32_t>(stratum));
+      const RandomStream random(static_cast<Seed>(recipe_.seed) + 1, Purpose::training_times,
+                                static_cast<std::uint64_t>(start), static_cast<std::uint32_t>(stratum));
       for (std::int64_t i = 0; i < part.size(0); ++i) {
         const auto first = stratum * T / strata, last = (stratum + 1) * T / strata;
-        t[i] = first + 1 + static_cast<std::int64_t>(random.below(static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(last - first)));
+        t[i] = first + 1 +
+               static_cast<std::int64_t>(
+                   random.below(static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(last - first)));
       }
-      const auto noised = process_.q_sample(part, t, static_cast<Seed>(recipe_.seed) + 1, static_cast<std::uint64_t>(start),
-                                            static_cast<std::uint32_t>(stratum));
+      const auto noised = process_.q_sample(part, t, static_cast<Seed>(recipe_.seed) + 1,
+                                            static_cast<std::uint64_t>(start), static_cast<std::uint32_t>(stratum));
       const auto rows = rows_of(noised.changed);
       if (rows.numel() == 0) continue;
-      const auto nats = masked_cross_entropy_at(average_->logits_at(noised.tokens, rows).to(torch::kFloat32), part, rows).to(torch::kFloat64);
+      const auto nats =
+          masked_cross_entropy_at(average_->logits_at(noised.tokens, rows).to(torch::kFloat32), part, rows)
+              .to(torch::kFloat64);
       total.slice(0, start, start + part.size(0)) += nats / t * (static_cast<double>(T) / static_cast<double>(strata));
       const auto counts = noised.changed.sum(1);
       for (std::int64_t i = 0; i < part.size(0); ++i) {
@@ -173,14 +181,15 @@ Likelihood PriorTraining::measure_absorbing(const torch::Tensor& x0) {
   Likelihood result;
   const auto each = total / std::numbers::ln2 / static_cast<double>(cells);
   result.bits_per_token = each.mean().item<double>();
-  if (each.size(0) > 1) result.standard_error = each.std().item<double>() / std::sqrt(static_cast<double>(each.size(0)));
+  if (each.size(0) > 1)
+    result.standard_error = each.std().item<double>() / std::sqrt(static_cast<double>(each.size(0)));
   for (std::size_t i = 0; i < bits.size(); ++i) result.bits_by_time.push_back(masked[i] > 0 ? bits[i] / masked[i] : 0);
   return result;
 }
 
 Likelihood PriorTraining::measure(const torch::Tensor& grids) {
   const torch::NoGradGuard no_grad;
-  const auto x0 = grids.slice(0, 0, std::min(recipe_.validation_grids, grids.size(0))).flatten(1).to(torch::kInt64);
+  const auto x0 = grids.index_select(0, recipe_.grids_to_measure(grids.size(0))).flatten(1).to(torch::kInt64);
   if (absorbing()) return measure_absorbing(x0);
   std::vector<torch::Tensor> nats;
   for (std::int64_t start = 0; start < x0.size(0); start += recipe_.batch_size) {
@@ -190,7 +199,8 @@ Likelihood PriorTraining::measure(const torch::Tensor& grids) {
   const auto each = torch::cat(nats) / std::numbers::ln2 / static_cast<double>(x0.size(1));
   Likelihood result;
   result.bits_per_token = each.mean().item<double>();
-  if (each.size(0) > 1) result.standard_error = each.std().item<double>() / std::sqrt(static_cast<double>(each.size(0)));
+  if (each.size(0) > 1)
+    result.standard_error = each.std().item<double>() / std::sqrt(static_cast<double>(each.size(0)));
   return result;
 }
 
@@ -218,7 +228,8 @@ void PriorTraining::validate(std::int64_t step, Recorder& recorder) {
   options.seed = static_cast<Seed>(recipe_.seed);
   options.total_steps = recipe_.total_steps;
   const Extent grid{data_.train.size(1), data_.train.size(2)};
-  preview_(step, fill(TokenGrid::all_masked(kPreviewGrids, grid, data_.codebook_size), *average_, options).grid, recorder);
+  preview_(step, fill(TokenGrid::all_masked(kPreviewGrids, grid, data_.codebook_size), *average_, options).grid,
+           recorder);
 }
 
 void PriorTraining::save_state(TensorMap& into) const {
@@ -241,8 +252,9 @@ void PriorTraining::write_bundle(std::int64_t step) {
   average_->load(adam_->averaged(), "averaged prior");
   ModelCard card;
   card.part = "prior";
-  card.description = fmt::format("{} transformer of {} layers, {} heads, width {}, {} parameters; {} steps of {} grids", recipe_.prior,
-                                 recipe_.layers, recipe_.heads, recipe_.width, average_->parameter_count(), step, recipe_.batch_size);
+  card.description =
+      fmt::format("{} transformer of {} layers, {} heads, width {}, {} parameters; {} steps of {} grids", recipe_.prior,
+                  recipe_.layers, recipe_.heads, recipe_.width, average_->parameter_count(), step, recipe_.batch_size);
   card.figures = figures_;
   card.recipe = recipe();
   const nlohmann::json scheduler = {{"_class_name", "TesseraProcess"},
@@ -256,8 +268,8 @@ void PriorTraining::write_bundle(std::int64_t step) {
 
 }  // namespace
 
-std::unique_ptr<TrainingTask> make_prior_training(const PriorRecipe& recipe, const TokenData& data, const std::filesystem::path& bundle,
-                                                  GridPreview preview) {
+std::unique_ptr<TrainingTask> make_prior_training(const PriorRecipe& recipe, const TokenData& data,
+                                                  const std::filesystem::path& bundle, GridPreview preview) {
   recipe.validate();
   require(data.train.dim() == 3 && data.train.size(0) > 0, "prior: expected training grids [n, h, w]");
   require(data.validation.dim() == 3, "prior: expected validation grids [m, h, w]");

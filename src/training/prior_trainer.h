@@ -41,6 +41,7 @@ struct PriorRecipe {
   std::string sampling = "epochs";
   bool flip = false;
   std::int64_t validation_grids = 128;
+  bool validation_spread = true;
   std::int64_t validation_terms = 16;
   std::int64_t seed = 0;
   std::string precision = "auto";
@@ -48,6 +49,8 @@ struct PriorRecipe {
   Fields fields();
   void validate() const;
   AdamOptions adam() const;
+  /// Which of `count` grids a validation looks at: [min(validation_grids, count)] int64, ascending.
+  torch::Tensor grids_to_measure(std::int64_t count) const;
 };
 
 /// Token grids to train on.
@@ -65,7 +68,7 @@ using GridPreview = std::function<void(std::int64_t step, const TokenGrid& sampl
 void choose_defaults(PriorRecipe& recipe, const TokenData& data);
 
 /// The task for run_training. bundle: gets transformer/ and scheduler/.
-std::unique_ptr<TrainingTask> make_prior_training(const PriorRecipe& recipe, const TokenData& data, const std::filesystem::path& bundle,
-                                                  GridPreview preview);
+std::unique_ptr<TrainingTask> make_prior_training(const PriorRecipe& recipe, const TokenData& data,
+                                                  const std::filesystem::path& bundle, GridPreview preview);
 
 }  // namespace tessera

@@ -49,18 +49,47 @@ TEST(TextToImage, AReleasedFolderMakesThePromptsPicture) {
   EXPECT_NE(picture.find("teddy bear"), std::string::npos) << "the prompt belongs into the picture's record";
   ASSERT_EQ(run(generate(model, "-p 'another prompt' --cfg-scale 3 --truncation 0.86 --steps 20 -s 4")).status, 0);
   EXPECT_NE(bytes_of(model / "out.png"), picture);
-  for (const char* other : {"--negative-prompt 'blurry' -p x --steps 5", "--sampler purity --steps 5 -p x", "--steps 5", "-n 3 --steps 5 -p x",
-                            "-W 12 -H 8 -p x --steps 5"}) {
+  for (const char* other : {"--negative-prompt 'blurry' -p x --steps 5", "--sampler purity --steps 5 -p x", "--steps 5",
+                            "-n 3 --steps 5 -p x", "-W 12 -H 8 -p x --steps 5"}) {
     const auto outcome = run(generate(model, other));
     EXPECT_EQ(outcome.status, 0) << other << outcome.output;
+  }
+}
+
+/// Mean of all colour values of the pictures that the shipped model makes of a prompt.
+double brightness(const std::string& prompt) {
+  const auto folder = testing::scratch_folder("shipped-text");
+  const auto model = fs::path(TESSERA_SOURCE_DIR) / "models" / "emoji64-text";
+  const auto made =
+      run(fmt::format("generate -m {} -p '{}' -n 4 --steps 20 --seed 1 -o {}", quoted(model), prompt, quoted(folder)));
+  EXPECT_EQ(made.status, 0) << made.output;
+  double sum = 0, count = 0;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().filename() == "sheet.png") continue;
+    const auto image = read_image(entry.path());
+    for (const auto value : image.pixels) sum += value;
+    count += static_cast<double>(image.pixels.size());
+  }
+  fs::remove_all(folder);
+  EXPECT_GT(count, 0);
+  return sum / count;
+}
+
+TEST(TextToImage, TheShippedModelFollowsSkinTones) {
+  if (!image_files_supported()) GTEST_SKIP() << "built without libvips";
+  for (const char* who : {"woman", "judge", "person: curly hair"}) {
+    EXPECT_GT(brightness(fmt::format("{}: light skin tone", who)),
+              brightness(fmt::format("{}: dark skin tone", who)) + 5)
+        << who;
   }
 }
 
 TEST(TextToImage, EditingVerbsTakeAPrompt) {
   const auto model = pipeline_copy();
   ASSERT_EQ(run(generate(model, "-p x --steps 5")).status, 0);
-  const auto outcome = run(fmt::format("inpaint -m {} --dtype float32 -i {} --box 0,0,4,4 -p 'a red bus' --steps 5 -o {}", quoted(model),
-                                       quoted(model / "out.png"), quoted(model / "edited.png")));
+  const auto outcome =
+      run(fmt::format("inpaint -m {} --dtype float32 -i {} --box 0,0,4,4 -p 'a red bus' --steps 5 -o {}", quoted(model),
+                      quoted(model / "out.png"), quoted(model / "edited.png")));
   EXPECT_EQ(outcome.status, 0) << outcome.output;
   EXPECT_TRUE(fs::exists(model / "edited.png"));
 }
@@ -79,10 +108,12 @@ TEST(TextToImage, MissingPartsAreNamed) {
   }
   const auto model = pipeline_copy();
   edit_json(model / "model_index.json", [](auto& index) { index["text_encoder"] = {nullptr, nullptr}; });
-  EXPECT_TRUE(fails_in_one_line(run(generate(model, "-p x")), 1, "the denoiser takes text, but the bundle holds no text_encoder/"));
+  EXPECT_TRUE(fails_in_one_line(run(generate(model, "-p x")), 1,
+                                "the denoiser takes text, but the bundle holds no text_encoder/"));
   fs::remove(model / "transformer" / "diffusion_pytorch_model.bin");
   fs::remove(model / "transformer" / "diffusion_pytorch_model.safetensors");
-  EXPECT_TRUE(fails_in_one_line(run(generate(model, "-p x")), 1, "holds neither diffusion_pytorch_model.safetensors nor"));
+  EXPECT_TRUE(
+      fails_in_one_line(run(generate(model, "-p x")), 1, "holds neither diffusion_pytorch_model.safetensors nor"));
 }
 
 TEST(TextToImage, PartsThatDoNotFitAreNamed) {
@@ -91,29 +122,38 @@ TEST(TextToImage, PartsThatDoNotFitAreNamed) {
     edit_json(model / file, edit);
     return run(generate(model, "-p x"));
   };
-  EXPECT_TRUE(fails_in_one_line(change("scheduler/scheduler_config.json", [](auto& c) { c["num_vec_classes"] = 44; }), 1,
-                                "44 classes with MASK, expected 33 as the denoiser has"));
-  EXPECT_TRUE(fails_in_one_line(change("scheduler/scheduler_config.json", [](auto& c) { c["num_train_timesteps"] = 7; }), 1,
-                                "7 time steps, expected 100 as the denoiser has"));
-  EXPECT_TRUE(fails_in_one_line(change("scheduler/scheduler_config.json", [](auto& c) { c["tessera"] = {{"process", "melting"}}; }), 1,
-                                "process 'melting': expected one of absorbing, gaussian, mask-and-replace, nearest-embedding, uniform"));
+  EXPECT_TRUE(fails_in_one_line(change("scheduler/scheduler_config.json", [](auto& c) { c["num_vec_classes"] = 44; }),
+                                1, "44 classes with MASK, expected 33 as the denoiser has"));
+  EXPECT_TRUE(
+      fails_in_one_line(change("scheduler/scheduler_config.json", [](auto& c) { c["num_train_timesteps"] = 7; }), 1,
+                        "7 time steps, expected 100 as the denoiser has"));
+  EXPECT_TRUE(fails_in_one_line(
+      change("scheduler/scheduler_config.json",
+             [](auto& c) {
+               c["tessera"] = {{"process", "melting"}};
+             }),
+      1, "process 'melting': expected one of absorbing, gaussian, mask-and-replace, nearest-embedding, uniform"));
   EXPECT_TRUE(fails_in_one_line(change("transformer/config.json", [](auto& c) { c["activation_fn"] = "geglu"; }), 1,
                                 "activation_fn 'geglu': expected one of geglu-approximate, gelu"));
-  EXPECT_TRUE(fails_in_one_line(change("transformer/config.json", [](auto& c) { c["num_vector_embeds"] = 40; }), 1, "expected [40, 32]"));
-  EXPECT_TRUE(fails_in_one_line(change("text_encoder/config.json", [](auto& c) { c["vocab_size"] = 1300; }), 1, "expected [1300, 32]"));
+  EXPECT_TRUE(fails_in_one_line(change("transformer/config.json", [](auto& c) { c["num_vector_embeds"] = 40; }), 1,
+                                "expected [40, 32]"));
+  EXPECT_TRUE(fails_in_one_line(change("text_encoder/config.json", [](auto& c) { c["vocab_size"] = 1300; }), 1,
+                                "expected [1300, 32]"));
   EXPECT_TRUE(fails_in_one_line(change("tokenizer/vocab.json", [](auto& c) { c["zzzz"] = 1280; }), 1,
                                 "1281 entries, expected 1280 as merges.txt makes"));
 }
 
 TEST(TextToImage, PromptsThatCannotBeReadAreNamed) {
   const auto model = pipeline_copy();
-  EXPECT_TRUE(fails_in_one_line(run(generate(model, "-p \"$(printf 'a\\377b')\"")), 1, "prompt: byte 1 (0xff) is no UTF-8"));
+  EXPECT_TRUE(
+      fails_in_one_line(run(generate(model, "-p \"$(printf 'a\\377b')\"")), 1, "prompt: byte 1 (0xff) is no UTF-8"));
   EXPECT_TRUE(fails_in_one_line(run(generate(model, "-p \"$(head -c 20000 /dev/zero | tr '\\0' a)\"")), 1,
                                 "prompt: 20000 bytes, expected at most 16384"));
   const auto cut = run(generate(model, "--steps 2 -p \"$(printf 'word %.0s' $(seq 100))\""));
   EXPECT_EQ(cut.status, 0) << cut.output;
   EXPECT_NE(cut.output.find("the model reads 77: its end is left out"), std::string::npos) << cut.output;
-  EXPECT_TRUE(fails_in_one_line(run(generate(model, "--class 3")), 2, "class: the model takes text, expected a model with classes"));
+  EXPECT_TRUE(fails_in_one_line(run(generate(model, "--class 3")), 2,
+                                "class: the model takes text, expected a model with classes"));
   EXPECT_TRUE(fails_in_one_line(run(generate(model, "--truncation 2 -p x")), 2, "top_p is 2, expected 0 < top_p <= 1"));
 }
 
@@ -122,7 +162,8 @@ TEST(TextToImage, TheOriginalsCheckpointImports) {
   const auto merges = fs::path(TESSERA_FIXTURES_DEFAULT) / "clip-tokenizer";
   const auto out = testing::scratch_folder("import") / "model";
   const auto checkpoint = quoted(fixture.folder / "checkpoint.pth");
-  EXPECT_TRUE(fails_in_one_line(run(fmt::format("import {} -o {}", checkpoint, quoted(out))), 1, "the text encoder needs CLIP's merges.txt"));
+  EXPECT_TRUE(fails_in_one_line(run(fmt::format("import {} -o {}", checkpoint, quoted(out))), 1,
+                                "the text encoder needs CLIP's merges.txt"));
   const auto imported = run(fmt::format("import {} --tokenizer {} -o {}", checkpoint, quoted(merges), quoted(out)));
   ASSERT_EQ(imported.status, 0) << imported.output;
   const auto made = run(generate(out, "-p 'two birds' --cfg-scale 3 --truncation 0.86 --steps 25"));
@@ -134,24 +175,33 @@ TEST(TextToImage, ASmallModelLearnsFromCaptions) {
   testing::make_pictures(folder / "pictures", 16);
   std::string lines;
   for (const auto& entry : fs::directory_iterator(folder / "pictures")) {
-    lines += nlohmann::json({{"file_name", entry.path().filename().string()}, {"text", "pattern " + entry.path().stem().string()}}).dump() + "\n";
+    lines += nlohmann::json(
+                 {{"file_name", entry.path().filename().string()}, {"text", "pattern " + entry.path().stem().string()}})
+                 .dump() +
+             "\n";
   }
   std::ofstream(folder / "pictures" / "metadata.jsonl") << lines;
   const auto model = quoted(folder / "model"), data = quoted(folder / "pictures");
-  const auto codec = run(fmt::format("train codec --data {} -o {} --image-size 16 --base-channels 32 --channel-multipliers 1 1 --codebook-size 16 "
-                                     "--no-adversarial --steps 2 --batch-size 4 --precision float32", data, model));
+  const auto codec = run(fmt::format(
+      "train codec --data {} -o {} --image-size 16 --base-channels 32 --channel-multipliers 1 1 --codebook-size 16 "
+      "--no-adversarial --steps 2 --batch-size 4 --precision float32",
+      data, model));
   ASSERT_EQ(codec.status, 0) << codec.output;
-  const auto common = fmt::format("train prior --data {} -m {} --steps 3 --batch-size 4 --layers 1 --heads 2 --width 16 --precision float32 "
-                                  "--total-steps 10 --validation-grids 2 ", data, model);
+  const auto common = fmt::format(
+      "train prior --data {} -m {} --steps 3 --batch-size 4 --layers 1 --heads 2 --width 16 --precision float32 "
+      "--total-steps 10 --validation-grids 2 ",
+      data, model);
   for (const char* process : {"mask-and-replace", "absorbing", "uniform", "gaussian", "nearest-embedding"}) {
-    const auto trained = run(common + fmt::format("--process {} --condition text --text-width 16 --text-layers 1 --text-length 8", process));
+    const auto trained = run(
+        common + fmt::format("--process {} --condition text --text-width 16 --text-layers 1 --text-length 8", process));
     ASSERT_EQ(trained.status, 0) << trained.output;
     const auto made = run(generate(folder / "model", "-p 'pattern 3' --cfg-scale 2"));
     EXPECT_EQ(made.status, 0) << process << made.output;
     fs::remove_all(folder / "model" / "training" / "prior");
   }
-  const auto evaluate = fmt::format("evaluate -m {} --data {} -o {} --metrics captions --split all --steps 3 --no-cache ", model, data,
-                                    quoted(folder / "report"));
+  const auto evaluate =
+      fmt::format("evaluate -m {} --data {} -o {} --metrics captions --split all --steps 3 --no-cache ", model, data,
+                  quoted(folder / "report"));
   const auto evaluated = run(evaluate + "--captions 5 --captions-each 2 --cfg-scale 2");
   ASSERT_EQ(evaluated.status, 0) << evaluated.output;
   EXPECT_NE(evaluated.output.find("captions whose own picture is nearest"), std::string::npos) << evaluated.output;
@@ -162,10 +212,12 @@ TEST(TextToImage, ASmallModelLearnsFromCaptions) {
   EXPECT_NEAR(figures["chance_top1"].get<double>(), 0.2, 1e-12);
   EXPECT_EQ(figures["settings"]["guidance_scale"], 2.0);
   EXPECT_TRUE(fails_in_one_line(run(evaluate + "--captions 1"), 2, "--captions 1: expected 2 or more"));
-  EXPECT_TRUE(fails_in_one_line(run(evaluate + "--captions 17"), 1, "captions: 16 different ones in this part of the pictures, expected 17"));
+  EXPECT_TRUE(fails_in_one_line(run(evaluate + "--captions 17"), 1,
+                                "captions: 16 different ones in this part of the pictures, expected 17"));
   EXPECT_TRUE(fails_in_one_line(run(evaluate + "--captions 5 -p x"), 2, "expected no --prompt"));
-  const auto likelihood = run(fmt::format("evaluate -m {} --data {} -o {} --metrics likelihood --split all --strata 5 --no-cache", model, data,
-                                          quoted(folder / "likelihood")));
+  const auto likelihood =
+      run(fmt::format("evaluate -m {} --data {} -o {} --metrics likelihood --split all --strata 5 --no-cache", model,
+                      data, quoted(folder / "likelihood")));
   ASSERT_EQ(likelihood.status, 0) << likelihood.output;
   std::ifstream likelihood_report(folder / "likelihood" / "report.json");
   const auto bound = nlohmann::json::parse(likelihood_report)["likelihood"];
@@ -178,11 +230,14 @@ TEST(TextToImage, ASmallModelLearnsFromCaptions) {
   EXPECT_NE(bench.output.find("with guidance on"), std::string::npos) << bench.output;
   const auto plain = run(common + "--process uniform");
   ASSERT_EQ(plain.status, 0) << plain.output;
-  EXPECT_TRUE(fails_in_one_line(run(evaluate + "--captions 5"), 1, "the model takes no condition, expected one with text"));
+  EXPECT_TRUE(
+      fails_in_one_line(run(evaluate + "--captions 5"), 1, "the model takes no condition, expected one with text"));
   EXPECT_EQ(run(generate(folder / "model", "")).status, 0);
-  EXPECT_TRUE(fails_in_one_line(run(generate(folder / "model", "-p x")), 2, "prompt: the model takes no condition, expected a model with text"));
+  EXPECT_TRUE(fails_in_one_line(run(generate(folder / "model", "-p x")), 2,
+                                "prompt: the model takes no condition, expected a model with text"));
   EXPECT_TRUE(fails_in_one_line(run(common + "--process melting"), 1, "process 'melting': expected one of"));
-  EXPECT_TRUE(fails_in_one_line(run(common + "--condition smell"), 1, "condition 'smell': expected one of none, text, class"));
+  EXPECT_TRUE(
+      fails_in_one_line(run(common + "--condition smell"), 1, "condition 'smell': expected one of none, text, class"));
 }
 
 }  // namespace

@@ -42,6 +42,23 @@ TEST(Recipes, EveryShippedRecipeIsReadAndValid) {
   }
 }
 
+TEST(Recipes, AValidationLooksAtGridsSpreadOverTheData) {
+  PriorRecipe recipe;
+  const auto looked_at = [&](std::int64_t grids, std::int64_t count) {
+    recipe.validation_grids = grids;
+    const auto rows = recipe.grids_to_measure(count);
+    return std::vector<std::int64_t>(rows.data_ptr<std::int64_t>(), rows.data_ptr<std::int64_t>() + rows.numel());
+  };
+  using Rows = std::vector<std::int64_t>;
+  EXPECT_EQ(looked_at(4, 100), (Rows{0, 25, 50, 75}));
+  EXPECT_EQ(looked_at(4, 6), (Rows{0, 1, 3, 4}));
+  EXPECT_EQ(looked_at(5, 5), (Rows{0, 1, 2, 3, 4}));
+  EXPECT_EQ(looked_at(9, 3), (Rows{0, 1, 2}));
+  EXPECT_EQ(looked_at(9, 0), Rows{});
+  recipe.validation_spread = false;
+  EXPECT_EQ(looked_at(4, 100), (Rows{0, 1, 2, 3}));
+}
+
 TEST(Recipes, ThePapersHaveThePapersGeometry) {
   for (const char* name : {"ffhq-256", "lsun-churches-256", "lsun-bedroom-256"}) {
     SCOPED_TRACE(name);
