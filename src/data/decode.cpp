@@ -274,8 +274,9 @@ DatasetContent decode_source(const ImageSource& source, const DatasetOptions& op
     content.items.push_back({valid_utf8(item.name), item.caption, -1, item.fields});
     kept.push_back(&item);
   }
-  require(!content.items.empty(), "{}: none of {} images can be used ({})", path, decoder.count(),
-          content.skipped.front());
+  if (content.items.empty())
+    fail("{}: none of {} images can be used ({})", path, decoder.count(),
+         content.skipped.empty() ? "the set is empty" : content.skipped.front());
   assign_labels(content, kept);
   content.images = images.narrow(0, 0, static_cast<std::int64_t>(content.items.size()));
   return content;

@@ -52,7 +52,7 @@ PriorRecipe small_recipe() {
   recipe.total_steps = 12;
   recipe.steps = 400;
   recipe.batch_size = 15;
-  recipe.learning_rate = 4e-3;
+  recipe.learning_rate = 1e-3;
   recipe.warmup = 10;
   recipe.clip_norm = 1;
   recipe.ema_decay = 0.9;
