@@ -33,8 +33,10 @@ FillResult fill_canvas(const TokenGrid& grid, Denoiser& denoiser, Extent native,
     if (denoiser.is_autoregressive()) require_completion(grid);
     return fill(grid, denoiser, options, on_step, from);
   }
-  WindowedDenoiser canvas(denoiser, native, grid.extent(), windows);
+  const auto guided = with_context_guidance(denoiser, options);
+  WindowedDenoiser canvas(guided ? *guided : denoiser, native, grid.extent(), windows);
   auto own = options;
+  own.context_guidance = 1;
   own.images_per_call = 1;  // one canvas at a time; its windows make the batches
   StepCallback of_canvas;
   if (on_step) {

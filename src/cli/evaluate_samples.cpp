@@ -49,6 +49,8 @@ std::vector<std::string> worker_arguments(const EvaluationFlags& flags, const Na
                                         fmt::format("{}", fill.draw.typical_p),
                                         "--choice-temperature",
                                         fmt::format("{}", fill.choice_temperature),
+                                        "--context-guidance",
+                                        fmt::format("{}", fill.context_guidance),
                                         "--purity",
                                         fmt::format("{}", fill.purity),
                                         "--images-per-call",

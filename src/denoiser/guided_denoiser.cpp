@@ -7,19 +7,18 @@
 namespace tessera {
 namespace {
 
-constexpr double kFloor = -70;        // the published clamp
 constexpr double kNoGuidance = 1e-3;  // scales this near to 1 are 1, as published
 
 torch::Tensor log_probabilities(const torch::Tensor& logits) {
-  return torch::log_softmax(logits.to(torch::kFloat64), -1).to(torch::kFloat32).clamp(kFloor, 0);
+  return torch::log_softmax(logits.to(torch::kFloat64), -1).to(torch::kFloat32).clamp(kLogFloor, 0);
 }
 
 }  // namespace
 
 torch::Tensor guided(const torch::Tensor& unconditional, const torch::Tensor& conditional, double scale) {
-  const auto u = unconditional.clamp(kFloor, 0), c = conditional.clamp(kFloor, 0);
+  const auto u = unconditional.clamp(kLogFloor, 0), c = conditional.clamp(kLogFloor, 0);
   const auto mixed = u + scale * (c - u);
-  return (mixed - mixed.logsumexp({-1}, true)).clamp(kFloor, 0);
+  return (mixed - mixed.logsumexp({-1}, true)).clamp(kLogFloor, 0);
 }
 
 void GuidedDenoiser::set_guidance(const Guidance& guidance) {

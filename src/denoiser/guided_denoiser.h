@@ -18,6 +18,9 @@ struct Guidance {
   double scale = 1;  // 1: the condition alone; 0: no condition; above 1: away from the null condition
 };
 
+/// Where logarithms of probabilities are cut, as published.
+inline constexpr double kLogFloor = -70;
+
 /// g = u + scale (c - u), less its logsumexp. In: log p(x_0) without and with the condition [.., K], scale. The three
 /// are held in [-70, 0] as published.
 torch::Tensor guided(const torch::Tensor& unconditional, const torch::Tensor& conditional, double scale);

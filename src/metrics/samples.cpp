@@ -45,6 +45,7 @@ nlohmann::ordered_json settings_of(const FillOptions& fill) {
                                      {"typical_p", fill.draw.typical_p},
                                      {"choice_temperature", fill.choice_temperature},
                                      {"images_per_call", fill.images_per_call}};
+  if (fill.context_guidance != 1) settings["context_guidance"] = fill.context_guidance;
   if (fill.sampler == "purity") settings["purity"] = fill.purity;
   return settings;
 }

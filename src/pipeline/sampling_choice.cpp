@@ -20,6 +20,7 @@ FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent can
                : fill.sampler == "raster" ? std::int64_t{1} << 20
                                           : pipeline.total_steps();
   fill.draw.temperature = choice.temperature.value_or(suggested.temperature.value_or(larger ? 0.8 : 1.0));
+  fill.context_guidance = choice.context_guidance.value_or(suggested.context_guidance.value_or(1.0));
   fill.total_steps = pipeline.total_steps();
   fill.process = pipeline.fill_process();
   pipeline.set_prompt(choice.prompt);
@@ -45,6 +46,7 @@ nlohmann::json to_json(const FillOptions& options) {
                            {"typical_p", options.draw.typical_p},
                            {"choice_temperature", options.choice_temperature},
                            {"purity", options.purity}};
+  if (options.context_guidance != 1) record["context_guidance"] = options.context_guidance;
   if (!options.condition.empty()) record["condition"] = nlohmann::json::parse(options.condition);
   return record;
 }

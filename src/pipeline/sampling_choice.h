@@ -12,9 +12,10 @@ namespace tessera {
 struct SamplingChoice {
   FillOptions fill;
   PromptOptions prompt;
-  std::int64_t steps = 0;             // 0: as the bundle suggests, else T of the model
-  std::string sampler;                // empty: as the bundle suggests, else by the model's process
-  std::optional<double> temperature;  // none: as suggested, else 1, or 0.8 on a canvas larger than the model's own
+  std::int64_t steps = 0;                  // 0: as the bundle suggests, else T of the model
+  std::string sampler;                     // empty: as the bundle suggests, else by the model's process
+  std::optional<double> context_guidance;  // none: as suggested, else 1
+  std::optional<double> temperature;       // none: as suggested, else 1, or 0.8 on a canvas larger than the model's own
 };
 
 /// The options with what the model decides filled in. The bundle's suggestion (sampling_suggestion.h) counts where the

@@ -15,6 +15,7 @@ namespace {
 constexpr std::int64_t kMostSteps = 1'000'000;
 constexpr double kHighestTemperature = 100;
 constexpr double kHighestGuidance = 1000;
+constexpr double kHighestContextGuidance = 100;
 
 }  // namespace
 
@@ -38,12 +39,16 @@ SamplingSuggestion SamplingSuggestion::from_config(const nlohmann::json& schedul
       require(value.is_number() && value > 0.0 && value <= kHighestTemperature,
               "{}: temperature {}, expected above 0, at most {}", where, value.dump(), kHighestTemperature);
       suggestion.temperature = value.get<double>();
+    } else if (name == "context_guidance") {
+      require(value.is_number() && value >= 0.0 && value <= kHighestContextGuidance,
+              "{}: context_guidance {}, expected 0 to {}", where, value.dump(), kHighestContextGuidance);
+      suggestion.context_guidance = value.get<double>();
     } else if (name == "guidance_scale") {
       require(value.is_number() && value >= 0.0 && value <= kHighestGuidance, "{}: guidance_scale {}, expected 0 to {}",
               where, value.dump(), kHighestGuidance);
       suggestion.guidance_scale = value.get<double>();
     } else {
-      fail("{}: sampling.{}: expected sampler, steps, temperature or guidance_scale", where, name);
+      fail("{}: sampling.{}: expected sampler, steps, temperature, context_guidance or guidance_scale", where, name);
     }
   }
   return suggestion;

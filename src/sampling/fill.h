@@ -31,6 +31,9 @@ struct FillOptions {
   // The process that the denoiser learned to reverse; none: absorbing, whose steps need no time.
   std::shared_ptr<const Process> process;
   std::string condition;  // what the denoiser was told to show, for records alone; empty: nothing
+  // Above 1: draws lean towards what the cells known so far speak for (denoiser/context_guidance.h), below 1 away from
+  // it; 1: the model's own distribution. Networks with MASK alone.
+  double context_guidance = 1;
   double purity = 1;  // purity: how much more the purest cells are sharpened (r of the paper); 0 disables
   // The key of each image of the grid, which may be of several seeds: jobs that are filled together keep their
   // pictures. Their places in a network call are by their order. Empty: image n is number first_image + n of `seed`.
@@ -97,6 +100,10 @@ struct FillResult {
 /// move a logit in its last bits.
 FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& options, const StepCallback& on_step = {},
                 const FillCheckpoint& from = {});
+
+/// The denoiser that options.context_guidance asks for, which refers to the one given; null where it is 1. `fill` calls
+/// it, what stands between the two (windows) may do so before. Throws UsageError where there is no MASK.
+std::unique_ptr<Denoiser> with_context_guidance(Denoiser& denoiser, const FillOptions& options);
 
 std::vector<std::string> sampler_names();
 

@@ -237,7 +237,8 @@ std::uint64_t JobRequest::bytes() const {
 
 std::string JobRequest::join_key() const {
   return json({model, steps, temperature.value_or(-1), sampler, top_k, top_p, typical_p, choice_temperature, purity,
-               prompt, negative_prompt, label, cfg_scale.value_or(-1), stride, random_windows})
+               context_guidance.value_or(-1), prompt, negative_prompt, label, cfg_scale.value_or(-1), stride,
+               random_windows})
       .dump();
 }
 

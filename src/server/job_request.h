@@ -36,6 +36,7 @@ struct JobRequest {
   std::string sampler;  // empty: by the model
   std::int64_t top_k = 0;
   double top_p = 1, typical_p = 1, choice_temperature = 4.5, purity = 1;
+  std::optional<double> context_guidance;  // none: by the model
   std::string prompt, negative_prompt;
   std::int64_t label = -1;             // -1: none
   std::optional<double> cfg_scale;     // none: by the model

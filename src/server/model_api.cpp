@@ -23,6 +23,7 @@ json model_json(const ModelInfo& info) {
                    {"sampler", !suggested.sampler.empty() ? json(suggested.sampler)
                                : info.samplers.empty()    ? json()
                                                           : json(info.samplers.front())},
+                   {"context_guidance", suggested.context_guidance.value_or(1.0)},
                    {"cfg_scale", suggested.guidance_scale.value_or(5.0)},
                    {"feather", -1}};
   return {{"name", info.name},           {"width", info.width},

@@ -135,6 +135,7 @@ std::unique_ptr<PreparedJob> PipelineBackend::prepare(const JobRequest& request)
   choice.fill.draw.typical_p = request.typical_p;
   choice.fill.choice_temperature = request.choice_temperature;
   choice.fill.purity = request.purity;
+  choice.context_guidance = request.context_guidance;
   choice.prompt = job->prompt;
   choice.steps = request.steps;
   choice.sampler = request.sampler;

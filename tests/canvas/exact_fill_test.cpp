@@ -185,6 +185,30 @@ TEST_P(ExactFill, CanvasesSmallerThanAWindowFollowTheMarginal) {
 INSTANTIATE_TEST_SUITE_P(EverySampler, ExactFill, ::testing::Values("ancestral", "raster"),
                          [](const auto& which) { return which.param; });
 
+TEST(ExactFillTest, ContextGuidanceComparesAWindowWithAnEmptyWindow) {
+  const CachedTable exact;
+  CachedTable table;
+  constexpr std::int64_t kCount = 4000;
+  auto codes = torch::full({kCount, 2, 4}, 1, torch::kInt64);
+  codes.select(1, 0).select(1, 0).fill_(kTableCodes);  // a cell of the first window alone
+  FillOptions options;
+  options.sampler = "raster";
+  options.context_guidance = 3;
+  const auto filled = fill_canvas(TokenGrid(codes, kTableCodes), table, kTableGrid, options, {2, false, 0});
+  const auto p = exact.conditional({kTableCodes, 1, 1, 1}, 0);
+  const auto u = exact.conditional({kTableCodes, kTableCodes, kTableCodes, kTableCodes}, 0);
+  std::vector<double> guided(p.size());
+  double sum = 0;
+  for (std::size_t code = 0; code < p.size(); ++code) sum += guided[code] = std::pow(p[code], 3) / std::pow(u[code], 2);
+  EXPECT_GT(std::abs(guided[1] / sum - p[1]), 0.05);  // the test can tell them apart
+  const auto drawn = filled.grid.codes().select(1, 0).select(1, 0);
+  for (std::size_t code = 0; code < p.size(); ++code) {
+    const double expected = guided[code] / sum;
+    const auto share = drawn.eq(static_cast<std::int64_t>(code)).to(torch::kFloat64).mean().item<double>();
+    EXPECT_NEAR(share, expected, 4 * std::sqrt(expected * (1 - expected) / kCount)) << code;
+  }
+}
+
 TEST(ExactFillTest, TellsAWrongDistribution) {
   // Raster order on the 2x3 canvas is not what random order gives, nor are all cells at once: the tests above can tell.
   CachedTable table;

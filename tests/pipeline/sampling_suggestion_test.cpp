@@ -24,25 +24,31 @@ TEST(SamplingSuggestion, ReadsWhatIsThereAndNamesWhatIsWrong) {
   const auto read = [](const nlohmann::json& sampling) {
     return SamplingSuggestion::from_config(scheduler_with(sampling), "model/scheduler");
   };
-  const auto all = read({{"sampler", "confidence"}, {"steps", 3}, {"temperature", 0.9}, {"guidance_scale", 2.5}});
+  const auto all = read({{"sampler", "confidence"},
+                         {"steps", 3},
+                         {"temperature", 0.9},
+                         {"context_guidance", 1.5},
+                         {"guidance_scale", 2.5}});
   EXPECT_EQ(all.sampler, "confidence");
   EXPECT_EQ(all.steps, 3);
   EXPECT_EQ(all.temperature, 0.9);
+  EXPECT_EQ(all.context_guidance, 1.5);
   EXPECT_EQ(all.guidance_scale, 2.5);
   const auto none = SamplingSuggestion::from_config({{"_class_name", "TesseraProcess"}}, "model/scheduler");
   EXPECT_TRUE(none.sampler.empty());
   EXPECT_EQ(none.steps, 0);
   EXPECT_FALSE(none.temperature.has_value());
   EXPECT_FALSE(none.guidance_scale.has_value());
-  for (const auto& [sampling, says] :
-       std::initializer_list<std::pair<nlohmann::json, const char*>>{{"fast", "expected an object"},
-                                                                     {{{"sampler", "eulr"}}, "ancestral"},
-                                                                     {{{"steps", 0}}, "steps 0"},
-                                                                     {{{"steps", 1.5}}, "steps 1.5"},
-                                                                     {{{"temperature", -1}}, "temperature -1"},
-                                                                     {{{"guidance_scale", -1}}, "guidance_scale -1"},
-                                                                     {{{"guidance_scale", "much"}}, "guidance_scale"},
-                                                                     {{{"heat", 1}}, "sampling.heat"}}) {
+  for (const auto& [sampling, says] : std::initializer_list<std::pair<nlohmann::json, const char*>>{
+           {"fast", "expected an object"},
+           {{{"sampler", "eulr"}}, "ancestral"},
+           {{{"steps", 0}}, "steps 0"},
+           {{{"steps", 1.5}}, "steps 1.5"},
+           {{{"temperature", -1}}, "temperature -1"},
+           {{{"context_guidance", 101}}, "context_guidance 101"},
+           {{{"guidance_scale", -1}}, "guidance_scale -1"},
+           {{{"guidance_scale", "much"}}, "guidance_scale"},
+           {{{"heat", 1}}, "sampling.heat"}}) {
     try {
       read(sampling);
       ADD_FAILURE() << "accepted " << sampling;
@@ -72,8 +78,11 @@ TEST(SamplingSuggestion, CountsWhereTheSamplerIsOpenAndTheCanvasNoLarger) {
   Bundle bundle;
   bundle.codec = BundlePart{to_json(codec), Codec(codec)->weights()};
   bundle.denoiser = BundlePart{sizes.to_config(), Transformer(sizes)->state()};
-  bundle.scheduler =
-      scheduler_with({{"sampler", "confidence"}, {"steps", 3}, {"temperature", 0.9}, {"guidance_scale", 2}});
+  bundle.scheduler = scheduler_with({{"sampler", "confidence"},
+                                     {"steps", 3},
+                                     {"temperature", 0.9},
+                                     {"context_guidance", 1.5},
+                                     {"guidance_scale", 2}});
   const auto folder = testing::scratch_folder("suggestion");
   save_bundle(folder, bundle);
   auto pipeline = Pipeline::load(folder);
@@ -83,6 +92,8 @@ TEST(SamplingSuggestion, CountsWhereTheSamplerIsOpenAndTheCanvasNoLarger) {
   EXPECT_EQ(open.sampler, "confidence");
   EXPECT_EQ(open.steps, 3);
   EXPECT_EQ(open.draw.temperature, 0.9);
+  EXPECT_EQ(open.context_guidance, 1.5);
+  EXPECT_EQ(to_json(open)["context_guidance"], 1.5);
 
   SamplingChoice some;
   some.steps = 2;
@@ -97,6 +108,10 @@ TEST(SamplingSuggestion, CountsWhereTheSamplerIsOpenAndTheCanvasNoLarger) {
   const auto exact = resolve(other, pipeline);
   EXPECT_EQ(exact.steps, 4);
   EXPECT_EQ(exact.draw.temperature, 1.0);
+  EXPECT_EQ(exact.context_guidance, 1.0);
+  EXPECT_FALSE(to_json(exact).contains("context_guidance"));
+  other.context_guidance = 3;
+  EXPECT_EQ(resolve(other, pipeline).context_guidance, 3.0);
 
   EXPECT_EQ(pipeline.guidance_scale({}), 2);
   PromptOptions prompt;
@@ -107,6 +122,7 @@ TEST(SamplingSuggestion, CountsWhereTheSamplerIsOpenAndTheCanvasNoLarger) {
   EXPECT_EQ(larger.sampler, "ancestral");
   EXPECT_EQ(larger.steps, 4);
   EXPECT_EQ(larger.draw.temperature, 0.8);
+  EXPECT_EQ(larger.context_guidance, 1.0);
 }
 
 }  // namespace

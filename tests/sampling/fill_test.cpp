@@ -236,6 +236,7 @@ TEST(FillOptions, ErrorsNameTheOptionAndWhatIsExpected) {
   EXPECT_NE(error_of([](auto& o) { o.draw.temperature = std::nan(""); }), "");
   EXPECT_NE(error_of([](auto& o) { o.draw.top_k = -1; }), "");
   EXPECT_NE(error_of([](auto& o) { o.choice_temperature = -1; }), "");
+  EXPECT_EQ(error_of([](auto& o) { o.context_guidance = 101; }), "context_guidance is 101, expected 0 to 100");
   EXPECT_NE(error_of([](auto& o) { o.total_steps = -1; }), "");
   EXPECT_NE(error_of([](auto& o) { o.images_per_call = -1; }), "");
 }

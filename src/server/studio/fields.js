@@ -20,6 +20,8 @@ const samplerWords = {
   autoregressive: 'Autoregressive',
 };
 
+const kByTheModel = ['sampler', 'context_guidance']; // not sent unless set: what the model suggests depends on the canvas
+
 export const fields = {
   count: { label: 'How many', kind: 'segment', choices: [1, 4, 9, 16], initial: () => 4 },
   seed: { label: 'Seed', kind: 'seed', initial: () => 1, help: 'The same seed and options give the same pictures.' },
@@ -29,6 +31,7 @@ export const fields = {
   top_p: { label: 'Top p', kind: 'range', min: 0.05, max: 1, step: 0.05, off: 1, help: 'Only the likeliest codes, up to this mass. 1 is all.' },
   top_k: { label: 'Top k', kind: 'number', min: 0, max: (model) => model?.codebook_size ?? 4096, step: 1, off: 0, help: 'Only so many codes. 0 is all.' },
   typical_p: { label: 'Typical p', kind: 'range', min: 0.05, max: 1, step: 0.05, off: 1, help: 'Only codes about as surprising as expected. 1 is all.' },
+  context_guidance: { label: 'Coherence', kind: 'range', min: 1, max: 4, step: 0.25, initial: (model) => model?.defaults?.context_guidance ?? 1, when: (model) => (model?.process ?? 'autoregressive') !== 'autoregressive', help: 'Above 1 new cells lean towards what the picture shows so far: clearer objects, fewer kinds.' },
   prompt: { label: 'What to show', kind: 'text', off: '', when: (model) => model?.condition === 'text', placeholder: 'a teddy bear in the pool' },
   negative_prompt: { label: 'What to avoid', kind: 'text', off: '', when: (model) => model?.condition === 'text' },
   class: { label: 'Class', kind: 'choice', choices: (model) => ['', ...(model?.classes ?? [])], words: { '': 'Any' }, off: '', send: Number, when: (model) => model?.condition === 'class' },
@@ -60,7 +63,7 @@ export function optionsOf(state, task) {
     if (task.without?.includes(name)) continue;
     const value = optionOf(state, name, task);
     if ('off' in field && value === field.off) continue;
-    if (name === 'sampler' && state.options.sampler === undefined) continue; // the model's own
+    if (kByTheModel.includes(name) && state.options[name] === undefined) continue;
     request[name] = field.send ? field.send(value) : value;
   }
   return request;

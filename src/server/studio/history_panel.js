@@ -21,7 +21,7 @@ function factsOf({ request, seconds }) {
   const facts = [`seed ${request.seed ?? 0}`];
   if (request.steps) facts.push(`${request.steps} steps`);
   if (request.temperature !== undefined) facts.push(`temperature ${request.temperature}`);
-  for (const name of ['sampler', 'top_p', 'top_k', 'typical_p', 'cfg_scale', 'strength', 'stride', 'class']) if (request[name] !== undefined) facts.push(`${name.replaceAll('_', ' ')} ${request[name]}`);
+  for (const name of ['sampler', 'top_p', 'top_k', 'typical_p', 'context_guidance', 'cfg_scale', 'strength', 'stride', 'class']) if (request[name] !== undefined) facts.push(`${name.replaceAll('_', ' ')} ${request[name]}`);
   if (request.prompt) facts.push(`“${request.prompt}”`);
   if (seconds) facts.push(timeWords(seconds));
   return facts.join(' · ');

@@ -8,7 +8,7 @@ import { cancelJob, isBusy, missing, runTask } from './job_runner.js';
 import { progressWords, timeWords } from './player.js';
 import { taskOf } from './tasks/index.js';
 
-const kMore = ['sampler', 'steps', 'top_p', 'top_k', 'typical_p'];
+const kMore = ['sampler', 'steps', 'context_guidance', 'top_p', 'top_k', 'typical_p'];
 let moreOpen = false;
 
 function content(state) {
