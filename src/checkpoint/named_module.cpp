@@ -29,17 +29,21 @@ TensorMap NamedModule::state() const {
   return tensors;
 }
 
-void NamedModule::load(const TensorMap& tensors, const std::string& where) {
+void NamedModule::load(const TensorMap& tensors, const std::string& where, const Take& take) {
   const torch::NoGradGuard no_grad;
-  const auto own = state();
+  const auto own = named_parameters();
   ShapeMap expected;
-  for (const auto& [name, parameter] : own) expected[name] = parameter.sizes().vec();
+  for (const auto& item : own) expected[item.key()] = item.value().sizes().vec();
   match_parameters(tensors, expected, where);
-  for (const auto& [name, parameter] : own) {
-    const auto& given = tensors.at(name);
-    require(given.is_floating_point(), "{}: {} is {}, expected floating point", where, name,
+  for (const auto& item : own) {
+    const auto& given = tensors.at(item.key());
+    require(given.is_floating_point(), "{}: {} is {}, expected floating point", where, item.key(),
             c10::toString(given.scalar_type()));
-    torch::Tensor(parameter).copy_(given);
+    if (take) {
+      take(item.value(), given);
+    } else {
+      item.value().detach().copy_(given);
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <torch/torch.h>
 
+#include <functional>
 #include <string>
 
 #include "checkpoint/parameter_shapes.h"
@@ -15,9 +16,11 @@ class NamedModule : public torch::nn::Module {
  public:
   /// The parameters by name; they share storage with the module.
   TensorMap state() const;
-  /// Copies tensors of any floating type into the parameters. Throws one Error (beginning with `where`) listing every
-  /// missing, unexpected and misshapen tensor.
-  void load(const TensorMap& tensors, const std::string& where);
+  /// Makes a parameter hold the values of a tensor of its shape.
+  using Take = std::function<void(const torch::Tensor& parameter, const torch::Tensor& given)>;
+  /// Tensors of any floating type become the parameters: copied, or as `take` does it. Throws one Error (beginning with
+  /// `where`) listing every missing, unexpected and misshapen tensor.
+  void load(const TensorMap& tensors, const std::string& where, const Take& take = {});
   std::int64_t parameter_count() const;
 
  protected:

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "checkpoint/mapped_file.h"
+#include "runtime/mapped_file.h"
 
 namespace tessera {
 

@@ -4,10 +4,10 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/mapped_file.h"
 #include "checkpoint/safetensors_header.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
+#include "runtime/mapped_file.h"
 
 namespace tessera {
 namespace {

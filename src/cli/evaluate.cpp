@@ -21,7 +21,10 @@ struct EvaluateOptions : EvaluationFlags {
   SweepAxes sweep;
   std::string draw_only, shard = "0/1", command;
   bool json = false;
-  bool sweeps() const { return !sweep.samplers.empty() || !sweep.steps.empty() || !sweep.temperatures.empty(); }
+  bool sweeps() const {
+    return !sweep.samplers.empty() || !sweep.steps.empty() || !sweep.temperatures.empty() ||
+           !sweep.context_guidances.empty();
+  }
 };
 
 /// "2/8" -> (2, 8).
@@ -85,7 +88,10 @@ nlohmann::ordered_json evaluate_tokens(const EvaluateOptions& options, HtmlRepor
 
 nlohmann::ordered_json sweep(const EvaluateOptions& options, NamedModel& model, const std::filesystem::path& output,
                              HtmlReport& report) {
-  const auto cells = sweep_cells(resolve(options.sampling, model.pipeline), options.sweep);
+  auto choice = options.sampling;
+  // A model's suggestion is meant for the sampler that it suggests.
+  if (!options.sweep.samplers.empty() && !choice.context_guidance) choice.context_guidance = 1;
+  const auto cells = sweep_cells(resolve(choice, model.pipeline), options.sweep);
   const auto data = open_data(options, model.pipeline.codec()->options().image_size);
   const auto network = feature_network(options, &model);
   const auto real_stream = dataset_stream(data, data.require_split(parse_split(options.real)));
@@ -196,6 +202,11 @@ void add_evaluate(CLI::App& app) {
       ->allow_extra_args(false)
       ->group("Sweep");
   verb->add_option("--sweep-temperatures", options->sweep.temperatures, "and at each of these temperatures")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->group("Sweep");
+  verb->add_option("--sweep-context-guidance", options->sweep.context_guidances,
+                   "and at each of these scales [of samplers named here: 1]")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->group("Sweep");

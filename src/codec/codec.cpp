@@ -26,18 +26,21 @@ torch::nn::ModuleDict make_logsigma(const CodecComputePtr& compute, std::int64_t
 
 EncoderImpl::EncoderImpl(const CodecComputePtr& compute, const CodecOptions& options)
     : final_activation_(options.final_activation) {
-  conv_in_ = register_module("conv_in", Convolution(compute, options.image_channels, options.base_channels, 3, 1, Padding::all(1)));
+  conv_in_ = register_module(
+      "conv_in", Convolution(compute, options.image_channels, options.base_channels, 3, 1, Padding::all(1)));
   std::int64_t width = options.base_channels;
   for (std::int64_t level = 0; level < options.levels(); ++level) {
     const bool last = level == options.levels() - 1;
-    levels_->push_back(Level(compute, width, options.channels_at(level), options.residual_blocks, options.attention_at(level),
+    levels_->push_back(Level(compute, width, options.channels_at(level), options.residual_blocks,
+                             options.attention_at(level),
                              last ? LevelImpl::Resample::none : LevelImpl::Resample::down));
     width = options.channels_at(level);
   }
   register_module("down_blocks", levels_);
   middle_ = register_module("mid_block", MiddleBlock(compute, width));
   norm_out_ = register_module("conv_norm_out", GroupNorm(width, compute->norm_groups));
-  conv_out_ = register_module("conv_out", Convolution(compute, width, options.encoder_channels(), 3, 1, Padding::all(1)));
+  conv_out_ =
+      register_module("conv_out", Convolution(compute, width, options.encoder_channels(), 3, 1, Padding::all(1)));
 }
 
 torch::Tensor EncoderImpl::forward(torch::Tensor x) {
@@ -53,13 +56,15 @@ DecoderImpl::DecoderImpl(const CodecComputePtr& compute, const CodecOptions& opt
   middle_ = register_module("mid_block", MiddleBlock(compute, width));
   for (std::int64_t level = options.levels() - 1; level >= 0; --level) {
     levels_->push_back(Level(compute, width, options.channels_at(level), options.decoder_residual_blocks,
-                             options.attention_at(level), level == 0 ? LevelImpl::Resample::none : LevelImpl::Resample::up));
+                             options.attention_at(level),
+                             level == 0 ? LevelImpl::Resample::none : LevelImpl::Resample::up));
     width = options.channels_at(level);
   }
   register_module("up_blocks", levels_);
   norm_out_ = register_module("conv_norm_out", GroupNorm(width, compute->norm_groups));
   conv_out_ = register_module("conv_out", Convolution(compute, width, options.image_channels, 3, 1, Padding::all(1)));
-  if (options.logsigma_head) logsigma_ = register_module("logsigma", make_logsigma(compute, width, options.image_channels));
+  if (options.logsigma_head)
+    logsigma_ = register_module("logsigma", make_logsigma(compute, width, options.image_channels));
 }
 
 torch::Tensor DecoderImpl::features(const torch::Tensor& latents) {
@@ -73,7 +78,8 @@ torch::Tensor DecoderImpl::forward(const torch::Tensor& latents) {
 }
 
 std::pair<torch::Tensor, torch::Tensor> DecoderImpl::distribution(const torch::Tensor& latents) {
-  require(logsigma_ && !logsigma_.is_empty(), "codec: this bundle has no logsigma head, so it gives no pixel likelihood");
+  require(logsigma_ && !logsigma_.is_empty(),
+          "codec: this bundle has no logsigma head, so it gives no pixel likelihood");
   const auto x = features(latents);
   const auto hidden = torch::relu(std::static_pointer_cast<ConvolutionImpl>((*logsigma_)["0"])->forward(x));
   return {conv_out_->forward(x).to(torch::kFloat32),
@@ -87,9 +93,10 @@ CodecImpl::CodecImpl(CodecOptions options) : options_(std::move(options)), compu
   decoder = register_module("decoder", Decoder(compute_, options_));
   quantizer = register_module("quantize", make_quantizer(options_));
   if (options_.quant_convolutions) {
-    quant_conv_ = register_module("quant_conv", Convolution(compute_, options_.encoder_channels(), options_.embedding_width, 1));
-    post_quant_conv_ =
-        register_module("post_quant_conv", Convolution(compute_, options_.embedding_width, options_.encoder_channels(), 1));
+    quant_conv_ =
+        register_module("quant_conv", Convolution(compute_, options_.encoder_channels(), options_.embedding_width, 1));
+    post_quant_conv_ = register_module("post_quant_conv",
+                                       Convolution(compute_, options_.embedding_width, options_.encoder_channels(), 1));
   }
 }
 
@@ -133,14 +140,15 @@ TokenGrid CodecImpl::encode(const torch::Tensor& bytes) {
           "codec: expected bytes [N, {}, H, W], got {} dimensions of type {}", options_.image_channels, bytes.dim(),
           c10::toString(bytes.scalar_type()));
   require(bytes.size(2) % options_.factor() == 0 && bytes.size(3) % options_.factor() == 0,
-          "codec: image of {}x{}, expected sides that are multiples of {}", bytes.size(3), bytes.size(2), options_.factor());
+          "codec: image of {}x{}, expected sides that are multiples of {}", bytes.size(3), bytes.size(2),
+          options_.factor());
   const torch::NoGradGuard no_grad;
   return {quantizer->codes(latents(to_network_range(bytes))).to(torch::kCPU), options_.codebook_size};
 }
 
 torch::Tensor CodecImpl::decode(const TokenGrid& grid) {
-  require(grid.codebook_size() == options_.codebook_size, "codec: a grid over {} codes, expected {}", grid.codebook_size(),
-          options_.codebook_size);
+  require(grid.codebook_size() == options_.codebook_size, "codec: a grid over {} codes, expected {}",
+          grid.codebook_size(), options_.codebook_size);
   require(grid.masked_cells() == 0, "codec: {} cells are MASK, expected a filled grid", grid.masked_cells());
   const torch::NoGradGuard no_grad;
   const auto device = quantizer->codebook().device();
@@ -160,16 +168,30 @@ TensorMap CodecImpl::training_state() const {
   return map;
 }
 
-void CodecImpl::load(const TensorMap& given, const std::string& what) {
+void CodecImpl::load(const TensorMap& given, const std::string& what, WeightLoading loading) {
   const torch::NoGradGuard no_grad;
   auto own = training_state();
   ShapeMap expected;
   for (const auto& [name, tensor] : own) {
-    const bool optional = std::find(std::begin(kTrainingOnly), std::end(kTrainingOnly), name) != std::end(kTrainingOnly);
+    const bool optional =
+        std::find(std::begin(kTrainingOnly), std::end(kTrainingOnly), name) != std::end(kTrainingOnly);
     if (!optional || given.count(name)) expected[name] = tensor.sizes().vec();
   }
   match_parameters(given, expected, what);
-  for (const auto& [name, shape] : expected) own.at(name).copy_(given.at(name));
+  std::map<const c10::TensorImpl*, PackedWeight*> packed;
+  for (const auto& module : modules(false)) {
+    if (auto* layer = module->as<ConvolutionImpl>()) packed[layer->weight.unsafeGetTensorImpl()] = layer->packed();
+    if (auto* layer = module->as<ProjectionImpl>()) packed[layer->weight.unsafeGetTensorImpl()] = layer->packed();
+  }
+  auto parameters = named_parameters();
+  for (const auto& [name, shape] : expected) {
+    if (auto* parameter = parameters.find(name)) {
+      const auto layer = packed.find(parameter->unsafeGetTensorImpl());
+      load_parameter(*parameter, given.at(name), loading, layer == packed.end() ? nullptr : layer->second);
+    } else {
+      own.at(name).copy_(given.at(name));
+    }
+  }
 }
 
 CodebookUse codebook_use(const torch::Tensor& indices, std::int64_t codebook_size) {

@@ -7,6 +7,7 @@
 #include "codec/codec_options.h"
 #include "codec/layers.h"
 #include "codec/quantizer.h"
+#include "kernels/weight_loading.h"
 #include "tokens/token_grid.h"
 
 namespace tessera {
@@ -83,7 +84,7 @@ class CodecImpl : public torch::nn::Module {
   torch::Tensor decode(const TokenGrid& grid);
 
   /// Loads weights by name; one Error lists all missing, unexpected and wrong-shaped tensors.
-  void load(const TensorMap& weights, const std::string& what);
+  void load(const TensorMap& weights, const std::string& what, WeightLoading loading = WeightLoading::copy);
   /// What inference needs, by name; and with what the EMA quantiser needs to go on training.
   TensorMap weights() const;
   TensorMap training_state() const;
@@ -99,7 +100,8 @@ class CodecImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Codec);
 
-/// exp(entropy) of the code frequencies in indices (any shape), and the number of codes used. Epsilon 1e-10 as in the releases.
+/// exp(entropy) of the code frequencies in indices (any shape), and the number of codes used. Epsilon 1e-10 as in the
+/// releases.
 struct CodebookUse {
   double perplexity = 0;
   std::int64_t used = 0;

@@ -2,11 +2,14 @@
 
 #include <cmath>
 
+#include "kernels/weight_loading.h"
+
 namespace tessera {
 namespace {
 
 /// PyTorch's default for convolutions and dense layers: uniform in +-1/sqrt(fan_in), weights and biases alike.
 torch::Tensor uniform_parameter(at::IntArrayRef shape, std::int64_t fan_in) {
+  if (UnsetParameters::active()) return torch::empty(shape);
   const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
   return torch::empty(shape).uniform_(-bound, bound);
 }

@@ -24,6 +24,8 @@ class ConvolutionImpl : public torch::nn::Module {
                   std::int64_t stride = 1, Padding padding = {});
   torch::Tensor forward(const torch::Tensor& x);
 
+  PackedWeight* packed() { return &packed_; }
+
   torch::Tensor weight;  // [out, in, kernel, kernel]
   torch::Tensor bias;    // [out]
 
@@ -66,6 +68,8 @@ class ProjectionImpl : public torch::nn::Module {
  public:
   ProjectionImpl(CodecComputePtr compute, std::int64_t channels);
   torch::Tensor forward(const torch::Tensor& x);  // [..., C] -> [..., C]
+
+  PackedWeight* packed() { return &packed_; }
 
   torch::Tensor weight;  // [C, C]
   torch::Tensor bias;    // [C]

@@ -190,15 +190,37 @@ void ConditionalTransformerImpl::initialise(Seed seed) {
   }
 }
 
+void ConditionalTransformerImpl::load_weights(const TensorMap& tensors, const std::string& where,
+                                              WeightLoading loading) {
+  std::map<const c10::TensorImpl*, PackedWeight*> packed;  // but of the norms' layers, which compute in float32
+  const auto note_packed = [&](Affine& layer) {
+    if (layer.weight.defined()) packed[layer.weight.unsafeGetTensorImpl()] = &layer.packed;
+  };
+  for (auto& block : blocks_) {
+    for (auto* attention : {&block.self, &block.cross}) {
+      for (auto* layer : {&attention->query, &attention->key, &attention->value, &attention->output})
+        note_packed(*layer);
+    }
+    note_packed(block.up);
+    note_packed(block.down);
+  }
+  note_packed(head_);
+  load(tensors, where, [&](const torch::Tensor& parameter, const torch::Tensor& given) {
+    const auto layer = packed.find(parameter.unsafeGetTensorImpl());
+    load_parameter(parameter, given, loading, layer == packed.end() ? nullptr : layer->second);
+  });
+}
+
 void ConditionalTransformerImpl::seed_dropout(std::uint64_t bits) {
   if (!dropout_generator_) dropout_generator_ = at::globalContext().defaultGenerator(device()).clone();
   dropout_generator_->set_current_seed(bits);
 }
 
 ConditionalTransformer load_conditional(const nlohmann::json& config, const TensorMap& tensors,
-                                        const std::string& where) {
+                                        const std::string& where, WeightLoading loading) {
+  const UnsetParameters unset;
   ConditionalTransformer network(ConditionalOptions::from_config(config));
-  network->load(tensors, where);
+  network->load_weights(tensors, where, loading);
   network->eval();
   return network;
 }

@@ -12,6 +12,7 @@
 
 #include "checkpoint/named_module.h"
 #include "kernels/training_ops.h"
+#include "kernels/weight_loading.h"
 #include "runtime/random.h"
 #include "tokens/token_grid.h"
 
@@ -58,6 +59,8 @@ class ConditionalTransformerImpl : public NamedModule {
 
   /// Random weights: products and embeddings normal(0, 0.02), norms one, biases zero.
   void initialise(Seed seed);
+  /// As NamedModule's.
+  void load_weights(const TensorMap& tensors, const std::string& where, WeightLoading loading);
   void set_precision(Precision precision) { precision_ = precision; }
   void seed_dropout(std::uint64_t bits);
   const ConditionalOptions& options() const { return options_; }
@@ -107,7 +110,7 @@ TORCH_MODULE(ConditionalTransformer);
 
 /// From the content of config.json and tensors, in evaluation mode.
 ConditionalTransformer load_conditional(const nlohmann::json& config, const TensorMap& tensors,
-                                        const std::string& where);
+                                        const std::string& where, WeightLoading loading = WeightLoading::copy);
 
 /// Whether transformer/config.json describes this network and not the one without a condition.
 bool is_conditional_config(const nlohmann::json& config);

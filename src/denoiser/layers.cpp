@@ -3,10 +3,12 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/weight_loading.h"
+
 namespace tessera {
 
 LinearImpl::LinearImpl(std::int64_t in, std::int64_t out, bool with_bias) {
-  weight = register_parameter("weight", torch::zeros({out, in}));
+  weight = register_parameter("weight", parameter_of_zeros({out, in}));
   if (with_bias) bias = register_parameter("bias", torch::zeros({out}));
 }
 

@@ -30,6 +30,8 @@ class LinearImpl : public torch::nn::Module {
     return linear_unrounded(x, weight, bias, precision, &packed_);
   }
 
+  PackedWeight* packed() { return &packed_; }
+
   Precision precision = Precision::float32;
   torch::Tensor weight;  // [out, in]
   torch::Tensor bias;    // [out], undefined without bias

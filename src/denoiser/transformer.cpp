@@ -169,7 +169,7 @@ TensorMap TransformerImpl::state() const {
   return tensors;
 }
 
-void TransformerImpl::load(const TensorMap& tensors, const std::string& where) {
+void TransformerImpl::load(const TensorMap& tensors, const std::string& where, WeightLoading loading) {
   const auto own = state();
   std::vector<std::string> problems;
   for (const auto& [name, parameter] : own) {
@@ -187,7 +187,14 @@ void TransformerImpl::load(const TensorMap& tensors, const std::string& where) {
     if (!own.count(name)) problems.push_back(fmt::format("unexpected {} {}", name, shape_text(tensor)));
   }
   require(problems.empty(), "transformer weights do not match ({}): {}", where, fmt::join(problems, "; "));
-  for (auto& [name, parameter] : own) torch::Tensor(parameter).copy_(tensors.at(name));
+  std::map<const c10::TensorImpl*, PackedWeight*> packed;
+  for (const auto& module : modules(false)) {
+    if (auto* layer = module->as<LinearImpl>()) packed[layer->weight.unsafeGetTensorImpl()] = layer->packed();
+  }
+  for (const auto& item : named_parameters()) {
+    const auto layer = packed.find(item.value().unsafeGetTensorImpl());
+    load_parameter(item.value(), tensors.at(item.key()), loading, layer == packed.end() ? nullptr : layer->second);
+  }
 }
 
 /// Keys and values of every block for the cells so far.
@@ -230,9 +237,11 @@ std::unique_ptr<Decoding> TransformerImpl::begin_decoding(std::int64_t count) {
   return std::make_unique<TransformerDecoding>(std::static_pointer_cast<TransformerImpl>(shared_from_this()), count);
 }
 
-Transformer load_transformer(const nlohmann::json& config, const TensorMap& tensors, const std::string& where) {
+Transformer load_transformer(const nlohmann::json& config, const TensorMap& tensors, const std::string& where,
+                             WeightLoading loading) {
+  const UnsetParameters unset;
   Transformer network(TransformerOptions::from_config(config), Initialisation::none);
-  network->load(tensors, where);
+  network->load(tensors, where, loading);
   network->eval();
   return network;
 }

@@ -14,6 +14,7 @@
 #include "checkpoint/safetensors.h"
 #include "denoiser/denoiser.h"
 #include "denoiser/layers.h"
+#include "kernels/weight_loading.h"
 #include "runtime/random.h"
 #include "tokens/token_grid.h"
 
@@ -96,9 +97,9 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
 
   /// The parameters by their names on disk; they share storage with the module.
   TensorMap state() const;
-  /// Copies `tensors` into the parameters. Throws one Error listing every missing, unexpected and misshapen tensor.
+  /// Makes `tensors` the parameters. Throws one Error listing every missing, unexpected and misshapen tensor.
   /// where: what to call the source in that message.
-  void load(const TensorMap& tensors, const std::string& where);
+  void load(const TensorMap& tensors, const std::string& where, WeightLoading loading = WeightLoading::copy);
 
  private:
   friend class TransformerDecoding;
@@ -117,6 +118,7 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
 TORCH_MODULE(Transformer);
 
 /// A transformer from the content of its config.json and tensors, in evaluation mode.
-Transformer load_transformer(const nlohmann::json& config, const TensorMap& tensors, const std::string& where);
+Transformer load_transformer(const nlohmann::json& config, const TensorMap& tensors, const std::string& where,
+                             WeightLoading loading = WeightLoading::copy);
 
 }  // namespace tessera

@@ -26,7 +26,7 @@ struct PackedInt8 {
 };
 
 torch::Tensor pack(const torch::Tensor& raw_weight) {
-  const auto weight = raw_weight.contiguous();
+  const auto weight = raw_weight.to(torch::kFloat).contiguous();
   const auto outputs = weight.size(0), inputs = weight.size(1);
   auto bytes = torch::empty({PackedInt8::size(outputs, inputs)}, torch::kUInt8);
   const PackedInt8 parts(bytes, outputs);
@@ -55,7 +55,8 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
           "int8: products in int8 have no gradient; expected inference");
   const auto rows_bf16 = input.to(torch::kBFloat16).reshape({-1, input.size(-1)}).contiguous();
   const auto rows = rows_bf16.size(0), inputs = weight.size(1), outputs = weight.size(0);
-  const bool plain = !cpu_has_avx512_vnni() || !input.is_cpu() || weight.scalar_type() != torch::kFloat ||
+  const bool plain = !cpu_has_avx512_vnni() || !input.is_cpu() ||
+                     (weight.scalar_type() != torch::kFloat && weight.scalar_type() != torch::kHalf) ||
                      rows_bf16.numel() == 0 || weight.numel() == 0;
   if (plain) {
     const auto [x, x_scale] = quantised(rows_bf16.to(torch::kFloat));

@@ -1,5 +1,7 @@
 #include "kernels/packed_weight.h"
 
+#include "runtime/mapped_file.h"
+
 namespace tessera {
 
 const torch::Tensor& PackedWeight::get(const torch::Tensor& weight, const std::function<torch::Tensor()>& pack,
@@ -10,6 +12,7 @@ const torch::Tensor& PackedWeight::get(const torch::Tensor& weight, const std::f
     data_ = weight.data_ptr();
     version_ = version;
     form_ = form;
+    if (mapped_version_ == static_cast<std::int64_t>(version)) MappedFile::give_back(data_, weight.nbytes());
   }
   return packed_;
 }

@@ -17,7 +17,12 @@ class PackedWeight {
   /// data_ptr bumps it.
   const torch::Tensor& get(const torch::Tensor& weight, const std::function<torch::Tensor()>& pack, int form = 16);
 
+  /// The weight lies in a file's map that nobody writes to: from now on its pages are given back whenever it has been
+  /// packed (MappedFile::give_back).
+  void weight_is_mapped(const torch::Tensor& weight) { mapped_version_ = weight._version(); }
+
  private:
+  std::int64_t mapped_version_ = -1;  // of the weight as it lies in the file; -1: it does not
   torch::Tensor packed_;
   const void* data_ = nullptr;
   std::uint32_t version_ = 0;

@@ -117,8 +117,8 @@ std::pair<torch::Tensor, torch::Tensor> gradient_of_rows(const uint16_t* left, c
 /// weight [Co, Ci] or [Co, Ci, kh, kw] as the forward product reads it.
 torch::Tensor pack(const torch::Tensor& raw_weight) {
   // [Co, kh, kw, Ci] in memory
-  const torch::Tensor weight =
-      raw_weight.dim() == 4 ? raw_weight.contiguous(torch::MemoryFormat::ChannelsLast) : raw_weight.contiguous();
+  const torch::Tensor wide = raw_weight.to(torch::kFloat);
+  const torch::Tensor weight = wide.dim() == 4 ? wide.contiguous(torch::MemoryFormat::ChannelsLast) : wide.contiguous();
   const int64_t outputs = weight.size(0), inputs = weight.size(1);
   const int64_t taps = weight.dim() == 4 ? weight.size(2) * weight.size(3) : 1;
   torch::Tensor packed = scratch(bf16::packed_size(outputs, inputs, taps));
@@ -130,11 +130,43 @@ torch::Tensor packed_form(const torch::Tensor& weight, PackedWeight* kept) {
   return kept ? kept->get(weight, [&] { return pack(weight); }) : pack(weight);
 }
 
-/// What forward of the three linear functions shares: the packed product into `target`.
-void linear_forward(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& packed,
-                    const torch::Tensor& bias, const Target& target) {
-  const int64_t rows = input.size(0), inputs = input.size(1), outputs = weight.size(0);
-  multiply_rows(bits(input), rows, inputs, bits(packed), outputs, floats(bias), target);
+/// true: nobody will ask for a gradient. Then the packed form and the shape are all that is read of a weight.
+bool is_inference(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                  const torch::Tensor& residual = {}) {
+  const auto asks = [](const torch::Tensor& tensor) { return tensor.defined() && tensor.requires_grad(); };
+  return !torch::GradMode::is_enabled() || !(asks(input) || asks(weight) || asks(bias) || asks(residual));
+}
+
+/// The packed product into `target`. bias: of no elements for none.
+void linear_forward(const torch::Tensor& input, int64_t outputs, const torch::Tensor& packed, const torch::Tensor& bias,
+                    const Target& target) {
+  multiply_rows(bits(input), input.size(0), input.size(1), bits(packed), outputs, floats(bias), target);
+}
+
+torch::Tensor plain_forward(const torch::Tensor& input, int64_t outputs, const torch::Tensor& packed,
+                            const torch::Tensor& bias) {
+  torch::Tensor result = torch::empty({input.size(0), outputs}, torch::kBFloat16);
+  linear_forward(input, outputs, packed, bias, {bits(result)});
+  return result;
+}
+
+/// What GELU takes, and its result.
+std::pair<torch::Tensor, torch::Tensor> gelu_forward(const torch::Tensor& input, int64_t outputs,
+                                                     const torch::Tensor& packed, const torch::Tensor& bias) {
+  torch::Tensor before = torch::empty({input.size(0), outputs}, torch::kBFloat16), result = torch::empty_like(before);
+  linear_forward(input, outputs, packed, bias, {bits(before), bits(result)});
+  return {before, result};
+}
+
+/// residual: of no elements for none.
+torch::Tensor add_forward(const torch::Tensor& input, int64_t outputs, const torch::Tensor& packed,
+                          const torch::Tensor& bias, const torch::Tensor& residual) {
+  torch::Tensor result = torch::empty({input.size(0), outputs}, torch::kFloat);
+  Target target;
+  target.sum = result.data_ptr<float>();
+  target.residual = floats(residual);
+  linear_forward(input, outputs, packed, bias, target);
+  return result;
 }
 
 /// And backward: the gradients of input (where asked), weight and bias (where asked) for a bfloat16 gradient [rows,
@@ -166,8 +198,7 @@ struct Linear : public Function<Linear> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input, const torch::Tensor& raw_weight,
                                const torch::Tensor& packed, const torch::Tensor& raw_bias) {
     const torch::Tensor weight = raw_weight.contiguous(), bias = raw_bias.contiguous();
-    torch::Tensor result = torch::empty({input.size(0), weight.size(0)}, torch::kBFloat16);
-    linear_forward(input, weight, packed, bias, {bits(result)});
+    const torch::Tensor result = plain_forward(input, weight.size(0), packed, bias);
     context->save_for_backward({input, weight});
     context->saved_data["bias"] = bias.numel() > 0;
     return result;
@@ -185,9 +216,7 @@ struct LinearGelu : public Function<LinearGelu> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input, const torch::Tensor& raw_weight,
                                const torch::Tensor& packed, const torch::Tensor& raw_bias) {
     const torch::Tensor weight = raw_weight.contiguous(), bias = raw_bias.contiguous();
-    torch::Tensor before = torch::empty({input.size(0), weight.size(0)}, torch::kBFloat16),
-                  result = torch::empty_like(before);
-    linear_forward(input, weight, packed, bias, {bits(before), bits(result)});
+    const auto [before, result] = gelu_forward(input, weight.size(0), packed, bias);
     context->save_for_backward({input, weight, before});
     context->saved_data["bias"] = bias.numel() > 0;
     return result;
@@ -211,11 +240,7 @@ struct LinearAdd : public Function<LinearAdd> {
                                const torch::Tensor& raw_residual) {
     const torch::Tensor weight = raw_weight.contiguous(), bias = raw_bias.contiguous(),
                         residual = raw_residual.contiguous();  // no elements: nothing is added
-    torch::Tensor result = torch::empty({input.size(0), weight.size(0)}, torch::kFloat);
-    Target target;
-    target.sum = result.data_ptr<float>();
-    target.residual = floats(residual);
-    linear_forward(input, weight, packed, bias, target);
+    const torch::Tensor result = add_forward(input, weight.size(0), packed, bias, residual);
     context->save_for_backward({input, weight});
     context->saved_data["bias"] = bias.numel() > 0;
     context->saved_data["residual"] = residual.numel() > 0;
@@ -472,6 +497,20 @@ Geometry geometry(const torch::Tensor& input, const torch::Tensor& weight, int64
           weight.size(2), weight.size(3), stride,        padding};
 }
 
+torch::Tensor convolution_forward(const Geometry& g, const torch::Tensor& input, const torch::Tensor& packed,
+                                  const torch::Tensor& bias) {
+  torch::Tensor result =
+      torch::empty({g.images, g.outputs, g.out_height(), g.out_width()},
+                   torch::TensorOptions(torch::kBFloat16).memory_format(torch::MemoryFormat::ChannelsLast));
+  if (g.is_linear()) {
+    multiply_rows(bits(input), g.images * g.height * g.width, g.inputs, bits(packed), g.outputs, floats(bias),
+                  {bits(result)});
+  } else {
+    convolve(g, bits(input), bits(packed), floats(bias), bits(result));
+  }
+  return result;
+}
+
 struct Convolution : public Function<Convolution> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& input, const torch::Tensor& raw_weight,
                                const torch::Tensor& packed, const torch::Tensor& raw_bias, int64_t stride, int64_t top,
@@ -480,15 +519,7 @@ struct Convolution : public Function<Convolution> {
     const torch::Tensor weight = raw_weight.contiguous(torch::MemoryFormat::ChannelsLast);
     const torch::Tensor bias = raw_bias.contiguous();
     const Geometry g = geometry(input, weight, stride, {top, left, bottom, right});
-    torch::Tensor result =
-        torch::empty({g.images, g.outputs, g.out_height(), g.out_width()},
-                     torch::TensorOptions(torch::kBFloat16).memory_format(torch::MemoryFormat::ChannelsLast));
-    if (g.is_linear()) {
-      multiply_rows(bits(input), g.images * g.height * g.width, g.inputs, bits(packed), g.outputs, floats(bias),
-                    {bits(result)});
-    } else {
-      convolve(g, bits(input), bits(packed), floats(bias), bits(result));
-    }
+    const torch::Tensor result = convolution_forward(g, input, packed, bias);
     context->save_for_backward({input, weight});
     context->saved_data["bias"] = bias.numel() > 0;
     context->saved_data["geometry"] = std::vector<int64_t>{stride, top, left, bottom, right};
@@ -536,24 +567,36 @@ struct Convolution : public Function<Convolution> {
 
 torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
                      const Padding& padding, PackedWeight* kept) {
-  return Convolution::apply(input, weight, packed_form(weight, kept), bias.defined() ? bias : nothing(), stride,
-                            padding.top, padding.left, padding.bottom, padding.right);
+  const auto packed = packed_form(weight, kept), shift = bias.defined() ? bias : nothing();
+  if (is_inference(input, weight, bias)) {
+    return convolution_forward(geometry(input, weight, stride, padding), input, packed, shift.contiguous());
+  }
+  return Convolution::apply(input, weight, packed, shift, stride, padding.top, padding.left, padding.bottom,
+                            padding.right);
 }
 
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                      PackedWeight* kept) {
-  return Linear::apply(input, weight, packed_form(weight, kept), bias.defined() ? bias : nothing());
+  const auto packed = packed_form(weight, kept), shift = bias.defined() ? bias : nothing();
+  if (is_inference(input, weight, bias)) return plain_forward(input, weight.size(0), packed, shift.contiguous());
+  return Linear::apply(input, weight, packed, shift);
 }
 
 torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                           PackedWeight* kept) {
-  return LinearGelu::apply(input, weight, packed_form(weight, kept), bias.defined() ? bias : nothing());
+  const auto packed = packed_form(weight, kept), shift = bias.defined() ? bias : nothing();
+  if (is_inference(input, weight, bias)) return gelu_forward(input, weight.size(0), packed, shift.contiguous()).second;
+  return LinearGelu::apply(input, weight, packed, shift);
 }
 
 torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                          const torch::Tensor& residual, PackedWeight* kept) {
-  return LinearAdd::apply(input, weight, packed_form(weight, kept), bias.defined() ? bias : nothing(),
-                          residual.defined() ? residual : nothing());
+  const auto packed = packed_form(weight, kept), shift = bias.defined() ? bias : nothing();
+  const auto added = residual.defined() ? residual : nothing();
+  if (is_inference(input, weight, bias, residual)) {
+    return add_forward(input, weight.size(0), packed, shift.contiguous(), added.contiguous());
+  }
+  return LinearAdd::apply(input, weight, packed, shift, added);
 }
 
 }  // namespace tessera::tiles

@@ -1,5 +1,6 @@
 /// conv2d and linear of training_ops.h as autograd functions around the bfloat16 kernels. Call only where
-/// cpu_has_avx512_bf16(). kept: where the packed weight stays between calls, or null.
+/// cpu_has_avx512_bf16(). kept: where the packed weight stays between calls, or null. Where no gradient is asked for, a
+/// weight may be float16, and only its shape is looked at once it is packed.
 #pragma once
 
 #include <torch/torch.h>

@@ -23,8 +23,13 @@ torch::Tensor prepared(const torch::Tensor& input) {
 bool tiles_apply(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                  Precision precision) {
   return precision == Precision::bfloat16 && cpu_has_avx512_bf16() && input.is_cpu() && input.numel() > 0 &&
-         weight.numel() > 0 && weight.scalar_type() == torch::kFloat &&
+         weight.numel() > 0 && (weight.scalar_type() == torch::kFloat || weight.scalar_type() == torch::kHalf) &&
          (!bias.defined() || bias.scalar_type() == torch::kFloat);
+}
+
+/// Weights may be stored as float16; nothing is computed in it.
+torch::ScalarType computing_type(const torch::Tensor& weight) {
+  return weight.scalar_type() == torch::kHalf ? torch::kFloat : weight.scalar_type();
 }
 
 torch::Tensor maybe_to(const torch::Tensor& tensor, torch::ScalarType dtype) {
@@ -42,8 +47,8 @@ struct RoundOperand : public torch::autograd::Function<RoundOperand> {
   }
 };
 
-/// bfloat16 on a CPU without instructions for it: rounded operands in float32 products. LibTorch's own bfloat16 operations there
-/// are no faster, and they round every partial result.
+/// bfloat16 on a CPU without instructions for it: rounded operands in float32 products. LibTorch's own bfloat16
+/// operations there are no faster, and they round every partial result.
 bool emulates(const torch::Tensor& input, Precision precision) {
   return precision == Precision::bfloat16 && input.is_cpu();
 }
@@ -82,7 +87,7 @@ torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, co
         .contiguous(torch::MemoryFormat::ChannelsLast);
   }
   const bool even = padding.top == padding.bottom && padding.left == padding.right;
-  const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : weight.scalar_type();
+  const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : computing_type(weight);
   torch::Tensor x = precision == Precision::bfloat16 ? prepared(input) : input.to(dtype);
   torch::Tensor w = weight.to(dtype);
   if (!even) x = torch::constant_pad_nd(x, {padding.left, padding.right, padding.top, padding.bottom}, 0);
@@ -132,7 +137,7 @@ torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, co
   if (precision == Precision::float32 && float_linear_applies(input, weight, bias)) {
     return float_linear(input, weight, bias);
   }
-  const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : weight.scalar_type();
+  const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : computing_type(weight);
   return torch::linear(input.to(dtype), weight.to(dtype), maybe_to(bias, dtype));
 }
 

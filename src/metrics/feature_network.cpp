@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
-#include "checkpoint/mapped_file.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/sha256.h"
 #include "data/content_hash.h"
 #include "metrics/inception.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
+#include "runtime/mapped_file.h"
 #include "runtime/progress.h"
 
 namespace tessera {

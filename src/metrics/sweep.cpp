@@ -10,20 +10,34 @@
 
 namespace tessera {
 
+namespace {
+
+double guidance_of(const nlohmann::ordered_json& cell) {
+  return cell.value("context_guidance", 1.0);
+}
+
+}  // namespace
+
 std::vector<SweepCell> sweep_cells(const FillOptions& base, const SweepAxes& axes) {
   const auto samplers = axes.samplers.empty() ? std::vector<std::string>{base.sampler} : axes.samplers;
   const auto steps = axes.steps.empty() ? std::vector<std::int64_t>{base.steps} : axes.steps;
   const auto temperatures = axes.temperatures.empty() ? std::vector<double>{base.draw.temperature} : axes.temperatures;
+  const auto guidances =
+      axes.context_guidances.empty() ? std::vector<double>{base.context_guidance} : axes.context_guidances;
   std::vector<SweepCell> cells;
   for (const auto& sampler : samplers) {
     for (const double temperature : temperatures) {
-      for (const auto count : steps) {
-        SweepCell cell{fmt::format("{}-s{}-t{:g}", sampler, count, temperature), base};
-        cell.fill.sampler = sampler;
-        cell.fill.steps = count;
-        cell.fill.draw.temperature = temperature;
-        cell.fill.validate();
-        cells.push_back(std::move(cell));
+      for (const double guidance : guidances) {
+        for (const auto count : steps) {
+          SweepCell cell{fmt::format("{}-s{}-t{:g}", sampler, count, temperature), base};
+          if (guidance != 1) cell.name += fmt::format("-g{:g}", guidance);
+          cell.fill.sampler = sampler;
+          cell.fill.steps = count;
+          cell.fill.draw.temperature = temperature;
+          cell.fill.context_guidance = guidance;
+          cell.fill.validate();
+          cells.push_back(std::move(cell));
+        }
       }
     }
   }
@@ -48,12 +62,15 @@ nlohmann::ordered_json sweep_figures(const SweepCell& cell, const std::filesyste
 
 std::string sweep_plot(const nlohmann::ordered_json& cells, const std::string& figure, const std::string& label) {
   std::vector<Series> lines;
-  bool one_temperature = true;
-  for (const auto& cell : cells)
+  bool one_temperature = true, one_guidance = true;
+  for (const auto& cell : cells) {
     one_temperature = one_temperature && cell.at("temperature") == cells.at(0).at("temperature");
+    one_guidance = one_guidance && guidance_of(cell) == guidance_of(cells.at(0));
+  }
   for (const auto& cell : cells) {
     auto name = cell.at("sampler").get<std::string>();
     if (!one_temperature) name += fmt::format(" t {:g}", cell.at("temperature").get<double>());
+    if (!one_guidance) name += fmt::format(" guidance {:g}", guidance_of(cell));
     auto line = std::find_if(lines.begin(), lines.end(), [&](const Series& known) { return known.name == name; });
     if (line == lines.end()) line = lines.insert(lines.end(), Series{name, {}, {}});
     line->x.push_back(cell.at("steps").get<double>());
@@ -64,14 +81,16 @@ std::string sweep_plot(const nlohmann::ordered_json& cells, const std::string& f
 
 void add_sweep(const nlohmann::ordered_json& cells, HtmlReport& report) {
   require(cells.is_array() && !cells.empty(), "sweep: no cells");
-  report.heading("Sweep of samplers, steps and temperatures");
-  std::vector<std::vector<std::string>> rows = {{"sampler", "steps", "temperature", "FID", "KID", "precision", "recall",
-                                                 "density", "coverage", "evaluations an image", "seconds an image"}};
+  report.heading("Sweep of samplers, steps, temperatures and context guidance");
+  std::vector<std::vector<std::string>> rows = {{"sampler", "steps", "temperature", "context guidance", "FID", "KID",
+                                                 "precision", "recall", "density", "coverage", "evaluations an image",
+                                                 "seconds an image"}};
   for (const auto& cell : cells) {
     const auto number = [&](const char* name) { return number_text(cell.at(name).get<double>()); };
-    rows.push_back({cell.at("sampler").get<std::string>(), number("steps"), number("temperature"), number("fid"),
-                    number_text(cell.at("kid").at("mean").get<double>()), number("precision"), number("recall"),
-                    number("density"), number("coverage"), number("evaluations_an_image"), number("seconds_an_image")});
+    rows.push_back({cell.at("sampler").get<std::string>(), number("steps"), number("temperature"),
+                    number_text(guidance_of(cell)), number("fid"), number_text(cell.at("kid").at("mean").get<double>()),
+                    number("precision"), number("recall"), number("density"), number("coverage"),
+                    number("evaluations_an_image"), number("seconds_an_image")});
   }
   report.paragraph(cells.at(0).at("features").get<std::string>());
   report.table(rows);

@@ -20,6 +20,12 @@ torch::Device device_of(const std::string& name) {
   return torch::Device(name);
 }
 
+/// A pipeline's weights are never written to.
+WeightLoading loading_for(Precision precision, torch::Device device, const PipelineOptions& options) {
+  if (!device.is_cpu() || !options.map_weights) return WeightLoading::copy;
+  return precision == Precision::float32 ? WeightLoading::share : WeightLoading::share_halves;
+}
+
 }  // namespace
 
 Precision Pipeline::precision(const std::string& dtype, torch::Device device) {
@@ -44,8 +50,12 @@ Pipeline Pipeline::load(const std::filesystem::path& bundle, const PipelineOptio
   pipeline.bundle_ = bundle;
   pipeline.dtype_ = dtype_name(precision);
   require(parts.codec.has_value(), "{}: the bundle holds no codec (vqvae/)", bundle.string());
-  pipeline.codec_ = Codec(codec_options_from_json(parts.codec->config));
-  pipeline.codec_->load(parts.codec->tensors, (bundle / "vqvae").string());
+  const auto loading = loading_for(precision, device, options);
+  {
+    const UnsetParameters unset;
+    pipeline.codec_ = Codec(codec_options_from_json(parts.codec->config));
+    pipeline.codec_->load(parts.codec->tensors, (bundle / "vqvae").string(), loading);
+  }
   pipeline.codec_->set_precision(of_activations(precision));
   pipeline.codec_->eval();
   pipeline.codec_->to(device);
@@ -53,11 +63,11 @@ Pipeline Pipeline::load(const std::filesystem::path& bundle, const PipelineOptio
   if (parts.scheduler)
     pipeline.suggestion_ = SamplingSuggestion::from_config(*parts.scheduler, (bundle / "scheduler").string());
   if (is_conditional_config(parts.denoiser->config)) {
-    pipeline.load_conditional_prior(parts, precision, device);
+    pipeline.load_conditional_prior(parts, precision, device, loading);
     return pipeline;
   }
   pipeline.prior_ =
-      load_transformer(parts.denoiser->config, parts.denoiser->tensors, (bundle / "transformer").string());
+      load_transformer(parts.denoiser->config, parts.denoiser->tensors, (bundle / "transformer").string(), loading);
   pipeline.prior_->set_precision(precision);
   pipeline.prior_->to(device);
   require(pipeline.prior_->codebook_size() == pipeline.codec_->options().codebook_size,
@@ -77,9 +87,10 @@ Pipeline Pipeline::load(const std::filesystem::path& bundle, const PipelineOptio
   return pipeline;
 }
 
-void Pipeline::load_conditional_prior(const Bundle& parts, Precision precision, torch::Device device) {
+void Pipeline::load_conditional_prior(const Bundle& parts, Precision precision, torch::Device device,
+                                      WeightLoading loading) {
   const auto where = (bundle_ / "transformer").string();
-  auto network = load_conditional(parts.denoiser->config, parts.denoiser->tensors, where);
+  auto network = load_conditional(parts.denoiser->config, parts.denoiser->tensors, where, loading);
   network->set_precision(precision);
   network->to(device);
   const auto& options = network->options();

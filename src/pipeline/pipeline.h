@@ -23,6 +23,9 @@ struct PipelineOptions {
   // the CPU has AMX or AVX512-BF16, else float32).
   std::string dtype = "float32";
   std::string device = "cpu";  // cpu or cuda
+  // On the CPU weights are read from the bundle's files as they are needed, which must stay as they are meanwhile
+  // (replaced by renaming is fine). false: all are copied first; a program that runs for long outlives its files.
+  bool map_weights = true;
 };
 
 /// What pictures are to show, for models that take a condition.
@@ -84,7 +87,7 @@ class Pipeline {
   torch::Tensor decode(const TokenGrid& grid);
 
  private:
-  void load_conditional_prior(const Bundle& parts, Precision precision, torch::Device device);
+  void load_conditional_prior(const Bundle& parts, Precision precision, torch::Device device, WeightLoading loading);
   FillOptions with_process(const FillOptions& options) const;
 
   std::filesystem::path bundle_;

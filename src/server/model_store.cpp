@@ -89,6 +89,12 @@ void read_prior(ModelInfo& info, const fs::path& folder) {
   info.samplers = samplers_of(info.process, info.process == "absorbing" || info.process == "mask-and-replace");
 }
 
+/// A service runs for weeks, while its bundles may be copied over.
+PipelineOptions outliving_files(PipelineOptions options) {
+  options.map_weights = false;
+  return options;
+}
+
 }  // namespace
 
 ModelSource parse_model_source(const std::string& text) {
@@ -134,7 +140,7 @@ ModelInfo read_model_info(const ModelSource& source) {
 
 ModelStore::ModelStore(std::vector<ModelSource> sources, PipelineOptions options, std::uint64_t limit_bytes,
                        Metrics& metrics)
-    : options_(std::move(options)), limit_(limit_bytes), metrics_(metrics) {
+    : options_(outliving_files(std::move(options))), limit_(limit_bytes), metrics_(metrics) {
   require(!sources.empty(), "no models, expected at least one");
   for (auto& source : sources) {
     for (const auto& entry : entries_) {

@@ -119,14 +119,19 @@ TEST(Neighbours, ByLpipsAreThoseOfEveryPairwiseDistance) {
 TEST_F(Sweep, CellsAreEveryCombinationAndBadOnesAreFoundBeforeAnyIsMeasured) {
   FillOptions base;
   base.steps = 7;
-  const auto cells = sweep_cells(base, {{"ancestral", "confidence"}, {4, 8}, {0.5, 1}});
+  const auto cells = sweep_cells(base, {{"ancestral", "confidence"}, {4, 8}, {0.5, 1}, {}});
   ASSERT_EQ(cells.size(), 8U);
   EXPECT_EQ(cells[0].name, "ancestral-s4-t0.5");
   EXPECT_EQ(cells[7].name, "confidence-s8-t1");
   EXPECT_EQ(cells[7].fill.steps, 8);
   EXPECT_EQ(sweep_cells(base, {}).at(0).fill.steps, 7);
-  EXPECT_THROW(sweep_cells(base, {{"ancestral", "eulr"}, {}, {}}), UsageError);
-  EXPECT_THROW(sweep_cells(base, {{}, {16, 0}, {}}), UsageError);
+  const auto guided = sweep_cells(base, {{}, {}, {}, {1, 1.75}});
+  ASSERT_EQ(guided.size(), 2U);
+  EXPECT_EQ(guided[0].name, "ancestral-s7-t1");
+  EXPECT_EQ(guided[1].name, "ancestral-s7-t1-g1.75");
+  EXPECT_EQ(guided[1].fill.context_guidance, 1.75);
+  EXPECT_THROW(sweep_cells(base, {{"ancestral", "eulr"}, {}, {}, {}}), UsageError);
+  EXPECT_THROW(sweep_cells(base, {{}, {16, 0}, {}, {}}), UsageError);
 }
 
 TEST_F(Sweep, AFinishedCellIsNotMeasuredAgain) {

@@ -22,6 +22,11 @@ class MappedFile {
   std::string_view bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
 
+  /// Gives the whole pages of [data, data + size) back to the system, which reads them from the file again where they
+  /// are next looked at. Only for bytes that nobody has written to: what was written would be lost. false, and nothing
+  /// is done, where they are not all of one mapped file.
+  static bool give_back(const void* data, std::size_t size);
+
  private:
   MappedFile(std::filesystem::path path, char* data, std::size_t size)
       : path_(std::move(path)), data_(data), size_(size) {}
