@@ -4,7 +4,7 @@
  */
 import { modelOf } from './documents.js';
 
-const kQuickSteps = 64;
+const kQuickSteps = 100;
 
 /** Steps that tasks with many open cells start from: it is to be watched. With few open cells the model's own number costs little. */
 export function quickSteps(model) {
