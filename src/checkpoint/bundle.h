@@ -34,7 +34,7 @@ struct Bundle {
   // learned_classifier_free_sampling_embeddings/: `embeddings` [P, C] if learnable; none where the empty prompt serves.
   std::optional<BundlePart> null_condition;
   std::filesystem::path tokenizer;  // tokenizer/ where it was read; save_bundle copies its files. Empty: none
-  std::string readme;                       // README.md, the model card; empty: none
+  std::string readme;               // README.md, the model card; empty: none
 };
 
 /// Reads a bundle: the parts that model_index.json lists, with weights mapped from the files. Also reads a hub
@@ -52,8 +52,8 @@ void save_bundle(const std::filesystem::path& folder, const Bundle& bundle);
 /// from.
 std::string content_hash(const TensorMap& tensors);
 
-/// The content hash of a part ("vqvae", "transformer", "text_encoder"): as model_index.json records it, else computed from the tensors;
-/// empty when the bundle lacks the part. Names what a cache of tokens was made with.
+/// The content hash of a part ("vqvae", "transformer", "text_encoder"): as model_index.json records it, else computed
+/// from the tensors; empty when the bundle lacks the part. Names what a cache of tokens was made with.
 std::string part_hash(const Bundle& bundle, const std::string& part);
 
 /// One bundle of what importers returned. Where the codec's image size was only assumed, the denoiser's grid decides

@@ -44,10 +44,10 @@ struct ImportedDenoiser {
 
 /// A text encoder under the hub's names, with what stands for no text.
 struct ImportedText {
-  nlohmann::json config;           // text_encoder/config.json
-  TensorMap tensors;               // names of the hub's CLIPTextModel
-  torch::Tensor null_embedding;    // [P, C] float32; undefined: the empty prompt's states serve
-  std::filesystem::path tokenizer; // a folder with vocab.json and merges.txt; empty until the user names one
+  nlohmann::json config;            // text_encoder/config.json
+  TensorMap tensors;                // names of the hub's CLIPTextModel
+  torch::Tensor null_embedding;     // [P, C] float32; undefined: the empty prompt's states serve
+  std::filesystem::path tokenizer;  // a folder with vocab.json and merges.txt; empty until the user names one
 };
 
 /// Unleashing Transformers' VQGAN (`vqgan_ema_N.th`), nearest or Gumbel quantiser. `where` begins error messages.
@@ -65,9 +65,9 @@ ImportedCodec import_taming_codec(const TensorMap& file, const nlohmann::json& p
 /// The hub's VQModel, with old (query, key, value, proj_attn) or new (to_q ...) attention names. In: its config.json.
 ImportedCodec import_hub_codec(const TensorMap& file, const nlohmann::json& config, const std::string& where);
 
-/// VQ-Diffusion's own checkpoints (github.com/microsoft/VQ-Diffusion): the denoiser of its `ema`, the codec inside, CLIP's
-/// text encoder or class labels. In: the tensors of `model` and of `ema` (may be empty: then `model` serves), the yaml's
-/// model.params (may be null).
+/// VQ-Diffusion's own checkpoints (github.com/microsoft/VQ-Diffusion): the denoiser of its `ema`, the codec inside,
+/// CLIP's text encoder or class labels. In: the tensors of `model` and of `ema` (may be empty: then `model` serves),
+/// the yaml's model.params (may be null).
 struct ImportedVqDiffusion {
   std::optional<ImportedCodec> codec;
   ImportedDenoiser denoiser;

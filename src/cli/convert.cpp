@@ -21,7 +21,8 @@ void convert(const std::string& model, const std::string& output, const std::str
     for (auto& [name, tensor] : (*part)->tensors) {
       if (!tensor.is_floating_point()) continue;
       const auto cast = tensor.to(type);
-      require(cast.isfinite().all().item<bool>() || !tensor.isfinite().all().item<bool>(), "{}: '{}' does not fit into {}", model, name, dtype);
+      require(cast.isfinite().all().item<bool>() || !tensor.isfinite().all().item<bool>(),
+              "{}: '{}' does not fit into {}", model, name, dtype);
       tensor = cast;
     }
   }

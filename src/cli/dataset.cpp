@@ -23,7 +23,9 @@ struct Arguments {
 
 void add_common(CLI::App& verb, Arguments& arguments) {
   auto& options = arguments.options;
-  verb.add_option("--data", options.path, "A folder, .zip, .tar, shard-{000..127}.tar, folder of tar shards, or .tessera-pack")->required();
+  verb.add_option("--data", options.path,
+                  "A folder, .zip, .tar, shard-{000..127}.tar, folder of tar shards, or .tessera-pack")
+      ->required();
   verb.add_option("--background", options.background, "Colour under transparent pixels, #rrggbb")
       ->capture_default_str();
   verb.add_flag("--strict", options.strict, "A broken file is an error");

@@ -28,7 +28,9 @@ struct GenerateOptions {
   int width = 0, height = 0;  // pixels; 0: the model's own
 
   /// Anything that the plain way, pictures of the model's own size, does not know.
-  bool wants_canvas() const { return width != 0 || height != 0 || !canvas.frames.empty() || !canvas.partial.empty() || canvas.resume; }
+  bool wants_canvas() const {
+    return width != 0 || height != 0 || !canvas.frames.empty() || !canvas.partial.empty() || canvas.resume;
+  }
 };
 
 /// Pictures of any size, as the editing verbs make them: every cell is to be filled.
@@ -42,11 +44,13 @@ void generate_on_canvas(const CLI::App& verb, const GenerateOptions& options) {
   flags.json = options.json;
   validate(flags);
   for (const auto& [name, size] : {std::pair{"--width", options.width}, std::pair{"--height", options.height}}) {
-    if (size != 0 && (size < 1 || size > kMaxEditSide)) throw UsageError(fmt::format("{} {}: expected 1 to {} pixels", name, size, kMaxEditSide));
+    if (size != 0 && (size < 1 || size > kMaxEditSide))
+      throw UsageError(fmt::format("{} {}: expected 1 to {} pixels", name, size, kMaxEditSide));
   }
   auto pipeline = load_model(options.model);
   const auto own = static_cast<int>(pipeline.codec()->options().image_size);
-  const auto plan = plan_generate(pipeline.codec(), options.width != 0 ? options.width : own, options.height != 0 ? options.height : own);
+  const auto plan = plan_generate(pipeline.codec(), options.width != 0 ? options.width : own,
+                                  options.height != 0 ? options.height : own);
   run_edits(verb, flags, pipeline, repeated({plan}, flags.count));
 }
 
@@ -57,7 +61,8 @@ double seconds_since(std::chrono::steady_clock::time_point then) {
 /// OUTPUT.png is one picture or the contact sheet; any other OUTPUT is a folder of numbered pictures with their sheet.
 void generate(const CLI::App& verb, const GenerateOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
-  if (options.count < 1 || options.count > 100000) throw UsageError(fmt::format("--count {}: expected 1 to 100000", options.count));
+  if (options.count < 1 || options.count > 100000)
+    throw UsageError(fmt::format("--count {}: expected 1 to 100000", options.count));
   if (options.batch < 1) throw UsageError(fmt::format("--batch {}: expected 1 or more", options.batch));
   check(options.neighbours);
   auto pipeline = load_model(options.model);
@@ -93,7 +98,8 @@ void generate(const CLI::App& verb, const GenerateOptions& options) {
         record["command"] = command_line(verb);
         record["image"] = part.first_image + static_cast<std::uint64_t>(i);
         const auto file = output / fmt::format("{:05}.png", part.first_image + static_cast<std::uint64_t>(i));
-        write_png(file, all.back(), {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}});
+        write_png(file, all.back(),
+                  {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}});
         files.push_back(valid_utf8(file.string()));
       }
       progress.update(done + now, "");
@@ -110,8 +116,8 @@ void generate(const CLI::App& verb, const GenerateOptions& options) {
   const auto beside = one_file ? output.parent_path() / fmt::format("{}-neighbours.png", output.stem().string())
                                : output / "neighbours.png";
   if (!options.neighbours.data.empty()) {
-    record["neighbours"] = write_neighbours(options.neighbours, options.model, pipeline, torch::cat(codes), all,
-                                            fill.first_image, beside);
+    record["neighbours"] =
+        write_neighbours(options.neighbours, options.model, pipeline, torch::cat(codes), all, fill.first_image, beside);
     record["neighbours"]["sheet"] = valid_utf8(beside.string());
   }
   if (options.json) {
@@ -125,8 +131,9 @@ void generate(const CLI::App& verb, const GenerateOptions& options) {
   }
   fmt::print("{}\n", sheet.string());
   if (record.contains("neighbours")) fmt::print("{}\n", beside.string());
-  log().info("{} images in {:.1f} s ({:.2f} s to the first), {} steps, {:.1f} evaluations an image", options.count, seconds,
-             first_image_seconds, fill.steps, static_cast<double>(evaluations) / static_cast<double>(options.count));
+  log().info("{} images in {:.1f} s ({:.2f} s to the first), {} steps, {:.1f} evaluations an image", options.count,
+             seconds, first_image_seconds, fill.steps,
+             static_cast<double>(evaluations) / static_cast<double>(options.count));
 }
 
 }  // namespace
@@ -137,17 +144,21 @@ void add_generate(CLI::App& app) {
   add_model_flags(*verb, options->model);
   add_sampling_flags(*verb, options->sampling);
   add_neighbour_flags(*verb, options->neighbours);
-  verb->add_option("-o,--output", options->output, "a folder, or FILE.png for one picture or a contact sheet")->capture_default_str();
+  verb->add_option("-o,--output", options->output, "a folder, or FILE.png for one picture or a contact sheet")
+      ->capture_default_str();
   verb->add_option("-n,--count", options->count, "pictures")->capture_default_str();
-  verb->add_option("-b,--batch", options->batch, "pictures at a time; changes nothing but memory and speed")->capture_default_str();
+  verb->add_option("-b,--batch", options->batch, "pictures at a time; changes nothing but memory and speed")
+      ->capture_default_str();
   verb->add_flag("--sheet-only", options->sheet_only, "write the contact sheet alone");
   verb->add_flag("--json", options->json, "report as JSON on standard output");
-  verb->add_option("-W,--width", options->width, "pixels [the model's own]; larger ones are made through overlapping windows");
+  verb->add_option("-W,--width", options->width,
+                   "pixels [the model's own]; larger ones are made through overlapping windows");
   verb->add_option("-H,--height", options->height, "pixels [the model's own]");
   add_canvas_flags(*verb, options->canvas);
   verb->callback([verb, options] {
     if (options->wants_canvas()) {
-      if (!options->neighbours.data.empty()) throw UsageError("--neighbours: for pictures of the model's own size only");
+      if (!options->neighbours.data.empty())
+        throw UsageError("--neighbours: for pictures of the model's own size only");
       generate_on_canvas(*verb, *options);
     } else {
       generate(*verb, *options);

@@ -66,7 +66,8 @@ Collected collect(const Arguments& arguments) {
   for (const auto& file : arguments.files) {
     auto imported = import_checkpoint(file, options);
     collected.sources.push_back({{"file", file}, {"importer", imported.importer}});
-    uses_config = uses_config || imported.importer == "taming-vqgan" || imported.importer == "hub-vqmodel" || imported.importer == "vq-diffusion";
+    uses_config = uses_config || imported.importer == "taming-vqgan" || imported.importer == "hub-vqmodel" ||
+                  imported.importer == "vq-diffusion";
     if (imported.codec) {
       if (collected.codec) throw UsageError(fmt::format("{}: a second codec, expected at most one", file));
       collected.codec = std::move(imported.codec);
@@ -84,7 +85,8 @@ Collected collect(const Arguments& arguments) {
   refuse(!collected.denoiser && options.heads.has_value(), "--heads", "none of the files is a prior");
   refuse(!collected.denoiser && options.total_steps.has_value(), "--total-steps", "none of the files is a prior");
   refuse(!collected.codec && options.image_size.has_value(), "--image-size", "none of the files is a codec");
-  refuse(!uses_config && !arguments.config.empty(), "--config", "none of the files is a Taming or hub codec or a VQ-Diffusion model");
+  refuse(!uses_config && !arguments.config.empty(), "--config",
+         "none of the files is a Taming or hub codec or a VQ-Diffusion model");
   refuse(!collected.text && !arguments.tokenizer.empty(), "--tokenizer", "none of the files takes text");
   return collected;
 }
@@ -170,7 +172,8 @@ void save_training_tensors(const Collected& collected, const fs::path& folder) {
 /// CLIP's vocabulary, cut to the text encoder's size; the checkpoint does not carry it.
 void write_tokenizer(const Arguments& arguments, ImportedText& text, const fs::path& folder) {
   const auto vocabulary = text.config.at("vocab_size").get<std::int64_t>();
-  auto source = arguments.tokenizer.empty() ? fs::absolute(arguments.files.front()).parent_path() : fs::path(arguments.tokenizer);
+  auto source =
+      arguments.tokenizer.empty() ? fs::absolute(arguments.files.front()).parent_path() : fs::path(arguments.tokenizer);
   if (fs::is_directory(source)) source /= "merges.txt";
   require(fs::exists(source), "{}: no such file; the text encoder needs CLIP's merges.txt (--tokenizer FOLDER)",
           source.string());
@@ -228,8 +231,9 @@ void add_import(CLI::App& app) {
   verb->add_option("--total-steps", arguments->total_steps,
                    "Steps of the absorbing process, where the file does not say")
       ->check(CLI::PositiveNumber);
-  verb->add_option("--tokenizer", arguments->tokenizer,
-                   "Folder with CLIP's merges.txt, for a VQ-Diffusion model with text (default: beside the checkpoint)");
+  verb->add_option(
+      "--tokenizer", arguments->tokenizer,
+      "Folder with CLIP's merges.txt, for a VQ-Diffusion model with text (default: beside the checkpoint)");
   verb->add_flag("--overwrite", arguments->overwrite, "Replace the model that the output folder holds");
   verb->add_flag("--json", arguments->json, "Print one JSON object");
   verb->callback([arguments] { run(*arguments); });

@@ -171,7 +171,8 @@ Report picture_report(const fs::path& path) {
       report["command"] = printable(options["command"].get<std::string>(), 1 << 16);
     }
     for (const auto& [name, value] : options.items()) {
-      if (name != "command") report["options"][printable(name)] = value.is_string() ? Report(printable(value.get<std::string>())) : value;
+      if (name != "command")
+        report["options"][printable(name)] = value.is_string() ? Report(printable(value.get<std::string>())) : value;
     }
   }
   if (!report.contains("options")) report["made by"] = "unknown: the picture carries no options of this program";
@@ -218,9 +219,11 @@ void add_info(CLI::App& app) {
     bool json = false;
   };
   auto arguments = std::make_shared<Arguments>();
-  auto* verb = app.add_subcommand("info", "Say what a model folder or a checkpoint file holds, or which command made a picture");
-  verb->add_option("path", arguments->path,
-                   "A model folder, a .safetensors file, a torch archive (.th, .ckpt, .pth, .bin) or a PNG made by this program")
+  auto* verb =
+      app.add_subcommand("info", "Say what a model folder or a checkpoint file holds, or which command made a picture");
+  verb->add_option(
+          "path", arguments->path,
+          "A model folder, a .safetensors file, a torch archive (.th, .ckpt, .pth, .bin) or a PNG made by this program")
       ->required();
   verb->add_flag("--json", arguments->json, "Print one JSON object");
   verb->callback([arguments] { run(arguments->path, arguments->json); });

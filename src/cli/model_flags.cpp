@@ -37,8 +37,9 @@ void add_sampling_flags(CLI::App& verb, SamplingFlags& flags) {
       ->capture_default_str();
   verb.add_option("--choice-temperature", flags.fill.choice_temperature, "noise on confidences (sampler confidence)")
       ->capture_default_str();
-  verb.add_option("--context-guidance", flags.context_guidance,
-                  "above 1: leans towards what the cells known so far speak for; 1: none [as the model suggests, else 1]");
+  verb.add_option(
+      "--context-guidance", flags.context_guidance,
+      "above 1: leans towards what the cells known so far speak for; 1: none [as the model suggests, else 1]");
   verb.add_option("--purity", flags.fill.purity, "sharpens sure cells by this (sampler purity); 0 disables")
       ->capture_default_str();
   verb.add_option("-p,--prompt", flags.prompt.prompt, "what the pictures show (models with text)");

@@ -28,7 +28,8 @@ struct CodecOptionsOfVerb {
 torch::Tensor fitted(const Image& image, std::int64_t factor, const std::string& name) {
   const int width = image.width / static_cast<int>(factor) * static_cast<int>(factor);
   const int height = image.height / static_cast<int>(factor) * static_cast<int>(factor);
-  require(width > 0 && height > 0, "{}: {}x{} pixels, expected at least {}x{}", name, image.width, image.height, factor, factor);
+  require(width > 0 && height > 0, "{}: {}x{} pixels, expected at least {}x{}", name, image.width, image.height, factor,
+          factor);
   return to_tensor(crop(image, (image.width - width) / 2, (image.height - height) / 2, width, height)).unsqueeze(0);
 }
 
@@ -62,7 +63,8 @@ std::vector<torch::Tensor> gather(const CodecOptionsOfVerb& options, Codec codec
 }
 
 void check_sources(const CodecOptionsOfVerb& options, const char* verb) {
-  if (options.images.empty() == options.data.empty()) throw UsageError(fmt::format("{}: expected either --image or --data", verb));
+  if (options.images.empty() == options.data.empty())
+    throw UsageError(fmt::format("{}: expected either --image or --data", verb));
   if (options.count < 1) throw UsageError(fmt::format("--count {}: expected 1 or more", options.count));
 }
 
@@ -76,7 +78,8 @@ void reconstruct(const CodecOptionsOfVerb& options) {
   nlohmann::json rows = nlohmann::json::array();
   double total = 0;
   for (std::size_t i = 1; i < pictures.size(); ++i) {
-    require(pictures[i].sizes() == pictures[0].sizes(), "reconstruct: {} differs in size from {}; give one size at a time", names[i], names[0]);
+    require(pictures[i].sizes() == pictures[0].sizes(),
+            "reconstruct: {} differs in size from {}; give one size at a time", names[i], names[0]);
   }
   for (std::size_t i = 0; i < pictures.size(); ++i) {
     const auto decoded = codec->decode(codec->encode(pictures[i]));
@@ -89,9 +92,11 @@ void reconstruct(const CodecOptionsOfVerb& options) {
   write_png(options.output, contact_sheet(sheet, {sheet.size() == 2 ? 2 : 8, 2, {}}));
   const double mean = total / static_cast<double>(pictures.size());
   if (options.json) {
-    fmt::print("{}\n", nlohmann::json{{"images", rows}, {"mean_psnr_db", mean}, {"sheet", valid_utf8(options.output)}}.dump(2));
+    fmt::print("{}\n",
+               nlohmann::json{{"images", rows}, {"mean_psnr_db", mean}, {"sheet", valid_utf8(options.output)}}.dump(2));
   } else {
-    fmt::print("{}\n{} pictures, mean PSNR {:.2f} dB (original left, reconstruction right)\n", options.output, pictures.size(), mean);
+    fmt::print("{}\n{} pictures, mean PSNR {:.2f} dB (original left, reconstruction right)\n", options.output,
+               pictures.size(), mean);
   }
 }
 
@@ -103,10 +108,12 @@ void encode(const CodecOptionsOfVerb& options) {
   std::vector<torch::Tensor> grids;
   for (const auto& picture : gather(options, codec, names)) {
     grids.push_back(codec->encode(picture).codes());
-    require(grids.back().sizes() == grids.front().sizes(), "encode: {} differs in size from {}", names[grids.size() - 1], names[0]);
+    require(grids.back().sizes() == grids.front().sizes(), "encode: {} differs in size from {}",
+            names[grids.size() - 1], names[0]);
   }
-  save_safetensors(options.output, {{"tokens", torch::cat(grids).to(torch::kInt32)}},
-                   {{"names", nlohmann::json(names).dump()}, {"codebook_size", std::to_string(codec->options().codebook_size)}});
+  save_safetensors(
+      options.output, {{"tokens", torch::cat(grids).to(torch::kInt32)}},
+      {{"names", nlohmann::json(names).dump()}, {"codebook_size", std::to_string(codec->options().codebook_size)}});
   fmt::print("{}\n", options.output);
 }
 

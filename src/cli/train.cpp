@@ -32,11 +32,18 @@ struct TrainOptions {
 };
 
 void add_common(CLI::App& verb, TrainOptions& options) {
-  verb.add_option("--data", options.data, "folder, zip, tar shards (a folder, or shard-{000..127}.tar) or .tessera-pack")->required();
+  verb.add_option("--data", options.data,
+                  "folder, zip, tar shards (a folder, or shard-{000..127}.tar) or .tessera-pack")
+      ->required();
   verb.add_option("--recipe", options.recipe, "TOML file; flags typed here go before it");
-  verb.add_option("--log-every", options.loop.log_every, "steps between records of the losses")->capture_default_str()->check(CLI::PositiveNumber);
-  verb.add_option("--validate-every", options.loop.validate_every, "steps between validations and previews; 0 only at the end")->capture_default_str();
-  verb.add_option("--save-every", options.loop.save_every, "steps between saved states; 0 only at the end")->capture_default_str();
+  verb.add_option("--log-every", options.loop.log_every, "steps between records of the losses")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb.add_option("--validate-every", options.loop.validate_every,
+                  "steps between validations and previews; 0 only at the end")
+      ->capture_default_str();
+  verb.add_option("--save-every", options.loop.save_every, "steps between saved states; 0 only at the end")
+      ->capture_default_str();
   verb.add_flag("--resume", options.loop.resume, "go on from the saved state");
   verb.add_flag("--strict", options.strict, "a broken picture is an error");
   verb.add_option("-t,--threads", options.threads, "threads; 0: one a processor")->capture_default_str();
@@ -67,7 +74,8 @@ void train_codec(const TrainOptions& options, CodecRecipe recipe) {
   data_options.size = recipe.image_size;
   const auto data = Dataset::open(data_options);
   choose_defaults(recipe, data.image_size(), static_cast<std::int64_t>(data.split(Split::train).size()));
-  log().info("{}: {} pictures to train on, {} held out", options.data, data.split(Split::train).size(), data.split(Split::validation).size());
+  log().info("{}: {} pictures to train on, {} held out", options.data, data.split(Split::train).size(),
+             data.split(Split::validation).size());
   const std::filesystem::path bundle = options.out;
   auto task = make_codec_training(recipe, data, bundle);
   auto loop = options.loop;
@@ -135,7 +143,8 @@ void train_prior(const TrainOptions& options, PriorRecipe recipe, const Conditio
   conditional.validate();
   check_early(recipe);
   if (!conditional.is_plain()) {
-    if (recipe.prior != "absorbing") throw UsageError(fmt::format("--prior {}: with --process or --condition expected none", recipe.prior));
+    if (recipe.prior != "absorbing")
+      throw UsageError(fmt::format("--prior {}: with --process or --condition expected none", recipe.prior));
     if (recipe.total_steps == 0) recipe.total_steps = kConditionalSteps;
   }
   Codec codec{nullptr};
@@ -146,8 +155,9 @@ void train_prior(const TrainOptions& options, PriorRecipe recipe, const Conditio
   const std::filesystem::path bundle = options.out;
   GridPreview preview;
   if (codec) preview = make_sample_preview(codec, data);
-  auto task = conditional.is_plain() ? make_prior_training(recipe, data, bundle, preview)
-                                     : make_conditional_training(recipe, conditional, data, conditions, bundle, preview);
+  auto task = conditional.is_plain()
+                  ? make_prior_training(recipe, data, bundle, preview)
+                  : make_conditional_training(recipe, conditional, data, conditions, bundle, preview);
   auto loop = options.loop;
   loop.steps = recipe.steps;
   if (run_training(*task, loop, bundle / "training" / "prior")) fmt::print("{}\n", (bundle / "transformer").string());
@@ -195,8 +205,12 @@ void add_train(CLI::App& app) {
   auto prior_recipe = std::make_shared<PriorRecipe>();
   add_common(*prior, *prior_options);
   prior->add_option("-m,--model", prior_options->out, "bundle folder with the codec; gets the prior")->required();
-  prior->add_option("--background", prior_options->background, "colour under transparent pixels, as for the codec")->capture_default_str();
-  prior->add_option("--validation-fraction", prior_options->validation_fraction, "of the pictures held out, as for the codec")->capture_default_str();
+  prior->add_option("--background", prior_options->background, "colour under transparent pixels, as for the codec")
+      ->capture_default_str();
+  prior
+      ->add_option("--validation-fraction", prior_options->validation_fraction,
+                   "of the pictures held out, as for the codec")
+      ->capture_default_str();
   auto conditional = std::make_shared<ConditionalRecipe>();
   auto every_field = prior_recipe->fields();
   for (const auto& field : conditional->fields()) every_field.push_back(field);

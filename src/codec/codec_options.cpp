@@ -31,20 +31,24 @@ bool CodecOptions::attention_at(std::int64_t level) const {
 void CodecOptions::validate() const {
   require(levels() >= 1 && levels() <= 8, "codec: {} levels, expected 1 to 8", levels());
   require(image_channels >= 1 && image_channels <= 64, "codec: {} image channels, expected 1 to 64", image_channels);
-  require(norm_groups >= 1 && norm_groups <= kMaxWidth, "codec: {} norm groups, expected 1 to {}", norm_groups, kMaxWidth);
+  require(norm_groups >= 1 && norm_groups <= kMaxWidth, "codec: {} norm groups, expected 1 to {}", norm_groups,
+          kMaxWidth);
   require(base_channels > 0 && base_channels % norm_groups == 0 && base_channels <= kMaxWidth,
-          "codec: {} base channels, expected a multiple of {} (GroupNorm has {} groups)", base_channels, norm_groups, norm_groups);
+          "codec: {} base channels, expected a multiple of {} (GroupNorm has {} groups)", base_channels, norm_groups,
+          norm_groups);
   for (const auto multiplier : channel_multipliers) {
     require(multiplier >= 1 && multiplier <= 64, "codec: channel multiplier {}, expected 1 to 64", multiplier);
   }
   require(image_size >= factor() && image_size <= kMaxWidth && image_size % factor() == 0,
           "codec: image size {}, expected a multiple of {} (2 to the number of levels less one)", image_size, factor());
-  require(residual_blocks >= 1 && residual_blocks <= 64, "codec: {} residual blocks, expected 1 to 64", residual_blocks);
+  require(residual_blocks >= 1 && residual_blocks <= 64, "codec: {} residual blocks, expected 1 to 64",
+          residual_blocks);
   require(decoder_residual_blocks >= 1 && decoder_residual_blocks <= 65,
           "codec: {} decoder residual blocks, expected 1 to 65", decoder_residual_blocks);
   require(embedding_width >= 1 && embedding_width <= kMaxWidth, "codec: embedding width {}, expected 1 to {}",
           embedding_width, kMaxWidth);
-  require(encoder_channels() <= kMaxWidth, "codec: {} latent channels, expected at most {}", encoder_channels(), kMaxWidth);
+  require(encoder_channels() <= kMaxWidth, "codec: {} latent channels, expected at most {}", encoder_channels(),
+          kMaxWidth);
   require(quant_convolutions || encoder_channels() == embedding_width,
           "codec: {} latent channels and embedding width {} differ, which needs quant_convolutions", encoder_channels(),
           embedding_width);
@@ -101,12 +105,14 @@ CodecOptions codec_options_from_json(const nlohmann::json& config) {
   require(act == "silu" || act == "swish", "codec config: act_fn '{}', expected silu", act);
   o.image_size = field<std::int64_t>(config, "sample_size", 32);
   const auto widths = field<std::vector<std::int64_t>>(config, "block_out_channels", {64});
-  require(!widths.empty() && widths.size() <= 8, "codec config: {} entries in block_out_channels, expected 1 to 8", widths.size());
+  require(!widths.empty() && widths.size() <= 8, "codec config: {} entries in block_out_channels, expected 1 to 8",
+          widths.size());
   o.base_channels = field<std::int64_t>(own, "base_channels", widths.front());
   require(o.base_channels > 0, "codec config: base_channels {}, expected a positive number", o.base_channels);
   o.channel_multipliers.clear();
   for (const auto width : widths) {
-    require(width > 0 && width % o.base_channels == 0, "codec config: block_out_channels {} is no multiple of {}", width, o.base_channels);
+    require(width > 0 && width % o.base_channels == 0, "codec config: block_out_channels {} is no multiple of {}",
+            width, o.base_channels);
     o.channel_multipliers.push_back(width / o.base_channels);
   }
   o.residual_blocks = field<std::int64_t>(config, "layers_per_block", 1);
@@ -115,14 +121,16 @@ CodecOptions codec_options_from_json(const nlohmann::json& config) {
   o.latent_channels = field<std::int64_t>(config, "latent_channels", o.embedding_width);
   o.codebook_size = field<std::int64_t>(config, "num_vq_embeddings", 256);
   const auto types = field<std::vector<std::string>>(config, "down_block_types", {});
-  require(types.empty() || types.size() == widths.size(), "codec config: {} down_block_types for {} levels", types.size(), widths.size());
+  require(types.empty() || types.size() == widths.size(), "codec config: {} down_block_types for {} levels",
+          types.size(), widths.size());
   o.attention_resolutions.clear();
   for (std::size_t level = 0; level < types.size(); ++level) {
     if (types[level] == "AttnDownEncoderBlock2D") {
       o.attention_resolutions.push_back(o.image_size >> level);
     } else {
       require(types[level] == "DownEncoderBlock2D",
-              "codec config: down_block_types '{}': expected one of DownEncoderBlock2D, AttnDownEncoderBlock2D", types[level]);
+              "codec config: down_block_types '{}': expected one of DownEncoderBlock2D, AttnDownEncoderBlock2D",
+              types[level]);
     }
   }
   o.quant_convolutions = field(own, "quant_convolutions", true);
@@ -148,7 +156,9 @@ QuantizerKind quantizer_kind(const std::string& name) {
   fail("quantizer '{}': expected one of nearest, gumbel, ema", name);
 }
 
-std::string to_string(BetaTerm term) { return term == BetaTerm::codebook ? "codebook" : "commitment"; }
+std::string to_string(BetaTerm term) {
+  return term == BetaTerm::codebook ? "codebook" : "commitment";
+}
 
 BetaTerm beta_term(const std::string& name) {
   if (name == "codebook") return BetaTerm::codebook;
@@ -156,7 +166,9 @@ BetaTerm beta_term(const std::string& name) {
   fail("beta_on '{}': expected one of codebook, commitment", name);
 }
 
-std::string to_string(PixelRange range) { return range == PixelRange::unit ? "unit" : "symmetric"; }
+std::string to_string(PixelRange range) {
+  return range == PixelRange::unit ? "unit" : "symmetric";
+}
 
 PixelRange pixel_range(const std::string& name) {
   if (name == "unit") return PixelRange::unit;

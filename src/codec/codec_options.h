@@ -21,19 +21,19 @@ enum class BetaTerm { codebook, commitment };
 enum class QuantizerKind { nearest, gumbel, ema };
 
 struct CodecOptions {
-  std::int64_t image_size = 64;       // pixels a side that attention_resolutions refer to
+  std::int64_t image_size = 64;  // pixels a side that attention_resolutions refer to
   std::int64_t image_channels = 3;
-  std::int64_t base_channels = 32;    // width of the first convolution; a multiple of norm_groups
-  std::int64_t norm_groups = 32;      // of every GroupNorm
+  std::int64_t base_channels = 32;  // width of the first convolution; a multiple of norm_groups
+  std::int64_t norm_groups = 32;    // of every GroupNorm
   std::vector<std::int64_t> channel_multipliers = {1, 2, 4};  // one a level, finest first; factor is 2^(levels-1)
-  std::int64_t residual_blocks = 1;          // a level, encoder
+  std::int64_t residual_blocks = 1;                           // a level, encoder
   std::int64_t decoder_residual_blocks = 1;  // a level, decoder (Taming and the hub have one more than the encoder)
   std::vector<std::int64_t> attention_resolutions = {16};  // attention after each residual block at these sizes
-  std::int64_t latent_channels = 0;  // encoder output channels; 0: embedding_width
-  std::int64_t embedding_width = 64;  // D
-  std::int64_t codebook_size = 512;   // K
-  bool quant_convolutions = false;    // 1x1 convolutions around the quantiser
-  bool final_activation = true;       // swish between the last GroupNorm and the last convolution
+  std::int64_t latent_channels = 0;                        // encoder output channels; 0: embedding_width
+  std::int64_t embedding_width = 64;                       // D
+  std::int64_t codebook_size = 512;                        // K
+  bool quant_convolutions = false;                         // 1x1 convolutions around the quantiser
+  bool final_activation = true;                            // swish between the last GroupNorm and the last convolution
   PixelRange pixel_range = PixelRange::unit;
   bool cut_bytes = false;  // decoded values lose their fraction (VQ-Diffusion's program) instead of being rounded
   QuantizerKind quantizer = QuantizerKind::nearest;

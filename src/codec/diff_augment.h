@@ -14,8 +14,8 @@ struct AugmentDraws {
 };
 
 /// The draws of images of the given size; a function of (seed, step, batch position) alone.
-AugmentDraws draw_augmentation(std::int64_t count, std::int64_t height, std::int64_t width, Seed seed, std::int64_t step,
-                               std::uint64_t stream);
+AugmentDraws draw_augmentation(std::int64_t count, std::int64_t height, std::int64_t width, Seed seed,
+                               std::int64_t step, std::uint64_t stream);
 
 /// x + (u - 0.5).
 torch::Tensor augment_brightness(const torch::Tensor& x, const torch::Tensor& u);
@@ -24,7 +24,8 @@ torch::Tensor augment_saturation(const torch::Tensor& x, const torch::Tensor& u)
 /// (x - m) * (u + 0.5) + m, m the mean of each image.
 torch::Tensor augment_contrast(const torch::Tensor& x, const torch::Tensor& u);
 /// out[i, j] = x[i + rows, j + columns], 0 outside.
-torch::Tensor augment_translation(const torch::Tensor& x, const torch::Tensor& shift_rows, const torch::Tensor& shift_columns);
+torch::Tensor augment_translation(const torch::Tensor& x, const torch::Tensor& shift_rows,
+                                  const torch::Tensor& shift_columns);
 
 /// All four, in that order. In, out: [N, C, H, W], not clamped.
 torch::Tensor diff_augment(const torch::Tensor& x, const AugmentDraws& draws);

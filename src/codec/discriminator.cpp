@@ -35,7 +35,9 @@ torch::nn::BatchNorm2d batch_norm(std::int64_t channels) {
   return made;
 }
 
-torch::nn::LeakyReLU leaky() { return torch::nn::LeakyReLU(torch::nn::LeakyReLUOptions().negative_slope(0.2)); }
+torch::nn::LeakyReLU leaky() {
+  return torch::nn::LeakyReLU(torch::nn::LeakyReLUOptions().negative_slope(0.2));
+}
 
 }  // namespace
 
@@ -56,7 +58,9 @@ DiscriminatorImpl::DiscriminatorImpl(const DiscriminatorOptions& options) : comp
   register_module("main", main_);
 }
 
-torch::Tensor DiscriminatorImpl::forward(const torch::Tensor& images) { return main_->forward(images); }
+torch::Tensor DiscriminatorImpl::forward(const torch::Tensor& images) {
+  return main_->forward(images);
+}
 
 TensorMap DiscriminatorImpl::weights() const {
   TensorMap map;
@@ -70,7 +74,8 @@ void DiscriminatorImpl::load(const TensorMap& given, const std::string& what) {
   for (auto& [name, tensor] : weights()) {
     const auto found = given.find(name);
     require(found != given.end(), "{}: discriminator weight '{}' is missing", what, name);
-    require(found->second.sizes() == tensor.sizes(), "{}: discriminator weight '{}' has another shape than expected", what, name);
+    require(found->second.sizes() == tensor.sizes(), "{}: discriminator weight '{}' has another shape than expected",
+            what, name);
     tensor.copy_(found->second);
   }
 }

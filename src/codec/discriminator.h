@@ -15,8 +15,8 @@ struct DiscriminatorOptions {
   std::int64_t layers = 3;          // convolutions of stride 2
 };
 
-/// Images [N, C, H, W] in the codec's range -> patch logits [N, 1, p, q], float32. 4x4 convolutions with padding 1; batch norm in
-/// all but the first and last; LeakyReLU 0.2. Widths grow by min(2^n, 8).
+/// Images [N, C, H, W] in the codec's range -> patch logits [N, 1, p, q], float32. 4x4 convolutions with padding 1;
+/// batch norm in all but the first and last; LeakyReLU 0.2. Widths grow by min(2^n, 8).
 class DiscriminatorImpl : public torch::nn::Module {
  public:
   explicit DiscriminatorImpl(const DiscriminatorOptions& options);

@@ -7,7 +7,8 @@
 namespace tessera {
 namespace {
 
-/// torchvision's VGG16 `features`: index of each convolution; after which of them a map is taken; before which it pools.
+/// torchvision's VGG16 `features`: index of each convolution; after which of them a map is taken; before which it
+/// pools.
 struct VggLayer {
   int index;
   bool pool_before;
@@ -34,9 +35,13 @@ torch::Tensor find(const TensorMap& map, const std::string& name, const char* wh
 }
 
 /// The norm's gradient is zero where all channels are (a square root of a sum would give NaN there).
-torch::Tensor unit_length(const torch::Tensor& map) { return map / (map.norm(2, {1}, true) + 1e-10); }
+torch::Tensor unit_length(const torch::Tensor& map) {
+  return map / (map.norm(2, {1}, true) + 1e-10);
+}
 
-torch::Tensor mean_an_image(const torch::Tensor& x) { return x.flatten(1).mean(1); }
+torch::Tensor mean_an_image(const torch::Tensor& x) {
+  return x.flatten(1).mean(1);
+}
 
 }  // namespace
 
@@ -59,7 +64,8 @@ Lpips::Lpips(const TensorMap& vgg, const TensorMap& heads, Precision precision) 
     weights_.push_back(find(vgg, fmt::format("features.{}.weight", layer.index), "the VGG16 weights"));
     biases_.push_back(find(vgg, fmt::format("features.{}.bias", layer.index), "the VGG16 weights"));
   }
-  for (int head = 0; head < 5; ++head) heads_.push_back(find(heads, fmt::format("lin{}.model.1.weight", head), "the heads"));
+  for (int head = 0; head < 5; ++head)
+    heads_.push_back(find(heads, fmt::format("lin{}.model.1.weight", head), "the heads"));
 }
 
 std::vector<torch::Tensor> Lpips::features(const torch::Tensor& images) const {
@@ -75,7 +81,8 @@ std::vector<torch::Tensor> Lpips::features(const torch::Tensor& images) const {
   return maps;
 }
 
-std::vector<torch::Tensor> Lpips::parts(const std::vector<torch::Tensor>& a, const std::vector<torch::Tensor>& b) const {
+std::vector<torch::Tensor> Lpips::parts(const std::vector<torch::Tensor>& a,
+                                        const std::vector<torch::Tensor>& b) const {
   std::vector<torch::Tensor> parts;
   for (std::size_t i = 0; i < heads_.size(); ++i) {
     const auto difference = (unit_length(a.at(i)) - unit_length(b.at(i))).square();

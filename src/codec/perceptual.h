@@ -23,7 +23,8 @@ class PerceptualLoss {
 };
 
 /// The stand-in that needs no download: mean absolute difference of horizontal and vertical finite differences at
-/// `levels` scales of a 2x2-mean pyramid. It asks for edges in the right place and direction; it knows nothing of content.
+/// `levels` scales of a 2x2-mean pyramid. It asks for edges in the right place and direction; it knows nothing of
+/// content.
 class EdgePyramidLoss : public PerceptualLoss {
  public:
   explicit EdgePyramidLoss(int levels = 3) : levels_(levels) {}
@@ -34,8 +35,8 @@ class EdgePyramidLoss : public PerceptualLoss {
   int levels_;
 };
 
-/// LPIPS v0.1 with VGG16 (arXiv:1801.03924): unit-normalised features of five ReLU layers, squared difference weighted by
-/// the heads, averaged over positions, summed over layers.
+/// LPIPS v0.1 with VGG16 (arXiv:1801.03924): unit-normalised features of five ReLU layers, squared difference weighted
+/// by the heads, averaged over positions, summed over layers.
 class Lpips : public PerceptualLoss {
  public:
   /// In: vgg, torchvision's `features.I.{weight,bias}` (I = 0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28); heads,

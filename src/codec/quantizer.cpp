@@ -9,9 +9,13 @@ namespace tessera {
 namespace {
 
 /// [N, D, h, w] -> [N*h*w, D].
-torch::Tensor to_rows(const torch::Tensor& latents) { return latents.permute({0, 2, 3, 1}).reshape({-1, latents.size(1)}); }
+torch::Tensor to_rows(const torch::Tensor& latents) {
+  return latents.permute({0, 2, 3, 1}).reshape({-1, latents.size(1)});
+}
 
-torch::Tensor mean_square(const torch::Tensor& difference) { return difference.square().mean(); }
+torch::Tensor mean_square(const torch::Tensor& difference) {
+  return difference.square().mean();
+}
 
 /// A child module that carries one tensor named `weight`, so that checkpoints read `embedding.weight`.
 class Holder : public torch::nn::Module {};
@@ -37,13 +41,18 @@ torch::Tensor QuantizerImpl::embed(const torch::Tensor& indices) const {
   return torch::embedding(codebook(), indices).permute({0, 3, 1, 2});
 }
 
-torch::Tensor QuantizerImpl::candidates(const torch::Tensor& latents) const { return to_rows(latents.detach()); }
+torch::Tensor QuantizerImpl::candidates(const torch::Tensor& latents) const {
+  return to_rows(latents.detach());
+}
 
 std::shared_ptr<QuantizerImpl> make_quantizer(const CodecOptions& options) {
   switch (options.quantizer) {
-    case QuantizerKind::nearest: return std::make_shared<NearestQuantizerImpl>(options);
-    case QuantizerKind::ema: return std::make_shared<EmaQuantizerImpl>(options);
-    case QuantizerKind::gumbel: return std::make_shared<GumbelQuantizerImpl>(options);
+    case QuantizerKind::nearest:
+      return std::make_shared<NearestQuantizerImpl>(options);
+    case QuantizerKind::ema:
+      return std::make_shared<EmaQuantizerImpl>(options);
+    case QuantizerKind::gumbel:
+      return std::make_shared<GumbelQuantizerImpl>(options);
   }
   fail("codec: unknown quantizer kind");
 }
@@ -66,7 +75,8 @@ QuantizerOutput NearestQuantizerImpl::quantize(const torch::Tensor& latents, con
   const auto chosen = embed(out.indices);
   const auto encoder_term = mean_square(chosen.detach() - latents);
   const auto codebook_term = mean_square(chosen - latents.detach());
-  out.loss = beta_term_ == BetaTerm::codebook ? encoder_term + beta_ * codebook_term : beta_ * encoder_term + codebook_term;
+  out.loss =
+      beta_term_ == BetaTerm::codebook ? encoder_term + beta_ * codebook_term : beta_ * encoder_term + codebook_term;
   out.quantized = latents + (chosen - latents).detach();
   return out;
 }
@@ -136,9 +146,12 @@ torch::Tensor GumbelQuantizerImpl::logits(const torch::Tensor& latents) const {
   return torch::conv2d(latents, weight_.to(latents.scalar_type()), bias_.to(latents.scalar_type()));
 }
 
-torch::Tensor GumbelQuantizerImpl::codes(const torch::Tensor& latents) { return logits(latents).argmax(1); }
+torch::Tensor GumbelQuantizerImpl::codes(const torch::Tensor& latents) {
+  return logits(latents).argmax(1);
+}
 
-torch::Tensor GumbelQuantizerImpl::relax(const torch::Tensor& logits, const torch::Tensor& noise, double temperature) const {
+torch::Tensor GumbelQuantizerImpl::relax(const torch::Tensor& logits, const torch::Tensor& noise,
+                                         double temperature) const {
   const auto weights = torch::softmax((logits + noise) / temperature, 1);  // [N, K, h, w]
   return torch::matmul(weights.permute({0, 2, 3, 1}), embedding_).permute({0, 3, 1, 2});
 }

@@ -61,7 +61,8 @@ class NearestQuantizerImpl : public QuantizerImpl {
   torch::Tensor embedding_;  // [K, D]
 };
 
-/// Codebook that follows exponential moving averages of the latents assigned to each row (arXiv:1711.00937, appendix A.1).
+/// Codebook that follows exponential moving averages of the latents assigned to each row (arXiv:1711.00937, appendix
+/// A.1).
 class EmaQuantizerImpl : public QuantizerImpl {
  public:
   explicit EmaQuantizerImpl(const CodecOptions& options);

@@ -16,7 +16,8 @@ void require_same(const char* what, std::int64_t found, std::int64_t expected, c
 void start_from_prior(ConditionalTransformer& network, const TransformerOptions& prior, const TensorMap& tensors,
                       const std::string& where) {
   const auto& options = network->options();
-  require(prior.kind == TransformerKind::bidirectional, "{}: an autoregressive prior, expected an absorbing one", where);
+  require(prior.kind == TransformerKind::bidirectional, "{}: an autoregressive prior, expected an absorbing one",
+          where);
   require_same("codes", prior.codebook_size, options.codebook_size, where);
   require_same("rows", prior.grid.h, options.grid.h, where);
   require_same("columns", prior.grid.w, options.grid.w, where);

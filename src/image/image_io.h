@@ -29,8 +29,8 @@ bool image_files_supported();
 Image read_image(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options = {});
 Image read_image(const std::filesystem::path& path, const ReadOptions& options = {});
 
-/// Where a picture is transparent, as a picture that is white where alpha is below 128 and black elsewhere; nothing where
-/// it has no alpha channel or no such pixel. Same bounds and errors as read_image.
+/// Where a picture is transparent, as a picture that is white where alpha is below 128 and black elsewhere; nothing
+/// where it has no alpha channel or no such pixel. Same bounds and errors as read_image.
 std::optional<Image> read_transparency(std::span<const std::uint8_t> bytes, std::string_view name,
                                        const ReadOptions& options = {});
 

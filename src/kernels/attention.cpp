@@ -43,7 +43,7 @@ torch::Tensor readable(const torch::Tensor& tensor) {
 }
 
 bf16::Attention describe(const Tokens& q, const Tokens& k, const Tokens& v, int64_t index, int64_t heads, double scale,
-                        bool causal) {
+                         bool causal) {
   bf16::Attention head;
   head.queries = q.cells;
   head.keys = k.cells;
@@ -69,7 +69,7 @@ torch::Tensor forward_heads(const torch::Tensor& q, const torch::Tensor& k, cons
         torch::empty({bf16::attention_scratch(describe(tq, tk, tv, 0, heads, scale, causal))}, torch::kBFloat16);
     for (int64_t i = begin; i < end; ++i) {
       bf16::attention_forward(describe(tq, tk, tv, i, heads, scale, causal), to.head(i, heads), to.row,
-                             normaliser.data_ptr<float>() + i * tq.cells, bits(scratch));
+                              normaliser.data_ptr<float>() + i * tq.cells, bits(scratch));
     }
   });
   return output;

@@ -113,8 +113,8 @@ Left row_major(const uint16_t* data, int64_t columns) {
 }
 
 /// result [32, columns] = left (32 rows, `depth` tiles) times right [columns / 32][depth][2][tile].
-void product32(const BlockProduct<Element::bfloat16>& block_product, const Left& left, const uint16_t* right, int64_t depth,
-               int64_t columns, float* result, int64_t pitch) {
+void product32(const BlockProduct<Element::bfloat16>& block_product, const Left& left, const uint16_t* right,
+               int64_t depth, int64_t columns, float* result, int64_t pitch) {
   Block block;
   block.first = left.data;
   block.second = left.data + left.rows;

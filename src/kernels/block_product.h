@@ -24,18 +24,18 @@ enum class Element {
 
 /// sums [rows, 32] = (or +=, with `add`) the sum over taps t and depth d of left[t, d] [rows, 32] times
 /// right[t, d] [32, 32] (int8: 64 instead of the inner 32). The right operand lies as AMX and the dot products of
-/// AVX-512 both read it: 16 rows of 64 bytes, each with 16 columns' pairs (fours). Addresses count in two bytes for int8,
-/// too.
+/// AVX-512 both read it: 16 rows of 64 bytes, each with 16 columns' pairs (fours). Addresses count in two bytes for
+/// int8, too.
 struct Block {
-  int64_t rows = 32;                                 // at most 32; 16 or 32 may be written and read in any case
+  int64_t rows = 32;                                   // at most 32; 16 or 32 may be written and read in any case
   const uint16_t *first = nullptr, *second = nullptr;  // left: rows 0 .. 15 and 16 .. 31
-  int64_t pitch = 0;                                 // elements between rows of left
-  int64_t left_step = 0;                             // elements from one depth to the next
+  int64_t pitch = 0;                                   // elements between rows of left
+  int64_t left_step = 0;                               // elements from one depth to the next
   int64_t taps = 1, depth = 0;
   const int64_t* tap_offset = nullptr;  // [taps] elements into left, or null for one tap without an offset
   const uint16_t* right = nullptr;
   int64_t right_half = 0, right_step = 0;  // elements to columns 16 .. 31, and to the next depth or tap
-  float* sums = nullptr;  // int32 for int8
+  float* sums = nullptr;                   // int32 for int8
   int64_t sums_pitch = 32;
   bool add = false;
 };

@@ -12,8 +12,8 @@
 
 namespace tessera::int8 {
 
-inline constexpr int64_t kDepth = 64;  // inputs in one tile
-inline constexpr int64_t kPanel = 32;  // channels computed together
+inline constexpr int64_t kDepth = 64;   // inputs in one tile
+inline constexpr int64_t kPanel = 32;   // channels computed together
 inline constexpr int64_t kTile = 1024;  // bytes
 
 inline int64_t padded(int64_t count, int64_t of) {
@@ -37,7 +37,7 @@ struct Product : ProductOutput {
   const uint8_t* input = nullptr;    // [rows padded to 32, depth * 64]; what the rows added hold does not matter
   const float* row_scale = nullptr;  // [rows]
   int64_t rows = 0;
-  int64_t depth = 0;  // inputs / 64
+  int64_t depth = 0;                // inputs / 64
   const int8_t* weights = nullptr;  // from pack
   const float* channel_scale = nullptr;
   const int32_t* channel_sum = nullptr;

@@ -217,7 +217,8 @@ void count_block(const float* products, const DistanceRows& real, const Distance
       bool covered = false, recalled = false;
       for (std::int64_t first = 0; first < columns; first += kChunk) {
         const auto count = std::min(kChunk, columns - first);
-        const auto found = look_at(own, norms + first, line + first, count, limit, fake_limits.data() + first, rounding);
+        const auto found =
+            look_at(own, norms + first, line + first, count, limit, fake_limits.data() + first, rounding);
         if (!found.near) {
           covered |= found.below;
           recalled |= found.below_limits;

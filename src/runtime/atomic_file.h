@@ -9,8 +9,8 @@
 
 namespace tessera {
 
-/// Writes to `<path>.partial-<pid>` until commit() flushes it and renames it to `path`. Without commit() the partial file
-/// is removed and an older `path` stays untouched. Errors (full disk, missing rights) name the path.
+/// Writes to `<path>.partial-<pid>` until commit() flushes it and renames it to `path`. Without commit() the partial
+/// file is removed and an older `path` stays untouched. Errors (full disk, missing rights) name the path.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);

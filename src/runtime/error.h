@@ -1,4 +1,5 @@
-/// The one exception that Tessera throws for what a user can mend. One line: the thing, what was found, what was expected.
+/// The one exception that Tessera throws for what a user can mend. One line: the thing, what was found, what was
+/// expected.
 #pragma once
 
 #include <fmt/format.h>

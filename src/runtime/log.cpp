@@ -13,6 +13,8 @@ spdlog::logger& log() {
   return *logger;
 }
 
-void set_verbose(bool verbose) { log().set_level(verbose ? spdlog::level::debug : spdlog::level::info); }
+void set_verbose(bool verbose) {
+  log().set_level(verbose ? spdlog::level::debug : spdlog::level::info);
+}
 
 }  // namespace tessera

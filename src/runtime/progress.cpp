@@ -35,7 +35,9 @@ Progress::Progress(std::string title, std::int64_t start, std::int64_t total, st
       begin_(std::chrono::steady_clock::now()),
       printed_(begin_) {}
 
-Progress::~Progress() { print(true); }
+Progress::~Progress() {
+  print(true);
+}
 
 double Progress::rate() const {
   return static_cast<double>(step_ - start_) * units_per_step_ / std::max(1e-9, seconds_since(begin_));
@@ -52,7 +54,8 @@ void Progress::update(std::int64_t step, const std::string& text) {
 void Progress::print(bool last) {
   const double elapsed = seconds_since(begin_);
   const double done = total_ > 0 ? static_cast<double>(step_) / static_cast<double>(total_) : 0;
-  const double left = step_ > start_ ? elapsed / static_cast<double>(step_ - start_) * static_cast<double>(total_ - step_) : 0;
+  const double left =
+      step_ > start_ ? elapsed / static_cast<double>(step_ - start_) * static_cast<double>(total_ - step_) : 0;
   const auto facts = fmt::format("{} {}/{}  {:.1f} {}/s  {}  left {}  {}", title_, step_, total_, rate(), unit_,
                                  duration_text(elapsed), duration_text(left), text_);
   if (!terminal_) {
@@ -61,8 +64,8 @@ void Progress::print(bool last) {
   }
   constexpr int kWidth = 24;
   const int filled = std::clamp(static_cast<int>(done * kWidth), 0, kWidth);
-  std::fprintf(stderr, "\r\033[K[%s%s] %s%s", std::string(filled, '#').c_str(), std::string(kWidth - filled, '.').c_str(),
-               facts.c_str(), last ? "\n" : "");
+  std::fprintf(stderr, "\r\033[K[%s%s] %s%s", std::string(filled, '#').c_str(),
+               std::string(kWidth - filled, '.').c_str(), facts.c_str(), last ? "\n" : "");
   std::fflush(stderr);
 }
 

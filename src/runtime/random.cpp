@@ -41,6 +41,8 @@ std::uint64_t RandomStream::below(std::uint32_t cell, std::uint64_t bound) const
   return static_cast<std::uint64_t>((static_cast<unsigned __int128>(bits(cell)) * bound) >> 64);
 }
 
-double RandomStream::gumbel(std::uint32_t cell) const { return -std::log(-std::log(uniform(cell))); }
+double RandomStream::gumbel(std::uint32_t cell) const {
+  return -std::log(-std::log(uniform(cell)));
+}
 
 }  // namespace tessera

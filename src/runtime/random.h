@@ -10,11 +10,12 @@ namespace tessera {
 
 using Seed = std::uint64_t;
 
-/// What a stream of draws is for. Streams of different purposes never overlap. Values are part of the format: append only.
+/// What a stream of draws is for. Streams of different purposes never overlap. Values are part of the format: append
+/// only.
 enum class Purpose : std::uint32_t {
-  select_cells = 1,   // which cells change at a step
-  draw_tokens = 2,    // the tokens drawn at a step
-  gumbel_noise = 3,   // confidence samplers
+  select_cells = 1,  // which cells change at a step
+  draw_tokens = 2,   // the tokens drawn at a step
+  gumbel_noise = 3,  // confidence samplers
   training_times = 4,
   training_masks = 5,
   data_order = 6,

@@ -61,7 +61,7 @@ struct FillReport {
 struct FillProgress {
   std::int64_t step = 0;  // 1..steps
   std::int64_t steps = 0;
-  torch::Tensor tokens;  // [N, h, w] int64 after this step, K where MASK; not to be changed
+  torch::Tensor tokens;          // [N, h, w] int64 after this step, K where MASK; not to be changed
   std::int64_t evaluations = 0;  // as in FillReport, up to this step
 };
 
@@ -89,9 +89,9 @@ struct FillResult {
 ///
 /// With options.process, ancestral is the reverse of that process from T to 0 in S strides, by x_0-parameterisation;
 /// draw.top_p and draw.top_k cut p(x_0) (the published truncation rate and count), temperature divides its logits. A
-/// grid that is partly kept starts at the time at which as large a share of cells is MASK. A process without MASK starts
-/// from codes drawn uniformly in the cells to be filled. Samplers that only take MASK away give the denoiser the time
-/// that the share of MASK cells implies.
+/// grid that is partly kept starts at the time at which as large a share of cells is MASK. A process without MASK
+/// starts from codes drawn uniformly in the cells to be filled. Samplers that only take MASK away give the denoiser the
+/// time that the share of MASK cells implies.
 ///
 /// Promise: image i of a seed comes out the same whatever other images are filled with it. The draws are keyed by
 /// (seed, image, step, cell); the network is called on groups of `images_per_call` images with fixed places (image

@@ -57,8 +57,8 @@ std::vector<FillState::Group> FillState::groups() const {
   const auto before = options.images.empty() ? options.first_image : 0;
   std::vector<Group> result;
   for (std::int64_t first = 0; first < count();) {
-    const auto offset = static_cast<std::int64_t>((before + static_cast<std::uint64_t>(first)) %
-                                                  static_cast<std::uint64_t>(size));
+    const auto offset =
+        static_cast<std::int64_t>((before + static_cast<std::uint64_t>(first)) % static_cast<std::uint64_t>(size));
     const auto last = std::min(count(), first + size - offset);
     result.push_back({first, last, offset});
     first = last;

@@ -20,6 +20,8 @@ TokenGrid TokenGrid::all_masked(std::int64_t count, Extent extent, std::int64_t 
   return {torch::full({count, extent.h, extent.w}, codebook_size, torch::kInt64), codebook_size};
 }
 
-std::int64_t TokenGrid::masked_cells() const { return (codes_ == codebook_size_).sum().item<std::int64_t>(); }
+std::int64_t TokenGrid::masked_cells() const {
+  return (codes_ == codebook_size_).sum().item<std::int64_t>();
+}
 
 }  // namespace tessera

@@ -28,7 +28,7 @@ class TokenGrid {
   /// Every cell MASK.
   static TokenGrid all_masked(std::int64_t count, Extent extent, std::int64_t codebook_size);
 
-  const torch::Tensor& codes() const { return codes_; }  // [N, h, w] int64
+  const torch::Tensor& codes() const { return codes_; }     // [N, h, w] int64
   torch::Tensor flat() const { return codes_.flatten(1); }  // [N, L] int64, row-major over (h, w)
   std::int64_t count() const { return codes_.size(0); }
   Extent extent() const { return {codes_.size(1), codes_.size(2)}; }

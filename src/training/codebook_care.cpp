@@ -54,7 +54,8 @@ CodebookCare::CodebookCare(std::int64_t codebook_size, std::int64_t reseed_every
       seed_(seed),
       counts_(torch::zeros({codebook_size}, torch::kInt64)) {}
 
-void CodebookCare::after_step(std::int64_t step, const torch::Tensor& indices, QuantizerImpl& quantizer, const torch::Tensor& latents) {
+void CodebookCare::after_step(std::int64_t step, const torch::Tensor& indices, QuantizerImpl& quantizer,
+                              const torch::Tensor& latents) {
   counts_ += torch::bincount(indices.flatten().to(torch::kCPU), {}, codebook_size_);
   const auto window = reseed_every_ > 0 ? reseed_every_ : kWindow;
   if ((step + 1) % window != 0) return;
@@ -71,10 +72,13 @@ void CodebookCare::after_step(std::int64_t step, const torch::Tensor& indices, Q
   counts_.zero_();
 }
 
-torch::Tensor CodebookCare::state() const { return torch::cat({counts_, torch::tensor({in_use_}, torch::kInt64)}); }
+torch::Tensor CodebookCare::state() const {
+  return torch::cat({counts_, torch::tensor({in_use_}, torch::kInt64)});
+}
 
 void CodebookCare::restore(const torch::Tensor& state) {
-  require(state.numel() == codebook_size_ + 1, "training state: 'codebook_care' has {} entries, expected {}", state.numel(), codebook_size_ + 1);
+  require(state.numel() == codebook_size_ + 1, "training state: 'codebook_care' has {} entries, expected {}",
+          state.numel(), codebook_size_ + 1);
   counts_.copy_(state.slice(0, 0, codebook_size_));
   in_use_ = state[codebook_size_].item<std::int64_t>();
 }

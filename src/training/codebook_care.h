@@ -16,7 +16,8 @@ class CodebookCare {
   /// reseed_every: steps between re-seedings, 0 never. The last fifth of the steps is left in peace.
   CodebookCare(std::int64_t codebook_size, std::int64_t reseed_every, std::int64_t total_steps, Seed seed);
   /// Counts the codes of a step; when due, codes unused since the last time get random latents of this batch.
-  void after_step(std::int64_t step, const torch::Tensor& indices, QuantizerImpl& quantizer, const torch::Tensor& latents);
+  void after_step(std::int64_t step, const torch::Tensor& indices, QuantizerImpl& quantizer,
+                  const torch::Tensor& latents);
   /// Codes used within the last full window of steps.
   std::int64_t codes_in_use() const { return in_use_; }
   torch::Tensor state() const;

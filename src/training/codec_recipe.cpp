@@ -9,12 +9,16 @@ Fields CodecRecipe::fields() {
   return {
       {"image_size", "pixels a side; 0 chooses from the pictures", &image_size},
       {"base_channels", "width of the first convolution, a multiple of 32", &base_channels},
-      {"channel_multipliers", "width of each level over base_channels, finest first; each further level halves the grid", &channel_multipliers},
+      {"channel_multipliers",
+       "width of each level over base_channels, finest first; each further level halves the grid",
+       &channel_multipliers},
       {"residual_blocks", "residual blocks a level in the encoder", &residual_blocks},
       {"decoder_residual_blocks", "residual blocks a level in the decoder", &decoder_residual_blocks},
       {"attention_resolutions", "attention after each residual block at these image sizes", &attention_resolutions},
       {"embedding_width", "width of a codebook row", &embedding_width},
-      {"final_activation", "swish before the last convolution of encoder and decoder (false: as Unleashing Transformers)", &final_activation},
+      {"final_activation",
+       "swish before the last convolution of encoder and decoder (false: as Unleashing Transformers)",
+       &final_activation},
       {"quantizer", "nearest, gumbel or ema", &quantizer},
       {"codebook_size", "number of codes", &codebook_size},
       {"beta", "weight of the term that beta_on names", &beta},
@@ -38,7 +42,8 @@ Fields CodecRecipe::fields() {
       {"learning_rate", "of Adam", &learning_rate},
       {"discriminator_learning_rate", "0: the same", &discriminator_learning_rate},
       {"warmup", "steps of linear warm-up", &warmup},
-      {"final_learning_rate", "fraction of the learning rate reached at the end by a cosine; 1: constant", &final_learning_rate},
+      {"final_learning_rate", "fraction of the learning rate reached at the end by a cosine; 1: constant",
+       &final_learning_rate},
       {"clip_norm", "largest gradient norm; 0 disables", &clip_norm},
       {"ema_decay", "of the averaged weights that the bundle gets; 0: the plain ones", &ema_decay},
       {"validation_fraction", "of the pictures held out", &validation_fraction},
@@ -71,7 +76,8 @@ CodecOptions CodecRecipe::codec_options() const {
 void CodecRecipe::validate() const {
   require(image_size > 0, "recipe: image_size {}, expected a positive number of pixels", image_size);
   codec_options().validate();
-  require(reconstruction_loss == "l1" || reconstruction_loss == "l2", "recipe: reconstruction_loss '{}': expected one of l1, l2", reconstruction_loss);
+  require(reconstruction_loss == "l1" || reconstruction_loss == "l2",
+          "recipe: reconstruction_loss '{}': expected one of l1, l2", reconstruction_loss);
   require(batch_size >= 1, "recipe: batch_size {}, expected 1 or more", batch_size);
   require(steps >= 1, "recipe: steps {}, expected 1 or more", steps);
   require(learning_rate > 0, "recipe: learning_rate {}, expected a positive number", learning_rate);
@@ -81,11 +87,15 @@ void CodecRecipe::validate() const {
   require(reseed_every >= 0, "recipe: reseed_every {}, expected 0 or more", reseed_every);
   (void)training_precision(precision);
   if (!adversarial) return;
-  require(discriminator_channels >= 1 && discriminator_channels <= 4096, "recipe: discriminator_channels {}, expected 1 to 4096", discriminator_channels);
-  require(discriminator_layers >= 1 && discriminator_layers <= 8, "recipe: discriminator_layers {}, expected 1 to 8", discriminator_layers);
-  // Each 4x4 convolution with padding 1 halves the side, the last two take one pixel: found out now, not at disc_start_step.
+  require(discriminator_channels >= 1 && discriminator_channels <= 4096,
+          "recipe: discriminator_channels {}, expected 1 to 4096", discriminator_channels);
+  require(discriminator_layers >= 1 && discriminator_layers <= 8, "recipe: discriminator_layers {}, expected 1 to 8",
+          discriminator_layers);
+  // Each 4x4 convolution with padding 1 halves the side, the last two take one pixel: found out now, not at
+  // disc_start_step.
   const auto patches = (image_size >> discriminator_layers) - 2;
-  require(patches >= 1, "recipe: discriminator_layers {} leave nothing of {} pixels, expected fewer layers (or adversarial = false)",
+  require(patches >= 1,
+          "recipe: discriminator_layers {} leave nothing of {} pixels, expected fewer layers (or adversarial = false)",
           discriminator_layers, image_size);
 }
 
@@ -95,7 +105,8 @@ void choose_defaults(CodecRecipe& recipe, std::int64_t smaller_image_side, std::
     recipe.image_size = 32;
     while (recipe.image_size < 64 && recipe.image_size * 2 <= smaller_image_side) recipe.image_size *= 2;
   }
-  if (recipe.steps == 0) recipe.steps = std::clamp<std::int64_t>(40 * images / std::max<std::int64_t>(recipe.batch_size, 1), 2000, 100000);
+  if (recipe.steps == 0)
+    recipe.steps = std::clamp<std::int64_t>(40 * images / std::max<std::int64_t>(recipe.batch_size, 1), 2000, 100000);
 }
 
 }  // namespace tessera

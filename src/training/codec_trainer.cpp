@@ -69,16 +69,19 @@ class CodecTraining : public TrainingTask {
     perceptual_ = make_perceptual(recipe, precision);
     adam_ = std::make_unique<Adam>(codec_->named_parameters(), adam_options(recipe));
     if (recipe.adversarial) {
-      discriminator_ = Discriminator(DiscriminatorOptions{3, recipe.discriminator_channels, recipe.discriminator_layers});
+      discriminator_ =
+          Discriminator(DiscriminatorOptions{3, recipe.discriminator_channels, recipe.discriminator_layers});
       discriminator_->set_precision(precision);
       auto options = adam_options(recipe);
       options.ema_decay = 0;
       discriminator_adam_ = std::make_unique<Adam>(discriminator_->named_parameters(), options);
     }
-    care_ = std::make_unique<CodebookCare>(recipe.codebook_size, recipe.reseed_every, recipe.steps, static_cast<Seed>(recipe.seed));
+    care_ = std::make_unique<CodebookCare>(recipe.codebook_size, recipe.reseed_every, recipe.steps,
+                                           static_cast<Seed>(recipe.seed));
     log().info("codec: {} parameters, {}x{} pixels to {}x{} cells of {} codes; perceptual term: {}; {} activations",
-               parameter_count(), recipe.image_size, recipe.image_size, codec_->options().grid().h, codec_->options().grid().w,
-               recipe.codebook_size, perceptual_->name(), precision == Precision::bfloat16 ? "bfloat16" : "float32");
+               parameter_count(), recipe.image_size, recipe.image_size, codec_->options().grid().h,
+               codec_->options().grid().w, recipe.codebook_size, perceptual_->name(),
+               precision == Precision::bfloat16 ? "bfloat16" : "float32");
   }
 
   std::string name() const override { return "codec"; }
@@ -148,7 +151,8 @@ void CodecTraining::start_codebook() {
 }
 
 Metrics CodecTraining::step(std::int64_t step) {
-  const double rate = learning_rate_at(step, recipe_.learning_rate, recipe_.warmup, recipe_.steps, recipe_.final_learning_rate);
+  const double rate =
+      learning_rate_at(step, recipe_.learning_rate, recipe_.warmup, recipe_.steps, recipe_.final_learning_rate);
   codec_->train();
   const bool has_codebook = !recipe_.start_from.empty() || recipe_.quantizer == "gumbel";
   if (step == 0 && recipe_.kmeans_start && !has_codebook) start_codebook();
@@ -171,7 +175,8 @@ Metrics CodecTraining::step(std::int64_t step) {
     fake = augment(pass.reconstruction, step, 0);
     set_trainable(*discriminator_, false);  // the generator's loss is to move the codec alone
     const auto generator_loss = -discriminator_->forward(fake).mean();
-    const auto weight = adaptive_weight(reconstruction_loss, generator_loss, codec_->decoder->last_layer(), recipe_.disc_weight_max);
+    const auto weight =
+        adaptive_weight(reconstruction_loss, generator_loss, codec_->decoder->last_layer(), recipe_.disc_weight_max);
     loss = loss + weight * generator_loss;
     metrics["generator"] = generator_loss.item<double>();
     metrics["adversarial_weight"] = weight.item<double>();
@@ -191,9 +196,11 @@ Metrics CodecTraining::step(std::int64_t step) {
     const auto fake_logits = discriminator_->forward(fake.detach());
     const auto discriminator_loss = hinge_loss(real_logits, fake_logits);
     metrics["discriminator"] = discriminator_loss.item<double>();
-    require(std::isfinite(metrics["discriminator"]), "codec: the discriminator's loss is {} at step {}", metrics["discriminator"], step);
+    require(std::isfinite(metrics["discriminator"]), "codec: the discriminator's loss is {} at step {}",
+            metrics["discriminator"], step);
     discriminator_loss.backward();
-    const double own = recipe_.discriminator_learning_rate > 0 ? recipe_.discriminator_learning_rate : recipe_.learning_rate;
+    const double own =
+        recipe_.discriminator_learning_rate > 0 ? recipe_.discriminator_learning_rate : recipe_.learning_rate;
     discriminator_adam_->step(own * rate / recipe_.learning_rate);
   }
   care_->after_step(step, pass.indices, *codec_->quantizer, pass.latents);
@@ -240,8 +247,8 @@ void CodecTraining::validate(std::int64_t step, Recorder& recorder) {
               {"validation_codes_used", static_cast<double>(use.used)}};
   recorder.scalars(step, figures_);
   recorder.image(step, "reconstructions", contact_sheet(sheet, {8, 2, {}}));
-  log().info("codec: step {}: {:.2f} dB PSNR on {} held-out pictures, {} of {} codes used there, perplexity {:.1f}", step,
-             psnr / images, count, use.used, recipe_.codebook_size, use.perplexity);
+  log().info("codec: step {}: {:.2f} dB PSNR on {} held-out pictures, {} of {} codes used there, perplexity {:.1f}",
+             step, psnr / images, count, use.used, recipe_.codebook_size, use.perplexity);
 }
 
 void CodecTraining::save_state(TensorMap& into) const {
@@ -277,12 +284,12 @@ void CodecTraining::write_bundle(std::int64_t step) {
   update_average();
   ModelCard card;
   card.part = "codec";
-  card.description = fmt::format("{} at {}x{} pixels, {}x{} cells of {} codes ({} quantiser), {} steps of {} pictures; perceptual term: {}; {}",
-                                 recipe_.adversarial ? "VQGAN" : "VQ-VAE", recipe_.image_size, recipe_.image_size,
-                                 average_->options().grid().h, average_->options().grid().w, recipe_.codebook_size,
-                                 recipe_.quantizer, step, recipe_.batch_size,
-                                 recipe_.perceptual_weight > 0 ? perceptual_->name() : "none",
-                                 recipe_.adversarial ? "PatchGAN discriminator" : "no discriminator");
+  card.description = fmt::format(
+      "{} at {}x{} pixels, {}x{} cells of {} codes ({} quantiser), {} steps of {} pictures; perceptual term: {}; {}",
+      recipe_.adversarial ? "VQGAN" : "VQ-VAE", recipe_.image_size, recipe_.image_size, average_->options().grid().h,
+      average_->options().grid().w, recipe_.codebook_size, recipe_.quantizer, step, recipe_.batch_size,
+      recipe_.perceptual_weight > 0 ? perceptual_->name() : "none",
+      recipe_.adversarial ? "PatchGAN discriminator" : "no discriminator");
   card.figures = figures_;
   card.recipe = recipe();
   write_codec_bundle(bundle_, to_json(average_->options()), average_->weights(), card);
@@ -297,9 +304,11 @@ Precision training_precision(const std::string& name) {
   return cpu_has_avx512_bf16() ? Precision::bfloat16 : Precision::float32;
 }
 
-std::unique_ptr<TrainingTask> make_codec_training(const CodecRecipe& recipe, const Dataset& data, const std::filesystem::path& bundle) {
+std::unique_ptr<TrainingTask> make_codec_training(const CodecRecipe& recipe, const Dataset& data,
+                                                  const std::filesystem::path& bundle) {
   recipe.validate();
-  require(data.image_size() == recipe.image_size, "{} pixel data for a codec of {}", data.image_size(), recipe.image_size);
+  require(data.image_size() == recipe.image_size, "{} pixel data for a codec of {}", data.image_size(),
+          recipe.image_size);
   return std::make_unique<CodecTraining>(recipe, data, bundle);
 }
 

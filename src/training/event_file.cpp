@@ -27,7 +27,9 @@ void put_raw(std::string& out, T value) {
   out.append(buffer, sizeof(T));
 }
 
-void put_key(std::string& out, std::uint32_t field, WireType type) { put_varint(out, field << 3 | type); }
+void put_key(std::string& out, std::uint32_t field, WireType type) {
+  put_varint(out, field << 3 | type);
+}
 
 void put_bytes(std::string& out, std::uint32_t field, std::string_view value) {
   put_key(out, field, WireType::bytes);
@@ -50,7 +52,9 @@ void write_record(std::ofstream& stream, std::string_view data) {
   stream.write(record.data(), static_cast<std::streamsize>(record.size()));
 }
 
-double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+double now() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 }  // namespace
 

@@ -15,8 +15,10 @@ Bundle existing(const std::filesystem::path& folder) {
 /// One section a part, between markers, so that training the prior keeps what was said of the codec and by hand.
 std::string with_section(std::string text, const ModelCard& card) {
   if (text.empty()) text = "# A Tessera model\n";
-  const auto begin = fmt::format("<!-- {}: written by tessera train -->", card.part), end = fmt::format("<!-- end of {} -->", card.part);
-  auto section = fmt::format("{}\n## The {}\n\n{}.\n\n| figure | value |\n| --- | --- |\n", begin, card.part, card.description);
+  const auto begin = fmt::format("<!-- {}: written by tessera train -->", card.part),
+             end = fmt::format("<!-- end of {} -->", card.part);
+  auto section =
+      fmt::format("{}\n## The {}\n\n{}.\n\n| figure | value |\n| --- | --- |\n", begin, card.part, card.description);
   for (const auto& [name, value] : card.figures) section += fmt::format("| {} | {:.6g} |\n", name, value);
   section += fmt::format("\nRecipe:\n\n```json\n{}\n```\n{}", card.recipe.dump(2), end);
   const auto from = text.find(begin), to = text.find(end);
@@ -26,15 +28,16 @@ std::string with_section(std::string text, const ModelCard& card) {
 
 }  // namespace
 
-void write_codec_bundle(const std::filesystem::path& folder, const nlohmann::json& config, const TensorMap& weights, const ModelCard& card) {
+void write_codec_bundle(const std::filesystem::path& folder, const nlohmann::json& config, const TensorMap& weights,
+                        const ModelCard& card) {
   auto bundle = existing(folder);
   bundle.codec = BundlePart{config, weights};
   bundle.readme = with_section(bundle.readme, card);
   save_bundle(folder, bundle);
 }
 
-void write_prior_bundle(const std::filesystem::path& folder, const nlohmann::json& config, const nlohmann::json& scheduler,
-                        const TensorMap& weights, const ModelCard& card) {
+void write_prior_bundle(const std::filesystem::path& folder, const nlohmann::json& config,
+                        const nlohmann::json& scheduler, const TensorMap& weights, const ModelCard& card) {
   auto bundle = existing(folder);
   bundle.denoiser = BundlePart{config, weights};
   bundle.scheduler = scheduler;

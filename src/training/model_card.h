@@ -19,9 +19,10 @@ struct ModelCard {
 };
 
 /// Writes vqvae/ (config, weights), model_index.json and the card's section.
-void write_codec_bundle(const std::filesystem::path& bundle, const nlohmann::json& config, const TensorMap& weights, const ModelCard& card);
+void write_codec_bundle(const std::filesystem::path& bundle, const nlohmann::json& config, const TensorMap& weights,
+                        const ModelCard& card);
 /// Writes transformer/ and scheduler/ beside the codec.
-void write_prior_bundle(const std::filesystem::path& bundle, const nlohmann::json& config, const nlohmann::json& scheduler,
-                        const TensorMap& weights, const ModelCard& card);
+void write_prior_bundle(const std::filesystem::path& bundle, const nlohmann::json& config,
+                        const nlohmann::json& scheduler, const TensorMap& weights, const ModelCard& card);
 
 }  // namespace tessera

@@ -61,11 +61,13 @@ void read_recipe(const std::filesystem::path& file, const std::string& table, co
   if (own == nullptr) return;
   for (const auto& [key, node] : *own) {
     const auto name = std::string(key.str());
-    const auto found = std::find_if(fields.begin(), fields.end(), [&](const Field& field) { return field.name == name; });
+    const auto found =
+        std::find_if(fields.begin(), fields.end(), [&](const Field& field) { return field.name == name; });
     if (found == fields.end()) {
       std::string choices;
       for (const auto& field : fields) choices += (choices.empty() ? "" : ", ") + field.name;
-      fail("{}:{}: [{}] has no '{}': expected one of {}", file.string(), node.source().begin.line, table, name, choices);
+      fail("{}:{}: [{}] has no '{}': expected one of {}", file.string(), node.source().begin.line, table, name,
+           choices);
     }
     assign(node, *found, fmt::format("{}:{}: {}", file.string(), node.source().begin.line, name));
   }

@@ -22,7 +22,8 @@ torch::Tensor batch_rows(std::int64_t count, std::int64_t batch, Seed seed, std:
   if (replacement) {
     const RandomStream random(seed, Purpose::batch_rows, static_cast<std::uint64_t>(step), 0);
     for (std::int64_t i = 0; i < batch; ++i) {
-      rows.push_back(static_cast<std::int64_t>(random.below(static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(count))));
+      rows.push_back(
+          static_cast<std::int64_t>(random.below(static_cast<std::uint32_t>(i), static_cast<std::uint64_t>(count))));
     }
     return torch::tensor(rows);
   }

@@ -27,7 +27,8 @@ TokenGrid encode_all(const Dataset& data, Codec& codec, bool mirrored) {
   return {torch::cat(parts), codec->options().codebook_size};
 }
 
-torch::Tensor tokens(const Dataset& data, Codec& codec, const std::string& hash, bool mirrored, const std::filesystem::path& folder) {
+torch::Tensor tokens(const Dataset& data, Codec& codec, const std::string& hash, bool mirrored,
+                     const std::filesystem::path& folder) {
   const TokenCacheKey key{data.key(), hash, mirrored};
   if (folder.empty()) return encode_all(data, codec, mirrored).codes();
   const TokenCache cache(folder);
@@ -42,10 +43,12 @@ torch::Tensor tokens(const Dataset& data, Codec& codec, const std::string& hash,
 }
 
 torch::Tensor as_grids(const torch::Tensor& tensor, const std::string& what) {
-  require(!tensor.is_floating_point() && (tensor.dim() == 2 || tensor.dim() == 3), "{}: expected whole numbers [n, h, w] or [n, L]", what);
+  require(!tensor.is_floating_point() && (tensor.dim() == 2 || tensor.dim() == 3),
+          "{}: expected whole numbers [n, h, w] or [n, L]", what);
   if (tensor.dim() == 3) return tensor;
   const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(tensor.size(1)))));
-  require(side * side == tensor.size(1), "{}: {} tokens a row, expected a square number or [n, h, w]", what, tensor.size(1));
+  require(side * side == tensor.size(1), "{}: {} tokens a row, expected a square number or [n, h, w]", what,
+          tensor.size(1));
   return tensor.view({tensor.size(0), side, side});
 }
 
@@ -69,16 +72,19 @@ std::int64_t whole_number(const std::string& text, const std::string& what) {
 
 }  // namespace
 
-TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_hash, bool flip, const std::filesystem::path& cache_folder) {
+TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_hash, bool flip,
+                    const std::filesystem::path& cache_folder) {
   TokenData result;
   result.codebook_size = codec->options().codebook_size;
   result.key = fmt::format("{} {} {}", data.key(), codec_hash, flip);
   const auto all = tokens(data, codec, codec_hash, false, cache_folder);
-  const auto train = torch::tensor(data.require_split(Split::train)), held_out = torch::tensor(data.split(Split::validation), torch::kInt64);
+  const auto train = torch::tensor(data.require_split(Split::train)),
+             held_out = torch::tensor(data.split(Split::validation), torch::kInt64);
   result.train = all.index_select(0, train);
   result.validation = all.index_select(0, held_out);
   if (flip) {
-    result.train = torch::cat({result.train, tokens(data, codec, codec_hash, true, cache_folder).index_select(0, train)});
+    result.train =
+        torch::cat({result.train, tokens(data, codec, codec_hash, true, cache_folder).index_select(0, train)});
   }
   return result;
 }
@@ -86,20 +92,22 @@ TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_h
 TokenData read_token_file(const std::filesystem::path& file) {
   Metadata metadata;
   const auto tensors = load_safetensors(file, &metadata);
-  require(tensors.count("train") && tensors.count("validation"), "{}: expected tensors 'train' and 'validation'", file.string());
+  require(tensors.count("train") && tensors.count("validation"), "{}: expected tensors 'train' and 'validation'",
+          file.string());
   TokenData result;
   result.train = as_grids(tensors.at("train"), file.string() + ": 'train'");
   result.validation = as_grids(tensors.at("validation"), file.string() + ": 'validation'");
   require(result.train.numel() > 0, "{}: 'train' is empty", file.string());
   require(result.validation.numel() == 0 || result.validation.sizes().slice(1) == result.train.sizes().slice(1),
-          "{}: 'train' holds grids of {}x{}, 'validation' of {}x{}", file.string(), result.train.size(1), result.train.size(2),
-          result.validation.size(1), result.validation.size(2));
+          "{}: 'train' holds grids of {}x{}, 'validation' of {}x{}", file.string(), result.train.size(1),
+          result.train.size(2), result.validation.size(1), result.validation.size(2));
   const auto [least, most] = range_of(result);
-  result.codebook_size = metadata.count("codebook_size") ? whole_number(metadata.at("codebook_size"), file.string() + ": codebook_size")
-                         : tensors.count("palette")      ? tensors.at("palette").size(0)
-                                                         : most + 1;
-  require(least >= 0 && most < result.codebook_size, "{}: tokens {} to {}, expected 0 to {}", file.string(), least, most,
-          result.codebook_size - 1);
+  result.codebook_size = metadata.count("codebook_size")
+                             ? whole_number(metadata.at("codebook_size"), file.string() + ": codebook_size")
+                         : tensors.count("palette") ? tensors.at("palette").size(0)
+                                                    : most + 1;
+  require(least >= 0 && most < result.codebook_size, "{}: tokens {} to {}, expected 0 to {}", file.string(), least,
+          most, result.codebook_size - 1);
   // The content, not the name: a resumed run must see the same tokens.
   ContentHash hash;
   for (const auto& grids : {result.train, result.validation}) {

@@ -12,10 +12,11 @@ namespace tessera {
 
 /// Encodes every picture of the set (or takes the tokens from the cache) and splits as the set does. With `flip` the
 /// mirrored training pictures are added. codec_hash: of the codec's weights.
-TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_hash, bool flip, const std::filesystem::path& cache_folder);
+TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_hash, bool flip,
+                    const std::filesystem::path& cache_folder);
 
-/// A .safetensors file with integer tensors `train` and `validation`, [n, h, w] or [n, L] (a square grid); the number of
-/// codes is the metadata's `codebook_size`, else that of `palette` [K, 3], else the largest token plus one.
+/// A .safetensors file with integer tensors `train` and `validation`, [n, h, w] or [n, L] (a square grid); the number
+/// of codes is the metadata's `codebook_size`, else that of `palette` [K, 3], else the largest token plus one.
 TokenData read_token_file(const std::filesystem::path& file);
 
 }  // namespace tessera

@@ -32,13 +32,15 @@ void save(const TrainingTask& task, std::int64_t step, const std::filesystem::pa
 std::int64_t restore(TrainingTask& task, const std::filesystem::path& file) {
   Metadata metadata;
   const auto tensors = load_safetensors(file, &metadata);
-  require(metadata.count("step") && metadata.count("recipe"), "{}: not a training state (no step or recipe in it)", file.string());
+  require(metadata.count("step") && metadata.count("recipe"), "{}: not a training state (no step or recipe in it)",
+          file.string());
   const auto saved = nlohmann::json::parse(metadata.at("recipe"), nullptr, false);
   const auto asked = task.recipe();
   for (const auto& [name, value] : asked.items()) {
     if (name == "steps") continue;  // a run may be made longer or shorter; the learning rate follows the new total
     const auto before = saved.is_object() && saved.contains(name) ? saved.at(name) : nlohmann::json();
-    require(before == value, "{}: was trained with {} = {}, now asked to resume with {}", file.string(), name, before.dump(), value.dump());
+    require(before == value, "{}: was trained with {} = {}, now asked to resume with {}", file.string(), name,
+            before.dump(), value.dump());
   }
   task.load_state(tensors);
   std::int64_t step = 0;
@@ -77,7 +79,8 @@ bool run_training(TrainingTask& task, const LoopOptions& options, const std::fil
     step = restore(task, state);
     log().info("{}: resumed at step {} from {}", task.name(), step, state.string());
   } else {
-    require(!std::filesystem::exists(state), "{}: a run is there already: give --resume to go on, or another folder", state.string());
+    require(!std::filesystem::exists(state), "{}: a run is there already: give --resume to go on, or another folder",
+            state.string());
   }
   remove_partial_files(folder);
   Recorder recorder(folder, step);
@@ -91,7 +94,8 @@ bool run_training(TrainingTask& task, const LoopOptions& options, const std::fil
       try {
         metrics = task.step(step);
       } catch (const Error& error) {
-        fail("{}; the last good state (step {}) is in {}", error.what(), saved, saved > 0 ? state.string() : "no file yet");
+        fail("{}; the last good state (step {}) is in {}", error.what(), saved,
+             saved > 0 ? state.string() : "no file yet");
       }
       ++step;
       progress.update(step, losses_text(metrics));
@@ -110,8 +114,8 @@ bool run_training(TrainingTask& task, const LoopOptions& options, const std::fil
   save(task, step, state);
   if (step < options.steps) {
     if (step > 0) task.write_bundle(step);
-    log().warn("{}: stopped at step {} of {}; state and bundle are saved: the same command with --resume goes on", task.name(), step,
-               options.steps);
+    log().warn("{}: stopped at step {} of {}; state and bundle are saved: the same command with --resume goes on",
+               task.name(), step, options.steps);
     return false;
   }
   task.validate(step, recorder);

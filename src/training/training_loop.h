@@ -20,7 +20,8 @@ struct LoopOptions {
   bool resume = false;                // go on from the saved state
 };
 
-/// What the loop trains. A step is a pure function of (state, step number), so that a resumed run repeats an unbroken one.
+/// What the loop trains. A step is a pure function of (state, step number), so that a resumed run repeats an unbroken
+/// one.
 class TrainingTask {
  public:
   virtual ~TrainingTask() = default;

@@ -103,7 +103,8 @@ TEST(Quantizer, StraightThroughGradientReachesTheLatentsUnchanged) {
   NearestQuantizerImpl quantizer(tiny());
   auto latents = torch::randn({1, 8, 4, 4}).requires_grad_(true);
   const auto cotangent = torch::randn({1, 8, 4, 4});
-  const auto gradient = torch::autograd::grad({(quantizer.quantize(latents, {}).quantized * cotangent).sum()}, {latents})[0];
+  const auto gradient =
+      torch::autograd::grad({(quantizer.quantize(latents, {}).quantized * cotangent).sum()}, {latents})[0];
   EXPECT_TRUE(torch::equal(gradient, cotangent));
 }
 
@@ -114,7 +115,9 @@ TEST(Quantizer, EmaCodebookMovesTowardsItsLatents) {
   EmaQuantizerImpl quantizer(options);
   quantizer.train();
   const auto latents = torch::randn({4, 8, 4, 4}) * 0.1 + 2;
-  const auto distance = [&] { return (quantizer.embed(quantizer.codes(latents)) - latents).square().mean().item<double>(); };
+  const auto distance = [&] {
+    return (quantizer.embed(quantizer.codes(latents)) - latents).square().mean().item<double>();
+  };
   const double before = distance();
   for (int step = 0; step < 300; ++step) quantizer.quantize(latents, {step, 0});
   EXPECT_LT(distance(), 0.2 * before);

@@ -43,9 +43,12 @@ Imported import(const FixtureCase& fixture) {
   return result;
 }
 
-torch::Tensor scalar(const torch::Tensor& value) { return value.reshape({1}); }
+torch::Tensor scalar(const torch::Tensor& value) {
+  return value.reshape({1});
+}
 
-void expect_likelihood(const FixtureCase& fixture, Codec codec, const torch::Tensor& image, const torch::Tensor& quantized) {
+void expect_likelihood(const FixtureCase& fixture, Codec codec, const torch::Tensor& image,
+                       const torch::Tensor& quantized) {
   const auto [mean, log_sigma] = codec->decoder->distribution(quantized);
   EXPECT_TRUE(fixture.matches("mu", mean));
   EXPECT_TRUE(fixture.matches("logsigma", log_sigma));
@@ -53,11 +56,13 @@ void expect_likelihood(const FixtureCase& fixture, Codec codec, const torch::Ten
                     0.5 * std::log(2 * std::numbers::pi);
   const auto nats = each.flatten(1).sum(1);
   EXPECT_TRUE(fixture.matches("nll_raw", nats));
-  EXPECT_TRUE(fixture.matches("nll_bits_per_dim", scalar(nats.mean() / std::numbers::ln2 / static_cast<double>(image[0].numel()))));
+  EXPECT_TRUE(fixture.matches("nll_bits_per_dim",
+                              scalar(nats.mean() / std::numbers::ln2 / static_cast<double>(image[0].numel()))));
 }
 
 /// One training iteration as the original makes it: batch statistics, passes in the order fake, real, fake.
-void expect_training_iteration(const FixtureCase& fixture, Codec codec, Discriminator discriminator, const torch::Tensor& image) {
+void expect_training_iteration(const FixtureCase& fixture, Codec codec, Discriminator discriminator,
+                               const torch::Tensor& image) {
   codec->train();
   discriminator->train();
   const double maximum = fixture.hyperparameters().value("disc_weight_max", 1.0);
@@ -80,11 +85,12 @@ void expect_training_iteration(const FixtureCase& fixture, Codec codec, Discrimi
   ASSERT_FALSE(norm.empty());
   EXPECT_TRUE(fixture.matches("train_iter_disc_bn0_running_mean", weights.at(norm + "running_mean")));
   EXPECT_TRUE(fixture.matches("train_iter_disc_bn0_running_var", weights.at(norm + "running_var")));
-  EXPECT_TRUE(fixture.matches("train_iter_disc_bn0_num_batches_tracked", scalar(weights.at(norm + "num_batches_tracked"))));
+  EXPECT_TRUE(
+      fixture.matches("train_iter_disc_bn0_num_batches_tracked", scalar(weights.at(norm + "num_batches_tracked"))));
 }
 
-void expect_adversarial_terms(const FixtureCase& fixture, Codec codec, Discriminator discriminator, const torch::Tensor& image,
-                              const torch::Tensor& reconstruction) {
+void expect_adversarial_terms(const FixtureCase& fixture, Codec codec, Discriminator discriminator,
+                              const torch::Tensor& image, const torch::Tensor& reconstruction) {
   const double maximum = fixture.hyperparameters().value("disc_weight_max", 1.0);
   const double unclamped = 1e30;
   const auto real = discriminator->forward(image), fake = discriminator->forward(reconstruction);
@@ -120,9 +126,13 @@ TEST(Parity, UnleashingVqgan) {
     EXPECT_TRUE(fixture.matches("quantized", quantized));
     const auto reconstruction = codec->decode_latents(quantized);
     EXPECT_TRUE(fixture.matches("reconstruction", reconstruction));
-    EXPECT_TRUE(fixture.matches("perplexity", torch::tensor({codebook_use(indices, codec->options().codebook_size).perplexity})));
+    EXPECT_TRUE(fixture.matches("perplexity",
+                                torch::tensor({codebook_use(indices, codec->options().codebook_size).perplexity})));
     const auto rows = latents.detach().permute({0, 2, 3, 1}).flatten(0, 2);
-    EXPECT_TRUE(fixture.matches("mean_distance", scalar(torch::cdist(rows.to(torch::kFloat64), codec->quantizer->codebook().to(torch::kFloat64)).square().mean())));
+    EXPECT_TRUE(fixture.matches(
+        "mean_distance",
+        scalar(
+            torch::cdist(rows.to(torch::kFloat64), codec->quantizer->codebook().to(torch::kFloat64)).square().mean())));
 
     auto leaf = latents.detach().clone().requires_grad_(true);
     const auto pass = codec->quantizer->quantize(leaf, {});
@@ -161,7 +171,8 @@ TEST(Parity, UnleashingVqganGumbel) {
     EXPECT_TRUE(fixture.matches("soft_quantized", gumbel->relax(logits, noise, temperature)));
     const auto kl = GumbelQuantizerImpl::kl_from_uniform(logits);
     EXPECT_TRUE(fixture.matches("kl_unweighted", scalar(kl)));
-    EXPECT_TRUE(fixture.matches("kl_loss", scalar(kl * fixture.hyperparameters().at("gumbel_kl_weight").get<double>())));
+    EXPECT_TRUE(
+        fixture.matches("kl_loss", scalar(kl * fixture.hyperparameters().at("gumbel_kl_weight").get<double>())));
   }
 }
 
@@ -177,7 +188,8 @@ TEST(Parity, UnleashingDiffaug) {
     EXPECT_TRUE(fixture.matches("after_saturation", saturated));
     const auto contrasted = augment_contrast(saturated, draws.contrast);
     EXPECT_TRUE(fixture.matches("after_contrast", contrasted));
-    EXPECT_TRUE(fixture.matches("after_translation", augment_translation(contrasted, draws.shift_rows, draws.shift_columns)));
+    EXPECT_TRUE(
+        fixture.matches("after_translation", augment_translation(contrasted, draws.shift_rows, draws.shift_columns)));
     EXPECT_TRUE(fixture.matches("translation_only", augment_translation(image, draws.shift_rows, draws.shift_columns)));
     const auto output = diff_augment(image, draws);
     EXPECT_TRUE(fixture.matches("output", output));

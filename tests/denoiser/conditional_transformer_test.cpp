@@ -175,7 +175,8 @@ TEST(ConditionalTransformer, StartedFromAPriorItGivesThePriorsLogitsWhateverTheT
   prior->eval();
   auto weights = prior->state();
   // Positions that are the sum of a row and a column, so that nothing is lost.
-  const auto rows = (torch::arange(32) * 0.7).sin().view({2, 1, 16}), columns = (torch::arange(48) * 0.4).cos().view({1, 3, 16});
+  const auto rows = (torch::arange(32) * 0.7).sin().view({2, 1, 16}),
+             columns = (torch::arange(48) * 0.4).cos().view({1, 3, 16});
   weights.at("position_embedding").copy_((rows + columns).reshape({6, 16}));
   for (const auto* norm : {"blocks.0.norm1", "blocks.1.norm2", "final_norm"}) {
     weights.at(std::string(norm) + ".weight").copy_(1 + 0.2 * torch::arange(16).cos());

@@ -56,7 +56,8 @@ TEST_P(Int8Linear, IsTheProductOfTheQuantisedOperands) {
     EXPECT_TRUE(is_within(linear_add(x, weight, bias, residual, Precision::int8, &kept),
                           expected + residual.to(torch::kDouble), bound + 1e-6));
     const auto gelu = linear_gelu(x, weight, bias, Precision::int8, &kept).to(torch::kDouble);
-    EXPECT_LT((gelu - torch::gelu(expected)).abs().max().item<double>(), 0.01 * (1 + expected.abs().max().item<double>()));
+    EXPECT_LT((gelu - torch::gelu(expected)).abs().max().item<double>(),
+              0.01 * (1 + expected.abs().max().item<double>()));
   }
 }
 
@@ -104,7 +105,7 @@ INSTANTIATE_TEST_SUITE_P(, Int8Linear, ::testing::Values(CpuLimit::plain, CpuLim
                          [](const auto& limit) -> std::string {
                            return limit.param == CpuLimit::plain    ? "plain"
                                   : limit.param == CpuLimit::avx512 ? "avx512"
-                                                                   : "amx";
+                                                                    : "amx";
                          });
 
 }  // namespace

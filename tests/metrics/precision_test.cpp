@@ -58,8 +58,8 @@ TEST(Precision, CostsLittleOnTheShippedModel) {
     Precision precision;
     double divergence, agreement, bits;
   };
-  for (const auto& limit : {Limit{"bfloat16", Precision::bfloat16, 1e-3, 0.98, 0.005},
-                            Limit{"int8", Precision::int8, 1e-2, 0.95, 0.02}}) {
+  for (const auto& limit :
+       {Limit{"bfloat16", Precision::bfloat16, 1e-3, 0.98, 0.005}, Limit{"int8", Precision::int8, 1e-2, 0.95, 0.02}}) {
     const auto answer = answers(pipeline, asked, limit.precision);
     const double divergence = (exact.exp() * (exact - answer)).sum(1).mean().item<double>();
     const double agreement = (exact.argmax(1) == answer.argmax(1)).to(torch::kDouble).mean().item<double>();

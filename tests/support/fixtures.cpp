@@ -10,12 +10,23 @@ namespace tessera::testing {
 namespace {
 
 const std::vector<std::string>& known_kinds() {
-  static const std::vector<std::string> kinds = {
-      "unleashing-vqgan-gumbel", "unleashing-vqgan",     "unleashing-absorbing",         "unleashing-autoregressive",
-      "unleashing-big-canvas",   "unleashing-diffaug",   "unleashing-training",          "taming-vqmodel",
-      "taming-gumbel",           "vq-diffusion-original-vqvae", "vq-diffusion-original", "vq-diffusion-pipeline",
-      "clip-tokenizer",          "metrics-inception",    "metrics-lpips-vgg",            "metrics-lpips",
-      "metrics-prdc"};
+  static const std::vector<std::string> kinds = {"unleashing-vqgan-gumbel",
+                                                 "unleashing-vqgan",
+                                                 "unleashing-absorbing",
+                                                 "unleashing-autoregressive",
+                                                 "unleashing-big-canvas",
+                                                 "unleashing-diffaug",
+                                                 "unleashing-training",
+                                                 "taming-vqmodel",
+                                                 "taming-gumbel",
+                                                 "vq-diffusion-original-vqvae",
+                                                 "vq-diffusion-original",
+                                                 "vq-diffusion-pipeline",
+                                                 "clip-tokenizer",
+                                                 "metrics-inception",
+                                                 "metrics-lpips-vgg",
+                                                 "metrics-lpips",
+                                                 "metrics-prdc"};
   return kinds;
 }
 
@@ -43,12 +54,14 @@ std::filesystem::path FixtureCase::checkpoint() const {
 ::testing::AssertionResult FixtureCase::matches(const std::string& key, const torch::Tensor& got) const {
   const auto& want = tensor(key);
   if (got.sizes() != want.sizes()) {
-    return ::testing::AssertionFailure() << name() << ": " << key << ": shape " << got.sizes() << ", expected " << want.sizes();
+    return ::testing::AssertionFailure() << name() << ": " << key << ": shape " << got.sizes() << ", expected "
+                                         << want.sizes();
   }
   if (!want.is_floating_point()) {
     const auto differing = (got.to(want.scalar_type()) != want).sum().item<std::int64_t>();
     if (differing == 0) return ::testing::AssertionSuccess();
-    return ::testing::AssertionFailure() << name() << ": " << key << ": " << differing << " of " << want.numel() << " integers differ";
+    return ::testing::AssertionFailure() << name() << ": " << key << ": " << differing << " of " << want.numel()
+                                         << " integers differ";
   }
   const auto& entry = description.at("tensors").at(key);
   const double atol = entry.value("suggested_atol", 1e-5);
@@ -64,15 +77,17 @@ std::filesystem::path FixtureCase::checkpoint() const {
   if (excess[worst].item<double>() <= 0) return ::testing::AssertionSuccess();
   return ::testing::AssertionFailure() << name() << ": " << key << " at flat index " << worst << ": got "
                                        << got64[worst].item<double>() << ", expected " << want64[worst].item<double>()
-                                       << " (atol " << atol << ", rtol " << rtol << "; " << (excess > 0).sum().item<std::int64_t>()
-                                       << " of " << want.numel() << " out of tolerance)";
+                                       << " (atol " << atol << ", rtol " << rtol << "; "
+                                       << (excess > 0).sum().item<std::int64_t>() << " of " << want.numel()
+                                       << " out of tolerance)";
 }
 
 ::testing::AssertionResult FixtureCase::near(const std::string& key, const torch::Tensor& got, double tolerance) const {
   const auto& want = tensor(key);
   if (!want.is_floating_point()) return matches(key, got);
   if (got.sizes() != want.sizes()) {
-    return ::testing::AssertionFailure() << name() << ": " << key << ": shape " << got.sizes() << ", expected " << want.sizes();
+    return ::testing::AssertionFailure() << name() << ": " << key << ": shape " << got.sizes() << ", expected "
+                                         << want.sizes();
   }
   constexpr double kZero = -69;  // log 1e-30 and below
   const auto want64 = want.to(torch::kFloat64).flatten().clamp_min(kZero);

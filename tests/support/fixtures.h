@@ -26,7 +26,8 @@ struct FixtureCase {
   bool has(const std::string& key) const { return expected.count(key) > 0; }
   /// The checkpoint named by case.json.
   std::filesystem::path checkpoint() const;
-  /// Checks `got` against tensor `key` with the tolerance that case.json states (exact for integers); reports the worst index.
+  /// Checks `got` against tensor `key` with the tolerance that case.json states (exact for integers); reports the worst
+  /// index.
   ::testing::AssertionResult matches(const std::string& key, const torch::Tensor& got) const;
   /// The same with the tolerance of README-vq-diffusion.md: floats to 1e-4 + 1e-4 |expected|, where everything at or
   /// below -69 (log of zero probability) counts as equal. Integers exactly.
@@ -36,16 +37,18 @@ struct FixtureCase {
 /// $TESSERA_FIXTURES, or the repository's copy.
 std::filesystem::path fixtures_root();
 
-/// Every case whose `case` field is `kind` or `kind` with a suffix that starts no other kind: searched recursively by case.json.
+/// Every case whose `case` field is `kind` or `kind` with a suffix that starts no other kind: searched recursively by
+/// case.json.
 std::vector<FixtureCase> fixture_cases(const std::string& kind);
 
 }  // namespace tessera::testing
 
-/// Runs the body for every case of a kind; skips visibly where a foreign fixtures root has none, fails where ours has none.
-#define TESSERA_FOR_EACH_CASE(variable, kind)                                                             \
-  const auto variable##_cases = ::tessera::testing::fixture_cases(kind);                                  \
-  if (variable##_cases.empty()) {                                                                         \
+/// Runs the body for every case of a kind; skips visibly where a foreign fixtures root has none, fails where ours has
+/// none.
+#define TESSERA_FOR_EACH_CASE(variable, kind)                                                               \
+  const auto variable##_cases = ::tessera::testing::fixture_cases(kind);                                    \
+  if (variable##_cases.empty()) {                                                                           \
     if (std::getenv("TESSERA_FIXTURES")) GTEST_SKIP() << "no case '" << kind << "' under TESSERA_FIXTURES"; \
-    FAIL() << "no case '" << kind << "' under " << ::tessera::testing::fixtures_root();                   \
-  }                                                                                                       \
+    FAIL() << "no case '" << kind << "' under " << ::tessera::testing::fixtures_root();                     \
+  }                                                                                                         \
   for (const auto& variable : variable##_cases)

@@ -35,7 +35,8 @@ Pictures pictures() {
   }
   made.tokens.train = torch::stack(grids);
   made.tokens.validation = made.tokens.train.narrow(0, 0, 5);
-  made.conditions.validation_captions = {made.conditions.train_captions.begin(), made.conditions.train_captions.begin() + 5};
+  made.conditions.validation_captions = {made.conditions.train_captions.begin(),
+                                         made.conditions.train_captions.begin() + 5};
   made.conditions.validation_labels = {0, 1, 2, 3, 4};
   made.conditions.classes = kCodes;
   made.conditions.codebook = torch::tensor({0.0, 1.0, 2.2, 3.1, 4.5}).view({kCodes, 1});
@@ -78,7 +79,9 @@ double obedience(const std::filesystem::path& folder, const Pictures& made) {
   const auto bundle = load_bundle(folder);
   auto network = load_conditional(bundle.denoiser->config, bundle.denoiser->tensors, "trained");
   const auto& options = network->options();
-  const auto process = make_process(*bundle.scheduler, options.codebook_size, options.total_steps, made.conditions.codebook, "trained").process;
+  const auto process =
+      make_process(*bundle.scheduler, options.codebook_size, options.total_steps, made.conditions.codebook, "trained")
+          .process;
   GuidedDenoiser denoiser(network);
   double right = 0;
   for (std::int64_t code = 0; code < kCodes; ++code) {
@@ -109,7 +112,8 @@ TEST(ConditionalTraining, EveryProcessLearnsToFollowItsCondition) {
       if (std::string(condition) == "class" && std::string(process) != "mask-and-replace") continue;
       const auto folder = testing::scratch_folder("conditional");
       const auto recipe = small_recipe();
-      auto task = make_conditional_training(recipe, small_condition(process, condition), made.tokens, made.conditions, folder, {});
+      auto task = make_conditional_training(recipe, small_condition(process, condition), made.tokens, made.conditions,
+                                            folder, {});
       for (std::int64_t step = 0; step < recipe.steps; ++step) (void)task->step(step);
       task->write_bundle(recipe.steps);
       EXPECT_GT(obedience(folder, made), 0.75) << process << " " << condition;  // a fifth by chance
@@ -124,7 +128,9 @@ TEST(ConditionalTraining, AResumedRunRepeatsAnUnbrokenOne) {
   recipe.time_sampling = "importance";
   recipe.dropout = 0.1;
   const auto conditional = small_condition("mask-and-replace", "text");
-  const auto fresh = [&] { return make_conditional_training(recipe, conditional, made.tokens, made.conditions, "unused", {}); };
+  const auto fresh = [&] {
+    return make_conditional_training(recipe, conditional, made.tokens, made.conditions, "unused", {});
+  };
   const auto whole = fresh();
   for (std::int64_t step = 0; step < 6; ++step) (void)whole->step(step);
   const auto first = fresh();
@@ -151,11 +157,13 @@ TEST(ConditionalTraining, WhatIsMissingIsNamed) {
     }
     return "no error";
   };
-  EXPECT_EQ(message(small_condition("melting", "text"), made.conditions),
-            "recipe: process 'melting': expected one of absorbing, gaussian, mask-and-replace, nearest-embedding, uniform");
+  EXPECT_EQ(
+      message(small_condition("melting", "text"), made.conditions),
+      "recipe: process 'melting': expected one of absorbing, gaussian, mask-and-replace, nearest-embedding, uniform");
   EXPECT_EQ(message(small_condition("uniform", "smell"), made.conditions),
             "recipe: condition 'smell': expected one of none, text, class");
-  EXPECT_EQ(message(small_condition("uniform", "text"), {}), "condition text: the pictures have no captions (metadata.jsonl)");
+  EXPECT_EQ(message(small_condition("uniform", "text"), {}),
+            "condition text: the pictures have no captions (metadata.jsonl)");
   EXPECT_EQ(message(small_condition("uniform", "class"), {}),
             "condition class: the pictures have no labels (folders or metadata.jsonl)");
 }

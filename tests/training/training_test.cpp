@@ -140,7 +140,7 @@ TEST(Kmeans, FindsSeparatedClusters) {
 }
 
 TEST(EventFile, ChecksumIsCrc32c) {
-  EXPECT_EQ(crc32c("123456789"), 0xe3069283U);           // RFC 3720's check value
+  EXPECT_EQ(crc32c("123456789"), 0xe3069283U);            // RFC 3720's check value
   EXPECT_EQ(crc32c(std::string(32, '\0')), 0x8a9136aaU);  // RFC 3720, B.4
 }
 
