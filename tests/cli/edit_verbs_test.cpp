@@ -107,7 +107,7 @@ TEST_F(EditVerbs, InpaintingKeepsWhatIsOutsideTheMaskAndItsCommandMakesItAgain) 
   ASSERT_TRUE(report.is_object()) << info.output;
   EXPECT_EQ(report["options"]["model"], "emoji64");
   EXPECT_EQ(report["options"]["seed"], 5);
-  EXPECT_EQ(report["options"]["sampler"], "confidence");  // as the model suggests
+  EXPECT_EQ(report["options"]["sampler"], "mlm");  // as the model suggests
   const auto command = report["command"].get<std::string>();
   ASSERT_TRUE(command.starts_with("tessera inpaint ")) << command;
   fs::rename(at("made.png"), at("first.png"));

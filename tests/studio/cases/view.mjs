@@ -80,6 +80,7 @@ export default {
     const span = await studio.state(({ job }) => job.span);
     const scrubber = studio.page.locator('#player input');
     await scrubber.fill(String(Math.round((span.first + span.last) / 2)));
+    await studio.frame();
     const open = await studio.page.evaluate(async () => {
       const { currentScene } = await import(new URL('studio/stage.js', document.baseURI));
       return currentScene().open.reduce((sum, value) => sum + value, 0);
