@@ -7,6 +7,7 @@
 #include "kernels/bf16_attention.h"
 #include "kernels/cpu_features.h"
 #include "kernels/plain_attention.h"
+#include "kernels/row_layout.h"
 #include "kernels/training_ops.h"
 #include "runtime/error.h"
 
@@ -59,10 +60,9 @@ bf16::Attention describe(const Tokens& q, const Tokens& k, const Tokens& v, int6
   return head;
 }
 
-torch::Tensor forward_heads(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads,
-                            double scale, bool causal, torch::Tensor& normaliser) {
-  torch::Tensor output = torch::empty(q.sizes(), q.options().memory_format(torch::MemoryFormat::Contiguous));
-  normaliser = torch::empty({q.size(0) * heads, q.size(1)}, torch::kFloat);
+/// Fills output, shaped as q with unit stride in the last dimension, and normaliser [N * heads, queries].
+void forward_heads(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads, double scale,
+                   bool causal, const torch::Tensor& output, const torch::Tensor& normaliser) {
   const Tokens tq(q), tk(k), tv(v), to(output);
   at::parallel_for(0, q.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
     const torch::Tensor scratch =
@@ -72,6 +72,17 @@ torch::Tensor forward_heads(const torch::Tensor& q, const torch::Tensor& k, cons
                               normaliser.data_ptr<float>() + i * tq.cells, bits(scratch));
     }
   });
+}
+
+torch::Tensor room_for_normaliser(const torch::Tensor& q, int64_t heads) {
+  return torch::empty({q.size(0) * heads, q.size(1)}, torch::kFloat);
+}
+
+/// What a product reads next.
+torch::Tensor mixed_rows(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads,
+                         double scale, bool causal) {
+  const torch::Tensor output = rows_for_product(q.size(0) * q.size(1), q.size(2)).view(q.sizes());
+  forward_heads(q, k, v, heads, scale, causal, output, room_for_normaliser(q, heads));
   return output;
 }
 
@@ -112,8 +123,8 @@ struct Attention : public Function<Attention> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& raw_q, const torch::Tensor& raw_k,
                                const torch::Tensor& raw_v, int64_t heads, double scale, bool causal) {
     const torch::Tensor q = readable(raw_q), k = readable(raw_k), v = readable(raw_v);
-    torch::Tensor normaliser;
-    const torch::Tensor output = forward_heads(q, k, v, heads, scale, causal, normaliser);
+    const torch::Tensor output = torch::empty(q.sizes(), torch::kBFloat16), normaliser = room_for_normaliser(q, heads);
+    forward_heads(q, k, v, heads, scale, causal, output, normaliser);
     context->save_for_backward({q, k, v, output, normaliser});
     remember(context, heads, scale, causal);
     return output;
@@ -134,8 +145,9 @@ struct AttentionQkv : public Function<AttentionQkv> {
                                bool causal) {
     const torch::Tensor qkv = readable(raw_qkv);
     const auto parts = qkv.chunk(3, 2);
-    torch::Tensor normaliser;
-    const torch::Tensor output = forward_heads(parts[0], parts[1], parts[2], heads, scale, causal, normaliser);
+    const torch::Tensor output = torch::empty(parts[0].sizes(), torch::kBFloat16),
+                        normaliser = room_for_normaliser(parts[0], heads);
+    forward_heads(parts[0], parts[1], parts[2], heads, scale, causal, output, normaliser);
     context->save_for_backward({qkv, output, normaliser});
     remember(context, heads, scale, causal);
     return output;
@@ -182,7 +194,10 @@ torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const to
   require(heads > 0 && q.size(2) % heads == 0, "attention: {} features do not divide into {} heads", q.size(2), heads);
   require(!causal || k.size(1) >= q.size(1),
           "attention: {} queries but {} keys; causal attention expects at least as many keys", q.size(1), k.size(1));
-  if (tiles_apply(q, k, v, scale, precision)) return Attention::apply(q, k, v, heads, scale, causal);
+  if (tiles_apply(q, k, v, scale, precision)) {
+    if (asks_gradient(q, k, v)) return Attention::apply(q, k, v, heads, scale, causal);
+    return mixed_rows(readable(q), readable(k), readable(v), heads, scale, causal);
+  }
   if (precision == Precision::float32) return plain_attention(q, k, v, heads, scale, causal);
   const auto low = torch::kBFloat16;
   return plain_attention(q.to(low), k.to(low), v.to(low), heads, scale, causal);
@@ -193,7 +208,11 @@ torch::Tensor attention_qkv(const torch::Tensor& qkv, int64_t heads, double scal
   require(qkv.dim() == 3 && heads > 0 && qkv.size(2) % (3 * heads) == 0,
           "attention_qkv: qkv is {}, expected [N, L, 3 * C] with C a multiple of {} heads", fmt::streamed(qkv.sizes()),
           heads);
-  if (tiles_apply(qkv, qkv, qkv, scale, precision)) return AttentionQkv::apply(qkv, heads, scale, causal);
+  if (tiles_apply(qkv, qkv, qkv, scale, precision)) {
+    if (asks_gradient(qkv)) return AttentionQkv::apply(qkv, heads, scale, causal);
+    const auto parts = readable(qkv).chunk(3, 2);
+    return mixed_rows(parts[0], parts[1], parts[2], heads, scale, causal);
+  }
   const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : qkv.scalar_type();
   const auto split = qkv.to(dtype).reshape({qkv.size(0), qkv.size(1), 3, heads, qkv.size(2) / (3 * heads)});
   return plain_attention_qkv(split, scale, causal);

@@ -26,18 +26,11 @@ int64_t rounded(int64_t count) {
   return (count + 31) / 32 * 32;
 }
 
-/// e^x for x <= 0 with relative error below 5e-5: the result is rounded to bfloat16.
-inline __m512 short_exp16(__m512 x) {
-  x = _mm512_max_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), _mm512_set1_ps(-126.f));
-  const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 r = _mm512_sub_ps(x, n);
-  // 2^r on [-1/2, 1/2], Taylor polynomial of degree 4
-  __m512 p = _mm512_set1_ps(9.6181291e-3f);
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.5504109e-2f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.4022651e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.9314718e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.f));
-  return _mm512_scalef_ps(p, n);
+constexpr float kLog2E = 1.44269504f;
+
+/// 2^x for x <= 0, no smaller than 2^-126. The order of operands keeps what is no number.
+inline __m512 weight16(__m512 x) {
+  return avx512::short_exp2_16(_mm512_max_ps(_mm512_set1_ps(-126.f), x));
 }
 
 __m512i load_row(const uint16_t* row, int64_t column, int64_t columns) {
@@ -180,7 +173,8 @@ void attention_forward(const Attention& head, uint16_t* output, int64_t output_r
   pad_rows(head.query, head.query_row, head.queries, head.width, query);
   pack_across(head.key, head.key_row, head.keys, head.width, key);
   pack_down(head.value, head.value_row, head.keys, head.width, value);
-  const __m512 scale = _mm512_set1_ps(head.scale), lowest = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
+  const __m512 scale = _mm512_set1_ps(head.scale * kLog2E),
+               lowest = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
   for (int64_t begin = 0; begin < head.queries; begin += kBlock) {
     const int64_t rows = std::min(kBlock, head.queries - begin);
     product32(multiply, row_major(query + begin * width, width), key, width / 32, keys, scores, keys);
@@ -200,12 +194,11 @@ void attention_forward(const Attention& head, uint16_t* output, int64_t output_r
       // The greatest of scale * score, whatever the sign of scale, is found on the scores where scale is positive
       // (checked by the caller).
       const float greatest = seen > 0 ? _mm512_reduce_max_ps(most) * head.scale : 0.f;
-      const __m512 shift = _mm512_set1_ps(greatest);
+      const __m512 shift = _mm512_set1_ps(greatest * kLog2E);
       __m512 total = _mm512_setzero_ps();
       for (int64_t c = 0; c < keys; c += 16) {
         const __mmask16 mask = c < seen ? avx512::tail_mask(seen - c) : __mmask16(0);
-        const __m512 e =
-            _mm512_maskz_mov_ps(mask, short_exp16(_mm512_fmsub_ps(_mm512_loadu_ps(row + c), scale, shift)));
+        const __m512 e = _mm512_maskz_mov_ps(mask, weight16(_mm512_fmsub_ps(_mm512_loadu_ps(row + c), scale, shift)));
         total = _mm512_add_ps(total, e);
         avx512::store16(to + c, __mmask16(0xffff), e);
       }
@@ -259,7 +252,7 @@ void attention_backward(const Attention& head, const AttentionGradient& gradient
   pack_down(upper, upper_row, head.queries, head.width, upper_down);
   std::fill(factor, factor + kBlock, 1.f);
   for (int64_t q = 0; q < queries; ++q) {
-    normaliser[q] = q < head.queries ? gradient.normaliser[q] : 0.f;
+    normaliser[q] = q < head.queries ? gradient.normaliser[q] * kLog2E : 0.f;
     __m512 sum = _mm512_setzero_ps();
     for (int64_t c = 0; q < head.queries && c < head.width; c += 16) {
       const __mmask16 mask = avx512::tail_mask(head.width - c);
@@ -268,7 +261,7 @@ void attention_backward(const Attention& head, const AttentionGradient& gradient
     }
     inner[q] = _mm512_reduce_add_ps(sum);
   }
-  const __m512 scale = _mm512_set1_ps(head.scale);
+  const __m512 scale = _mm512_set1_ps(head.scale), exponent_scale = _mm512_set1_ps(head.scale * kLog2E);
   for (int64_t begin = 0; begin < keys; begin += kBlock) {
     product32(multiply, row_major(key_rows + begin * width, width), query_across, depth, queries, scores, queries);
     product32(multiply, row_major(value_rows + begin * width, width), upper_across, depth, queries, products, queries);
@@ -277,8 +270,9 @@ void attention_backward(const Attention& head, const AttentionGradient& gradient
         __m256i rounded_slope[2];
         for (int64_t i = 0; i < 2; ++i) {
           const int64_t at = (r + i) * queries + q;
-          const __m512 exponent = _mm512_fmsub_ps(_mm512_loadu_ps(scores + at), scale, _mm512_loadu_ps(normaliser + q));
-          __m512 p = short_exp16(_mm512_min_ps(exponent, _mm512_setzero_ps()));
+          const __m512 exponent =
+              _mm512_fmsub_ps(_mm512_loadu_ps(scores + at), exponent_scale, _mm512_loadu_ps(normaliser + q));
+          __m512 p = weight16(_mm512_min_ps(_mm512_setzero_ps(), exponent));
           if (head.causal) {  // the first query that sees this key
             const int64_t first = begin + r + i - (head.keys - head.queries) - q;
             if (first > 0) p = _mm512_maskz_mov_ps(__mmask16(first >= 16 ? 0 : 0xffff << first), p);

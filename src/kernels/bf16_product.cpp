@@ -27,6 +27,12 @@ const uint16_t* locate(const Pixels& pixels, int64_t row, int64_t column) {
                                                       : nullptr;
 }
 
+/// Rows of a block of sums.
+struct RowsOf {
+  const float* sums;
+  SumRow operator()(int64_t r) const { return {_mm512_load_ps(sums + 32 * r), _mm512_load_ps(sums + 32 * r + 16)}; }
+};
+
 __m256i load_pixel(const uint16_t* pixel, int64_t channel, __mmask16 mask) {
   return pixel == nullptr ? _mm256_setzero_si256() : _mm256_maskz_loadu_epi16(mask, pixel + channel);
 }
@@ -51,6 +57,7 @@ void multiply(const Product& product) {
     const int64_t end = std::min(begin + kRowsTogether, count);
     for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
       block.right = product.weights + channel / kPanel * panel;
+      block.begin_panel(panel, blocks(end - begin, 2), channel + kPanel < product.channels);
       for (int64_t t = begin; t < end; t += 2) {
         const bool both = t + 1 < end;
         const int64_t y0 = t / across, x0 = t % across * 16;
@@ -59,10 +66,11 @@ void multiply(const Product& product) {
         block.second = product.input + y1 * product.input_row + x1 * product.input_pixel;
         block.rows = both ? 32 : 16;
         block_product(block);
-        finish(sums, product, channel, std::min<int64_t>(16, product.columns - x0),
+        block.end_rows();
+        finish(RowsOf{sums}, product, channel, std::min<int64_t>(16, product.columns - x0),
                y0 * product.output_row + x0 * product.output_pixel);
         if (!both) continue;
-        finish(sums + 16 * 32, product, channel, std::min<int64_t>(16, product.columns - x1),
+        finish(RowsOf{sums + 16 * 32}, product, channel, std::min<int64_t>(16, product.columns - x1),
                y1 * product.output_row + x1 * product.output_pixel);
       }
     }

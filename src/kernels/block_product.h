@@ -3,19 +3,15 @@
 /// (see bf16_product.cpp): everything here is file-local.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu_features.h"
+#include "kernels/tile_configuration.h"
 #include "kernels/vector_avx512.h"
 
 namespace tessera {
 namespace {
-
-struct alignas(64) TileConfiguration {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
 
 enum class Element {
   bfloat16,  // left and right bfloat16, sums float32
@@ -38,6 +34,22 @@ struct Block {
   float* sums = nullptr;                   // int32 for int8
   int64_t sums_pitch = 32;
   bool add = false;
+  // What later blocks read, brought into the second-level cache meanwhile: `next_step` elements a depth from `next` on.
+  const uint16_t *next = nullptr, *next_end = nullptr;
+  int64_t next_step = 0;
+
+  /// `right` is a panel of `size` elements that meets `blocks` blocks of rows; behind it lies, with `more`, another
+  /// one.
+  void begin_panel(int64_t size, int64_t blocks, bool more) {
+    constexpr int64_t kLine = 32;
+    next = more ? right + size : nullptr;
+    next_end = more ? next + size : nullptr;
+    next_step = more ? (size + blocks * taps * depth * kLine - 1) / (blocks * taps * depth * kLine) * kLine : 0;
+  }
+  /// A block of rows has met the panel.
+  void end_rows() {
+    if (next != nullptr) next = std::min(next + taps * depth * next_step, next_end);
+  }
 };
 
 /// Multiplies blocks on the AMX tiles (eight of 16 x 64 bytes, held for the life of this object) or, on processors
@@ -46,8 +58,7 @@ template <Element element>
 class BlockProduct {
  public:
   BlockProduct() : amx_(element == Element::int8 ? cpu_has_amx_int8() : cpu_has_amx_bf16()) {
-    const TileConfiguration configuration;
-    if (amx_) _tile_loadconfig(&configuration);
+    if (amx_) _tile_loadconfig(&kTileConfiguration);
   }
   ~BlockProduct() {
     if (amx_) _tile_release();
@@ -64,6 +75,7 @@ class BlockProduct {
   }
 
  private:
+  static constexpr int64_t kLine = 32;    // elements in a cache line
   static constexpr int64_t kDotRows = 8;  // 16 sums, two rows of right and the broadcast fit the registers
 
   /// Tiles 0 and 1 += left tile 4 times right tiles 6 and 7.
@@ -88,6 +100,7 @@ class BlockProduct {
   }
 
   static void tiles(const Block& block) {
+    asm volatile("" ::: "memory");  // GCC 12's _tile_loadd does not say that it reads memory
     const int64_t in = block.pitch * int64_t(sizeof(uint16_t)), out = block.sums_pitch * int64_t(sizeof(float));
     float *const upper = block.sums, *const lower = block.sums + 16 * block.sums_pitch;
     const bool both = block.rows > 16;
@@ -104,7 +117,7 @@ class BlockProduct {
       _tile_zero(2);
       _tile_zero(3);
     }
-    const uint16_t* right = block.right;
+    const uint16_t *right = block.right, *next = block.next;
     for (int64_t tap = 0; tap < block.taps; ++tap) {
       const int64_t offset = block.tap_offset != nullptr ? block.tap_offset[tap] : 0;
       const uint16_t *a = block.first + offset, *b = block.second + offset;
@@ -129,6 +142,9 @@ class BlockProduct {
         right += block.right_step;
         a += block.left_step;
         b += block.left_step;
+        for (const uint16_t* const end = std::min(next + block.next_step, block.next_end); next < end; next += kLine) {
+          _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
+        }
       }
     }
     _tile_stored(0, upper, out);

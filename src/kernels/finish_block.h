@@ -8,9 +8,15 @@
 namespace tessera {
 namespace {
 
-/// Adds the bias to 16 rows of 32 sums and stores the first `rows` in the form that the product asks for, at element
-/// `at`.
-inline void finish(const float* sums, const ProductOutput& product, int64_t channel, int64_t rows, int64_t at) {
+/// A row of 32 sums.
+struct SumRow {
+  __m512 low, high;
+};
+
+/// Adds the bias to `rows` rows of 32 sums, row r from load(r), and stores them in the form that the product asks for,
+/// at element `at`.
+template <typename Load>
+inline void finish(const Load& load, const ProductOutput& product, int64_t channel, int64_t rows, int64_t at) {
   const __mmask32 mask = low_mask(product.channels - channel);
   const __mmask16 first = __mmask16(mask), second = __mmask16(mask >> 16);
   __m512 bias_low = _mm512_setzero_ps(), bias_high = _mm512_setzero_ps();
@@ -19,29 +25,45 @@ inline void finish(const float* sums, const ProductOutput& product, int64_t chan
     bias_high = _mm512_maskz_loadu_ps(second, product.bias + channel + 16);
   }
   at += channel;
-  for (int64_t r = 0; r < rows; ++r, at += product.output_pixel) {
-    const __m512 a = _mm512_add_ps(_mm512_load_ps(sums + 32 * r), bias_low);
-    const __m512 b = _mm512_add_ps(_mm512_load_ps(sums + 32 * r + 16), bias_high);
-    if (product.sum != nullptr && product.residual == nullptr) {
-      _mm512_mask_storeu_ps(product.sum + at, first, a);
-      _mm512_mask_storeu_ps(product.sum + at + 16, second, b);
-      continue;
+  const int64_t step = product.output_pixel;
+  const auto with_bias = [&](int64_t r) {
+    const SumRow row = load(r);
+    return SumRow{_mm512_add_ps(row.low, bias_low), _mm512_add_ps(row.high, bias_high)};
+  };
+  if (product.sum != nullptr) {
+    float* to = product.sum + at;
+    const float* residual = product.residual != nullptr ? product.residual + at : nullptr;
+    for (int64_t r = 0; r < rows; ++r, to += step) {
+      SumRow row = with_bias(r);
+      if (residual != nullptr) {
+        row.low = _mm512_add_ps(row.low, _mm512_maskz_loadu_ps(first, residual));
+        row.high = _mm512_add_ps(row.high, _mm512_maskz_loadu_ps(second, residual + 16));
+        residual += step;
+      }
+      _mm512_mask_storeu_ps(to, first, row.low);
+      _mm512_mask_storeu_ps(to + 16, second, row.high);
     }
-    if (product.sum != nullptr) {
-      _mm512_mask_storeu_ps(product.sum + at, first,
-                            _mm512_add_ps(a, _mm512_maskz_loadu_ps(first, product.residual + at)));
-      _mm512_mask_storeu_ps(product.sum + at + 16, second,
-                            _mm512_add_ps(b, _mm512_maskz_loadu_ps(second, product.residual + at + 16)));
-      continue;
+    return;
+  }
+  uint16_t* to = product.output != nullptr ? product.output + at : nullptr;
+  if (product.gelu == nullptr) {
+    for (int64_t r = 0; r < rows; ++r, to += step) {
+      const SumRow row = with_bias(r);
+      _mm512_mask_storeu_epi16(to, mask, (__m512i)_mm512_cvtne2ps_pbh(row.high, row.low));
     }
-    const __m512i packed = (__m512i)_mm512_cvtne2ps_pbh(b, a);
-    _mm512_mask_storeu_epi16(product.output + at, mask, packed);
-    if (product.gelu != nullptr) {
-      const __m512 x = avx512::widen16(_mm512_castsi512_si256(packed)),
-                   y = avx512::widen16(_mm512_extracti64x4_epi64(packed, 1));
-      _mm512_mask_storeu_epi16(product.gelu + at, mask,
-                               (__m512i)_mm512_cvtne2ps_pbh(avx512::gelu16(y), avx512::gelu16(x)));
+    return;
+  }
+  uint16_t* gelu = product.gelu + at;
+  for (int64_t r = 0; r < rows; ++r, gelu += step) {
+    const SumRow row = with_bias(r);
+    const __m512i before = (__m512i)_mm512_cvtne2ps_pbh(row.high, row.low);
+    if (to != nullptr) {
+      _mm512_mask_storeu_epi16(to, mask, before);
+      to += step;
     }
+    const __m512 low = avx512::widen16(_mm512_castsi512_si256(before)),
+                 high = avx512::widen16(_mm512_extracti64x4_epi64(before, 1));
+    _mm512_mask_storeu_epi16(gelu, mask, (__m512i)_mm512_cvtne2ps_pbh(avx512::gelu16(high), avx512::gelu16(low)));
   }
 }
 

@@ -52,6 +52,12 @@ void moments(const GroupNormImage& image, const Element* input, int64_t first, i
   }
 }
 
+/// As exact as what it is rounded to.
+template <typename Element>
+__m512 sigmoid_of(__m512 x) {
+  return sizeof(Element) == sizeof(uint16_t) ? short_sigmoid16(x) : sigmoid16(x);
+}
+
 template <int Width, bool Swish, typename Element>
 void apply(const GroupNormImage& image, const Element* input, Element* output, int64_t first, int64_t last,
            int64_t channel, const float* scale, const float* offset) {
@@ -66,7 +72,7 @@ void apply(const GroupNormImage& image, const Element* input, Element* output, i
     for (int v = 0; v < Width; ++v) {
       const int64_t at = p * image.channels + channel + 16 * v;
       __m512 y = _mm512_fmadd_ps(load16(input + at, mask[v]), a[v], b[v]);
-      if constexpr (Swish) y = _mm512_mul_ps(y, sigmoid16(y));
+      if constexpr (Swish) y = _mm512_mul_ps(y, sigmoid_of<Element>(y));
       store16(output + at, mask[v], y);
     }
   }
@@ -100,7 +106,7 @@ void inner_gradient(const GroupNormImage& image, const Element* input, const Ele
         __m512 dz = load16(gradient + at, mask[v]);
         if constexpr (Swish) {
           const __m512 z = _mm512_fmadd_ps(x, w[v], b[v]);
-          const __m512 s = sigmoid16(z);
+          const __m512 s = sigmoid_of<Element>(z);
           // d(z s)/dz = s + z s (1 - s)
           dz = _mm512_mul_ps(dz, _mm512_mul_ps(s, _mm512_fmadd_ps(z, _mm512_sub_ps(one, s), one)));
         }

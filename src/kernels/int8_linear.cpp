@@ -5,6 +5,7 @@
 #include "kernels/cpu_features.h"
 #include "kernels/int8_product.h"
 #include "kernels/product_tasks.h"
+#include "kernels/row_layout.h"
 #include "kernels/training_ops.h"
 #include "runtime/error.h"
 
@@ -53,7 +54,7 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
                           Int8Result result, const torch::Tensor& residual, PackedWeight* kept) {
   require(!torch::GradMode::is_enabled() || !(weight.requires_grad() || input.requires_grad()),
           "int8: products in int8 have no gradient; expected inference");
-  const auto rows_bf16 = input.to(torch::kBFloat16).reshape({-1, input.size(-1)}).contiguous();
+  const auto rows_bf16 = readable_rows(input.to(torch::kBFloat16));
   const auto rows = rows_bf16.size(0), inputs = weight.size(1), outputs = weight.size(0);
   const bool plain = !cpu_has_avx512_vnni() || !input.is_cpu() ||
                      (weight.scalar_type() != torch::kFloat && weight.scalar_type() != torch::kHalf) ||
@@ -69,20 +70,23 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
                                  weight, [&] { return pack(weight); }, 8)
                            : pack(weight);
   const PackedInt8 parts(packed, outputs);
-  auto output = torch::empty({rows, outputs}, result == Int8Result::sum ? torch::kFloat : torch::kBFloat16);
-  const auto before = result == Int8Result::gelu ? torch::empty_like(output) : output;
-  const auto wide = int8::padded(inputs, int8::kDepth);
+  const auto output = result == Int8Result::gelu
+                          ? rows_for_product(rows, outputs)
+                          : torch::empty({rows, outputs}, result == Int8Result::sum ? torch::kFloat : torch::kBFloat16);
+  const auto wide = int8::row_bytes(inputs), pitch = output.stride(0);
   const auto bytes = torch::empty({int8::padded(rows, 32) * wide}, torch::kUInt8);
   std::vector<float> scale(static_cast<std::size_t>(rows));
   at::parallel_for(0, rows, 32, [&](int64_t begin, int64_t end) {
-    int8::quantise_rows(static_cast<const uint16_t*>(rows_bf16.data_ptr()) + begin * inputs, end - begin, inputs,
+    const auto apart = rows_bf16.stride(0);
+    int8::quantise_rows(static_cast<const uint16_t*>(rows_bf16.data_ptr()) + begin * apart, apart, end - begin, inputs,
                         bytes.data_ptr<uint8_t>() + begin * wide, scale.data() + begin);
   });
   const ProductTasks tasks(rows, outputs, int8::kPanel);
   at::parallel_for(0, tasks.count(), 1, [&](int64_t begin, int64_t end) {
     int8::Product product;
-    product.output_pixel = outputs;
-    product.depth = wide / int8::kDepth;
+    product.output_pixel = pitch;
+    product.depth = int8::padded(inputs, int8::kDepth) / int8::kDepth;
+    product.input_row = wide;
     tasks.in_range(begin, end, [&](int64_t first, int64_t count, int64_t channel, int64_t channels) {
       product.rows = count;
       product.channels = channels;
@@ -92,13 +96,12 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
       product.weights = parts.tiles + int8::packed_size(channel, inputs);
       product.channel_scale = parts.scale + channel;
       product.channel_sum = parts.sum + channel;
-      const auto at = first * outputs + channel;
+      const auto at = first * pitch + channel;
       if (result == Int8Result::sum) {
         product.sum = output.data_ptr<float>() + at;
         product.residual = residual.defined() ? residual.data_ptr<float>() + at : nullptr;
       } else {
-        product.output = static_cast<uint16_t*>(before.data_ptr()) + at;
-        product.gelu = result == Int8Result::gelu ? static_cast<uint16_t*>(output.data_ptr()) + at : nullptr;
+        (result == Int8Result::gelu ? product.gelu : product.output) = static_cast<uint16_t*>(output.data_ptr()) + at;
       }
       int8::multiply(product);
     });

@@ -27,21 +27,32 @@ float scale_of(float greatest) {
   return greatest > 0 ? greatest / kLargest : 1.f;
 }
 
-/// Sums of bytes [16, 32] as the float32 values that they stand for, in place.
-void dequantise(float* sums, const Product& product, int64_t channel, int64_t row, int64_t rows) {
-  for (int64_t half = 0; half < 2; ++half) {
-    const int64_t first = channel + 16 * half;
-    const __mmask16 mask = first < product.channels ? avx512::tail_mask(product.channels - first) : __mmask16(0);
-    const __m512i offset = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(mask, product.channel_sum + first), 7);
-    const __m512 channel_scale = _mm512_maskz_loadu_ps(mask, product.channel_scale + first);
-    for (int64_t r = 0; r < rows; ++r) {
-      float* at = sums + 32 * r + 16 * half;
-      const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(at), offset));
-      const __m512 scale = _mm512_mul_ps(channel_scale, _mm512_set1_ps(product.row_scale[row + r]));
-      _mm512_store_ps(at, _mm512_mul_ps(exact, scale));
+/// Rows of a block of byte sums as the float32 values that they stand for; row 0 is `row` of the product.
+class RowsOf {
+ public:
+  RowsOf(const float* sums, const Product& product, int64_t channel, int64_t row)
+      : sums_(sums), row_scale_(product.row_scale + row) {
+    const __mmask32 mask = low_mask(product.channels - channel);
+    for (int64_t half = 0; half < 2; ++half) {
+      const __mmask16 present = __mmask16(mask >> (16 * half));
+      const int64_t first = channel + 16 * half;
+      offset_[half] = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(present, product.channel_sum + first), 7);
+      scale_[half] = _mm512_maskz_loadu_ps(present, product.channel_scale + first);
     }
   }
-}
+  SumRow operator()(int64_t r) const { return {value(r, 0), value(r, 1)}; }
+
+ private:
+  __m512 value(int64_t r, int64_t half) const {
+    const __m512i sum = _mm512_load_si512(sums_ + 32 * r + 16 * half);
+    const __m512 scale = _mm512_mul_ps(scale_[half], _mm512_set1_ps(row_scale_[r]));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset_[half])), scale);
+  }
+
+  const float *sums_, *row_scale_;
+  __m512i offset_[2];
+  __m512 scale_[2];
+};
 
 }  // namespace
 
@@ -64,19 +75,20 @@ void pack(const float* weight, int64_t outputs, int64_t inputs, int8_t* packed, 
   }
 }
 
-void quantise_rows(const uint16_t* input, int64_t rows, int64_t inputs, uint8_t* bytes, float* scale) {
+void quantise_rows(const uint16_t* input, int64_t input_row, int64_t rows, int64_t inputs, uint8_t* bytes,
+                   float* scale) {
   const int64_t wide = padded(inputs, kDepth);
-  for (int64_t r = 0; r < rows; ++r, input += inputs, bytes += wide) {
+  for (int64_t r = 0; r < rows; ++r, input += input_row, bytes += row_bytes(inputs)) {
     __m512 most = _mm512_setzero_ps();
     for (int64_t c = 0; c < inputs; c += 16) {
       most = _mm512_max_ps(most, _mm512_abs_ps(avx512::load16(input + c, avx512::tail_mask(inputs - c))));
     }
     scale[r] = scale_of(_mm512_reduce_max_ps(most));
-    const __m512 divisor = _mm512_set1_ps(scale[r]);
+    const __m512 factor = _mm512_set1_ps(1.f / scale[r]);
     const __m512i zero = _mm512_set1_epi32(kZero);
     for (int64_t c = 0; c < wide; c += 16) {
       const __mmask16 mask = c < inputs ? avx512::tail_mask(inputs - c) : __mmask16(0);
-      const __m512 x = _mm512_div_ps(avx512::load16(input + c, mask), divisor);
+      const __m512 x = _mm512_mul_ps(avx512::load16(input + c, mask), factor);
       const __m512i value = _mm512_add_epi32(_mm512_cvtps_epi32(x), zero);
       _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + c), _mm512_cvtusepi32_epi8(value));
     }
@@ -88,8 +100,8 @@ void multiply(const Product& product) {
   const BlockProduct<Element::int8> block_product;
   alignas(64) float sums[32 * 32];
   Block block;  // its addresses count in two bytes
-  block.pitch = block.left_step = kDepth / 2;
-  block.pitch *= product.depth;
+  block.pitch = product.input_row / 2;
+  block.left_step = kDepth / 2;
   block.depth = product.depth;
   block.right_half = kTile / 2;
   block.right_step = kTile;
@@ -99,16 +111,17 @@ void multiply(const Product& product) {
     const int64_t end = std::min(begin + kRowsTogether, product.rows);
     for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
       block.right = reinterpret_cast<const uint16_t*>(product.weights + channel / kPanel * panel);
+      block.begin_panel(panel / 2, padded(end - begin, 32) / 32, channel + kPanel < product.channels);
       for (int64_t row = begin; row < end; row += 32) {
         block.first = reinterpret_cast<const uint16_t*>(product.input) + row * block.pitch;
         block.second = block.first + 16 * block.pitch;
         block.rows = end - row > 16 ? 32 : 16;
         block_product(block);
+        block.end_rows();
         for (int64_t half = row; half < std::min(row + 32, end); half += 16) {
           const int64_t count = std::min<int64_t>(16, end - half);
-          float* part = sums + (half - row) * 32;
-          dequantise(part, product, channel, half, count);
-          finish(part, product, channel, count, half * product.output_pixel);
+          const RowsOf sums_of_half(sums + (half - row) * 32, product, channel, half);
+          finish(sums_of_half, product, channel, count, half * product.output_pixel);
         }
       }
     }

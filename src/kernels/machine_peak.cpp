@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/cpu_features.h"
+#include "kernels/tile_configuration.h"
 
 namespace tessera {
 namespace {
@@ -106,15 +107,8 @@ void int8_avx512() {
 #undef TESSERA_NEXT
 }
 
-struct alignas(64) TileConfiguration {
-  std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  std::uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
 void begin_tiles() {
-  const TileConfiguration configuration;
-  _tile_loadconfig(&configuration);
+  _tile_loadconfig(&kTileConfiguration);
   _tile_zero(4);
   _tile_zero(5);
   _tile_zero(6);

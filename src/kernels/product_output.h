@@ -5,7 +5,7 @@
 
 namespace tessera {
 
-/// One of output (with gelu or without) and sum.
+/// One of output, gelu (or both) and sum.
 struct ProductOutput {
   const float* bias = nullptr;  // [channels] or null
   int64_t channels = 0;         // output channels

@@ -5,21 +5,23 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 
 namespace tessera {
 
-/// Blocks of rows and, where these are fewer than the threads, groups of output channels as well. An element of the
-/// result is computed alike in whichever task it falls.
+/// Blocks of rows and, where these cannot be shared out evenly among the threads, groups of output channels as well:
+/// then each thread reads but a part of the weights. An element of the result is computed alike in whichever task it
+/// falls.
 class ProductTasks {
  public:
   /// panel: output channels whose weights lie together.
   ProductTasks(std::int64_t rows, std::int64_t channels, std::int64_t panel) : rows_(rows), channels_(channels) {
     const std::int64_t threads = std::max(1, at::get_num_threads());
-    tall_ = std::clamp<std::int64_t>(up(up(rows, threads), kLeastRows) * kLeastRows, kLeastRows, kMostRows);
-    const std::int64_t panels = up(channels, panel);
-    const std::int64_t groups =
-        std::clamp<std::int64_t>(up(threads, row_blocks()), 1, std::max<std::int64_t>(1, panels));
-    wide_ = std::max<std::int64_t>(1, up(panels, groups)) * panel;
+    const std::int64_t blocks = std::max<std::int64_t>(1, up(rows, kMostRows));
+    tall_ = std::max(kLeastRows, up(up(rows, blocks), kLeastRows) * kLeastRows);
+    const std::int64_t panels = std::max<std::int64_t>(1, up(channels, panel));
+    const std::int64_t wanted = blocks < kManyBlocks * threads ? threads / std::gcd(blocks, threads) : 1;
+    wide_ = std::max<std::int64_t>(1, up(panels, std::min(wanted, panels))) * panel;
   }
 
   /// body(first row, rows, first channel, channels) for the tasks of a range.
@@ -36,6 +38,7 @@ class ProductTasks {
 
  private:
   static constexpr std::int64_t kLeastRows = 32, kMostRows = 256;
+  static constexpr std::int64_t kManyBlocks = 4;  // for each thread: an uneven share matters little
   static std::int64_t up(std::int64_t value, std::int64_t by) { return (value + by - 1) / by; }
   std::int64_t row_blocks() const { return up(rows_, tall_); }
   std::int64_t groups() const { return up(channels_, wide_); }

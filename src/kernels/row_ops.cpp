@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/cpu_features.h"
+#include "kernels/row_layout.h"
 #include "kernels/row_ops_avx512.h"
 #include "kernels/training_ops.h"
 #include "runtime/error.h"
@@ -47,15 +48,16 @@ Groups groups_of(const torch::Tensor& input, const torch::Tensor& weight) {
   return {count, rows / count};
 }
 
+/// output [rows, features]; moments [rows, 2] or undefined.
 template <typename Input, typename Output>
 void normalise(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, double eps,
-               torch::Tensor& output, torch::Tensor& moments) {
-  const int64_t features = input.size(-1);
+               const torch::Tensor& output, const torch::Tensor& moments) {
+  const int64_t features = input.size(-1), output_row = output.stride(0);
   groups_of(input, weight).for_each([&](int64_t group, int64_t, int64_t begin, int64_t rows) {
     avx512::layer_norm_forward<Input, Output>(
         data_of<Input>(input) + begin * features, rows, features, eps, weight.data_ptr<float>() + group * features,
-        bias.data_ptr<float>() + group * features, data_of<Output>(output) + begin * features,
-        moments.data_ptr<float>() + 2 * begin);
+        bias.data_ptr<float>() + group * features, data_of<Output>(output) + begin * output_row, output_row,
+        moments.defined() ? moments.data_ptr<float>() + 2 * begin : nullptr);
   });
 }
 
@@ -74,19 +76,34 @@ void normalise_back(const torch::Tensor& input, const torch::Tensor& gradient, c
   });
 }
 
+void normalise(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, double eps, bool low,
+               const torch::Tensor& output, const torch::Tensor& moments) {
+  if (!low) {
+    normalise<float, float>(input, weight, bias, eps, output, moments);
+  } else if (input.scalar_type() == torch::kFloat) {
+    normalise<float, uint16_t>(input, weight, bias, eps, output, moments);
+  } else {
+    normalise<uint16_t, uint16_t>(input, weight, bias, eps, output, moments);
+  }
+}
+
+/// What a product reads next.
+torch::Tensor normalised_rows(const torch::Tensor& raw_input, const torch::Tensor& weight, const torch::Tensor& bias,
+                              double eps) {
+  const torch::Tensor input = raw_input.contiguous();
+  const torch::Tensor output = rows_for_product(input.numel() / input.size(-1), input.size(-1));
+  normalise(input, weight.contiguous(), bias.contiguous(), eps, true, output, {});
+  return output.view(input.sizes());
+}
+
 struct LayerNorm : public Function<LayerNorm> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& raw_input,
                                const torch::Tensor& raw_weight, const torch::Tensor& raw_bias, double eps, bool low) {
     const torch::Tensor input = raw_input.contiguous(), weight = raw_weight.contiguous(), bias = raw_bias.contiguous();
-    torch::Tensor output = torch::empty(input.sizes(), low ? torch::kBFloat16 : torch::kFloat);
-    torch::Tensor moments = torch::empty({input.numel() / input.size(-1), 2}, torch::kFloat);
-    if (!low) {
-      normalise<float, float>(input, weight, bias, eps, output, moments);
-    } else if (input.scalar_type() == torch::kFloat) {
-      normalise<float, uint16_t>(input, weight, bias, eps, output, moments);
-    } else {
-      normalise<uint16_t, uint16_t>(input, weight, bias, eps, output, moments);
-    }
+    const int64_t rows = input.numel() / input.size(-1);
+    const torch::Tensor output = torch::empty(input.sizes(), low ? torch::kBFloat16 : torch::kFloat);
+    const torch::Tensor moments = torch::empty({rows, 2}, torch::kFloat);
+    normalise(input, weight, bias, eps, low, output.view({rows, -1}), moments);
     context->save_for_backward({input, weight, moments});
     context->saved_data["low"] = low;
     return output;
@@ -149,6 +166,7 @@ torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight
                     (dtype == torch::kBFloat16 || dtype == torch::kFloat) && weight.scalar_type() == torch::kFloat &&
                     bias.scalar_type() == torch::kFloat;
   const bool low = dtype == torch::kBFloat16 || precision != Precision::float32;
+  if (ours && low && !asks_gradient(input, weight, bias)) return normalised_rows(input, weight, bias, eps);
   if (ours) return LayerNorm::apply(input, weight, bias, eps, low);
   // On a CPU without our kernel bfloat16 is computed in float32 and rounded once.
   const auto inner = input.is_cpu() && dtype == torch::kBFloat16 ? torch::kFloat : dtype;

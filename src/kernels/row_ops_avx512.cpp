@@ -16,8 +16,8 @@ namespace tessera::avx512 {
 
 template <typename Input, typename Output>
 void layer_norm_forward(const Input* input, int64_t rows, int64_t features, double eps, const float* weight,
-                        const float* bias, Output* output, float* moments) {
-  for (int64_t r = 0; r < rows; ++r, input += features, output += features, moments += 2) {
+                        const float* bias, Output* output, int64_t output_row, float* moments) {
+  for (int64_t r = 0; r < rows; ++r, input += features, output += output_row) {
     __m512 total = _mm512_setzero_ps();
     for (int64_t c = 0; c < features; c += 16) total = _mm512_add_ps(total, load16(input + c, tail_mask(features - c)));
     const float mean = _mm512_reduce_add_ps(total) / float(features);
@@ -35,8 +35,9 @@ void layer_norm_forward(const Input* input, int64_t rows, int64_t features, doub
       const __m512 x = _mm512_mul_ps(_mm512_sub_ps(load16(input + c, mask), m), s);
       store16(output + c, mask, _mm512_fmadd_ps(x, load16(weight + c, mask), load16(bias + c, mask)));
     }
-    moments[0] = mean;
-    moments[1] = rstd;
+    if (moments == nullptr) continue;
+    moments[2 * r] = mean;
+    moments[2 * r + 1] = rstd;
   }
 }
 
@@ -71,7 +72,7 @@ void layer_norm_backward(const Input* input, const Output* gradient_output, int6
 
 #define TESSERA_INSTANTIATE(Input, Output)                                                                            \
   template void layer_norm_forward<Input, Output>(const Input*, int64_t, int64_t, double, const float*, const float*, \
-                                                  Output*, float*);                                                   \
+                                                  Output*, int64_t, float*);                                          \
   template void layer_norm_backward<Input, Output>(const Input*, const Output*, int64_t, int64_t, const float*,       \
                                                    const float*, Input*, float*, float*);
 TESSERA_INSTANTIATE(float, float)
@@ -88,12 +89,9 @@ void gelu_forward(const uint16_t* input, int64_t count, uint16_t* output) {
 }
 
 void gelu_backward(const uint16_t* input, const uint16_t* gradient_output, int64_t count, uint16_t* gradient_input) {
-  const __m512 scale = _mm512_set1_ps(0.398942280f);  // 1 / sqrt(2 pi)
   for (int64_t i = 0; i < count; i += 16) {
     const __mmask16 mask = tail_mask(count - i);
-    const __m512 x = load16(input + i, mask);
-    const Normal n = normal16(x);
-    const __m512 slope = _mm512_fmadd_ps(_mm512_mul_ps(x, n.bell), scale, n.distribution);
+    const __m512 slope = gelu_slope16(load16(input + i, mask));
     store16(gradient_input + i, mask, _mm512_mul_ps(load16(gradient_output + i, mask), slope));
   }
 }

@@ -7,12 +7,12 @@
 
 namespace tessera::avx512 {
 
-/// output [rows, features] = (input - mean) * rstd * weight + bias; moments [rows, 2] receives mean and rstd of each
-/// row.
+/// output [rows, features] = (input - mean) * rstd * weight + bias, its rows `output_row` elements apart; moments
+/// [rows, 2], if not null, receives mean and rstd of each row.
 /// (Input, Output): (float, float), (float, uint16_t) or (uint16_t, uint16_t).
 template <typename Input, typename Output>
 void layer_norm_forward(const Input* input, int64_t rows, int64_t features, double eps, const float* weight,
-                        const float* bias, Output* output, float* moments);
+                        const float* bias, Output* output, int64_t output_row, float* moments);
 
 /// gradient_input [rows, features] is written; gradient_weight, gradient_bias [features] are added to.
 template <typename Input, typename Output>
@@ -20,7 +20,7 @@ void layer_norm_backward(const Input* input, const Output* gradient_output, int6
                          const float* weight, const float* moments, Input* gradient_input, float* gradient_weight,
                          float* gradient_bias);
 
-/// output = x Phi(x), elementwise; error below 4e-7 |x| before rounding.
+/// output = x Phi(x), elementwise; error below 2e-4 |x| Phi(-|x|) before rounding.
 void gelu_forward(const uint16_t* input, int64_t count, uint16_t* output);
 /// gradient_input = gradient_output * (Phi(x) + x phi(x)).
 void gelu_backward(const uint16_t* input, const uint16_t* gradient_output, int64_t count, uint16_t* gradient_input);

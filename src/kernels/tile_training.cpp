@@ -5,6 +5,7 @@
 
 #include "kernels/bf16_product.h"
 #include "kernels/product_tasks.h"
+#include "kernels/row_layout.h"
 #include "kernels/row_ops_avx512.h"
 
 namespace tessera::tiles {
@@ -44,12 +45,14 @@ struct Target {
   uint16_t* gelu = nullptr;
   float* sum = nullptr;
   const float* residual = nullptr;
+  int64_t pitch = 0;  // elements between rows; 0: they touch
 };
 
-/// target [rows, outputs] = input [rows, inputs] times packed weights, plus bias.
-void multiply_rows(const uint16_t* input, int64_t rows, int64_t inputs, const uint16_t* packed, int64_t outputs,
-                   const float* bias, const Target& target) {
+/// target [rows, outputs] = input [rows, inputs], rows `pitch` elements apart, times packed weights, plus bias.
+void multiply_rows(const uint16_t* input, int64_t pitch, int64_t rows, int64_t inputs, const uint16_t* packed,
+                   int64_t outputs, const float* bias, const Target& target) {
   const ProductTasks tasks(rows, outputs, bf16::kPanel);
+  const int64_t output_pitch = target.pitch > 0 ? target.pitch : outputs;
   at::parallel_for(0, tasks.count(), 1, [&](int64_t begin, int64_t end) {
     const int64_t wide = padded(inputs), none = 0;
     torch::Tensor copy;
@@ -63,11 +66,11 @@ void multiply_rows(const uint16_t* input, int64_t rows, int64_t inputs, const ui
       product.bias = bias != nullptr ? bias + channel : nullptr;
       product.rows = 1;
       product.channels = channels;
-      product.output_pixel = outputs;
-      product.input_pixel = wide;
-      product.input = input + first * inputs;
+      product.output_pixel = output_pitch;
+      product.input_pixel = pitch;
+      product.input = input + first * pitch;
       const auto aim = [&](int64_t row) {
-        const int64_t at = row * outputs + channel;
+        const int64_t at = row * output_pitch + channel;
         if (target.output != nullptr) product.output = target.output + at;
         if (target.gelu != nullptr) product.gelu = target.gelu + at;
         if (target.sum == nullptr) return;
@@ -79,9 +82,12 @@ void multiply_rows(const uint16_t* input, int64_t rows, int64_t inputs, const ui
       if (direct > 0) bf16::multiply(product);
       if (direct == count) return;
       if (!copy.defined()) copy = scratch((tasks.most_rows() + 16) * wide);
-      bf16::pad_image(input + (first + direct) * inputs, 1, count - direct, inputs, 0, 0, 1, count - direct + 16, wide,
-                      bits(copy));
+      for (int64_t row = direct; row < count; ++row) {
+        bf16::pad_image(input + (first + row) * pitch, 1, 1, inputs, 0, 0, 1, 1, wide,
+                        bits(copy) + (row - direct) * wide);
+      }
       product.input = bits(copy);
+      product.input_pixel = wide;
       aim(first + direct);
       product.columns = count - direct;
       bf16::multiply(product);
@@ -133,14 +139,14 @@ torch::Tensor packed_form(const torch::Tensor& weight, PackedWeight* kept) {
 /// true: nobody will ask for a gradient. Then the packed form and the shape are all that is read of a weight.
 bool is_inference(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                   const torch::Tensor& residual = {}) {
-  const auto asks = [](const torch::Tensor& tensor) { return tensor.defined() && tensor.requires_grad(); };
-  return !torch::GradMode::is_enabled() || !(asks(input) || asks(weight) || asks(bias) || asks(residual));
+  return !asks_gradient(input, weight, bias, residual);
 }
 
 /// The packed product into `target`. bias: of no elements for none.
 void linear_forward(const torch::Tensor& input, int64_t outputs, const torch::Tensor& packed, const torch::Tensor& bias,
                     const Target& target) {
-  multiply_rows(bits(input), input.size(0), input.size(1), bits(packed), outputs, floats(bias), target);
+  multiply_rows(bits(input), input.stride(0), input.size(0), input.size(1), bits(packed), outputs, floats(bias),
+                target);
 }
 
 torch::Tensor plain_forward(const torch::Tensor& input, int64_t outputs, const torch::Tensor& packed,
@@ -156,6 +162,17 @@ std::pair<torch::Tensor, torch::Tensor> gelu_forward(const torch::Tensor& input,
   torch::Tensor before = torch::empty({input.size(0), outputs}, torch::kBFloat16), result = torch::empty_like(before);
   linear_forward(input, outputs, packed, bias, {bits(before), bits(result)});
   return {before, result};
+}
+
+/// The result alone, for a product to read.
+torch::Tensor gelu_rows(const torch::Tensor& input, int64_t outputs, const torch::Tensor& packed,
+                        const torch::Tensor& bias) {
+  torch::Tensor result = rows_for_product(input.size(0), outputs);
+  Target target;
+  target.gelu = bits(result);
+  target.pitch = result.stride(0);
+  linear_forward(input, outputs, packed, bias, target);
+  return result;
 }
 
 /// residual: of no elements for none.
@@ -180,7 +197,7 @@ variable_list linear_backward(const torch::Tensor& input, const torch::Tensor& w
     const torch::Tensor packed = scratch(bf16::packed_size(inputs, outputs, 1));
     bf16::pack_backward(floats(weight), outputs, inputs, 1, &same, inputs, 0, bits(packed));
     result[0] = torch::empty({rows, inputs}, torch::kBFloat16);
-    multiply_rows(bits(gradient), rows, outputs, bits(packed), inputs, nullptr, {bits(result[0])});
+    multiply_rows(bits(gradient), outputs, rows, outputs, bits(packed), inputs, nullptr, {bits(result[0])});
   }
   if (of_weight || of_bias) {
     auto [weight_gradient, bias_gradient] = gradient_of_rows(bits(gradient), bits(input), rows, outputs, inputs);
@@ -503,7 +520,7 @@ torch::Tensor convolution_forward(const Geometry& g, const torch::Tensor& input,
       torch::empty({g.images, g.outputs, g.out_height(), g.out_width()},
                    torch::TensorOptions(torch::kBFloat16).memory_format(torch::MemoryFormat::ChannelsLast));
   if (g.is_linear()) {
-    multiply_rows(bits(input), g.images * g.height * g.width, g.inputs, bits(packed), g.outputs, floats(bias),
+    multiply_rows(bits(input), g.inputs, g.images * g.height * g.width, g.inputs, bits(packed), g.outputs, floats(bias),
                   {bits(result)});
   } else {
     convolve(g, bits(input), bits(packed), floats(bias), bits(result));
@@ -542,7 +559,7 @@ struct Convolution : public Function<Convolution> {
         const int64_t same = 0;
         const torch::Tensor packed = scratch(bf16::packed_size(g.inputs, g.outputs, 1));
         bf16::pack_backward(floats(weight), g.outputs, g.inputs, 1, &same, g.inputs, 0, bits(packed));
-        multiply_rows(bits(gradient), pixels, g.outputs, bits(packed), g.inputs, nullptr, {bits(result[0])});
+        multiply_rows(bits(gradient), g.outputs, pixels, g.outputs, bits(packed), g.inputs, nullptr, {bits(result[0])});
       } else {
         convolve_back(g, bits(gradient), floats(weight), bits(result[0]));
       }
@@ -585,7 +602,7 @@ torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, co
 torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                           PackedWeight* kept) {
   const auto packed = packed_form(weight, kept), shift = bias.defined() ? bias : nothing();
-  if (is_inference(input, weight, bias)) return gelu_forward(input, weight.size(0), packed, shift.contiguous()).second;
+  if (is_inference(input, weight, bias)) return gelu_rows(input, weight.size(0), packed, shift.contiguous());
   return LinearGelu::apply(input, weight, packed, shift);
 }
 

@@ -14,7 +14,8 @@ namespace tessera::tiles {
 torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
                      const Padding& padding, PackedWeight* kept);
 
-/// input [M, K] bfloat16, contiguous; weight [O, K], bias [O] float32 (bias may be undefined).
+/// input [M, K] bfloat16, contiguous (rows may lie apart where nobody asks for a gradient); weight [O, K], bias [O]
+/// float32 (bias may be undefined).
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                      PackedWeight* kept);
 

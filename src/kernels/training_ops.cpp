@@ -8,6 +8,7 @@
 #include "kernels/cpu_features.h"
 #include "kernels/float_linear.h"
 #include "kernels/int8_linear.h"
+#include "kernels/row_layout.h"
 #include "kernels/tile_training.h"
 #include "runtime/error.h"
 
@@ -113,7 +114,7 @@ void check_linear(const torch::Tensor& input, const torch::Tensor& weight, const
 
 /// [..., K] as [rows, K] bfloat16.
 torch::Tensor as_rows(const torch::Tensor& input) {
-  return input.to(torch::kBFloat16).reshape({-1, input.size(-1)}).contiguous();
+  return readable_rows(input.to(torch::kBFloat16));
 }
 
 std::vector<int64_t> output_shape(const torch::Tensor& input, const torch::Tensor& weight) {

@@ -47,6 +47,18 @@ inline __m512 exp16(__m512 x) {
   return _mm512_scalef_ps(p, n);
 }
 
+/// 2^x, relative error below 8e-5: for what is rounded to bfloat16. x >= -126 is not checked; a minimax polynomial of
+/// degree 3 on |r| <= 1/2.
+inline __m512 short_exp2_16(__m512 x) {
+  const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 r = _mm512_sub_ps(x, n);
+  __m512 p = _mm512_set1_ps(5.51716448e-2f);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.42611383e-1f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.93261009e-1f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.99928058e-1f));
+  return _mm512_scalef_ps(p, n);
+}
+
 /// 1 / x for normal x, one Newton step on the 14-bit estimate: relative error below 2^-26.
 inline __m512 reciprocal16(__m512 x) {
   const __m512 y = _mm512_rcp14_ps(x);
@@ -58,29 +70,44 @@ inline __m512 sigmoid16(__m512 x) {
   return reciprocal16(_mm512_add_ps(one, exp16(_mm512_sub_ps(_mm512_setzero_ps(), x))));
 }
 
-/// Phi(x), the normal distribution function, and exp(-x^2 / 2): Abramowitz and Stegun 7.1.26, absolute error below
-/// 1e-7.
-struct Normal {
-  __m512 distribution, bell;
-};
-inline Normal normal16(__m512 x) {
-  // Beyond 20 both tails are 0 in float32; the limit keeps infinity out of the division.
-  const __m512 size = _mm512_min_ps(_mm512_abs_ps(x), _mm512_set1_ps(20.f)), one = _mm512_set1_ps(1.f);
-  // 0.3275911 / sqrt(2)
-  const __m512 t = reciprocal16(_mm512_fmadd_ps(size, _mm512_set1_ps(0.231641888f), one));
-  const __m512 bell = exp16(_mm512_mul_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(-0.5f)));
-  __m512 p = _mm512_set1_ps(1.061405429f);
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-1.453152027f));
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
-  const __m512 tail = _mm512_mul_ps(_mm512_mul_ps(_mm512_mul_ps(p, t), bell), _mm512_set1_ps(0.5f));  // Phi(-|x|)
-  const __mmask16 positive = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GE_OQ);
-  return {_mm512_mask_sub_ps(tail, positive, one, tail), bell};
+/// The same with relative error below 2e-4, for what is rounded to bfloat16.
+inline __m512 short_sigmoid16(__m512 x) {
+  const __m512 exponent = _mm512_min_ps(_mm512_set1_ps(126.f), _mm512_mul_ps(x, _mm512_set1_ps(-1.44269504f)));
+  return _mm512_rcp14_ps(_mm512_add_ps(short_exp2_16(exponent), _mm512_set1_ps(1.f)));
 }
 
+inline constexpr float kNormalReach = 6.f;  // beyond it the tail is less than 1e-9
+
+/// Phi(-s), the normal distribution's tail, for 0 <= s <= kNormalReach: 2 to a minimax polynomial of degree 6 of its
+/// logarithm, relative error below 1.3e-4: for what is rounded to bfloat16.
+inline __m512 normal_tail16(__m512 s) {
+  __m512 p = _mm512_set1_ps(2.299004174e-05f);
+  p = _mm512_fmadd_ps(p, s, _mm512_set1_ps(-6.111008249e-04f));
+  p = _mm512_fmadd_ps(p, s, _mm512_set1_ps(7.195580272e-03f));
+  p = _mm512_fmadd_ps(p, s, _mm512_set1_ps(-5.118542142e-02f));
+  p = _mm512_fmadd_ps(p, s, _mm512_set1_ps(-4.612717195e-01f));
+  p = _mm512_fmadd_ps(p, s, _mm512_set1_ps(-1.150174456f));
+  p = _mm512_fmadd_ps(p, s, _mm512_set1_ps(-1.000064734f));
+  return short_exp2_16(p);
+}
+
+/// x Phi(x), for what is rounded to bfloat16: max(x, 0) - |x| Phi(-|x|). The order of operands keeps what is no number.
 inline __m512 gelu16(__m512 x) {
-  return _mm512_mul_ps(x, normal16(x).distribution);
+  const __m512 s = _mm512_min_ps(_mm512_set1_ps(kNormalReach), _mm512_abs_ps(x));
+  return _mm512_fnmadd_ps(s, normal_tail16(s), _mm512_max_ps(_mm512_setzero_ps(), x));
+}
+
+/// Its slope, Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi).
+inline __m512 gelu_slope16(__m512 x) {
+  const __m512 s = _mm512_min_ps(_mm512_set1_ps(kNormalReach), _mm512_abs_ps(x));
+  const __m512 tail = normal_tail16(s);
+  const __mmask16 positive = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GE_OQ);
+  const __m512 distribution = _mm512_mask_sub_ps(tail, positive, _mm512_set1_ps(1.f), tail);
+  // log2(e) / 2
+  const __m512 bell = short_exp2_16(_mm512_mul_ps(_mm512_mul_ps(s, s), _mm512_set1_ps(-0.721347520f)));
+  const __m512 scale = _mm512_set1_ps(0.398942280f);  // 1 / sqrt(2 pi)
+  const __m512 rise = _mm512_mul_ps(_mm512_mul_ps(s, scale), bell);
+  return _mm512_mask_add_ps(_mm512_sub_ps(distribution, rise), positive, distribution, rise);
 }
 
 }  // namespace

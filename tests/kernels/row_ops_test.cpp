@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cmath>
 #include <vector>
 
 #include "kernels/closeness.h"
@@ -91,10 +92,11 @@ TEST(Gelu, MatchesFloat64OverTheWholeRange) {
   const auto y64 = torch::gelu(x64);
   const auto d64 = torch::autograd::grad({y64}, {x64}, {g.to(torch::kDouble)})[0];
   const auto y = gelu_activation(x);
-  EXPECT_TRUE(is_within(y, y64, x64.abs() * 4e-7 + 1e-37));
+  const auto size = x64.detach().abs(), tail = 0.5 * torch::erfc(size / std::sqrt(2.0));
+  EXPECT_TRUE(is_within(y, y64, size * tail * 2e-4 + 1e-8));  // rounding to bfloat16 alone may cost 2e-3 |y|
   for (int repeat = 0; repeat < 2; ++repeat) {
     const auto d = torch::autograd::grad({y}, {x}, {g}, true)[0];
-    EXPECT_TRUE(is_within(d, d64, g.to(torch::kDouble).abs() * 1e-6 * (1 + x64.abs())));
+    EXPECT_TRUE(is_within(d, d64, g.to(torch::kDouble).abs() * 1e-4));
   }
 }
 
@@ -102,7 +104,7 @@ TEST(Gelu, KeepsInfinityAndNotANumber) {
   const auto x = torch::tensor({INFINITY, -100.f, NAN, 0.f}).to(torch::kBFloat16);
   const auto y = gelu_activation(x).to(torch::kFloat);
   EXPECT_EQ(y[0].item<float>(), INFINITY);
-  EXPECT_NEAR(y[1].item<float>(), 0, 1e-30);
+  EXPECT_NEAR(y[1].item<float>(), 0, 1e-8);
   EXPECT_TRUE(std::isnan(y[2].item<float>()));
   EXPECT_EQ(y[3].item<float>(), 0.f);
 }

@@ -142,20 +142,21 @@ TEST_F(TileEmulation, Int8ProductsAreThoseOfTheDotInstructions) {
     for (const auto& [inputs, outputs] : {std::pair<std::int64_t, std::int64_t>{64, 32}, {100, 33}, {192, 70}}) {
       const auto input = torch::randn({rows, inputs}).to(torch::kBFloat16), weight = torch::randn({outputs, inputs});
       const auto bias = torch::randn({outputs});
-      const auto wide = int8::padded(inputs, int8::kDepth);
+      const auto wide = int8::row_bytes(inputs);
       std::vector<std::int8_t> packed(static_cast<std::size_t>(int8::packed_size(outputs, inputs)));
       std::vector<float> scale(static_cast<std::size_t>(outputs)), row_scale(static_cast<std::size_t>(rows));
       std::vector<std::int32_t> sums(static_cast<std::size_t>(outputs));
       int8::pack(weight.data_ptr<float>(), outputs, inputs, packed.data(), scale.data(), sums.data());
       const auto bytes = torch::zeros({int8::padded(rows, 32), wide}, torch::kUInt8);
-      int8::quantise_rows(bits(input), rows, inputs, bytes.data_ptr<std::uint8_t>(), row_scale.data());
+      int8::quantise_rows(bits(input), inputs, rows, inputs, bytes.data_ptr<std::uint8_t>(), row_scale.data());
       int8::Product product;
       product.bias = bias.data_ptr<float>();
       product.channels = product.output_pixel = outputs;
       product.input = bytes.data_ptr<std::uint8_t>();
       product.row_scale = row_scale.data();
       product.rows = rows;
-      product.depth = wide / int8::kDepth;
+      product.depth = int8::padded(inputs, int8::kDepth) / int8::kDepth;
+      product.input_row = wide;
       product.weights = packed.data();
       product.channel_scale = scale.data();
       product.channel_sum = sums.data();
