@@ -8,6 +8,7 @@
 #include "kernels/cpu_features.h"
 #include "kernels/plain_attention.h"
 #include "kernels/row_layout.h"
+#include "kernels/shared_tasks.h"
 #include "kernels/training_ops.h"
 #include "runtime/error.h"
 
@@ -64,13 +65,13 @@ bf16::Attention describe(const Tokens& q, const Tokens& k, const Tokens& v, int6
 void forward_heads(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads, double scale,
                    bool causal, const torch::Tensor& output, const torch::Tensor& normaliser) {
   const Tokens tq(q), tk(k), tv(v), to(output);
-  at::parallel_for(0, q.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
+  share_tasks(q.size(0) * heads, [&] {
     const torch::Tensor scratch =
         torch::empty({bf16::attention_scratch(describe(tq, tk, tv, 0, heads, scale, causal))}, torch::kBFloat16);
-    for (int64_t i = begin; i < end; ++i) {
+    return [&, scratch](int64_t i) {
       bf16::attention_forward(describe(tq, tk, tv, i, heads, scale, causal), to.head(i, heads), to.row,
                               normaliser.data_ptr<float>() + i * tq.cells, bits(scratch));
-    }
+    };
   });
 }
 
@@ -92,10 +93,10 @@ void backward_heads(const torch::Tensor& q, const torch::Tensor& k, const torch:
                     const torch::Tensor& normaliser, const torch::Tensor& dq, const torch::Tensor& dk,
                     const torch::Tensor& dv) {
   const Tokens tq(q), tk(k), tv(v), to(output), tg(gradient), rq(dq), rk(dk), rv(dv);
-  at::parallel_for(0, q.size(0) * heads, 1, [&](int64_t begin, int64_t end) {
+  share_tasks(q.size(0) * heads, [&] {
     const torch::Tensor scratch = torch::empty(
         {bf16::attention_backward_scratch(describe(tq, tk, tv, 0, heads, scale, causal))}, torch::kBFloat16);
-    for (int64_t i = begin; i < end; ++i) {
+    return [&, scratch](int64_t i) {
       bf16::AttentionGradient job;
       job.output = to.head(i, heads);
       job.gradient_output = tg.head(i, heads);
@@ -109,7 +110,7 @@ void backward_heads(const torch::Tensor& q, const torch::Tensor& k, const torch:
       job.key_row = rk.row;
       job.value_row = rv.row;
       bf16::attention_backward(describe(tq, tk, tv, i, heads, scale, causal), job, bits(scratch));
-    }
+    };
   });
 }
 

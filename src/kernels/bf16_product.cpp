@@ -20,6 +20,7 @@ namespace tessera::bf16 {
 namespace {
 
 constexpr int64_t kRowsTogether = 16;  // tiles of output pixels that meet one panel of weights while it is in the cache
+constexpr int64_t kNear = 1 << 19;     // elements of weights that stay in the second-level cache
 
 /// Where a flattened pixel lies, or null outside the image.
 const uint16_t* locate(const Pixels& pixels, int64_t row, int64_t column) {
@@ -37,13 +38,15 @@ __m256i load_pixel(const uint16_t* pixel, int64_t channel, __mmask16 mask) {
   return pixel == nullptr ? _mm256_setzero_si256() : _mm256_maskz_loadu_epi16(mask, pixel + channel);
 }
 
-}  // namespace
-
-void multiply(const Product& product) {
+template <Result result>
+void multiply_to(const Product& product) {
   const BlockProduct<Element::bfloat16> block_product;
-  alignas(64) float sums[32 * 32];
+  alignas(64) float sums[2][32 * 32];
   const int64_t across = blocks(product.columns, 16), count = product.rows * across;
-  const int64_t panel = product.taps * product.depth * 2 * kTile;
+  const int64_t steps = product.taps * product.depth, panel = steps * 2 * kTile;
+  const int64_t rows_a_step = blocks(32, steps);
+  const bool far = blocks(product.channels, kPanel) * panel > kNear;
+  Finishing<result, RowsOf> finishing(product);
   Block block;
   block.pitch = product.input_pixel;
   block.left_step = kDepth;
@@ -52,12 +55,13 @@ void multiply(const Product& product) {
   block.tap_offset = product.tap_offset;
   block.right_half = kTile;
   block.right_step = 2 * kTile;
-  block.sums = sums;
+  block.sums = sums[0];
   for (int64_t begin = 0; begin < count; begin += kRowsTogether) {
     const int64_t end = std::min(begin + kRowsTogether, count);
     for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
       block.right = product.weights + channel / kPanel * panel;
-      block.begin_panel(panel, blocks(end - begin, 2), channel + kPanel < product.channels);
+      block.begin_panel(panel, blocks(end - begin, 2), far && channel + kPanel < product.channels);
+      finishing.begin_panel(channel);
       for (int64_t t = begin; t < end; t += 2) {
         const bool both = t + 1 < end;
         const int64_t y0 = t / across, x0 = t % across * 16;
@@ -65,16 +69,25 @@ void multiply(const Product& product) {
         block.first = product.input + y0 * product.input_row + x0 * product.input_pixel;
         block.second = product.input + y1 * product.input_row + x1 * product.input_pixel;
         block.rows = both ? 32 : 16;
-        block_product(block);
+        block_product(block, [&] { finishing.some(rows_a_step); });
         block.end_rows();
-        finish(RowsOf{sums}, product, channel, std::min<int64_t>(16, product.columns - x0),
-               y0 * product.output_row + x0 * product.output_pixel);
-        if (!both) continue;
-        finish(RowsOf{sums + 16 * 32}, product, channel, std::min<int64_t>(16, product.columns - x1),
-               y1 * product.output_row + x1 * product.output_pixel);
+        finishing.add({block.sums}, std::min<int64_t>(16, product.columns - x0),
+                      y0 * product.output_row + x0 * product.output_pixel);
+        if (both) {
+          finishing.add({block.sums + 16 * 32}, std::min<int64_t>(16, product.columns - x1),
+                        y1 * product.output_row + x1 * product.output_pixel);
+        }
+        block.sums = block.sums == sums[0] ? sums[1] : sums[0];
       }
     }
   }
+  finishing.rest();
+}
+
+}  // namespace
+
+void multiply(const Product& product) {
+  for_result(product, [&]<Result result>() { multiply_to<result>(product); });
 }
 
 void pack_forward(const float* weight, int64_t outputs, int64_t inputs, int64_t taps, int64_t output, int64_t tap,

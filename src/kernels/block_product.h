@@ -67,9 +67,16 @@ class BlockProduct {
   BlockProduct& operator=(const BlockProduct&) = delete;
 
   void operator()(const Block& block) const {
+    (*this)(block, [] {});
+  }
+
+  /// Calls meanwhile() once for every depth of every tap: other work of the vector units, which the tiles leave idle.
+  template <typename Meanwhile>
+  void operator()(const Block& block, const Meanwhile& meanwhile) const {
     if (amx_) {
-      tiles(block);
+      tiles(block, meanwhile);
     } else {
+      for (int64_t step = 0; step < block.taps * block.depth; ++step) meanwhile();
       for (int64_t row = 0; row < block.rows; row += kDotRows) dots(block, row);
     }
   }
@@ -99,7 +106,8 @@ class BlockProduct {
     }
   }
 
-  static void tiles(const Block& block) {
+  template <typename Meanwhile>
+  static void tiles(const Block& block, const Meanwhile& meanwhile) {
     asm volatile("" ::: "memory");  // GCC 12's _tile_loadd does not say that it reads memory
     const int64_t in = block.pitch * int64_t(sizeof(uint16_t)), out = block.sums_pitch * int64_t(sizeof(float));
     float *const upper = block.sums, *const lower = block.sums + 16 * block.sums_pitch;
@@ -129,6 +137,7 @@ class BlockProduct {
           upper_products();
           right += block.right_step;
           a += block.left_step;
+          meanwhile();
         }
         continue;
       }
@@ -142,6 +151,7 @@ class BlockProduct {
         right += block.right_step;
         a += block.left_step;
         b += block.left_step;
+        meanwhile();
         for (const uint16_t* const end = std::min(next + block.next_step, block.next_end); next < end; next += kLine) {
           _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
         }

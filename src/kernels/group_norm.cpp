@@ -4,6 +4,7 @@
 
 #include "kernels/cpu_features.h"
 #include "kernels/group_norm_avx512.h"
+#include "kernels/shared_tasks.h"
 #include "kernels/training_ops.h"
 #include "runtime/error.h"
 
@@ -68,22 +69,18 @@ void forward_images(const avx512::GroupNormImage& image, const torch::Tensor& in
                                       std::min(first + kStrip, image.pixels), factors.data() + n * width);
   };
   if (strips == 1) {  // the image is still in the cache when it is written
-    at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) {
+    share_tasks(count, [&] {
+      return [&](int64_t n) {
         add_up(n);
         join(n);
         apply(n);
-      }
+      };
     });
     return;
   }
-  at::parallel_for(0, count * strips, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) add_up(task);
-  });
+  share_tasks(count * strips, [&] { return add_up; });
   for (int64_t n = 0; n < count; ++n) join(n);
-  at::parallel_for(0, count * strips, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) apply(task);
-  });
+  share_tasks(count * strips, [&] { return apply; });
 }
 
 template <typename Element>
@@ -95,14 +92,13 @@ void backward_images(const avx512::GroupNormImage& image, const torch::Tensor& i
   const float* stats = moments.data_ptr<float>();
   float* parameters =
       gradient_parameters.data_ptr<float>();  // [N, 2, C]: summed over images afterwards, in a fixed order
-  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-    const torch::Tensor scratch = torch::empty({(image.pixels + 8) * image.channels}, torch::kFloat);
-    for (int64_t n = begin; n < end; ++n) {
+  share_tasks(count, [&] {
+    return [&, scratch = torch::empty({(image.pixels + 8) * image.channels}, torch::kFloat)](int64_t n) {
       const float* mean = stats + n * 2 * image.groups;
       float* own = parameters + n * 2 * image.channels;
       avx512::group_norm_backward<Element>(image, from + n * stride, upper + n * stride, mean, mean + image.groups,
                                            to + n * stride, own, own + image.channels, scratch.data_ptr<float>());
-    }
+    };
   });
 }
 

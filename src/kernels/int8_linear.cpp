@@ -76,36 +76,40 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
   const auto wide = int8::row_bytes(inputs), pitch = output.stride(0);
   const auto bytes = torch::empty({int8::padded(rows, 32) * wide}, torch::kUInt8);
   std::vector<float> scale(static_cast<std::size_t>(rows));
-  at::parallel_for(0, rows, 32, [&](int64_t begin, int64_t end) {
-    const auto apart = rows_bf16.stride(0);
-    int8::quantise_rows(static_cast<const uint16_t*>(rows_bf16.data_ptr()) + begin * apart, apart, end - begin, inputs,
-                        bytes.data_ptr<uint8_t>() + begin * wide, scale.data() + begin);
+  const auto apart = rows_bf16.stride(0);
+  constexpr int64_t kRows = 32;
+  share_tasks((rows + kRows - 1) / kRows, [&] {
+    return [&](int64_t task) {
+      const auto first = task * kRows;
+      int8::quantise_rows(static_cast<const uint16_t*>(rows_bf16.data_ptr()) + first * apart, apart,
+                          std::min(kRows, rows - first), inputs, bytes.data_ptr<uint8_t>() + first * wide,
+                          scale.data() + first);
+    };
   });
   const ProductTasks tasks(rows, outputs, int8::kPanel);
-  at::parallel_for(0, tasks.count(), 1, [&](int64_t begin, int64_t end) {
+  const auto compute = [&](int64_t first, int64_t count, int64_t channel, int64_t channels) {
     int8::Product product;
     product.output_pixel = pitch;
     product.depth = int8::padded(inputs, int8::kDepth) / int8::kDepth;
     product.input_row = wide;
-    tasks.in_range(begin, end, [&](int64_t first, int64_t count, int64_t channel, int64_t channels) {
-      product.rows = count;
-      product.channels = channels;
-      if (bias.defined()) product.bias = bias.data_ptr<float>() + channel;
-      product.input = bytes.data_ptr<uint8_t>() + first * wide;
-      product.row_scale = scale.data() + first;
-      product.weights = parts.tiles + int8::packed_size(channel, inputs);
-      product.channel_scale = parts.scale + channel;
-      product.channel_sum = parts.sum + channel;
-      const auto at = first * pitch + channel;
-      if (result == Int8Result::sum) {
-        product.sum = output.data_ptr<float>() + at;
-        product.residual = residual.defined() ? residual.data_ptr<float>() + at : nullptr;
-      } else {
-        (result == Int8Result::gelu ? product.gelu : product.output) = static_cast<uint16_t*>(output.data_ptr()) + at;
-      }
-      int8::multiply(product);
-    });
-  });
+    product.rows = count;
+    product.channels = channels;
+    if (bias.defined()) product.bias = bias.data_ptr<float>() + channel;
+    product.input = bytes.data_ptr<uint8_t>() + first * wide;
+    product.row_scale = scale.data() + first;
+    product.weights = parts.tiles + int8::packed_size(channel, inputs);
+    product.channel_scale = parts.scale + channel;
+    product.channel_sum = parts.sum + channel;
+    const auto at = first * pitch + channel;
+    if (result == Int8Result::sum) {
+      product.sum = output.data_ptr<float>() + at;
+      product.residual = residual.defined() ? residual.data_ptr<float>() + at : nullptr;
+    } else {
+      (result == Int8Result::gelu ? product.gelu : product.output) = static_cast<uint16_t*>(output.data_ptr()) + at;
+    }
+    int8::multiply(product);
+  };
+  share_tasks(tasks.count(), [&] { return [&](int64_t task) { tasks.in(task, compute); }; });
   return output;
 }
 

@@ -27,32 +27,60 @@ float scale_of(float greatest) {
   return greatest > 0 ? greatest / kLargest : 1.f;
 }
 
-/// Rows of a block of byte sums as the float32 values that they stand for; row 0 is `row` of the product.
-class RowsOf {
- public:
-  RowsOf(const float* sums, const Product& product, int64_t channel, int64_t row)
-      : sums_(sums), row_scale_(product.row_scale + row) {
-    const __mmask32 mask = low_mask(product.channels - channel);
-    for (int64_t half = 0; half < 2; ++half) {
-      const __mmask16 present = __mmask16(mask >> (16 * half));
-      const int64_t first = channel + 16 * half;
-      offset_[half] = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(present, product.channel_sum + first), 7);
-      scale_[half] = _mm512_maskz_loadu_ps(present, product.channel_scale + first);
+/// Rows of a block of byte sums as the float32 values that they stand for.
+struct RowsOf {
+  const float *sums, *row_scale;
+  const Product* product;
+  int64_t channel;
+
+  SumRow operator()(int64_t r) const { return {value(r, 0), value(r, 1)}; }
+  __m512 value(int64_t r, int64_t half) const {
+    const int64_t first = channel + 16 * half;
+    const __mmask16 mask = __mmask16(low_mask(product->channels - channel) >> (16 * half));
+    const __m512i offset = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(mask, product->channel_sum + first), 7);
+    const __m512i sum = _mm512_sub_epi32(_mm512_load_si512(sums + 32 * r + 16 * half), offset);
+    const __m512 scale =
+        _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, product->channel_scale + first), _mm512_set1_ps(row_scale[r]));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);
+  }
+};
+
+template <Result result>
+void multiply_to(const Product& product) {
+  constexpr int64_t kRowsTogether = 256;  // rows that meet one panel of weights while it is in the cache
+  const BlockProduct<Element::int8> block_product;
+  alignas(64) float sums[2][32 * 32];
+  Finishing<result, RowsOf> finishing(product);
+  Block block;  // its addresses count in two bytes
+  block.pitch = product.input_row / 2;
+  block.left_step = kDepth / 2;
+  block.depth = product.depth;
+  block.right_half = kTile / 2;
+  block.right_step = kTile;
+  block.sums = sums[0];
+  const int64_t panel = product.depth * 2 * kTile, rows_a_step = (32 + product.depth - 1) / product.depth;
+  for (int64_t begin = 0; begin < product.rows; begin += kRowsTogether) {
+    const int64_t end = std::min(begin + kRowsTogether, product.rows);
+    for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
+      block.right = reinterpret_cast<const uint16_t*>(product.weights + channel / kPanel * panel);
+      block.begin_panel(panel / 2, padded(end - begin, 32) / 32, channel + kPanel < product.channels);
+      finishing.begin_panel(channel);
+      for (int64_t row = begin; row < end; row += 32) {
+        block.first = reinterpret_cast<const uint16_t*>(product.input) + row * block.pitch;
+        block.second = block.first + 16 * block.pitch;
+        block.rows = end - row > 16 ? 32 : 16;
+        block_product(block, [&] { finishing.some(rows_a_step); });
+        block.end_rows();
+        for (int64_t half = row; half < std::min(row + 32, end); half += 16) {
+          finishing.add({block.sums + (half - row) * 32, product.row_scale + half, &product, channel},
+                        std::min<int64_t>(16, end - half), half * product.output_pixel);
+        }
+        block.sums = block.sums == sums[0] ? sums[1] : sums[0];
+      }
     }
   }
-  SumRow operator()(int64_t r) const { return {value(r, 0), value(r, 1)}; }
-
- private:
-  __m512 value(int64_t r, int64_t half) const {
-    const __m512i sum = _mm512_load_si512(sums_ + 32 * r + 16 * half);
-    const __m512 scale = _mm512_mul_ps(scale_[half], _mm512_set1_ps(row_scale_[r]));
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset_[half])), scale);
-  }
-
-  const float *sums_, *row_scale_;
-  __m512i offset_[2];
-  __m512 scale_[2];
-};
+  finishing.rest();
+}
 
 }  // namespace
 
@@ -96,36 +124,7 @@ void quantise_rows(const uint16_t* input, int64_t input_row, int64_t rows, int64
 }
 
 void multiply(const Product& product) {
-  constexpr int64_t kRowsTogether = 256;  // rows that meet one panel of weights while it is in the cache
-  const BlockProduct<Element::int8> block_product;
-  alignas(64) float sums[32 * 32];
-  Block block;  // its addresses count in two bytes
-  block.pitch = product.input_row / 2;
-  block.left_step = kDepth / 2;
-  block.depth = product.depth;
-  block.right_half = kTile / 2;
-  block.right_step = kTile;
-  block.sums = sums;
-  const int64_t panel = product.depth * 2 * kTile;
-  for (int64_t begin = 0; begin < product.rows; begin += kRowsTogether) {
-    const int64_t end = std::min(begin + kRowsTogether, product.rows);
-    for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
-      block.right = reinterpret_cast<const uint16_t*>(product.weights + channel / kPanel * panel);
-      block.begin_panel(panel / 2, padded(end - begin, 32) / 32, channel + kPanel < product.channels);
-      for (int64_t row = begin; row < end; row += 32) {
-        block.first = reinterpret_cast<const uint16_t*>(product.input) + row * block.pitch;
-        block.second = block.first + 16 * block.pitch;
-        block.rows = end - row > 16 ? 32 : 16;
-        block_product(block);
-        block.end_rows();
-        for (int64_t half = row; half < std::min(row + 32, end); half += 16) {
-          const int64_t count = std::min<int64_t>(16, end - half);
-          const RowsOf sums_of_half(sums + (half - row) * 32, product, channel, half);
-          finish(sums_of_half, product, channel, count, half * product.output_pixel);
-        }
-      }
-    }
-  }
+  for_result(product, [&]<Result result>() { multiply_to<result>(product); });
 }
 
 }  // namespace tessera::int8

@@ -1,46 +1,39 @@
-/// How a matrix product is cut into tasks for at::parallel_for.
+/// How a matrix product is cut into tasks for share_tasks.
 #pragma once
-
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cstdint>
-#include <numeric>
+
+#include "kernels/shared_tasks.h"
 
 namespace tessera {
 
-/// Blocks of rows and, where these cannot be shared out evenly among the threads, groups of output channels as well:
-/// then each thread reads but a part of the weights. An element of the result is computed alike in whichever task it
-/// falls.
+/// Blocks of rows and, where these are too few for the threads, groups of output channels as well: then each thread
+/// reads but a part of the weights. An element of the result is computed alike in whichever task it falls.
 class ProductTasks {
  public:
   /// panel: output channels whose weights lie together.
   ProductTasks(std::int64_t rows, std::int64_t channels, std::int64_t panel) : rows_(rows), channels_(channels) {
-    const std::int64_t threads = std::max(1, at::get_num_threads());
+    const std::int64_t threads = std::max(1, at::get_num_threads()), tasks = threads == 1 ? 1 : kTasksAThread * threads;
     const std::int64_t blocks = std::max<std::int64_t>(1, up(rows, kMostRows));
     tall_ = std::max(kLeastRows, up(up(rows, blocks), kLeastRows) * kLeastRows);
     const std::int64_t panels = std::max<std::int64_t>(1, up(channels, panel));
-    const std::int64_t wanted = blocks < kManyBlocks * threads ? threads / std::gcd(blocks, threads) : 1;
-    wide_ = std::max<std::int64_t>(1, up(panels, std::min(wanted, panels))) * panel;
+    wide_ = up(panels, std::min(up(tasks, blocks), panels)) * panel;
   }
 
-  /// body(first row, rows, first channel, channels) for the tasks of a range.
+  /// body(first row, rows, first channel, channels) for one of count() tasks.
   template <typename Body>
-  void in_range(std::int64_t begin, std::int64_t end, const Body& body) const {
-    for (std::int64_t task = begin; task < end; ++task) {
-      const std::int64_t row = task / groups() * tall_, channel = task % groups() * wide_;
-      body(row, std::min(tall_, rows_ - row), channel, std::min(wide_, channels_ - channel));
-    }
+  void in(std::int64_t task, const Body& body) const {
+    const std::int64_t row = task / groups() * tall_, channel = task % groups() * wide_;
+    body(row, std::min(tall_, rows_ - row), channel, std::min(wide_, channels_ - channel));
   }
 
-  std::int64_t count() const { return row_blocks() * groups(); }
+  std::int64_t count() const { return up(rows_, tall_) * groups(); }
   std::int64_t most_rows() const { return std::min(tall_, rows_); }
 
  private:
   static constexpr std::int64_t kLeastRows = 32, kMostRows = 256;
-  static constexpr std::int64_t kManyBlocks = 4;  // for each thread: an uneven share matters little
   static std::int64_t up(std::int64_t value, std::int64_t by) { return (value + by - 1) / by; }
-  std::int64_t row_blocks() const { return up(rows_, tall_); }
   std::int64_t groups() const { return up(channels_, wide_); }
 
   std::int64_t rows_, channels_, tall_, wide_;

@@ -6,6 +6,7 @@
 #include "kernels/cpu_features.h"
 #include "kernels/row_layout.h"
 #include "kernels/row_ops_avx512.h"
+#include "kernels/shared_tasks.h"
 #include "kernels/training_ops.h"
 #include "runtime/error.h"
 
@@ -19,6 +20,7 @@ using torch::autograd::variable_list;
 
 constexpr int64_t kRows =
     256;  // rows a task; the gradients of weight and bias are summed per task, then over tasks, in a fixed order
+constexpr int64_t kForwardRows = 32;  // where nothing is summed over rows
 constexpr int64_t kElements = 32768;  // elements a task
 
 template <typename Element>
@@ -28,24 +30,25 @@ Element* data_of(const torch::Tensor& tensor) {
 
 /// Rows with a weight and bias of their own, cut into tasks.
 struct Groups {
-  int64_t count, rows;  // groups, rows of each
-  int64_t tasks() const { return (rows + kRows - 1) / kRows; }
+  int64_t count, rows;      // groups, rows of each
+  int64_t of_task = kRows;  // rows
+  int64_t tasks() const { return (rows + of_task - 1) / of_task; }
 
   /// body(group, task of the group, first row, rows) for every task.
   template <typename Body>
   void for_each(const Body& body) const {
-    at::parallel_for(0, count * tasks(), 1, [&](int64_t from, int64_t to) {
-      for (int64_t task = from; task < to; ++task) {
-        const int64_t group = task / tasks(), part = task % tasks(), begin = part * kRows;
-        body(group, part, group * rows + begin, std::min(kRows, rows - begin));
-      }
+    share_tasks(count * tasks(), [&] {
+      return [&](int64_t task) {
+        const int64_t group = task / tasks(), part = task % tasks(), begin = part * of_task;
+        body(group, part, group * rows + begin, std::min(of_task, rows - begin));
+      };
     });
   }
 };
 
-Groups groups_of(const torch::Tensor& input, const torch::Tensor& weight) {
+Groups groups_of(const torch::Tensor& input, const torch::Tensor& weight, int64_t of_task = kRows) {
   const int64_t rows = input.numel() / input.size(-1), count = weight.numel() / input.size(-1);
-  return {count, rows / count};
+  return {count, rows / count, of_task};
 }
 
 /// output [rows, features]; moments [rows, 2] or undefined.
@@ -53,7 +56,7 @@ template <typename Input, typename Output>
 void normalise(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, double eps,
                const torch::Tensor& output, const torch::Tensor& moments) {
   const int64_t features = input.size(-1), output_row = output.stride(0);
-  groups_of(input, weight).for_each([&](int64_t group, int64_t, int64_t begin, int64_t rows) {
+  groups_of(input, weight, kForwardRows).for_each([&](int64_t group, int64_t, int64_t begin, int64_t rows) {
     avx512::layer_norm_forward<Input, Output>(
         data_of<Input>(input) + begin * features, rows, features, eps, weight.data_ptr<float>() + group * features,
         bias.data_ptr<float>() + group * features, data_of<Output>(output) + begin * output_row, output_row,

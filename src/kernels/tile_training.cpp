@@ -53,10 +53,9 @@ void multiply_rows(const uint16_t* input, int64_t pitch, int64_t rows, int64_t i
                    int64_t outputs, const float* bias, const Target& target) {
   const ProductTasks tasks(rows, outputs, bf16::kPanel);
   const int64_t output_pitch = target.pitch > 0 ? target.pitch : outputs;
-  at::parallel_for(0, tasks.count(), 1, [&](int64_t begin, int64_t end) {
-    const int64_t wide = padded(inputs), none = 0;
-    torch::Tensor copy;
-    tasks.in_range(begin, end, [&](int64_t first, int64_t count, int64_t channel, int64_t channels) {
+  const int64_t wide = padded(inputs), none = 0;
+  const auto compute = [&](int64_t task, torch::Tensor& copy) {
+    tasks.in(task, [&](int64_t first, int64_t count, int64_t channel, int64_t channels) {
       // Whole tiles of whole channels are read where they lie; anything else from a copy with zeros around it.
       const int64_t direct = inputs == wide ? count / 16 * 16 : 0;
       bf16::Product product;
@@ -92,7 +91,9 @@ void multiply_rows(const uint16_t* input, int64_t pitch, int64_t rows, int64_t i
       product.columns = count - direct;
       bf16::multiply(product);
     });
-  });
+  };
+  share_tasks(tasks.count(),
+              [&] { return [&compute, copy = torch::Tensor()](int64_t task) mutable { compute(task, copy); }; });
 }
 
 /// Sum over rows of left [rows, outputs] times right [rows, inputs]: [outputs, inputs] float32, and the sum of left.
@@ -312,7 +313,11 @@ void convolve(const Geometry& g, const uint16_t* input, const uint16_t* packed, 
     for (int64_t x = 0; x < g.kernel_width; ++x) offsets.push_back((y * width + x) * wide);
   }
   const int64_t strips = bf16::blocks(g.out_height(), strip);
-  at::parallel_for(0, g.images * strips, 1, [&](int64_t begin, int64_t end) {
+  // Where strips are too few for the threads, groups of output channels are tasks of their own.
+  const int64_t panels = bf16::blocks(g.outputs, bf16::kPanel), threads = at::get_num_threads();
+  const int64_t wanted = threads == 1 ? 1 : bf16::blocks(kTasksAThread * threads, g.images * strips);
+  const int64_t group = bf16::blocks(panels, std::min(wanted, panels)), groups = bf16::blocks(panels, group);
+  share_tasks(g.images * strips * groups, [&] {
     const int64_t most = (strip - 1) * g.stride + g.kernel_height;  // padded rows
     const torch::Tensor copy = scratch((most * width + 16 * g.stride) * wide);
     bf16::Product product;
@@ -322,23 +327,25 @@ void convolve(const Geometry& g, const uint16_t* input, const uint16_t* packed, 
     product.depth = wide / bf16::kDepth;
     product.taps = g.taps();
     product.tap_offset = offsets.data();
-    product.weights = packed;
-    product.bias = bias;
     product.columns = g.out_width();
-    product.channels = product.output_pixel = g.outputs;
+    product.output_pixel = g.outputs;
     product.output_row = g.out_width() * g.outputs;
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t image = task / strips, first = task % strips * strip;
+    return [&, copy, product](int64_t task) mutable {
+      const int64_t image = task / (strips * groups), first = task / groups % strips * strip;
+      const int64_t channel = task % groups * group * bf16::kPanel;
       product.rows = std::min(strip, g.out_height() - first);
+      product.channels = std::min(group * bf16::kPanel, g.outputs - channel);
+      product.weights = packed + bf16::packed_size(channel, g.inputs, g.taps());
+      product.bias = bias != nullptr ? bias + channel : nullptr;
       // Padded rows [top, bottom) and the rows of the image among them.
       const int64_t top = first * g.stride, bottom = top + (product.rows - 1) * g.stride + g.kernel_height;
       const int64_t from = std::clamp<int64_t>(top - g.padding.top, 0, g.height),
                     to = std::clamp<int64_t>(bottom - g.padding.top, from, g.height);
       bf16::pad_image(input + (image * g.height + from) * g.width * g.inputs, to - from, g.width, g.inputs,
                       from + g.padding.top - top, g.padding.left, bottom - top, width, wide, bits(copy));
-      product.output = output + (image * g.out_height() + first) * product.output_row;
+      product.output = output + (image * g.out_height() + first) * product.output_row + channel;
       bf16::multiply(product);
-    }
+    };
   });
 }
 
@@ -419,9 +426,8 @@ void convolve_back(const Geometry& g, const uint16_t* gradient, const float* wei
       parts.push_back(std::move(part));
     }
   }
-  at::parallel_for(0, g.images, 1, [&](int64_t begin, int64_t end) {
-    const torch::Tensor copy = scratch((height * width + 16) * wide);
-    for (int64_t n = begin; n < end; ++n) {
+  share_tasks(g.images, [&] {
+    return [&, copy = scratch((height * width + 16) * wide)](int64_t n) {
       bf16::pad_image(gradient + n * g.out_height() * g.out_width() * g.outputs, g.out_height(), g.out_width(),
                       g.outputs, top, left, height, width, wide, bits(copy));
       for (const auto& part : parts) {
@@ -431,7 +437,7 @@ void convolve_back(const Geometry& g, const uint16_t* gradient, const float* wei
         product.output = result + n * g.height * g.width * g.inputs + part.first;
         bf16::multiply(product);
       }
-    }
+    };
   });
 }
 
