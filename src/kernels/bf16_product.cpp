@@ -20,7 +20,6 @@ namespace tessera::bf16 {
 namespace {
 
 constexpr int64_t kRowsTogether = 16;  // tiles of output pixels that meet one panel of weights while it is in the cache
-constexpr int64_t kNear = 1 << 19;     // elements of weights that stay in the second-level cache
 
 /// Where a flattened pixel lies, or null outside the image.
 const uint16_t* locate(const Pixels& pixels, int64_t row, int64_t column) {
@@ -44,8 +43,7 @@ void multiply_to(const Product& product) {
   alignas(64) float sums[2][32 * 32];
   const int64_t across = blocks(product.columns, 16), count = product.rows * across;
   const int64_t steps = product.taps * product.depth, panel = steps * 2 * kTile;
-  const int64_t rows_a_step = blocks(32, steps);
-  const bool far = blocks(product.channels, kPanel) * panel > kNear;
+  const int64_t rows_a_step = steps > 0 ? blocks(32, steps) : 0;  // a kernel may have no tap that reaches the output
   Finishing<result, RowsOf> finishing(product);
   Block block;
   block.pitch = product.input_pixel;
@@ -59,8 +57,9 @@ void multiply_to(const Product& product) {
   for (int64_t begin = 0; begin < count; begin += kRowsTogether) {
     const int64_t end = std::min(begin + kRowsTogether, count);
     for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
-      block.right = product.weights + channel / kPanel * panel;
-      block.begin_panel(panel, blocks(end - begin, 2), far && channel + kPanel < product.channels);
+      const uint16_t* const weights = product.weights + channel / kPanel * panel;
+      const uint16_t* const after = channel + kPanel < product.channels ? weights + panel : product.weights_after;
+      block.begin_panel(weights, panel, blocks(end - begin, 2), product.far_weights ? after : nullptr);
       finishing.begin_panel(channel);
       for (int64_t t = begin; t < end; t += 2) {
         const bool both = t + 1 < end;
@@ -71,6 +70,7 @@ void multiply_to(const Product& product) {
         block.rows = both ? 32 : 16;
         block_product(block, [&] { finishing.some(rows_a_step); });
         block.end_rows();
+        finishing.rest();  // nothing is left where there was a step
         finishing.add({block.sums}, std::min<int64_t>(16, product.columns - x0),
                       y0 * product.output_row + x0 * product.output_pixel);
         if (both) {

@@ -38,13 +38,14 @@ struct Block {
   const uint16_t *next = nullptr, *next_end = nullptr;
   int64_t next_step = 0;
 
-  /// `right` is a panel of `size` elements that meets `blocks` blocks of rows; behind it lies, with `more`, another
-  /// one.
-  void begin_panel(int64_t size, int64_t blocks, bool more) {
+  /// A panel of `size` elements that meets `blocks` blocks of rows; `after`, if not null, is the one to bring nearer.
+  void begin_panel(const uint16_t* panel, int64_t size, int64_t blocks, const uint16_t* after) {
     constexpr int64_t kLine = 32;
-    next = more ? right + size : nullptr;
-    next_end = more ? next + size : nullptr;
-    next_step = more ? (size + blocks * taps * depth * kLine - 1) / (blocks * taps * depth * kLine) * kLine : 0;
+    const int64_t calls = std::max<int64_t>(1, blocks * taps * depth) * kLine;
+    right = panel;
+    next = after;
+    next_end = after != nullptr ? after + size : nullptr;
+    next_step = after != nullptr ? (size + calls - 1) / calls * kLine : 0;
   }
   /// A block of rows has met the panel.
   void end_rows() {

@@ -35,11 +35,10 @@ torch::Tensor pack(const torch::Tensor& raw_weight) {
   return bytes;
 }
 
-/// x rounded to 255 steps around zero, and the step: the greatest magnitude along the last dimension is 127 steps.
-std::pair<torch::Tensor, torch::Tensor> quantised(const torch::Tensor& x) {
+/// The step of which the greatest magnitude along the last dimension is 127.
+torch::Tensor step_of(const torch::Tensor& x) {
   const auto greatest = x.abs().amax(-1, true);
-  const auto scale = torch::where(greatest > 0, greatest / 127.0, torch::ones_like(greatest));
-  return {torch::round(x / scale), scale};
+  return torch::where(greatest > 0, greatest / 127.0, torch::ones_like(greatest));
 }
 
 torch::Tensor with_result(const torch::Tensor& product, Int8Result result, const torch::Tensor& residual) {
@@ -60,9 +59,10 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
                      (weight.scalar_type() != torch::kFloat && weight.scalar_type() != torch::kHalf) ||
                      rows_bf16.numel() == 0 || weight.numel() == 0;
   if (plain) {
-    const auto [x, x_scale] = quantised(rows_bf16.to(torch::kFloat));
-    const auto [w, w_scale] = quantised(weight.to(torch::kFloat));
-    auto product = linear(x, w, {}, Precision::float32) * (x_scale * w_scale.transpose(0, 1));
+    const auto x = rows_bf16.to(torch::kFloat), w = weight.to(torch::kFloat);
+    const auto x_step = step_of(x), w_step = step_of(w);
+    auto product = linear(torch::round(x * (1 / x_step)), torch::round(w / w_step), {}, Precision::float32) *
+                   (x_step * w_step.transpose(0, 1));
     if (bias.defined()) product = product + bias;
     return with_result(product, result, residual);
   }
@@ -87,7 +87,7 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
     };
   });
   const ProductTasks tasks(rows, outputs, int8::kPanel);
-  const auto compute = [&](int64_t first, int64_t count, int64_t channel, int64_t channels) {
+  const auto compute = [&](int64_t task, int64_t first, int64_t count, int64_t channel, int64_t channels) {
     int8::Product product;
     product.output_pixel = pitch;
     product.depth = int8::padded(inputs, int8::kDepth) / int8::kDepth;
@@ -98,6 +98,8 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
     product.input = bytes.data_ptr<uint8_t>() + first * wide;
     product.row_scale = scale.data() + first;
     product.weights = parts.tiles + int8::packed_size(channel, inputs);
+    const auto after = tasks.channel_after(task);
+    if (after >= 0) product.weights_after = parts.tiles + int8::packed_size(after, inputs);
     product.channel_scale = parts.scale + channel;
     product.channel_sum = parts.sum + channel;
     const auto at = first * pitch + channel;
@@ -109,7 +111,8 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
     }
     int8::multiply(product);
   };
-  share_tasks(tasks.count(), [&] { return [&](int64_t task) { tasks.in(task, compute); }; });
+  share_tasks(tasks.count(),
+              [&] { return [&](int64_t task) { tasks.in(task, [&](auto... part) { compute(task, part...); }); }; });
   return output;
 }
 

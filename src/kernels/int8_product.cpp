@@ -62,8 +62,10 @@ void multiply_to(const Product& product) {
   for (int64_t begin = 0; begin < product.rows; begin += kRowsTogether) {
     const int64_t end = std::min(begin + kRowsTogether, product.rows);
     for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
-      block.right = reinterpret_cast<const uint16_t*>(product.weights + channel / kPanel * panel);
-      block.begin_panel(panel / 2, padded(end - begin, 32) / 32, channel + kPanel < product.channels);
+      const int8_t* const weights = product.weights + channel / kPanel * panel;
+      const int8_t* const after = channel + kPanel < product.channels ? weights + panel : product.weights_after;
+      block.begin_panel(reinterpret_cast<const uint16_t*>(weights), panel / 2, padded(end - begin, 32) / 32,
+                        reinterpret_cast<const uint16_t*>(after));
       finishing.begin_panel(channel);
       for (int64_t row = begin; row < end; row += 32) {
         block.first = reinterpret_cast<const uint16_t*>(product.input) + row * block.pitch;
@@ -71,6 +73,7 @@ void multiply_to(const Product& product) {
         block.rows = end - row > 16 ? 32 : 16;
         block_product(block, [&] { finishing.some(rows_a_step); });
         block.end_rows();
+        finishing.rest();  // nothing is left
         for (int64_t half = row; half < std::min(row + 32, end); half += 16) {
           finishing.add({block.sums + (half - row) * 32, product.row_scale + half, &product, channel},
                         std::min<int64_t>(16, end - half), half * product.output_pixel);

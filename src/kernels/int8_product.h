@@ -2,8 +2,9 @@
 /// row. Pointers only, no LibTorch: compiled for a newer processor than the rest; call only where cpu_has_avx512_vnni()
 /// (the AMX tiles are used where there are some). bfloat16 values are their bits in uint16_t.
 ///
-/// A row x is stored as unsigned bytes u = round(x / s) + 128 with s = max |x| / 127, a channel of weights as signed
-/// bytes w = round(W / v) with v = max |W| / 127; then x W = s v (sum u w - 128 sum w), the sums exact in int32.
+/// A row x is stored as unsigned bytes u = round(x * (1 / s)) + 128 with s = max |x| / 127 (all in float32; a product,
+/// because dividing would cost a tenth of an evaluation), a channel of weights as signed bytes w = round(W / v) with v
+/// = max |W| / 127; then x W = s v (sum u w - 128 sum w), the sums exact in int32.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +47,9 @@ struct Product : ProductOutput {
   int64_t input_row = 0;             // bytes between its rows, a multiple of 64
   const float* row_scale = nullptr;  // [rows]
   int64_t rows = 0;
-  int64_t depth = 0;                // inputs / 64
-  const int8_t* weights = nullptr;  // from pack
+  int64_t depth = 0;                      // inputs / 64
+  const int8_t* weights = nullptr;        // from pack
+  const int8_t* weights_after = nullptr;  // a panel that is likely to be read after these, or null
   const float* channel_scale = nullptr;
   const int32_t* channel_sum = nullptr;
 };

@@ -28,6 +28,12 @@ class ProductTasks {
     body(row, std::min(tall_, rows_ - row), channel, std::min(wide_, channels_ - channel));
   }
 
+  /// First channel of the task that a thread is likely to take after this one, or -1 where it reads the same weights.
+  std::int64_t channel_after(std::int64_t task) const {
+    const std::int64_t later = task + at::get_num_threads();
+    return groups() > 1 && later < count() ? later % groups() * wide_ : -1;
+  }
+
   std::int64_t count() const { return up(rows_, tall_) * groups(); }
   std::int64_t most_rows() const { return std::min(tall_, rows_); }
 

@@ -62,6 +62,9 @@ void multiply_rows(const uint16_t* input, int64_t pitch, int64_t rows, int64_t i
       product.depth = wide / bf16::kDepth;
       product.tap_offset = &none;
       product.weights = packed + bf16::packed_size(channel, inputs, 1);
+      product.far_weights = true;
+      const int64_t after = tasks.channel_after(task);
+      product.weights_after = after >= 0 ? packed + bf16::packed_size(after, inputs, 1) : nullptr;
       product.bias = bias != nullptr ? bias + channel : nullptr;
       product.rows = 1;
       product.channels = channels;
@@ -295,8 +298,9 @@ struct Geometry {
 };
 
 constexpr int64_t kStripBytes =
-    640 << 10;                      // of the padded input that a task reads: it is to stay in the second-level cache
-constexpr int64_t kLeastStrip = 4;  // rows, so that neighbours copy few rows twice
+    640 << 10;  // of the padded input that a task reads: it is to stay in the second-level cache
+constexpr int64_t kNearWeights = 1 << 19;  // elements that stay in the second-level cache
+constexpr int64_t kLeastStrip = 4;         // rows, so that neighbours copy few rows twice
 
 /// Rows of the output that one task computes; there are at least as many tasks as threads where the rows suffice.
 int64_t rows_of_strip(const Geometry& g, int64_t wide) {
@@ -327,6 +331,7 @@ void convolve(const Geometry& g, const uint16_t* input, const uint16_t* packed, 
     product.depth = wide / bf16::kDepth;
     product.taps = g.taps();
     product.tap_offset = offsets.data();
+    product.far_weights = bf16::packed_size(g.outputs, g.inputs, g.taps()) > kNearWeights;
     product.columns = g.out_width();
     product.output_pixel = g.outputs;
     product.output_row = g.out_width() * g.outputs;

@@ -11,18 +11,18 @@ torch::Tensor on_bfloat16(const torch::Tensor& x) {
   return x.to(torch::kBFloat16).to(x.scalar_type());
 }
 
-/// Steps of the greatest magnitude over 127 along the last dimension, in float32 as the kernels find them.
-std::pair<torch::Tensor, torch::Tensor> quantised(const torch::Tensor& x) {
+/// The greatest magnitude over 127 along the last dimension, in float32 as the kernels find it.
+torch::Tensor step_of(const torch::Tensor& x) {
   const auto greatest = x.abs().amax(-1, true);
-  const auto scale = torch::where(greatest > 0, greatest / 127, torch::ones_like(greatest));
-  return {torch::round(x / scale).to(torch::kDouble), scale.to(torch::kDouble)};
+  return torch::where(greatest > 0, greatest / 127, torch::ones_like(greatest));
 }
 
 /// The quantised product itself, in float64.
 torch::Tensor reference(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
-  const auto [a, a_scale] = quantised(on_bfloat16(x));
-  const auto [w, w_scale] = quantised(weight);
-  const auto product = torch::matmul(a, w.t()) * a_scale * w_scale.t();
+  const auto rows = on_bfloat16(x), row_step = step_of(rows), channel_step = step_of(weight);
+  const auto a = torch::round(rows * (1 / row_step)), w = torch::round(weight / channel_step);
+  const auto product = torch::matmul(a.to(torch::kDouble), w.to(torch::kDouble).t()) * row_step.to(torch::kDouble) *
+                       channel_step.to(torch::kDouble).t();
   return bias.defined() ? product + bias.to(torch::kDouble) : product;
 }
 
