@@ -61,16 +61,26 @@ bf16::Attention describe(const Tokens& q, const Tokens& k, const Tokens& v, int6
   return head;
 }
 
-/// Fills output, shaped as q with unit stride in the last dimension, and normaliser [N * heads, queries].
+/// Fills output, shaped as q with unit stride in the last dimension, and normaliser [N * heads, queries], if defined.
 void forward_heads(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads, double scale,
                    bool causal, const torch::Tensor& output, const torch::Tensor& normaliser) {
   const Tokens tq(q), tk(k), tv(v), to(output);
-  share_tasks(q.size(0) * heads, [&] {
+  // With fewer heads than threads each is cut into blocks of queries.
+  const int64_t images = q.size(0), all = std::max<int64_t>(1, images * heads);
+  const int64_t wanted = (at::get_num_threads() + all - 1) / all;
+  const int64_t block = (tq.cells + 32 * wanted - 1) / (32 * wanted) * 32, parts = (tq.cells + block - 1) / block;
+  share_tasks(images * parts * heads, [&] {
     const torch::Tensor scratch =
         torch::empty({bf16::attention_scratch(describe(tq, tk, tv, 0, heads, scale, causal))}, torch::kBFloat16);
-    return [&, scratch](int64_t i) {
-      bf16::attention_forward(describe(tq, tk, tv, i, heads, scale, causal), to.head(i, heads), to.row,
-                              normaliser.data_ptr<float>() + i * tq.cells, bits(scratch));
+    return [&, scratch](int64_t task) {
+      const int64_t i = task / (parts * heads) * heads + task % heads, first = task / heads % parts * block;
+      bf16::Attention head = describe(tq, tk, tv, i, heads, scale, causal);
+      head.query += first * head.query_row;
+      head.queries = std::min(block, tq.cells - first);
+      if (causal) head.keys -= tq.cells - first - head.queries;  // none of these queries sees the last keys
+      bf16::attention_forward(head, to.head(i, heads) + first * to.row, to.row,
+                              normaliser.defined() ? normaliser.data_ptr<float>() + i * tq.cells + first : nullptr,
+                              bits(scratch));
     };
   });
 }
@@ -83,7 +93,7 @@ torch::Tensor room_for_normaliser(const torch::Tensor& q, int64_t heads) {
 torch::Tensor mixed_rows(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads,
                          double scale, bool causal) {
   const torch::Tensor output = rows_for_product(q.size(0) * q.size(1), q.size(2)).view(q.sizes());
-  forward_heads(q, k, v, heads, scale, causal, output, room_for_normaliser(q, heads));
+  forward_heads(q, k, v, heads, scale, causal, output, {});
   return output;
 }
 

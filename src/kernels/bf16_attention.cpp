@@ -204,7 +204,7 @@ void attention_forward(const Attention& head, uint16_t* output, int64_t output_r
       }
       const float sum = _mm512_reduce_add_ps(total);
       factor[r] = sum > 0 ? 1.f / sum : 0.f;
-      normaliser[begin + r] = sum > 0 ? greatest + std::log(sum) : 0.f;
+      if (normaliser != nullptr) normaliser[begin + r] = sum > 0 ? greatest + std::log(sum) : 0.f;
     }
     product32(multiply, row_major(weights, keys), value, keys / 32, width, sums, width);
     store_rows(sums, width, rows, head.width, factor, output + begin * output_row, output_row);

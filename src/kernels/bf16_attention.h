@@ -21,8 +21,8 @@ struct Attention {
 int64_t attention_scratch(const Attention& head);
 int64_t attention_backward_scratch(const Attention& head);
 
-/// output [queries, width] with `output_row` elements between tokens; normaliser [queries] = log sum exp of each
-/// query's scores.
+/// output [queries, width] with `output_row` elements between tokens; normaliser [queries], if not null, = log sum exp
+/// of each query's scores.
 void attention_forward(const Attention& head, uint16_t* output, int64_t output_row, float* normaliser,
                        uint16_t* scratch);
 

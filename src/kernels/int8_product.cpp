@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -24,7 +25,7 @@ constexpr float kLargest = 127.f;
 constexpr int kZero = 128;  // the byte that stands for 0 in a row of activations
 
 float scale_of(float greatest) {
-  return greatest > 0 ? greatest / kLargest : 1.f;
+  return greatest == 0 ? 1.f : greatest / kLargest;  // what is no number makes its whole row no number
 }
 
 /// Rows of a block of byte sums as the float32 values that they stand for.
@@ -110,11 +111,16 @@ void quantise_rows(const uint16_t* input, int64_t input_row, int64_t rows, int64
                    float* scale) {
   const int64_t wide = padded(inputs, kDepth);
   for (int64_t r = 0; r < rows; ++r, input += input_row, bytes += row_bytes(inputs)) {
-    __m512 most = _mm512_setzero_ps();
-    for (int64_t c = 0; c < inputs; c += 16) {
-      most = _mm512_max_ps(most, _mm512_abs_ps(avx512::load16(input + c, avx512::tail_mask(inputs - c))));
+    // Without their sign the bits of bfloat16 are ordered as the values are; what is no number is the greatest.
+    __m512i most = _mm512_setzero_si512();
+    for (int64_t c = 0; c < inputs; c += 32) {
+      const __m512i size =
+          _mm512_and_si512(_mm512_maskz_loadu_epi16(low_mask(inputs - c), input + c), _mm512_set1_epi16(0x7fff));
+      most = _mm512_max_epu16(most, size);
     }
-    scale[r] = scale_of(_mm512_reduce_max_ps(most));
+    const __m512i wide = _mm512_max_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(most)),
+                                          _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(most, 1)));
+    scale[r] = scale_of(std::bit_cast<float>(_mm512_reduce_max_epi32(wide) << 16));
     const __m512 factor = _mm512_set1_ps(1.f / scale[r]);
     const __m512i zero = _mm512_set1_epi32(kZero);
     for (int64_t c = 0; c < wide; c += 16) {

@@ -8,15 +8,15 @@
 
 namespace tessera {
 
-/// Blocks of rows and, where these are too few for the threads, groups of output channels as well: then each thread
-/// reads but a part of the weights. An element of the result is computed alike in whichever task it falls.
+/// Blocks of rows and groups of output channels, as many as share_tasks wants: then each thread reads but a part of the
+/// weights. An element of the result is computed alike in whichever task it falls.
 class ProductTasks {
  public:
   /// panel: output channels whose weights lie together.
   ProductTasks(std::int64_t rows, std::int64_t channels, std::int64_t panel) : rows_(rows), channels_(channels) {
     const std::int64_t threads = std::max(1, at::get_num_threads()), tasks = threads == 1 ? 1 : kTasksAThread * threads;
     const std::int64_t blocks = std::max<std::int64_t>(1, up(rows, kMostRows));
-    tall_ = std::max(kLeastRows, up(up(rows, blocks), kLeastRows) * kLeastRows);
+    tall_ = std::max<std::int64_t>(1, up(up(rows, blocks), kRows)) * kRows;
     const std::int64_t panels = std::max<std::int64_t>(1, up(channels, panel));
     wide_ = up(panels, std::min(up(tasks, blocks), panels)) * panel;
   }
@@ -28,17 +28,17 @@ class ProductTasks {
     body(row, std::min(tall_, rows_ - row), channel, std::min(wide_, channels_ - channel));
   }
 
-  /// First channel of the task that a thread is likely to take after this one, or -1 where it reads the same weights.
+  /// First channel of the task that a thread is likely to take after this one, or -1 where it is the last of its rows.
   std::int64_t channel_after(std::int64_t task) const {
-    const std::int64_t later = task + at::get_num_threads();
-    return groups() > 1 && later < count() ? later % groups() * wide_ : -1;
+    return (task + 1) % groups() > 0 ? (task + 1) % groups() * wide_ : -1;
   }
 
   std::int64_t count() const { return up(rows_, tall_) * groups(); }
   std::int64_t most_rows() const { return std::min(tall_, rows_); }
 
  private:
-  static constexpr std::int64_t kLeastRows = 32, kMostRows = 256;
+  static constexpr std::int64_t kRows = 32;       // that are multiplied together
+  static constexpr std::int64_t kMostRows = 256;  // whose inputs and sums stay in the second-level cache
   static std::int64_t up(std::int64_t value, std::int64_t by) { return (value + by - 1) / by; }
   std::int64_t groups() const { return up(channels_, wide_); }
 

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "kernels/closeness.h"
 #include "kernels/training_ops.h"
 #include "runtime/error.h"
@@ -59,6 +61,14 @@ TEST_P(Int8Linear, IsTheProductOfTheQuantisedOperands) {
     EXPECT_LT((gelu - torch::gelu(expected)).abs().max().item<double>(),
               0.01 * (1 + expected.abs().max().item<double>()));
   }
+}
+
+TEST_P(Int8Linear, WhatIsNoNumberIsNotLost) {
+  auto x = torch::ones({3, 70});
+  x[1][5] = NAN;
+  const auto y = linear_unrounded(x, torch::ones({40, 70}), {}, Precision::int8);
+  EXPECT_TRUE(y[1].isnan().all().item<bool>());
+  EXPECT_FALSE(y[0].isnan().any().item<bool>() || y[2].isnan().any().item<bool>());
 }
 
 TEST_P(Int8Linear, IsExactWhereTheOperandsAreSteps) {
