@@ -118,9 +118,9 @@ void quantise_rows(const uint16_t* input, int64_t input_row, int64_t rows, int64
           _mm512_and_si512(_mm512_maskz_loadu_epi16(low_mask(inputs - c), input + c), _mm512_set1_epi16(0x7fff));
       most = _mm512_max_epu16(most, size);
     }
-    const __m512i wide = _mm512_max_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(most)),
-                                          _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(most, 1)));
-    scale[r] = scale_of(std::bit_cast<float>(_mm512_reduce_max_epi32(wide) << 16));
+    const __m512i greatest = _mm512_max_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(most)),
+                                              _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(most, 1)));
+    scale[r] = scale_of(std::bit_cast<float>(_mm512_reduce_max_epi32(greatest) << 16));
     const __m512 factor = _mm512_set1_ps(1.f / scale[r]);
     const __m512i zero = _mm512_set1_epi32(kZero);
     for (int64_t c = 0; c < wide; c += 16) {
