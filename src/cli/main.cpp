@@ -9,6 +9,7 @@
 
 #include "cli/verbs.h"
 #include "runtime/error.h"
+#include "runtime/heap.h"
 #include "runtime/log.h"
 
 namespace {
@@ -34,6 +35,7 @@ std::string text_of(const c10::Error& error) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  tessera::keep_freed_memory();
   CLI::App app{"tessera: train, sample, edit and measure discrete diffusion image models", "tessera"};
   app.set_version_flag("--version", TESSERA_VERSION);
   app.require_subcommand(1);
