@@ -65,23 +65,30 @@ class Finishing {
   /// Half a block, once the one before is finished: its first `count` rows go to element `at` of the output on.
   void add(const Rows& rows, int64_t count, int64_t at) {
     if (next_ == end_) next_ = end_ = 0;
-    Half& half = halves_[end_ / kHalf];
+    Half& half = halves_[uint64_t(end_) / kHalf];
     half = {rows, count, at + channel_, low_, high_, mask_};
-    end_ += kHalf;
+    end_ += int64_t(kHalf);
   }
 
-  /// Stores some of the rows that were added.
+  /// Stores some of the rows that were added, two at a time where they lie so: their chains of operations overlap.
   void some(int64_t rows) {
-    for (const int64_t stop = std::min(next_ + rows, end_); next_ < stop; ++next_) {
-      const Half& half = halves_[next_ / kHalf];
-      const int64_t r = next_ % kHalf;
+    for (const int64_t stop = std::min(next_ + rows, end_); next_ < stop;) {
+      const Half& half = halves_[uint64_t(next_) / kHalf];
+      const int64_t r = int64_t(uint64_t(next_) % kHalf);
+      if (r % 2 == 0 && next_ + 2 <= stop && r + 2 <= half.count) {
+        store(half, r);
+        store(half, r + 1);
+        next_ += 2;
+        continue;
+      }
       if (r < half.count) store(half, r);
+      ++next_;
     }
   }
-  void rest() { some(2 * kHalf); }
+  void rest() { some(2 * int64_t(kHalf)); }
 
  private:
-  static constexpr int64_t kHalf = 16;  // rows
+  static constexpr uint64_t kHalf = 16;  // rows
   struct Half {
     Rows rows;
     int64_t count = 0, at = 0;
