@@ -31,7 +31,13 @@ torch::Tensor pack(const torch::Tensor& raw_weight) {
   const auto outputs = weight.size(0), inputs = weight.size(1);
   auto bytes = torch::empty({PackedInt8::size(outputs, inputs)}, torch::kUInt8);
   const PackedInt8 parts(bytes, outputs);
-  int8::pack(weight.data_ptr<float>(), outputs, inputs, parts.tiles, parts.scale, parts.sum);
+  share_tasks((outputs + int8::kPanel - 1) / int8::kPanel, [&] {
+    return [&](int64_t panel) {
+      const auto first = panel * int8::kPanel;
+      int8::pack(weight.data_ptr<float>() + first * inputs, std::min(int8::kPanel, outputs - first), inputs,
+                 parts.tiles + int8::packed_size(first, inputs), parts.scale + first, parts.sum + first);
+    };
+  });
   return bytes;
 }
 

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 
 #include "kernels/cpu_features.h"
@@ -93,17 +92,26 @@ void pack(const float* weight, int64_t outputs, int64_t inputs, int8_t* packed, 
   const int64_t panel = padded(inputs, kDepth) * kPanel;
   for (int64_t o = 0; o < outputs; ++o) {
     const float* row = weight + o * inputs;
-    float greatest = 0;
-    for (int64_t i = 0; i < inputs; ++i) greatest = std::max(greatest, std::abs(row[i]));
-    scale[o] = scale_of(greatest);
-    sum[o] = 0;
+    __m512 most = _mm512_setzero_ps();
+    for (int64_t i = 0; i < inputs; i += 16) {
+      most = _mm512_max_ps(most, _mm512_abs_ps(avx512::load16(row + i, avx512::tail_mask(inputs - i))));
+    }
+    scale[o] = scale_of(_mm512_reduce_max_ps(most));
+    const __m512 divisor = _mm512_set1_ps(scale[o]);
+    __m512i total = _mm512_setzero_si512();
     // tile of 16 channels by 64 inputs: [input / 4][channel][input % 4]
     int8_t* to = packed + o / kPanel * panel + o % kPanel / 16 * kTile + o % 16 * 4;
-    for (int64_t i = 0; i < inputs; ++i) {
-      const auto value = static_cast<int8_t>(std::nearbyint(row[i] / scale[o]));
-      to[i / kDepth * 2 * kTile + i % kDepth / 4 * 64 + i % 4] = value;
-      sum[o] += value;
+    for (int64_t i = 0; i < inputs; i += 16) {
+      const __m512 x = avx512::load16(row + i, avx512::tail_mask(inputs - i));
+      const __m512i value = _mm512_cvtps_epi32(_mm512_div_ps(x, divisor));
+      total = _mm512_add_epi32(total, value);
+      alignas(16) int8_t bytes[16];
+      _mm_store_si128(reinterpret_cast<__m128i*>(bytes), _mm512_cvtepi32_epi8(value));
+      for (int64_t four = 0; four < 4; ++four) {
+        std::memcpy(to + i / kDepth * 2 * kTile + (i % kDepth / 4 + four) * 64, bytes + 4 * four, 4);
+      }
     }
+    sum[o] = _mm512_reduce_add_epi32(total);
   }
 }
 

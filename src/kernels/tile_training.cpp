@@ -132,7 +132,13 @@ torch::Tensor pack(const torch::Tensor& raw_weight) {
   const int64_t outputs = weight.size(0), inputs = weight.size(1);
   const int64_t taps = weight.dim() == 4 ? weight.size(2) * weight.size(3) : 1;
   torch::Tensor packed = scratch(bf16::packed_size(outputs, inputs, taps));
-  bf16::pack_forward(floats(weight), outputs, inputs, taps, taps * inputs, inputs, bits(packed));
+  share_tasks(bf16::blocks(outputs, bf16::kPanel), [&] {
+    return [&](int64_t panel) {
+      const int64_t first = panel * bf16::kPanel, size = taps * inputs;
+      bf16::pack_forward(floats(weight) + first * size, std::min(bf16::kPanel, outputs - first), inputs, taps, size,
+                         inputs, bits(packed) + bf16::packed_size(first, inputs, taps));
+    };
+  });
   return packed;
 }
 
