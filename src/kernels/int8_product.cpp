@@ -27,21 +27,36 @@ float scale_of(float greatest) {
   return greatest == 0 ? 1.f : greatest / kLargest;  // what is no number makes its whole row no number
 }
 
+/// What 32 channels' byte sums become values with.
+struct Channels {
+  Channels() = default;
+  Channels(const Product& product, int64_t channel) {
+    const __mmask32 mask = low_mask(product.channels - channel);
+    for (int64_t half = 0; half < 2; ++half) {
+      const __mmask16 present = __mmask16(mask >> (16 * half));
+      const int64_t first = channel + 16 * half;
+      offset[half] = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(present, product.channel_sum + first), 7);
+      scale[half] = _mm512_maskz_loadu_ps(present, product.channel_scale + first);
+    }
+  }
+  __m512i offset[2] = {};
+  __m512 scale[2] = {};
+};
+
 /// Rows of a block of byte sums as the float32 values that they stand for.
 struct RowsOf {
   const float *sums, *row_scale;
-  const Product* product;
-  int64_t channel;
+  const Channels* channels;
 
-  SumRow operator()(int64_t r) const { return {value(r, 0), value(r, 1)}; }
-  __m512 value(int64_t r, int64_t half) const {
-    const int64_t first = channel + 16 * half;
-    const __mmask16 mask = __mmask16(low_mask(product->channels - channel) >> (16 * half));
-    const __m512i offset = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(mask, product->channel_sum + first), 7);
-    const __m512i sum = _mm512_sub_epi32(_mm512_load_si512(sums + 32 * r + 16 * half), offset);
-    const __m512 scale =
-        _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, product->channel_scale + first), _mm512_set1_ps(row_scale[r]));
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);
+  SumRow operator()(int64_t r) const {
+    const __m512 scale = _mm512_set1_ps(row_scale[r]);
+    return {value(r, 0, scale), value(r, 1, scale)};
+  }
+  __m512 value(int64_t r, int64_t half, __m512 scale) const {
+    const __m512i sum = _mm512_sub_epi32(_mm512_load_si512(sums + 32 * r + 16 * half), channels->offset[half]);
+    __m512 result = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(channels->scale[half], scale));
+    asm("" : "+v"(result));  // else GCC is free to join it and the bias to one operation, or not
+    return result;
   }
 };
 
@@ -50,6 +65,8 @@ void multiply_to(const Product& product) {
   constexpr int64_t kRowsTogether = 256;  // rows that meet one panel of weights while it is in the cache
   const BlockProduct<Element::int8> block_product;
   alignas(64) float sums[2][32 * 32];
+  Channels channels[2];  // of the panel in work, and of the one before, some of whose rows are not finished yet
+  int64_t turn = 0;
   Finishing<result, RowsOf> finishing(product);
   Block block;  // its addresses count in two bytes
   block.pitch = product.input_row / 2;
@@ -67,6 +84,8 @@ void multiply_to(const Product& product) {
       block.begin_panel(reinterpret_cast<const uint16_t*>(weights), panel / 2, padded(end - begin, 32) / 32,
                         reinterpret_cast<const uint16_t*>(after));
       finishing.begin_panel(channel);
+      turn = 1 - turn;
+      channels[turn] = Channels(product, channel);
       for (int64_t row = begin; row < end; row += 32) {
         block.first = reinterpret_cast<const uint16_t*>(product.input) + row * block.pitch;
         block.second = block.first + 16 * block.pitch;
@@ -75,7 +94,7 @@ void multiply_to(const Product& product) {
         block.end_rows();
         finishing.rest();  // nothing is left
         for (int64_t half = row; half < std::min(row + 32, end); half += 16) {
-          finishing.add({block.sums + (half - row) * 32, product.row_scale + half, &product, channel},
+          finishing.add({block.sums + (half - row) * 32, product.row_scale + half, &channels[turn]},
                         std::min<int64_t>(16, end - half), half * product.output_pixel);
         }
         block.sums = block.sums == sums[0] ? sums[1] : sums[0];
