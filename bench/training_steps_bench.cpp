@@ -86,7 +86,7 @@ int main(int argc, char** argv) {
   const std::int64_t steps = std::max<std::int64_t>(1, argc > 2 ? std::atoll(argv[2]) : 8);
   torch::set_num_threads(threads);
   if (void* set = dlsym(RTLD_DEFAULT, "openblas_set_num_threads")) reinterpret_cast<void (*)(int)>(set)(threads);
-  keep_freed_memory();  // as run_training does
+  keep_freed_memory();  // as the program does
   torch::manual_seed(0);
   const auto data = some_tokens();
   const auto plain = make_prior_training(small_recipe(256), data, "unused", {});

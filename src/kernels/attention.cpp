@@ -66,8 +66,7 @@ void forward_heads(const torch::Tensor& q, const torch::Tensor& k, const torch::
                    bool causal, const torch::Tensor& output, const torch::Tensor& normaliser) {
   const Tokens tq(q), tk(k), tv(v), to(output);
   // With fewer heads than threads each is cut into blocks of queries.
-  const int64_t images = q.size(0), all = std::max<int64_t>(1, images * heads);
-  const int64_t wanted = (at::get_num_threads() + all - 1) / all;
+  const int64_t images = q.size(0), wanted = (at::get_num_threads() + images * heads - 1) / (images * heads);
   const int64_t block = (tq.cells + 32 * wanted - 1) / (32 * wanted) * 32, parts = (tq.cells + block - 1) / block;
   share_tasks(images * parts * heads, [&] {
     const torch::Tensor scratch =

@@ -13,6 +13,8 @@
 namespace tessera {
 namespace {
 
+constexpr int64_t kLine = 32;  // elements of two bytes in a cache line
+
 enum class Element {
   bfloat16,  // left and right bfloat16, sums float32
   int8,      // left unsigned bytes, right signed bytes, sums int32; four bytes where bfloat16 has a pair
@@ -40,7 +42,6 @@ struct Block {
 
   /// A panel of `size` elements that meets `blocks` blocks of rows; `after`, if not null, is the one to bring nearer.
   void begin_panel(const uint16_t* panel, int64_t size, int64_t blocks, const uint16_t* after) {
-    constexpr int64_t kLine = 32;
     const int64_t calls = std::max<int64_t>(1, blocks * taps * depth) * kLine;
     right = panel;
     next = after;
@@ -83,7 +84,6 @@ class BlockProduct {
   }
 
  private:
-  static constexpr int64_t kLine = 32;    // elements in a cache line
   static constexpr int64_t kDotRows = 8;  // 16 sums, two rows of right and the broadcast fit the registers
 
   /// Tiles 0 and 1 += left tile 4 times right tiles 6 and 7.

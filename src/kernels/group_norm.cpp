@@ -69,18 +69,16 @@ void forward_images(const avx512::GroupNormImage& image, const torch::Tensor& in
                                       std::min(first + kStrip, image.pixels), factors.data() + n * width);
   };
   if (strips == 1) {  // the image is still in the cache when it is written
-    share_tasks(count, [&] {
-      return [&](int64_t n) {
-        add_up(n);
-        join(n);
-        apply(n);
-      };
+    for_each_task(count, [&](int64_t n) {
+      add_up(n);
+      join(n);
+      apply(n);
     });
     return;
   }
-  share_tasks(count * strips, [&] { return add_up; });
+  for_each_task(count * strips, add_up);
   for (int64_t n = 0; n < count; ++n) join(n);
-  share_tasks(count * strips, [&] { return apply; });
+  for_each_task(count * strips, apply);
 }
 
 template <typename Element>

@@ -31,12 +31,10 @@ torch::Tensor pack(const torch::Tensor& raw_weight) {
   const auto outputs = weight.size(0), inputs = weight.size(1);
   auto bytes = torch::empty({PackedInt8::size(outputs, inputs)}, torch::kUInt8);
   const PackedInt8 parts(bytes, outputs);
-  share_tasks((outputs + int8::kPanel - 1) / int8::kPanel, [&] {
-    return [&](int64_t panel) {
-      const auto first = panel * int8::kPanel;
-      int8::pack(weight.data_ptr<float>() + first * inputs, std::min(int8::kPanel, outputs - first), inputs,
-                 parts.tiles + int8::packed_size(first, inputs), parts.scale + first, parts.sum + first);
-    };
+  for_each_task((outputs + int8::kPanel - 1) / int8::kPanel, [&](int64_t panel) {
+    const auto first = panel * int8::kPanel;
+    int8::pack(weight.data_ptr<float>() + first * inputs, std::min(int8::kPanel, outputs - first), inputs,
+               parts.tiles + int8::packed_size(first, inputs), parts.scale + first, parts.sum + first);
   });
   return bytes;
 }
@@ -79,36 +77,34 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
   const auto output = result == Int8Result::gelu
                           ? rows_for_product(rows, outputs)
                           : torch::empty({rows, outputs}, result == Int8Result::sum ? torch::kFloat : torch::kBFloat16);
-  const auto wide = int8::row_bytes(inputs), pitch = output.stride(0);
+  const auto wide = row_pitch(inputs), pitch = output.stride(0);
   const auto bytes = torch::empty({int8::padded(rows, 32) * wide}, torch::kUInt8);
   std::vector<float> scale(static_cast<std::size_t>(rows));
   const auto apart = rows_bf16.stride(0);
   constexpr int64_t kRows = 32;
-  share_tasks((rows + kRows - 1) / kRows, [&] {
-    return [&](int64_t task) {
-      const auto first = task * kRows;
-      int8::quantise_rows(static_cast<const uint16_t*>(rows_bf16.data_ptr()) + first * apart, apart,
-                          std::min(kRows, rows - first), inputs, bytes.data_ptr<uint8_t>() + first * wide,
-                          scale.data() + first);
-    };
+  for_each_task((rows + kRows - 1) / kRows, [&](int64_t task) {
+    const auto first = task * kRows;
+    int8::quantise_rows(static_cast<const uint16_t*>(rows_bf16.data_ptr()) + first * apart, apart,
+                        std::min(kRows, rows - first), inputs, bytes.data_ptr<uint8_t>() + first * wide,
+                        scale.data() + first);
   });
   const ProductTasks tasks(rows, outputs, int8::kPanel);
-  const auto compute = [&](int64_t task, int64_t first, int64_t count, int64_t channel, int64_t channels) {
+  for_each_task(tasks.count(), [&](int64_t index) {
+    const auto task = tasks[index];
     int8::Product product;
     product.output_pixel = pitch;
     product.depth = int8::padded(inputs, int8::kDepth) / int8::kDepth;
     product.input_row = wide;
-    product.rows = count;
-    product.channels = channels;
-    if (bias.defined()) product.bias = bias.data_ptr<float>() + channel;
-    product.input = bytes.data_ptr<uint8_t>() + first * wide;
-    product.row_scale = scale.data() + first;
-    product.weights = parts.tiles + int8::packed_size(channel, inputs);
-    const auto after = tasks.channel_after(task);
-    if (after >= 0) product.weights_after = parts.tiles + int8::packed_size(after, inputs);
-    product.channel_scale = parts.scale + channel;
-    product.channel_sum = parts.sum + channel;
-    const auto at = first * pitch + channel;
+    product.rows = task.rows;
+    product.channels = task.channels;
+    if (bias.defined()) product.bias = bias.data_ptr<float>() + task.channel;
+    product.input = bytes.data_ptr<uint8_t>() + task.row * wide;
+    product.row_scale = scale.data() + task.row;
+    product.weights = parts.tiles + int8::packed_size(task.channel, inputs);
+    if (task.channel_after >= 0) product.weights_after = parts.tiles + int8::packed_size(task.channel_after, inputs);
+    product.channel_scale = parts.scale + task.channel;
+    product.channel_sum = parts.sum + task.channel;
+    const auto at = task.row * pitch + task.channel;
     if (result == Int8Result::sum) {
       product.sum = output.data_ptr<float>() + at;
       product.residual = residual.defined() ? residual.data_ptr<float>() + at : nullptr;
@@ -116,9 +112,7 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
       (result == Int8Result::gelu ? product.gelu : product.output) = static_cast<uint16_t*>(output.data_ptr()) + at;
     }
     int8::multiply(product);
-  };
-  share_tasks(tasks.count(),
-              [&] { return [&](int64_t task) { tasks.in(task, [&](auto... part) { compute(task, part...); }); }; });
+  });
   return output;
 }
 

@@ -137,7 +137,7 @@ void pack(const float* weight, int64_t outputs, int64_t inputs, int8_t* packed, 
 void quantise_rows(const uint16_t* input, int64_t input_row, int64_t rows, int64_t inputs, uint8_t* bytes,
                    float* scale) {
   const int64_t wide = padded(inputs, kDepth);
-  for (int64_t r = 0; r < rows; ++r, input += input_row, bytes += row_bytes(inputs)) {
+  for (int64_t r = 0; r < rows; ++r, input += input_row, bytes += row_pitch(inputs)) {
     // Without their sign the bits of bfloat16 are ordered as the values are; what is no number is the greatest.
     __m512i most = _mm512_setzero_si512();
     for (int64_t c = 0; c < inputs; c += 32) {

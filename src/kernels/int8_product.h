@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "kernels/product_output.h"
+#include "kernels/row_pitch.h"
 
 namespace tessera::int8 {
 
@@ -29,13 +30,7 @@ inline int64_t packed_size(int64_t outputs, int64_t inputs) {
 /// weight [outputs, inputs] float32 into tiles; scale and sum [outputs]: v and the sum of w above.
 void pack(const float* weight, int64_t outputs, int64_t inputs, int8_t* packed, float* scale, int32_t* sum);
 
-/// Bytes between rows of activations: room for the inputs, and an odd number of cache lines, since rows a power of two
-/// apart would share a few sets of the first-level cache.
-inline int64_t row_bytes(int64_t inputs) {
-  return (padded(inputs, kDepth) / kDepth | 1) * kDepth;
-}
-
-/// rows [rows, inputs] bfloat16, `input_row` elements apart, as bytes [rows, inputs padded to 64], row_bytes(inputs)
+/// rows [rows, inputs] bfloat16, `input_row` elements apart, as bytes [rows, inputs padded to 64], row_pitch(inputs)
 /// apart, and their scales [rows].
 void quantise_rows(const uint16_t* input, int64_t input_row, int64_t rows, int64_t inputs, uint8_t* bytes,
                    float* scale);

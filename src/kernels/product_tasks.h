@@ -8,6 +8,12 @@
 
 namespace tessera {
 
+/// A part of a product, computed by one thread.
+struct ProductTask {
+  std::int64_t row, rows, channel, channels;
+  std::int64_t channel_after;  // first one of the task that the thread is likely to take next, or -1: other rows
+};
+
 /// Blocks of rows and groups of output channels, as many as share_tasks wants: then each thread reads but a part of the
 /// weights. An element of the result is computed alike in whichever task it falls.
 class ProductTasks {
@@ -21,16 +27,11 @@ class ProductTasks {
     wide_ = up(panels, std::min(up(tasks, blocks), panels)) * panel;
   }
 
-  /// body(first row, rows, first channel, channels) for one of count() tasks.
-  template <typename Body>
-  void in(std::int64_t task, const Body& body) const {
-    const std::int64_t row = task / groups() * tall_, channel = task % groups() * wide_;
-    body(row, std::min(tall_, rows_ - row), channel, std::min(wide_, channels_ - channel));
-  }
-
-  /// First channel of the task that a thread is likely to take after this one, or -1 where it is the last of its rows.
-  std::int64_t channel_after(std::int64_t task) const {
-    return (task + 1) % groups() > 0 ? (task + 1) % groups() * wide_ : -1;
+  /// One of count() tasks.
+  ProductTask operator[](std::int64_t task) const {
+    const std::int64_t row = task / groups() * tall_, channel = task % groups() * wide_, after = channel + wide_;
+    return {row, std::min(tall_, rows_ - row), channel, std::min(wide_, channels_ - channel),
+            after < channels_ ? after : -1};
   }
 
   std::int64_t count() const { return up(rows_, tall_) * groups(); }

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "kernels/row_pitch.h"
+
 namespace tessera {
 
 /// Whether somebody may ask for a gradient of what is computed from these tensors.
@@ -13,12 +15,10 @@ bool asks_gradient(const Tensors&... tensors) {
   return torch::GradMode::is_enabled() && ((tensors.defined() && tensors.requires_grad()) || ...);
 }
 
-/// Uninitialised [rows, features] bfloat16 that a product is to read. A row takes an odd number of cache lines: rows a
-/// power of two apart would share a few sets of the first-level cache (a fifth of a product's time).
+/// Uninitialised [rows, features] bfloat16 that a product is to read.
 inline torch::Tensor rows_for_product(std::int64_t rows, std::int64_t features) {
-  constexpr std::int64_t kLine = 32;  // elements
-  const std::int64_t lines = (features + kLine - 1) / kLine;
-  return torch::empty({rows, (lines | 1) * kLine}, torch::kBFloat16).narrow(1, 0, features);
+  constexpr std::int64_t kBytes = 2;  // of an element
+  return torch::empty({rows, row_pitch(features * kBytes) / kBytes}, torch::kBFloat16).narrow(1, 0, features);
 }
 
 /// [..., K] bfloat16 as [rows, K] whose rows may lie apart where nobody asks for a gradient.

@@ -37,11 +37,9 @@ struct Groups {
   /// body(group, task of the group, first row, rows) for every task.
   template <typename Body>
   void for_each(const Body& body) const {
-    share_tasks(count * tasks(), [&] {
-      return [&](int64_t task) {
-        const int64_t group = task / tasks(), part = task % tasks(), begin = part * of_task;
-        body(group, part, group * rows + begin, std::min(of_task, rows - begin));
-      };
+    for_each_task(count * tasks(), [&](int64_t task) {
+      const int64_t group = task / tasks(), part = task % tasks(), begin = part * of_task;
+      body(group, part, group * rows + begin, std::min(of_task, rows - begin));
     });
   }
 };
@@ -49,6 +47,18 @@ struct Groups {
 Groups groups_of(const torch::Tensor& input, const torch::Tensor& weight, int64_t of_task = kRows) {
   const int64_t rows = input.numel() / input.size(-1), count = weight.numel() / input.size(-1);
   return {count, rows / count, of_task};
+}
+
+/// Calls body<Input, Output>() for the types of a normalisation's input and result. low: the result is bfloat16.
+template <typename Body>
+void for_types(const torch::Tensor& input, bool low, const Body& body) {
+  if (!low) {
+    body.template operator()<float, float>();
+  } else if (input.scalar_type() == torch::kFloat) {
+    body.template operator()<float, uint16_t>();
+  } else {
+    body.template operator()<uint16_t, uint16_t>();
+  }
 }
 
 /// output [rows, features]; moments [rows, 2] or undefined.
@@ -81,13 +91,9 @@ void normalise_back(const torch::Tensor& input, const torch::Tensor& gradient, c
 
 void normalise(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, double eps, bool low,
                const torch::Tensor& output, const torch::Tensor& moments) {
-  if (!low) {
-    normalise<float, float>(input, weight, bias, eps, output, moments);
-  } else if (input.scalar_type() == torch::kFloat) {
-    normalise<float, uint16_t>(input, weight, bias, eps, output, moments);
-  } else {
-    normalise<uint16_t, uint16_t>(input, weight, bias, eps, output, moments);
-  }
+  for_types(input, low, [&]<typename Input, typename Output>() {
+    normalise<Input, Output>(input, weight, bias, eps, output, moments);
+  });
 }
 
 /// What a product reads next.
@@ -120,13 +126,9 @@ struct LayerNorm : public Function<LayerNorm> {
     torch::Tensor gradient_input = torch::empty_like(input);
     const auto groups = groups_of(input, weight);
     torch::Tensor parameters = torch::zeros({groups.count, groups.tasks(), 2, input.size(-1)}, torch::kFloat);
-    if (!low) {
-      normalise_back<float, float>(input, gradient, weight, moments, gradient_input, parameters);
-    } else if (input.scalar_type() == torch::kFloat) {
-      normalise_back<float, uint16_t>(input, gradient, weight, moments, gradient_input, parameters);
-    } else {
-      normalise_back<uint16_t, uint16_t>(input, gradient, weight, moments, gradient_input, parameters);
-    }
+    for_types(input, low, [&]<typename Input, typename Output>() {
+      normalise_back<Input, Output>(input, gradient, weight, moments, gradient_input, parameters);
+    });
     const torch::Tensor summed = parameters.sum(1);  // [groups, 2, features]
     return {gradient_input, summed.select(1, 0).reshape(weight.sizes()), summed.select(1, 1).reshape(weight.sizes()),
             Variable(), Variable()};

@@ -45,4 +45,10 @@ void share_tasks(std::int64_t count, const MakeWorker& make_worker) {
   });
 }
 
+/// body(task) for tasks that need no scratch.
+template <typename Body>
+void for_each_task(std::int64_t count, const Body& body) {
+  share_tasks(count, [&] { return [&](std::int64_t task) { body(task); }; });
+}
+
 }  // namespace tessera

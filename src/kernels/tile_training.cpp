@@ -54,49 +54,46 @@ void multiply_rows(const uint16_t* input, int64_t pitch, int64_t rows, int64_t i
   const ProductTasks tasks(rows, outputs, bf16::kPanel);
   const int64_t output_pitch = target.pitch > 0 ? target.pitch : outputs;
   const int64_t wide = padded(inputs), none = 0;
-  const auto compute = [&](int64_t task, torch::Tensor& copy) {
-    tasks.in(task, [&](int64_t first, int64_t count, int64_t channel, int64_t channels) {
-      // Whole tiles of whole channels are read where they lie; anything else from a copy with zeros around it.
-      const int64_t direct = inputs == wide ? count / 16 * 16 : 0;
-      bf16::Product product;
-      product.depth = wide / bf16::kDepth;
-      product.tap_offset = &none;
-      product.weights = packed + bf16::packed_size(channel, inputs, 1);
-      product.far_weights = true;
-      const int64_t after = tasks.channel_after(task);
-      product.weights_after = after >= 0 ? packed + bf16::packed_size(after, inputs, 1) : nullptr;
-      product.bias = bias != nullptr ? bias + channel : nullptr;
-      product.rows = 1;
-      product.channels = channels;
-      product.output_pixel = output_pitch;
-      product.input_pixel = pitch;
-      product.input = input + first * pitch;
-      const auto aim = [&](int64_t row) {
-        const int64_t at = row * output_pitch + channel;
-        if (target.output != nullptr) product.output = target.output + at;
-        if (target.gelu != nullptr) product.gelu = target.gelu + at;
-        if (target.sum == nullptr) return;
-        product.sum = target.sum + at;
-        if (target.residual != nullptr) product.residual = target.residual + at;
-      };
-      aim(first);
-      product.columns = direct;
-      if (direct > 0) bf16::multiply(product);
-      if (direct == count) return;
-      if (!copy.defined()) copy = scratch((tasks.most_rows() + 16) * wide);
-      for (int64_t row = direct; row < count; ++row) {
-        bf16::pad_image(input + (first + row) * pitch, 1, 1, inputs, 0, 0, 1, 1, wide,
-                        bits(copy) + (row - direct) * wide);
-      }
-      product.input = bits(copy);
-      product.input_pixel = wide;
-      aim(first + direct);
-      product.columns = count - direct;
-      bf16::multiply(product);
-    });
+  const auto compute = [&](const ProductTask& task, torch::Tensor& copy) {
+    // Whole tiles of whole channels are read where they lie; anything else from a copy with zeros around it.
+    const int64_t direct = inputs == wide ? task.rows / 16 * 16 : 0;
+    bf16::Product product;
+    product.depth = wide / bf16::kDepth;
+    product.tap_offset = &none;
+    product.weights = packed + bf16::packed_size(task.channel, inputs, 1);
+    product.far_weights = true;
+    if (task.channel_after >= 0) product.weights_after = packed + bf16::packed_size(task.channel_after, inputs, 1);
+    product.bias = bias != nullptr ? bias + task.channel : nullptr;
+    product.rows = 1;
+    product.channels = task.channels;
+    product.output_pixel = output_pitch;
+    product.input_pixel = pitch;
+    product.input = input + task.row * pitch;
+    const auto aim = [&](int64_t row) {
+      const int64_t at = row * output_pitch + task.channel;
+      if (target.output != nullptr) product.output = target.output + at;
+      if (target.gelu != nullptr) product.gelu = target.gelu + at;
+      if (target.sum == nullptr) return;
+      product.sum = target.sum + at;
+      if (target.residual != nullptr) product.residual = target.residual + at;
+    };
+    aim(task.row);
+    product.columns = direct;
+    if (direct > 0) bf16::multiply(product);
+    if (direct == task.rows) return;
+    if (!copy.defined()) copy = scratch((tasks.most_rows() + 16) * wide);
+    for (int64_t row = direct; row < task.rows; ++row) {
+      bf16::pad_image(input + (task.row + row) * pitch, 1, 1, inputs, 0, 0, 1, 1, wide,
+                      bits(copy) + (row - direct) * wide);
+    }
+    product.input = bits(copy);
+    product.input_pixel = wide;
+    aim(task.row + direct);
+    product.columns = task.rows - direct;
+    bf16::multiply(product);
   };
   share_tasks(tasks.count(),
-              [&] { return [&compute, copy = torch::Tensor()](int64_t task) mutable { compute(task, copy); }; });
+              [&] { return [&, copy = torch::Tensor()](int64_t task) mutable { compute(tasks[task], copy); }; });
 }
 
 /// Sum over rows of left [rows, outputs] times right [rows, inputs]: [outputs, inputs] float32, and the sum of left.
@@ -132,24 +129,16 @@ torch::Tensor pack(const torch::Tensor& raw_weight) {
   const int64_t outputs = weight.size(0), inputs = weight.size(1);
   const int64_t taps = weight.dim() == 4 ? weight.size(2) * weight.size(3) : 1;
   torch::Tensor packed = scratch(bf16::packed_size(outputs, inputs, taps));
-  share_tasks(bf16::blocks(outputs, bf16::kPanel), [&] {
-    return [&](int64_t panel) {
-      const int64_t first = panel * bf16::kPanel, size = taps * inputs;
-      bf16::pack_forward(floats(weight) + first * size, std::min(bf16::kPanel, outputs - first), inputs, taps, size,
-                         inputs, bits(packed) + bf16::packed_size(first, inputs, taps));
-    };
+  for_each_task(bf16::blocks(outputs, bf16::kPanel), [&](int64_t panel) {
+    const int64_t first = panel * bf16::kPanel, size = taps * inputs;
+    bf16::pack_forward(floats(weight) + first * size, std::min(bf16::kPanel, outputs - first), inputs, taps, size,
+                       inputs, bits(packed) + bf16::packed_size(first, inputs, taps));
   });
   return packed;
 }
 
 torch::Tensor packed_form(const torch::Tensor& weight, PackedWeight* kept) {
   return kept ? kept->get(weight, [&] { return pack(weight); }) : pack(weight);
-}
-
-/// true: nobody will ask for a gradient. Then the packed form and the shape are all that is read of a weight.
-bool is_inference(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
-                  const torch::Tensor& residual = {}) {
-  return !asks_gradient(input, weight, bias, residual);
 }
 
 /// The packed product into `target`. bias: of no elements for none.
@@ -305,7 +294,7 @@ struct Geometry {
 
 constexpr int64_t kStripBytes =
     640 << 10;  // of the padded input that a task reads: it is to stay in the second-level cache
-constexpr int64_t kNearWeights = 1 << 19;  // elements that stay in the second-level cache
+constexpr int64_t kNearWeights = 1 << 19;  // elements of weights that stay there as well
 constexpr int64_t kLeastStrip = 4;         // rows, so that neighbours copy few rows twice
 
 /// Rows of the output that one task computes; there are at least as many tasks as threads where the rows suffice.
@@ -341,19 +330,22 @@ void convolve(const Geometry& g, const uint16_t* input, const uint16_t* packed, 
     product.columns = g.out_width();
     product.output_pixel = g.outputs;
     product.output_row = g.out_width() * g.outputs;
-    return [&, copy, product](int64_t task) mutable {
+    return [&, copy, product, copied = int64_t{-1}](int64_t task) mutable {
       const int64_t image = task / (strips * groups), first = task / groups % strips * strip;
       const int64_t channel = task % groups * group * bf16::kPanel;
       product.rows = std::min(strip, g.out_height() - first);
       product.channels = std::min(group * bf16::kPanel, g.outputs - channel);
       product.weights = packed + bf16::packed_size(channel, g.inputs, g.taps());
       product.bias = bias != nullptr ? bias + channel : nullptr;
-      // Padded rows [top, bottom) and the rows of the image among them.
-      const int64_t top = first * g.stride, bottom = top + (product.rows - 1) * g.stride + g.kernel_height;
-      const int64_t from = std::clamp<int64_t>(top - g.padding.top, 0, g.height),
-                    to = std::clamp<int64_t>(bottom - g.padding.top, from, g.height);
-      bf16::pad_image(input + (image * g.height + from) * g.width * g.inputs, to - from, g.width, g.inputs,
-                      from + g.padding.top - top, g.padding.left, bottom - top, width, wide, bits(copy));
+      if (task / groups != copied) {  // another strip than the last task's
+        copied = task / groups;
+        // Padded rows [top, bottom) and the rows of the image among them.
+        const int64_t top = first * g.stride, bottom = top + (product.rows - 1) * g.stride + g.kernel_height;
+        const int64_t from = std::clamp<int64_t>(top - g.padding.top, 0, g.height),
+                      to = std::clamp<int64_t>(bottom - g.padding.top, from, g.height);
+        bf16::pad_image(input + (image * g.height + from) * g.width * g.inputs, to - from, g.width, g.inputs,
+                        from + g.padding.top - top, g.padding.left, bottom - top, width, wide, bits(copy));
+      }
       product.output = output + (image * g.out_height() + first) * product.output_row + channel;
       bf16::multiply(product);
     };
@@ -599,10 +591,12 @@ struct Convolution : public Function<Convolution> {
 
 }  // namespace
 
+// Where nobody asks for a gradient the packed form and the shape are all that is read of a weight.
+
 torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
                      const Padding& padding, PackedWeight* kept) {
   const auto packed = packed_form(weight, kept), shift = bias.defined() ? bias : nothing();
-  if (is_inference(input, weight, bias)) {
+  if (!asks_gradient(input, weight, bias)) {
     return convolution_forward(geometry(input, weight, stride, padding), input, packed, shift.contiguous());
   }
   return Convolution::apply(input, weight, packed, shift, stride, padding.top, padding.left, padding.bottom,
@@ -612,14 +606,14 @@ torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, co
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                      PackedWeight* kept) {
   const auto packed = packed_form(weight, kept), shift = bias.defined() ? bias : nothing();
-  if (is_inference(input, weight, bias)) return plain_forward(input, weight.size(0), packed, shift.contiguous());
+  if (!asks_gradient(input, weight, bias)) return plain_forward(input, weight.size(0), packed, shift.contiguous());
   return Linear::apply(input, weight, packed, shift);
 }
 
 torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                           PackedWeight* kept) {
   const auto packed = packed_form(weight, kept), shift = bias.defined() ? bias : nothing();
-  if (is_inference(input, weight, bias)) return gelu_rows(input, weight.size(0), packed, shift.contiguous());
+  if (!asks_gradient(input, weight, bias)) return gelu_rows(input, weight.size(0), packed, shift.contiguous());
   return LinearGelu::apply(input, weight, packed, shift);
 }
 
@@ -627,7 +621,7 @@ torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight
                          const torch::Tensor& residual, PackedWeight* kept) {
   const auto packed = packed_form(weight, kept), shift = bias.defined() ? bias : nothing();
   const auto added = residual.defined() ? residual : nothing();
-  if (is_inference(input, weight, bias, residual)) {
+  if (!asks_gradient(input, weight, bias, residual)) {
     return add_forward(input, weight.size(0), packed, shift.contiguous(), added.contiguous());
   }
   return LinearAdd::apply(input, weight, packed, shift, added);

@@ -8,7 +8,6 @@
 #include <string_view>
 
 #include "runtime/error.h"
-#include "runtime/heap.h"
 #include "runtime/log.h"
 #include "runtime/progress.h"
 #include "runtime/stop_signal.h"
@@ -71,7 +70,6 @@ void remove_partial_files(const std::filesystem::path& folder) {
 }  // namespace
 
 bool run_training(TrainingTask& task, const LoopOptions& options, const std::filesystem::path& folder) {
-  keep_freed_memory();
   const auto state = folder / "state.safetensors";
   std::int64_t step = 0;
   if (options.resume) {

@@ -142,7 +142,7 @@ TEST_F(TileEmulation, Int8ProductsAreThoseOfTheDotInstructions) {
     for (const auto& [inputs, outputs] : {std::pair<std::int64_t, std::int64_t>{64, 32}, {100, 33}, {192, 70}}) {
       const auto input = torch::randn({rows, inputs}).to(torch::kBFloat16), weight = torch::randn({outputs, inputs});
       const auto bias = torch::randn({outputs});
-      const auto wide = int8::row_bytes(inputs);
+      const auto wide = row_pitch(inputs);
       std::vector<std::int8_t> packed(static_cast<std::size_t>(int8::packed_size(outputs, inputs)));
       std::vector<float> scale(static_cast<std::size_t>(outputs)), row_scale(static_cast<std::size_t>(rows));
       std::vector<std::int32_t> sums(static_cast<std::size_t>(outputs));
