@@ -9,7 +9,7 @@ find_package(CLI11 REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(PkgConfig REQUIRED)
 
-# LibTorch's headers are not ours to warn about.
+# LibTorch's headers are not ours to warn about. Where it was built with CUDA, so is Tessera.
 add_library(tessera_torch INTERFACE)
 target_include_directories(tessera_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
 target_link_libraries(tessera_torch INTERFACE ${TORCH_LIBRARIES})
@@ -20,6 +20,11 @@ target_compile_options(tessera_torch INTERFACE ${tessera_torch_flags})
 if(NOT TESSERA_SANITIZE MATCHES "thread")
   find_package(OpenMP REQUIRED COMPONENTS CXX)
   target_link_libraries(tessera_torch INTERFACE OpenMP::OpenMP_CXX)
+endif()
+
+if(TARGET torch_cuda)
+  target_compile_definitions(tessera_torch INTERFACE TESSERA_WITH_CUDA=1)
+  target_include_directories(tessera_torch SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS} ${CUDA_INCLUDE_DIRS})
 endif()
 
 # libvips reads and resizes pictures; a bare GPU machine builds without it and works from packed datasets.

@@ -15,8 +15,11 @@ class Block(nn.Module):
     def forward(self, x):
         n, cells, width = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(n, cells, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        scores = torch.softmax(q @ k.transpose(-2, -1) * (width // self.heads) ** -0.5, -1)
-        x = x + self.output((scores @ v).transpose(1, 2).reshape(n, cells, width))
+        if x.is_cuda and hasattr(F, "scaled_dot_product_attention"):
+            mixed = F.scaled_dot_product_attention(q, k, v)
+        else:
+            mixed = torch.softmax(q @ k.transpose(-2, -1) * (width // self.heads) ** -0.5, -1) @ v
+        x = x + self.output(mixed.transpose(1, 2).reshape(n, cells, width))
         return x + self.down(F.gelu(self.up(self.norm2(x))))
 
 
@@ -34,9 +37,11 @@ class Denoiser(nn.Module):
 
 
 class GroupNorm(nn.GroupNorm):
-    """In float32: PyTorch 1.13 has no group normalisation of bfloat16 with float32 weights, and autocast does not help it."""
+    """On a CPU in float32: PyTorch 1.13 has no group normalisation of bfloat16 with float32 weights, and autocast does not help it."""
 
     def forward(self, x):
+        if x.is_cuda:
+            return super().forward(x)
         return super().forward(x.float()).to(x.dtype)
 
 
@@ -105,8 +110,8 @@ class Encoder(nn.Module):
         self.codebook = nn.Parameter(torch.randn(codes, embedding))
 
     def forward(self, x):
-        z = self.layers(x).permute(0, 2, 3, 1).float()
-        distance = self.codebook.square().sum(1) - 2 * z @ self.codebook.t()
+        z, codebook = self.layers(x).permute(0, 2, 3, 1).float(), self.codebook.float()
+        distance = codebook.square().sum(1) - 2 * z @ codebook.t()
         return distance.argmin(-1)
 
 

@@ -11,14 +11,17 @@
 #include "cli/threads.h"
 #include "cli/verbs.h"
 #include "data/catalogue.h"
+#include "kernels/device.h"
 #include "kernels/machine_peak.h"
 #include "runtime/error.h"
 
 namespace tessera::cli {
 namespace {
 
+constexpr std::int64_t kPicturesOnDevice = 128;
+
 struct BenchOptions {
-  std::string model, dtype = "auto";
+  std::string model, dtype = "auto", device = "cpu";
   int threads = 0;
   std::int64_t repeats = 5;
   std::vector<std::int64_t> steps = {256, 100, 50, 16};
@@ -54,21 +57,41 @@ double peak_memory_mib() {
   return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
-/// What all threads in use reach together; a share of it is what a figure is worth.
-void measure_peak(nlohmann::json& report) {
-  const auto peak = measure_machine_peak(torch::get_num_threads());
-  report["peak_gflops"] = {{"float32", peak.float32}, {"bfloat16", peak.bfloat16}, {"int8", peak.int8}};
+/// What all threads in use, or a GPU, reach together; a share of it is what a figure is worth.
+void measure_peak(torch::Device device, nlohmann::json& report) {
+  if (device.is_cpu()) {
+    const auto peak = measure_machine_peak(torch::get_num_threads());
+    report["peak_gflops"] = {{"float32", peak.float32}, {"bfloat16", peak.bfloat16}, {"int8", peak.int8}};
+    return;
+  }
+  const auto peak = measure_device_peak(device);
+  report["peak_gflops"] = {{"float32", peak.float32}, {"bfloat16", peak.bfloat16}, {"float16", peak.float16}};
+}
+
+/// median_ms of work that a device has done in full.
+double device_ms(torch::Device device, std::int64_t repeats, const std::function<void()>& work) {
+  constexpr int kBefore = 3;  // on a GPU the third call of a shape is recorded (kernels/recorded_call.h)
+  for (int i = 0; !device.is_cpu() && i < kBefore; ++i) work();
+  return median_ms(repeats, [&] {
+    work();
+    wait_for(device);
+  });
+}
+
+/// Pictures that keep a device busy.
+std::vector<std::int64_t> batches_for(torch::Device device, bool quick) {
+  if (device.is_cpu()) return quick ? std::vector<std::int64_t>{1, 8} : std::vector<std::int64_t>{1, 8, 32};
+  return {1, 8, 32, 128};
 }
 
 void measure_denoiser(Denoiser& prior, const TransformerOptions& sizes, const BenchOptions& options,
                       nlohmann::json& report) {
-  std::vector<std::int64_t> batches = {1, 8};
-  if (!options.quick) batches.push_back(32);
-  for (const std::int64_t batch : batches) {
+  const auto device = prior.device();
+  for (const std::int64_t batch : batches_for(device, options.quick)) {
     const auto tokens = torch::full({batch, sizes.grid.cells()}, sizes.codebook_size, torch::kInt64);
     const auto rows = torch::arange(batch * sizes.grid.cells());
     prior.begin_times(torch::ones({1}, torch::kInt64));
-    const auto ms = median_ms(options.repeats, [&] { prior.logits_at(tokens, rows); });
+    const auto ms = device_ms(device, options.repeats, [&] { prior.logits_at(tokens, rows); });
     report[fmt::format("denoiser_batch_{}_ms", batch)] = ms;
     if (prior.sees_time()) continue;  // other operations than those counted
     report[fmt::format("denoiser_batch_{}_gflops", batch)] = static_cast<double>(batch) * operations(sizes) / ms * 1e-6;
@@ -78,18 +101,20 @@ void measure_denoiser(Denoiser& prior, const TransformerOptions& sizes, const Be
 void measure_pictures(Codec codec, Denoiser& prior, Extent grid, const std::shared_ptr<const Process>& process,
                       const BenchOptions& options, nlohmann::json& report) {
   auto& all = report["end_to_end"] = nlohmann::json::array();
+  const std::int64_t pictures = prior.device().is_cpu() ? 1 : kPicturesOnDevice;
   for (const auto steps : options.steps) {
     FillOptions fill_options;
     fill_options.process = process;
     fill_options.steps = std::min(steps, process ? process->total_steps() : grid.cells());
     const auto begin = std::chrono::steady_clock::now();
-    const auto made = fill(TokenGrid::all_masked(1, grid, prior.codebook_size()), prior, fill_options);
+    const auto made = fill(TokenGrid::all_masked(pictures, grid, prior.codebook_size()), prior, fill_options);
     codec->decode(made.grid);
     const double seconds = seconds_since(begin);
     all.push_back({{"steps", fill_options.steps},
+                   {"pictures", pictures},
                    {"evaluations", made.report.evaluations},
                    {"seconds", seconds},
-                   {"images_per_second", 1 / seconds}});
+                   {"images_per_second", static_cast<double>(pictures) / seconds}});
   }
 }
 
@@ -100,14 +125,24 @@ nlohmann::json measure(Codec codec, Denoiser& prior, const TransformerOptions& s
   const auto bytes = torch::zeros({1, codec->options().image_channels, side, side}, torch::kUInt8);
   const TokenGrid filled(torch::zeros({1, sizes.grid.h, sizes.grid.w}, torch::kInt64), codec->options().codebook_size);
   nlohmann::json report;
-  measure_peak(report);
+  measure_peak(prior.device(), report);
   report["encode_ms"] = median_ms(options.repeats, [&] { codec->encode(bytes); });
   report["decode_ms"] = median_ms(options.repeats, [&] { codec->decode(filled); });
+  if (!prior.device().is_cpu()) {
+    constexpr std::int64_t kBatch = 32;
+    const auto many = bytes.expand({kBatch, -1, -1, -1}).contiguous();
+    const TokenGrid grids(torch::zeros({kBatch, sizes.grid.h, sizes.grid.w}, torch::kInt64), filled.codebook_size());
+    report["encode_batch_32_ms"] = median_ms(options.repeats, [&] { codec->encode(many); });
+    report["decode_batch_32_ms"] = median_ms(options.repeats, [&] { codec->decode(grids); });
+  }
   if (!prior.is_autoregressive()) {
     measure_denoiser(prior, sizes, options, report);
     if (!options.quick) measure_pictures(codec, prior, sizes.grid, process, options, report);
   }
   report["peak_memory_mib"] = peak_memory_mib();
+  if (const auto bytes_there = device_memory_in_use(prior.device()); bytes_there > 0) {
+    report["device_memory_mib"] = static_cast<double>(bytes_there) / (1 << 20);
+  }
   return report;
 }
 
@@ -145,20 +180,23 @@ void print_conditioning(const nlohmann::json& figures) {
 }
 
 void print(const nlohmann::json& report) {
-  fmt::print("{} ({}, {} threads)\n", report["model"].get<std::string>(), report["dtype"].get<std::string>(),
-             report["threads"].get<int>());
+  const auto where = report["device"] == "cpu" ? fmt::format("{} threads", report["threads"].get<int>())
+                                               : report["device"].get<std::string>();
+  fmt::print("{} ({}, {})\n", report["model"].get<std::string>(), report["dtype"].get<std::string>(), where);
   for (const auto& [name, value] : report.items()) {
     if (value.is_number() && name != "threads") fmt::print("  {:33} {:10.1f}\n", name, value.get<double>());
   }
   if (report.contains("conditioning")) print_conditioning(report["conditioning"]);
-  fmt::print("  the peak of this machine's {} threads together, GFLOP/s:", report["threads"].get<int>());
+  fmt::print("  the peak of {}, GFLOP/s:", where);
   for (const auto& [name, value] : report["peak_gflops"].items()) fmt::print(" {} {:.0f}", name, value.get<double>());
   fmt::print("\n");
   if (!report.contains("end_to_end")) return;
   for (const auto& whole : report["end_to_end"]) {
-    fmt::print("  one picture, {} steps, {} evaluations: {:.2f} s, {:.3f} images/s\n",
-               whole["steps"].get<std::int64_t>(), whole["evaluations"].get<std::int64_t>(),
-               whole["seconds"].get<double>(), whole["images_per_second"].get<double>());
+    const auto pictures = whole["pictures"].get<std::int64_t>();
+    fmt::print("  {}, {} steps, {} evaluations: {:.2f} s, {:.3f} images/s\n",
+               pictures == 1 ? "one picture" : fmt::format("{} pictures", pictures), whole["steps"].get<std::int64_t>(),
+               whole["evaluations"].get<std::int64_t>(), whole["seconds"].get<double>(),
+               whole["images_per_second"].get<double>());
   }
 }
 
@@ -166,14 +204,17 @@ void bench(const BenchOptions& options) {
   if (options.repeats < 1) throw UsageError(fmt::format("--repeats {}: expected 1 or more", options.repeats));
   if (options.conditional && !options.model.empty())
     throw UsageError("--conditional: a model is given, expected one of them");
+  if (options.conditional && options.device != "cpu")
+    throw UsageError(fmt::format("--conditional: device {}, expected cpu", options.device));
   set_threads(options.threads);
+  const auto device = device_from(options.device);
+  const auto precision = precision_from(options.dtype, device);
   nlohmann::json report;
   if (!options.model.empty()) {
-    auto pipeline = Pipeline::load(options.model, {options.dtype, "cpu"});
+    auto pipeline = Pipeline::load(options.model, {options.dtype, options.device});
     report = measure(pipeline.codec(), pipeline.prior(), pipeline.prior_options(), pipeline.fill_process(), options);
     if (auto* guided = dynamic_cast<GuidedDenoiser*>(&pipeline.prior())) {
       auto& figures = report["conditioning"];
-      const auto precision = Pipeline::precision(pipeline.dtype(), torch::kCPU);
       figures = measure_conditioning(*guided, pipeline.fill_process(), precision, options.repeats);
       if (pipeline.condition() == "text") {
         PromptOptions prompt;
@@ -182,17 +223,13 @@ void bench(const BenchOptions& options) {
       }
     }
     report["model"] = valid_utf8(std::filesystem::path(options.model).filename().string());
-    report["dtype"] = pipeline.dtype();
   } else if (options.conditional) {
-    const auto precision = Pipeline::precision(options.dtype, torch::kCPU);
     torch::manual_seed(0);
-    measure_peak(report);
+    measure_peak(device, report);
     report["conditioning"] = measure_paper_conditioning(precision, options.repeats);
     report["peak_memory_mib"] = peak_memory_mib();
     report["model"] = "VQ-Diffusion-B's sizes, random weights";
-    report["dtype"] = Pipeline::dtype_name(precision);
   } else {
-    const auto precision = Pipeline::precision(options.dtype, torch::kCPU);
     torch::manual_seed(0);
     Codec codec(paper_codec());
     const TransformerOptions sizes;
@@ -201,10 +238,13 @@ void bench(const BenchOptions& options) {
     prior->eval();
     codec->set_precision(of_activations(precision));
     prior->set_precision(precision);
+    codec->to(device);
+    prior->to(device);
     report = measure(codec, *prior, sizes, nullptr, options);
     report["model"] = "the paper's sizes, random weights";
-    report["dtype"] = Pipeline::dtype_name(precision);
   }
+  report["dtype"] = name_of(precision);
+  report["device"] = device.is_cpu() ? "cpu" : options.device;
   report["threads"] = torch::get_num_threads();
   add_shares(report);
   if (options.json) {
@@ -221,6 +261,7 @@ void add_bench(CLI::App& app) {
   auto* verb = app.add_subcommand("bench", "how fast this machine is, at the paper's sizes or for a bundle");
   verb->add_option("-m,--model", options->model, "bundle folder [the paper's sizes with random weights]");
   verb->add_option("--dtype", options->dtype, kDtypeHelp)->capture_default_str();
+  verb->add_option("--device", options->device, kDeviceHelp)->capture_default_str();
   verb->add_option("--repeats", options->repeats, "runs of which the median is taken")->capture_default_str();
   verb->add_option("--steps", options->steps, "of the end-to-end pictures")
       ->capture_default_str()

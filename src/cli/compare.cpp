@@ -158,7 +158,7 @@ void add_compare(CLI::App& app) {
   verb->add_option("b", options->b, "the same")->required();
   verb->add_option("--dtype", options->model.options.dtype, "float32 or bfloat16: of the products")
       ->capture_default_str();
-  verb->add_option("--device", options->model.options.device, "cpu, cuda or cuda:N")->capture_default_str();
+  verb->add_option("--device", options->model.options.device, kDeviceHelp)->capture_default_str();
   verb->add_option("-t,--threads", options->model.threads, "threads; 0: one a processor")->capture_default_str();
   add_evaluation_flags(*verb, *options);
   verb->add_option("-o,--output", options->output, "folder: report.html, report.json, the samples");

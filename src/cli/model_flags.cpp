@@ -8,7 +8,7 @@ void add_model_flags(CLI::App& verb, ModelFlags& flags) {
   verb.add_option("-m,--model", flags.model, "bundle folder")->required();
   flags.options.dtype = "auto";
   verb.add_option("--dtype", flags.options.dtype, kDtypeHelp)->capture_default_str();
-  verb.add_option("--device", flags.options.device, "cpu, cuda or cuda:N")->capture_default_str();
+  verb.add_option("--device", flags.options.device, kDeviceHelp)->capture_default_str();
   verb.add_option("-t,--threads", flags.threads, "threads; 0: one a processor")->capture_default_str();
 }
 

@@ -9,7 +9,9 @@
 namespace tessera::cli {
 
 inline constexpr const char* kDtypeHelp =
-    "of the products: float32, bfloat16, int8 (the denoiser's linear layers) or auto (bfloat16 where the CPU has AMX or AVX512-BF16)";
+    "of the products: float32, bfloat16, float16 (GPUs), int8 (CPUs, the denoiser's linear layers) or auto (bfloat16 "
+    "where the CPU has AMX or AVX512-BF16 and on GPUs)";
+inline constexpr const char* kDeviceHelp = "cpu, cuda or cuda:N";
 
 struct ModelFlags {
   std::string model;

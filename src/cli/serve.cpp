@@ -82,7 +82,7 @@ void add_serve(CLI::App& app) {
   verb->add_option("--allow-origin", options->origins, "origin whose pages may ask (CORS); repeatable");
   options->pipeline.dtype = "auto";
   verb->add_option("--dtype", options->pipeline.dtype, kDtypeHelp)->capture_default_str();
-  verb->add_option("--device", options->pipeline.device, "cpu, cuda or cuda:N")->capture_default_str();
+  verb->add_option("--device", options->pipeline.device, kDeviceHelp)->capture_default_str();
   verb->add_option("-t,--threads", options->threads, "threads; 0: one a processor")->capture_default_str();
   const auto apply = add_field_options(*verb, options->limits.fields(), "Limits");
   verb->callback([options, apply] {

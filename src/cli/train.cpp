@@ -3,10 +3,12 @@
 
 #include "checkpoint/bundle.h"
 #include "cli/field_options.h"
+#include "cli/model_flags.h"
 #include "cli/threads.h"
 #include "cli/verbs.h"
 #include "data/dataset.h"
 #include "data/token_cache.h"
+#include "kernels/device.h"
 #include "pipeline/pipeline.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
@@ -23,7 +25,7 @@ namespace tessera::cli {
 namespace {
 
 struct TrainOptions {
-  std::string data, out, recipe;
+  std::string data, out, recipe, device = "cpu";
   LoopOptions loop;
   int threads = 0;
   bool strict = false;
@@ -46,6 +48,7 @@ void add_common(CLI::App& verb, TrainOptions& options) {
       ->capture_default_str();
   verb.add_flag("--resume", options.loop.resume, "go on from the saved state");
   verb.add_flag("--strict", options.strict, "a broken picture is an error");
+  verb.add_option("--device", options.device, kDeviceHelp)->capture_default_str();
   verb.add_option("-t,--threads", options.threads, "threads; 0: one a processor")->capture_default_str();
 }
 
@@ -63,6 +66,7 @@ void check_early(PriorRecipe recipe) {
 
 void train_codec(const TrainOptions& options, CodecRecipe recipe) {
   set_threads(options.threads);
+  const auto device = device_from(options.device);
   check_early(recipe);
   DatasetOptions data_options;
   data_options.path = options.data;
@@ -77,7 +81,7 @@ void train_codec(const TrainOptions& options, CodecRecipe recipe) {
   log().info("{}: {} pictures to train on, {} held out", options.data, data.split(Split::train).size(),
              data.split(Split::validation).size());
   const std::filesystem::path bundle = options.out;
-  auto task = make_codec_training(recipe, data, bundle);
+  auto task = make_codec_training(recipe, data, bundle, device);
   auto loop = options.loop;
   loop.steps = recipe.steps;
   if (run_training(*task, loop, bundle / "training" / "codec")) fmt::print("{}\n", (bundle / "vqvae").string());
@@ -124,6 +128,7 @@ TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, con
   codec = Codec(codec_options_from_json(parts.codec->config));
   codec->load(parts.codec->tensors, options.out + "/vqvae");
   codec->eval();
+  codec->to(device_from(options.device));
   DatasetOptions data_options;
   data_options.path = options.data;
   data_options.size = codec->options().image_size;
@@ -133,13 +138,14 @@ TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, con
   data_options.strict = options.strict;
   const auto data = Dataset::open(data_options);
   conditions = conditions_of(data, conditional);
-  conditions.codebook = codec->quantizer->codebook();
+  conditions.codebook = codec->quantizer->codebook().to(torch::kCPU);
   return tokens_of(data, codec, part_hash(parts, "vqvae"), recipe.flip, default_cache_folder());
 }
 
 void train_prior(const TrainOptions& options, PriorRecipe recipe, const ConditionalRecipe& conditional) {
   constexpr std::int64_t kConditionalSteps = 100;  // T as published
   set_threads(options.threads);
+  const auto device = device_from(options.device);
   conditional.validate();
   check_early(recipe);
   if (!conditional.is_plain()) {
@@ -156,8 +162,8 @@ void train_prior(const TrainOptions& options, PriorRecipe recipe, const Conditio
   GridPreview preview;
   if (codec) preview = make_sample_preview(codec, data);
   auto task = conditional.is_plain()
-                  ? make_prior_training(recipe, data, bundle, preview)
-                  : make_conditional_training(recipe, conditional, data, conditions, bundle, preview);
+                  ? make_prior_training(recipe, data, bundle, preview, device)
+                  : make_conditional_training(recipe, conditional, data, conditions, bundle, preview, device);
   auto loop = options.loop;
   loop.steps = recipe.steps;
   if (run_training(*task, loop, bundle / "training" / "prior")) fmt::print("{}\n", (bundle / "transformer").string());
@@ -165,6 +171,7 @@ void train_prior(const TrainOptions& options, PriorRecipe recipe, const Conditio
 
 void train_pixels(const TrainOptions& options, const PixelRecipe& recipe, const std::string& model) {
   set_threads(options.threads);
+  const auto device = device_from(options.device);
   const auto part = load_bundle(model).codec;
   require(part.has_value(), "{}: the bundle holds no codec (vqvae/)", model);
   DatasetOptions data_options;
@@ -176,7 +183,7 @@ void train_pixels(const TrainOptions& options, const PixelRecipe& recipe, const 
   data_options.strict = options.strict;
   const auto data = Dataset::open(data_options);
   const std::filesystem::path bundle = options.out.empty() ? model : options.out;
-  auto task = make_pixel_training(recipe, data, model, bundle);
+  auto task = make_pixel_training(recipe, data, model, bundle, device);
   auto loop = options.loop;
   loop.steps = recipe.steps;
   if (run_training(*task, loop, bundle / "training" / "pixels")) fmt::print("{}\n", (bundle / "vqvae").string());

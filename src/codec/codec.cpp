@@ -126,7 +126,7 @@ torch::Tensor CodecImpl::before_decoder(const torch::Tensor& quantized) {
 
 CodecPass CodecImpl::train_pass(const torch::Tensor& bytes, const QuantizerContext& context) {
   CodecPass pass;
-  pass.target = to_network_range(bytes);
+  pass.target = to_network_range(bytes.to(device()));
   pass.latents = latents(pass.target);
   const auto quantized = quantizer->quantize(pass.latents, context);
   pass.indices = quantized.indices;
@@ -143,7 +143,7 @@ TokenGrid CodecImpl::encode(const torch::Tensor& bytes) {
           "codec: image of {}x{}, expected sides that are multiples of {}", bytes.size(3), bytes.size(2),
           options_.factor());
   const torch::NoGradGuard no_grad;
-  return {quantizer->codes(latents(to_network_range(bytes))).to(torch::kCPU), options_.codebook_size};
+  return {quantizer->codes(latents(to_network_range(bytes.to(device())))).to(torch::kCPU), options_.codebook_size};
 }
 
 torch::Tensor CodecImpl::decode(const TokenGrid& grid) {
@@ -151,8 +151,7 @@ torch::Tensor CodecImpl::decode(const TokenGrid& grid) {
           grid.codebook_size(), options_.codebook_size);
   require(grid.masked_cells() == 0, "codec: {} cells are MASK, expected a filled grid", grid.masked_cells());
   const torch::NoGradGuard no_grad;
-  const auto device = quantizer->codebook().device();
-  return to_bytes(decode_latents(quantizer->embed(grid.codes().to(device)))).to(torch::kCPU);
+  return to_bytes(decode_latents(quantizer->embed(grid.codes().to(device())))).to(torch::kCPU);
 }
 
 TensorMap CodecImpl::weights() const {

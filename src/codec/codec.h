@@ -63,6 +63,8 @@ class CodecImpl : public torch::nn::Module {
   explicit CodecImpl(CodecOptions options);
 
   const CodecOptions& options() const { return options_; }
+  /// Where its weights are; pictures and grids may be given on any device, results are on the CPU.
+  torch::Device device() const { return quantizer->codebook().device(); }
   void set_precision(Precision precision) { compute_->precision = precision; }
 
   /// Bytes [N, 3, H, W] -> float32 in the network's range; and back, clamped and rounded (cut_bytes: cut off).

@@ -73,7 +73,7 @@ NearestGrids nearest_grids(const torch::Tensor& queries, const torch::Tensor& se
   // Two rows drawn at random lie 2 tr(covariance) apart in the mean square.
   const auto centred = rows.to(torch::kFloat64) - rows.to(torch::kFloat64).mean(0, true);
   const double apart = 2 * centred.square().sum(1).mean().item<double>();
-  const auto order = std::get<1>(squares.sort(c10::optional<bool>(true), 1, false)).slice(1, 0, std::min(k, count));
+  const auto order = squares.argsort(/*stable=*/true, 1, false).slice(1, 0, std::min(k, count));
   auto distances = squares.gather(1, order).sqrt();
   if (apart > 0) distances = distances / std::sqrt(apart);
   return {order.contiguous(), distances};

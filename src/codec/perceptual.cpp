@@ -68,6 +68,12 @@ Lpips::Lpips(const TensorMap& vgg, const TensorMap& heads, Precision precision) 
     heads_.push_back(find(heads, fmt::format("lin{}.model.1.weight", head), "the heads"));
 }
 
+void Lpips::to(torch::Device device) {
+  for (auto* group : {&weights_, &biases_, &heads_}) {
+    for (auto& tensor : *group) tensor = tensor.to(device);
+  }
+}
+
 std::vector<torch::Tensor> Lpips::features(const torch::Tensor& images) const {
   const auto shift = torch::tensor({-0.030, -0.088, -0.188}, images.options()).view({1, 3, 1, 1});
   const auto scale = torch::tensor({0.458, 0.448, 0.450}, images.options()).view({1, 3, 1, 1});

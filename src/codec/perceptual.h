@@ -18,6 +18,8 @@ class PerceptualLoss {
   virtual ~PerceptualLoss() = default;
   /// In: [N, 3, H, W] twice, in the range that the codec trains with. Out: [N].
   virtual torch::Tensor distance(const torch::Tensor& a, const torch::Tensor& b) = 0;
+  /// Moves its weights, if it has any, to where the pictures are.
+  virtual void to(torch::Device) {}
   /// For logs and model cards: which term it is.
   virtual std::string name() const = 0;
 };
@@ -44,6 +46,7 @@ class Lpips : public PerceptualLoss {
   /// precision: of the trunk's convolutions and activations; the maps, norms and distances are float32 either way.
   Lpips(const TensorMap& vgg, const TensorMap& heads, Precision precision = Precision::float32);
   torch::Tensor distance(const torch::Tensor& a, const torch::Tensor& b) override;
+  void to(torch::Device device) override;
   std::string name() const override { return "LPIPS v0.1, VGG16"; }
 
   /// The five feature maps, float32, of images in [-1, 1].

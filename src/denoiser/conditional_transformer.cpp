@@ -105,7 +105,7 @@ void ConditionalTransformerImpl::note(const std::string& name, const torch::Tens
 
 torch::Tensor ConditionalTransformerImpl::forward(const torch::Tensor& given, const torch::Tensor& times,
                                                   const Condition& condition, const torch::Tensor& rows) {
-  const auto count = given.size(0), cells = options_.grid.cells(), width = options_.width();
+  const auto count = given.size(0), cells = options_.grid.cells();
   require(given.dim() == 2 && given.size(1) == cells && given.scalar_type() == torch::kInt64,
           "denoiser: expected tokens [N, {}] int64", cells);
   require(times.dim() == 1 && (times.size(0) == 1 || times.size(0) == count),
@@ -126,6 +126,18 @@ torch::Tensor ConditionalTransformerImpl::forward(const torch::Tensor& given, co
             "denoiser: expected class labels below {}", options_.classes);
     classes = condition.classes.to(device());
   }
+  const auto wanted = rows.defined() ? rows.to(device()) : rows;
+  if (!recorded_.applies(tokens_, is_training() || record_)) return evaluate(tokens, at, states, classes, wanted);
+  // Every cell, so that one recording serves whatever cells are asked for.
+  const auto all = recorded_({tokens, at, states, classes}, tokens_,
+                             [this](const auto& on) { return evaluate(on[0], on[1], on[2], on[3], {}); });
+  return rows.defined() ? all.flatten(0, 1).index_select(0, wanted) : all;
+}
+
+torch::Tensor ConditionalTransformerImpl::evaluate(const torch::Tensor& tokens, const torch::Tensor& at,
+                                                   const torch::Tensor& states, const torch::Tensor& classes,
+                                                   const torch::Tensor& rows) {
+  const auto cells = options_.grid.cells(), width = options_.width();
   const double dropout = is_training() ? options_.dropout : 0;
   const double scale = 1.0 / std::sqrt(static_cast<double>(options_.head_width));
   const auto positions = (heights_.unsqueeze(1) + widths_.unsqueeze(0)).view({cells, width});
@@ -154,8 +166,8 @@ torch::Tensor ConditionalTransformerImpl::forward(const torch::Tensor& given, co
     }
     note(name + ".norm3", normed);
     if (rows.defined() && i + 1 == blocks_.size()) {
-      normed = normed.flatten(0, 1).index_select(0, rows.to(device()));
-      x = x.flatten(0, 1).index_select(0, rows.to(device()));
+      normed = normed.flatten(0, 1).index_select(0, rows);
+      x = x.flatten(0, 1).index_select(0, rows);
     }
     torch::Tensor activated;
     if (options_.exact_gelu) {

@@ -7,10 +7,12 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "checkpoint/named_module.h"
+#include "kernels/recorded_call.h"
 #include "kernels/training_ops.h"
 #include "kernels/weight_loading.h"
 #include "runtime/random.h"
@@ -61,7 +63,10 @@ class ConditionalTransformerImpl : public NamedModule {
   void initialise(Seed seed);
   /// As NamedModule's.
   void load_weights(const TensorMap& tensors, const std::string& where, WeightLoading loading);
-  void set_precision(Precision precision) { precision_ = precision; }
+  void set_precision(Precision precision) {
+    recorded_.forget();
+    precision_ = precision;
+  }
   void seed_dropout(std::uint64_t bits);
   const ConditionalOptions& options() const { return options_; }
   torch::Device device() const { return tokens_.device(); }
@@ -85,6 +90,9 @@ class ConditionalTransformerImpl : public NamedModule {
     AdaptiveNorm norm3;  // by class, in place of the plain one
     Affine up, down;
   };
+  /// forward for operands that have been checked and brought to the device; states, classes, rows: may be undefined.
+  torch::Tensor evaluate(const torch::Tensor& tokens, const torch::Tensor& times, const torch::Tensor& states,
+                         const torch::Tensor& classes, const torch::Tensor& rows);
   Affine affine(const std::string& name, std::int64_t in, std::int64_t out);
   AdaptiveNorm adaptive(const std::string& name, std::int64_t rows);
   Attention attention_of(const std::string& name, std::int64_t keys);
@@ -103,7 +111,8 @@ class ConditionalTransformerImpl : public NamedModule {
   std::vector<Block> blocks_;
   torch::Tensor norm_out_weight_, norm_out_bias_;
   Affine head_;
-  c10::optional<torch::Generator> dropout_generator_;
+  std::optional<torch::Generator> dropout_generator_;
+  RecordedCall recorded_;
   TensorMap* record_ = nullptr;
 };
 TORCH_MODULE(ConditionalTransformer);

@@ -18,7 +18,7 @@ LayerNormImpl::LayerNormImpl(std::int64_t width) {
 }
 
 torch::Tensor attend(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, bool causal,
-                     double dropout, const c10::optional<torch::Generator>& generator) {
+                     double dropout, const std::optional<torch::Generator>& generator) {
   const auto queries = q.size(2), keys = k.size(2);
   const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(3)));
   auto scores = torch::matmul(q * scale, k.transpose(2, 3));  // [N, H, A, B]
@@ -26,18 +26,23 @@ torch::Tensor attend(const torch::Tensor& q, const torch::Tensor& k, const torch
     const auto hidden = torch::ones({queries, keys}, scores.options().dtype(torch::kBool)).triu(keys - queries + 1);
     scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
   }
-  // In bfloat16 the exponentials and their sums are still float32.
-  const bool low = scores.scalar_type() == torch::kBFloat16;
-  const auto weights =
-      drop_out(low ? torch::softmax(scores, -1, torch::kFloat32).to(torch::kBFloat16) : torch::softmax(scores, -1),
-               dropout, generator);
+  // In bfloat16 and float16 the exponentials and their sums are still float32.
+  const auto type = scores.scalar_type();
+  const bool low = type == torch::kBFloat16 || type == torch::kFloat16;
+  const auto weights = drop_out(low ? torch::softmax(scores, -1, torch::kFloat32).to(type) : torch::softmax(scores, -1),
+                                dropout, generator);
   return torch::matmul(weights, v).transpose(1, 2).flatten(2);
 }
 
-torch::Tensor drop_out(const torch::Tensor& x, double p, const c10::optional<torch::Generator>& generator) {
+torch::Tensor drop_out(const torch::Tensor& x, double p, const std::optional<torch::Generator>& generator) {
   if (p <= 0) return x;
-  const auto kept = torch::empty_like(x, at::MemoryFormat::Contiguous).bernoulli_(1 - p, generator).div_(1 - p);
-  return x * kept;
+  auto kept = torch::empty_like(x, at::MemoryFormat::Contiguous);
+  if (generator) {
+    kept.bernoulli_(1 - p, *generator);
+  } else {
+    kept.bernoulli_(1 - p);
+  }
+  return x * kept.div_(1 - p);
 }
 
 }  // namespace tessera

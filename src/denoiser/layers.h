@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "kernels/training_ops.h"
 
@@ -57,9 +58,9 @@ TORCH_MODULE(LayerNorm);
 /// causal: query i sees the keys 0..i + (B - A). dropout: probability for the attention weights, drawn from
 /// `generator`.
 torch::Tensor attend(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, bool causal,
-                     double dropout = 0, const c10::optional<torch::Generator>& generator = c10::nullopt);
+                     double dropout = 0, const std::optional<torch::Generator>& generator = std::nullopt);
 
 /// Zeroes elements with probability p and scales the others by 1 / (1 - p). p = 0 returns x itself.
-torch::Tensor drop_out(const torch::Tensor& x, double p, const c10::optional<torch::Generator>& generator);
+torch::Tensor drop_out(const torch::Tensor& x, double p, const std::optional<torch::Generator>& generator);
 
 }  // namespace tessera

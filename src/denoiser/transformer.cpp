@@ -37,7 +37,7 @@ BlockImpl::BlockImpl(const TransformerOptions& options)
 }
 
 torch::Tensor BlockImpl::forward(const torch::Tensor& x, std::int64_t count, const torch::Tensor& rows, bool causal,
-                                 double dropout, const c10::optional<torch::Generator>& generator) {
+                                 double dropout, const std::optional<torch::Generator>& generator) {
   const auto cells = x.size(0) / count, width = x.size(1);
   const auto qkv = qkv_->forward(norm1_->forward(x)).view({count, cells, 3 * width});
   torch::Tensor context;
@@ -119,9 +119,17 @@ torch::Tensor TransformerImpl::run(const torch::Tensor& given, const torch::Tens
           "transformer: tokens are {} {}, expected [N, cells] int64", shape_text(given),
           c10::toString(given.scalar_type()));
   const auto tokens = given.to(device());
-  const auto count = tokens.size(0), cells = tokens.size(1) + (is_autoregressive() ? 1 : 0);
+  const auto cells = tokens.size(1) + (is_autoregressive() ? 1 : 0);
   require(cells <= options_.grid.cells(), "transformer: {} tokens a row, expected at most {}", tokens.size(1),
           options_.grid.cells() - (is_autoregressive() ? 1 : 0));
+  if (!recorded_.applies(token_embedding_, is_training())) return evaluate(tokens, rows);
+  // Every cell, so that one recording serves whatever cells are asked for.
+  const auto all = recorded_({tokens}, token_embedding_, [this](const auto& on) { return evaluate(on[0], {}); });
+  return rows.defined() ? all.index_select(0, rows) : all;
+}
+
+torch::Tensor TransformerImpl::evaluate(const torch::Tensor& tokens, const torch::Tensor& rows) {
+  const auto count = tokens.size(0), cells = tokens.size(1) + (is_autoregressive() ? 1 : 0);
   auto x = torch::embedding(token_embedding_, tokens);  // [N, P, C]
   if (is_autoregressive()) x = torch::cat({start_token_.expand({count, 1, options_.width}), x}, 1);
   x = x + position_embedding_.narrow(0, 0, cells);
@@ -146,6 +154,7 @@ torch::Tensor TransformerImpl::logits_at(const torch::Tensor& tokens, const torc
 }
 
 void TransformerImpl::set_precision(Precision precision) {
+  recorded_.forget();
   for (const auto& module : modules(false)) {
     if (auto* linear = module->as<LinearImpl>()) linear->precision = precision;
     if (auto* norm = module->as<LayerNormImpl>()) norm->precision = precision;

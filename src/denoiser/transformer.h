@@ -8,12 +8,14 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "checkpoint/safetensors.h"
 #include "denoiser/denoiser.h"
 #include "denoiser/layers.h"
+#include "kernels/recorded_call.h"
 #include "kernels/weight_loading.h"
 #include "runtime/random.h"
 #include "tokens/token_grid.h"
@@ -52,7 +54,7 @@ class BlockImpl : public torch::nn::Module {
 
   /// In: x [N * L, C] of N rows. Out: [N * L, C], or [M, C] for the M flat rows asked for (`rows` defined).
   torch::Tensor forward(const torch::Tensor& x, std::int64_t count, const torch::Tensor& rows, bool causal,
-                        double dropout, const c10::optional<torch::Generator>& generator);
+                        double dropout, const std::optional<torch::Generator>& generator);
   /// In: x [N, C], the cells at `position`; keys, values [N, H, L, D] filled up to there (undefined at first: made for
   /// `cells` L), extended by this call.
   torch::Tensor advance(const torch::Tensor& x, torch::Tensor& keys, torch::Tensor& values, std::int64_t position,
@@ -104,6 +106,8 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
  private:
   friend class TransformerDecoding;
   torch::Tensor run(const torch::Tensor& tokens, const torch::Tensor& rows);
+  /// run for tokens and rows on the network's device.
+  torch::Tensor evaluate(const torch::Tensor& tokens, const torch::Tensor& rows);
   void initialise(Initialisation initialisation, Seed seed);
 
   TransformerOptions options_;
@@ -113,7 +117,8 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
   std::vector<Block> blocks_;
   LayerNorm final_norm_{nullptr};
   Linear head_{nullptr};
-  c10::optional<torch::Generator> dropout_generator_;
+  std::optional<torch::Generator> dropout_generator_;
+  RecordedCall recorded_;
 };
 TORCH_MODULE(Transformer);
 

@@ -122,9 +122,9 @@ torch::Tensor masked_cross_entropy(const torch::Tensor& logits, const torch::Ten
 }
 
 torch::Tensor masked_cross_entropy_at(const torch::Tensor& logits, const torch::Tensor& x0, const torch::Tensor& rows) {
-  const auto targets = x0.flatten().index_select(0, rows);
+  const auto targets = x0.flatten().index_select(0, rows).to(logits.device());
   const auto losses = torch::nll_loss(torch::log_softmax(logits, -1), targets, {}, at::Reduction::None);
-  const auto images = torch::div(rows, x0.size(1), "floor");
+  const auto images = torch::div(rows, x0.size(1), "floor").to(logits.device());
   return torch::zeros({x0.size(0)}, losses.options()).index_add(0, images, losses);
 }
 
@@ -143,7 +143,7 @@ TrainingLoss training_loss(LossKind kind, const torch::Tensor& cross_entropy, co
       result.loss = result.vb;
       break;
     case LossKind::mlm:
-      result.loss = cross_entropy / masked.sum(1).clamp_min(1);
+      result.loss = cross_entropy / masked.sum(1).clamp_min(1).to(cross_entropy.device());
       break;
     case LossKind::reweighted_elbo:
       result.loss = (1 - times / static_cast<double>(total_steps)) * cross_entropy * bits;

@@ -11,7 +11,7 @@ torch::Tensor term(const LogitsAt& denoise, const torch::Tensor& x0, const Noise
   const auto rows = rows_of(noised.changed);
   if (rows.numel() == 0) return torch::zeros({x0.size(0)}, torch::kFloat64);
   const auto logits = denoise(noised.tokens, rows);
-  const auto ce = masked_cross_entropy_at(logits, x0.to(logits.device()), rows.to(logits.device()));
+  const auto ce = masked_cross_entropy_at(logits, x0, rows);
   return ce.to(torch::kCPU, torch::kFloat64) / static_cast<double>(t);
 }
 

@@ -6,6 +6,7 @@
 
 #include "kernels/bf16_attention.h"
 #include "kernels/cpu_features.h"
+#include "kernels/fused_attention.h"
 #include "kernels/plain_attention.h"
 #include "kernels/row_layout.h"
 #include "kernels/shared_tasks.h"
@@ -208,9 +209,16 @@ torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const to
     if (asks_gradient(q, k, v)) return Attention::apply(q, k, v, heads, scale, causal);
     return mixed_rows(readable(q), readable(k), readable(v), heads, scale, causal);
   }
+  const auto type = type_of_activations(precision, q.scalar_type());
   if (precision == Precision::float32) return plain_attention(q, k, v, heads, scale, causal);
-  const auto low = torch::kBFloat16;
-  return plain_attention(q.to(low), k.to(low), v.to(low), heads, scale, causal);
+  const auto low_q = q.to(type), low_k = k.to(type), low_v = v.to(type);
+  if (fused_attention_applies(low_q) && (!causal || q.size(1) == k.size(1))) {
+    const auto split = [&](const torch::Tensor& t) {
+      return t.view({t.size(0), t.size(1), heads, -1}).transpose(1, 2);
+    };
+    return fused_attention(split(low_q), split(low_k), split(low_v), scale, causal);
+  }
+  return plain_attention(low_q, low_k, low_v, heads, scale, causal);
 }
 
 torch::Tensor attention_qkv(const torch::Tensor& qkv, int64_t heads, double scale, bool causal, Precision given) {
@@ -223,8 +231,12 @@ torch::Tensor attention_qkv(const torch::Tensor& qkv, int64_t heads, double scal
     const auto parts = readable(qkv).chunk(3, 2);
     return mixed_rows(parts[0], parts[1], parts[2], heads, scale, causal);
   }
-  const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : qkv.scalar_type();
+  const auto dtype = type_of_activations(precision, qkv.scalar_type());
   const auto split = qkv.to(dtype).reshape({qkv.size(0), qkv.size(1), 3, heads, qkv.size(2) / (3 * heads)});
+  if (fused_attention_applies(split)) {
+    const auto parts = split.permute({2, 0, 3, 1, 4}).unbind(0);  // [N, H, L, D]
+    return fused_attention(parts[0], parts[1], parts[2], scale, causal);
+  }
   return plain_attention_qkv(split, scale, causal);
 }
 

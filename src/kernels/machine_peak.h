@@ -9,6 +9,7 @@ namespace tessera {
 struct MachinePeak {
   double float32 = 0;   // AVX-512 or AVX2 with FMA
   double bfloat16 = 0;  // AMX tiles or AVX512-BF16
+  double float16 = 0;   // GPUs only
   double int8 = 0;      // AMX tiles or AVX512-VNNI
 };
 MachinePeak measure_machine_peak(int threads = 1);

@@ -4,17 +4,28 @@
 
 namespace tessera {
 
+bool PackedWeight::Kept::update(const torch::Tensor& from, const std::function<torch::Tensor()>& pack, int wanted) {
+  const auto now = static_cast<std::uint32_t>(from._version());
+  if (packed.defined() && data == from.data_ptr() && version == now && form == wanted) return false;
+  packed = pack();
+  data = from.data_ptr();
+  version = now;
+  form = wanted;
+  return true;
+}
+
 const torch::Tensor& PackedWeight::get(const torch::Tensor& weight, const std::function<torch::Tensor()>& pack,
                                        int form) {
-  const auto version = static_cast<std::uint32_t>(weight._version());
-  if (!packed_.defined() || data_ != weight.data_ptr() || version_ != version || form_ != form) {
-    packed_ = pack();
-    data_ = weight.data_ptr();
-    version_ = version;
-    form_ = form;
-    if (mapped_version_ == static_cast<std::int64_t>(version)) MappedFile::give_back(data_, weight.nbytes());
+  if (weight_.update(weight, pack, form) && mapped_version_ == static_cast<std::int64_t>(weight_.version)) {
+    MappedFile::give_back(weight_.data, weight.nbytes());
   }
-  return packed_;
+  return weight_.packed;
+}
+
+const torch::Tensor& PackedWeight::get_bias(const torch::Tensor& bias, const std::function<torch::Tensor()>& pack,
+                                            int form) {
+  bias_.update(bias, pack, form);
+  return bias_.packed;
 }
 
 }  // namespace tessera

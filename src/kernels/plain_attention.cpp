@@ -27,10 +27,14 @@ struct Operands {
   torch::Tensor q, k, v;
 };
 
-/// softmax(scale q k^T), [B, L, L], float32 for bfloat16 operands.
+bool is_low(torch::ScalarType type) {
+  return type == torch::kBFloat16 || type == torch::kFloat16;
+}
+
+/// softmax(scale q k^T), [B, L, L], float32 for bfloat16 and float16 operands.
 torch::Tensor attention_weights(const Operands& at, double scale, const torch::Tensor& hidden) {
   auto scores = torch::bmm(at.q, at.k.transpose(1, 2));
-  if (scores.scalar_type() == torch::kBFloat16) scores = scores.to(torch::kFloat32);
+  if (is_low(scores.scalar_type())) scores = scores.to(torch::kFloat32);
   scores.mul_(scale);
   if (hidden.defined()) scores.masked_fill_(hidden, -std::numeric_limits<double>::infinity());
   return torch::softmax(scores, -1);
@@ -80,7 +84,7 @@ class SelfAttention : public torch::autograd::Function<SelfAttention> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& qkv, double scale, bool causal,
                                bool keep) {
     const auto cells = qkv.size(1);
-    const auto dtype = qkv.scalar_type() == torch::kBFloat16 ? torch::kFloat32 : qkv.scalar_type();
+    const auto dtype = is_low(qkv.scalar_type()) ? torch::kFloat32 : qkv.scalar_type();
     torch::Tensor kept;
     if (keep) kept = torch::empty({qkv.size(0) * qkv.size(3), cells, cells}, qkv.options().dtype(dtype));
     context->save_for_backward({qkv, kept});

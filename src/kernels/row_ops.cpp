@@ -185,7 +185,7 @@ torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight
     output = torch::layer_norm(input.to(inner), {input.size(-1)}, {}, {}, eps) * weight.to(inner).view(rows) +
              bias.to(inner).view(rows);
   }
-  return low ? output.to(torch::kBFloat16) : output;
+  return output.to(type_of_activations(precision, low ? torch::kBFloat16 : output.scalar_type()));
 }
 
 torch::Tensor gelu_activation(const torch::Tensor& input) {

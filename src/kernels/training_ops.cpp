@@ -15,9 +15,9 @@
 namespace tessera {
 namespace {
 
-/// Rounds to bfloat16 and lays out channels-last; autograd turns the gradient back.
-torch::Tensor prepared(const torch::Tensor& input) {
-  const torch::Tensor x = input.to(torch::kBFloat16);
+/// Rounds to `type` and lays out channels-last; autograd turns the gradient back.
+torch::Tensor prepared(const torch::Tensor& input, torch::ScalarType type = torch::kBFloat16) {
+  const torch::Tensor x = input.to(type);
   return x.dim() == 4 ? x.contiguous(torch::MemoryFormat::ChannelsLast) : x.contiguous();
 }
 
@@ -36,6 +36,32 @@ torch::ScalarType computing_type(const torch::Tensor& weight) {
 torch::Tensor maybe_to(const torch::Tensor& tensor, torch::ScalarType dtype) {
   return tensor.defined() ? tensor.to(dtype) : tensor;
 }
+
+/// A layer's weight and bias as LibTorch's products on a GPU read them; kept where nobody asks for their gradients.
+struct Operands {
+  Operands(const torch::Tensor& given_weight, const torch::Tensor& given_bias, torch::ScalarType type,
+           PackedWeight* kept) {
+    const auto convert = [&] {
+      const auto converted = given_weight.to(type);
+      const bool low = type == torch::kBFloat16 || type == torch::kFloat16;
+      return low && converted.dim() == 4 ? converted.contiguous(torch::MemoryFormat::ChannelsLast) : converted;
+    };
+    const bool keeps = kept && given_weight.is_cuda() && given_weight.scalar_type() != type &&
+                       !asks_gradient(given_weight, given_bias);
+    if (!keeps) {
+      weight = convert();
+      bias = maybe_to(given_bias, type);
+      return;
+    }
+    const int form = kConverted + static_cast<int>(type);
+    weight = kept->get(given_weight, convert, form);
+    if (given_bias.defined())
+      bias = kept->get_bias(
+          given_bias, [&] { return given_bias.to(type); }, form);
+  }
+  static constexpr int kConverted = 100;
+  torch::Tensor weight, bias;
+};
 
 /// The float32 value nearest in bfloat16; the gradient passes as it is.
 struct RoundOperand : public torch::autograd::Function<RoundOperand> {
@@ -88,13 +114,12 @@ torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, co
         .contiguous(torch::MemoryFormat::ChannelsLast);
   }
   const bool even = padding.top == padding.bottom && padding.left == padding.right;
-  const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : computing_type(weight);
-  torch::Tensor x = precision == Precision::bfloat16 ? prepared(input) : input.to(dtype);
-  torch::Tensor w = weight.to(dtype);
+  const auto dtype = type_of_activations(precision, computing_type(weight));
+  const Operands layer(weight, bias, dtype, kept);
+  torch::Tensor x = precision == Precision::float32 ? input.to(dtype) : prepared(input, dtype);
   if (!even) x = torch::constant_pad_nd(x, {padding.left, padding.right, padding.top, padding.bottom}, 0);
   const std::vector<int64_t> pads = {even ? padding.top : 0, even ? padding.left : 0};
-  if (precision == Precision::bfloat16) w = w.contiguous(torch::MemoryFormat::ChannelsLast);
-  return torch::conv2d(x, w, maybe_to(bias, dtype), stride, pads);
+  return torch::conv2d(x, layer.weight, layer.bias, stride, pads);
 }
 
 torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,
@@ -138,8 +163,9 @@ torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, co
   if (precision == Precision::float32 && float_linear_applies(input, weight, bias)) {
     return float_linear(input, weight, bias);
   }
-  const auto dtype = precision == Precision::bfloat16 ? torch::kBFloat16 : computing_type(weight);
-  return torch::linear(input.to(dtype), weight.to(dtype), maybe_to(bias, dtype));
+  const auto dtype = type_of_activations(precision, computing_type(weight));
+  const Operands layer(weight, bias, dtype, kept);
+  return torch::linear(input.to(dtype), layer.weight, layer.bias);
 }
 
 torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
@@ -151,7 +177,7 @@ torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weigh
   if (tiles_apply(input, weight, bias, precision)) {
     return tiles::linear_gelu(as_rows(input), weight, bias, kept).view(output_shape(input, weight));
   }
-  return gelu_activation(linear(input, weight, bias, precision));
+  return gelu_activation(linear(input, weight, bias, precision, kept));
 }
 
 torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
@@ -167,10 +193,10 @@ torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight
   if (tiles_apply(input, weight, bias, precision) && residual.scalar_type() == torch::kFloat) {
     return tiles::linear_add(as_rows(input), weight, bias, residual.reshape({-1, weight.size(0)}), kept).view(shape);
   }
-  if (residual.scalar_type() == torch::kFloat) {
+  if (residual.scalar_type() == torch::kFloat && residual.is_cpu()) {
     return residual + linear_unrounded(input, weight, bias, precision);
   }
-  return residual + linear(input, weight, bias, precision);
+  return residual + linear(input, weight, bias, precision, kept);
 }
 
 torch::Tensor linear_unrounded(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
@@ -185,8 +211,8 @@ torch::Tensor linear_unrounded(const torch::Tensor& input, const torch::Tensor& 
   if (emulates(input, precision)) {
     return linear(rounded_operand(input), rounded_operand(weight), maybe_to(bias, torch::kFloat), Precision::float32);
   }
-  const auto result = linear(input, weight, bias, precision);
-  return precision == Precision::bfloat16 ? result.to(torch::kFloat) : result;
+  const auto result = linear(input, weight, bias, precision, kept);
+  return precision == Precision::float32 ? result : result.to(torch::kFloat);
 }
 
 }  // namespace tessera

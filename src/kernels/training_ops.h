@@ -13,6 +13,8 @@
 /// Precision::float32 computes the plain LibTorch operation. All operations give first-order gradients, for any subset
 /// of their inputs, as often as the graph is kept (autograd::grad with retain_graph). Second derivatives: not
 /// supported (some float32 forms have them, group_norm_swish in channels-last and layer_norm do not).
+/// On a GPU all are LibTorch's operations, with the weights kept in the products' type; what is said to be fused is one
+/// operation there where LibTorch has it, and linear_add rounds its product before the sum.
 #pragma once
 
 #include <torch/torch.h>
@@ -24,12 +26,19 @@ namespace tessera {
 enum class Precision {
   float32,   // the reference: LibTorch's operation on float32
   bfloat16,  // operands rounded to bfloat16, sums in float32, result in bfloat16
+  float16,   // the same with float16, on GPUs
   int8,      // the linear operations in int8 (int8_product.h says how), the others as bfloat16; no gradients
 };
 
 /// The precision of what is between the products: bfloat16 for int8, else the same.
 inline Precision of_activations(Precision precision) {
   return precision == Precision::int8 ? Precision::bfloat16 : precision;
+}
+
+/// Its type; `wide`: of Precision::float32.
+inline torch::ScalarType type_of_activations(Precision precision, torch::ScalarType wide) {
+  if (precision == Precision::float32) return wide;
+  return precision == Precision::float16 ? torch::kFloat16 : torch::kBFloat16;
 }
 
 /// Zeros added around an image before a convolution, in pixels.

@@ -62,7 +62,7 @@ class CodecFeatures : public FeatureNetwork {
               factor);
       const std::vector<torch::Tensor> run(images.begin() + static_cast<std::ptrdiff_t>(first),
                                            images.begin() + static_cast<std::ptrdiff_t>(last));
-      const auto pixels = codec_->to_network_range(torch::stack(run).to(codec_->quantizer->codebook().device()));
+      const auto pixels = codec_->to_network_range(torch::stack(run).to(codec_->device()));
       const auto latents = codec_->latents(pixels).to(torch::kCPU, torch::kFloat32);
       const auto h = std::min(kRaster, latents.size(2)), w = std::min(kRaster, latents.size(3));
       rows.push_back(torch::adaptive_avg_pool2d(latents, {h, w}).flatten(1));

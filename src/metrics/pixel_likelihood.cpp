@@ -60,9 +60,8 @@ torch::Tensor binned_nll(const torch::Tensor& bytes, const torch::Tensor& mean, 
 torch::Tensor pixel_nll(CodecImpl& codec, const torch::Tensor& bytes, std::int64_t bits, PixelForm form) {
   const torch::NoGradGuard no_grad;
   if (bits < 1 || bits > 8) throw UsageError(fmt::format("bits {}: expected 1 to 8", bits));
-  const auto device = codec.quantizer->codebook().device();
-  const auto quantized =
-      codec.quantizer->embed(codec.quantizer->codes(codec.latents(codec.to_network_range(bytes.to(device)))));
+  const auto pixels = codec.to_network_range(bytes.to(codec.device()));
+  const auto quantized = codec.quantizer->embed(codec.quantizer->codes(codec.latents(pixels)));
   auto [mean, log_sigma] = codec.decoder->distribution(codec.before_decoder(quantized));
   if (codec.options().pixel_range == PixelRange::symmetric) {  // y = 2x - 1: back to [0, 1]
     mean = mean * 0.5 + 0.5;

@@ -4,7 +4,7 @@
 
 #include "canvas/tiles.h"
 #include "checkpoint/bundle.h"
-#include "kernels/cpu_features.h"
+#include "kernels/device.h"
 #include "pipeline/process_config.h"
 #include "runtime/error.h"
 
@@ -12,13 +12,6 @@ namespace tessera {
 namespace {
 
 constexpr std::int64_t kMostSteps = 1'000'000;
-
-torch::Device device_of(const std::string& name) {
-  if (name == "cpu") return torch::kCPU;
-  require(name == "cuda" || name.starts_with("cuda:"), "device '{}': expected cpu, cuda or cuda:N", name);
-  require(torch::cuda::is_available(), "device '{}': this machine or this LibTorch has no CUDA", name);
-  return torch::Device(name);
-}
 
 /// A pipeline's weights are never written to.
 WeightLoading loading_for(Precision precision, torch::Device device, const PipelineOptions& options) {
@@ -28,27 +21,13 @@ WeightLoading loading_for(Precision precision, torch::Device device, const Pipel
 
 }  // namespace
 
-Precision Pipeline::precision(const std::string& dtype, torch::Device device) {
-  // auto: what is fastest here without being an emulation.
-  if (dtype == "auto") return device.is_cpu() && cpu_has_avx512_bf16() ? Precision::bfloat16 : Precision::float32;
-  if (dtype == "float32") return Precision::float32;
-  if (dtype == "bfloat16") return Precision::bfloat16;
-  if (dtype == "int8" && device.is_cpu()) return Precision::int8;
-  require(dtype != "int8", "dtype 'int8': expected device cpu, found {}", device.str());
-  fail("dtype '{}': expected one of auto, float32, bfloat16, int8", dtype);
-}
-
-std::string Pipeline::dtype_name(Precision precision) {
-  return precision == Precision::int8 ? "int8" : precision == Precision::bfloat16 ? "bfloat16" : "float32";
-}
-
 Pipeline Pipeline::load(const std::filesystem::path& bundle, const PipelineOptions& options) {
-  const auto device = device_of(options.device);
-  const auto precision = Pipeline::precision(options.dtype, device);
+  const auto device = device_from(options.device);
+  const auto precision = precision_from(options.dtype, device);
   const auto parts = load_bundle(bundle);
   Pipeline pipeline;
   pipeline.bundle_ = bundle;
-  pipeline.dtype_ = dtype_name(precision);
+  pipeline.dtype_ = name_of(precision);
   require(parts.codec.has_value(), "{}: the bundle holds no codec (vqvae/)", bundle.string());
   const auto loading = loading_for(precision, device, options);
   {
@@ -98,7 +77,7 @@ void Pipeline::load_conditional_prior(const Bundle& parts, Precision precision, 
           bundle_.string(), options.codebook_size, codec_->options().codebook_size);
   require(parts.scheduler.has_value(), "{}: the bundle holds no process (scheduler/)", bundle_.string());
   const auto process = make_process(*parts.scheduler, options.codebook_size, options.total_steps,
-                                    codec_->quantizer->codebook(), (bundle_ / "scheduler").string());
+                                    codec_->quantizer->codebook().to(torch::kCPU), (bundle_ / "scheduler").string());
   process_ = process.name;
   fill_process_ = process.process;
   total_steps_ = process.process->total_steps();

@@ -19,10 +19,10 @@
 namespace tessera {
 
 struct PipelineOptions {
-  // Of the products: float32, bfloat16, int8 (the denoiser's linear layers, the rest bfloat16), or auto (bfloat16 where
-  // the CPU has AMX or AVX512-BF16, else float32).
+  // Of the products: float32, bfloat16, float16 (GPUs), int8 (CPUs; the denoiser's linear layers, the rest bfloat16),
+  // or auto (kernels/device.h).
   std::string dtype = "float32";
-  std::string device = "cpu";  // cpu or cuda
+  std::string device = "cpu";  // cpu, cuda or cuda:N
   // On the CPU weights are read from the bundle's files as they are needed, which must stay as they are meanwhile
   // (replaced by renaming is fine). false: all are copied first; a program that runs for long outlives its files.
   bool map_weights = true;
@@ -47,11 +47,6 @@ class Pipeline {
  public:
   /// Loads a bundle. Throws Error naming what is missing or does not fit.
   static Pipeline load(const std::filesystem::path& bundle, const PipelineOptions& options = {});
-
-  /// The precision of a dtype by name, as PipelineOptions has it. Throws Error listing the names.
-  static Precision precision(const std::string& dtype, torch::Device device);
-  /// And back.
-  static std::string dtype_name(Precision precision);
 
   bool has_prior() const { return !prior_.is_empty() || guided_; }
   Codec codec() const { return codec_; }

@@ -3,8 +3,10 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "runtime/error.h"
+#include "sampling/device_draw.h"
 
 namespace tessera {
 
@@ -151,13 +153,17 @@ void FillState::for_groups(const torch::Tensor& seen, const std::vector<std::int
 
 void FillState::draw_rows(const torch::Tensor& given, const std::vector<std::int64_t>& at, std::uint32_t step,
                           Draws& out) const {
-  const auto logits = given.to(torch::kCPU, torch::kFloat32).contiguous();
   const auto rows = static_cast<std::int64_t>(at.size());
-  require(logits.dim() == 2 && logits.size(0) == rows && logits.size(1) == mask_token,
+  require(given.dim() == 2 && given.size(0) == rows && given.size(1) == mask_token,
           "fill: the denoiser returned logits of another shape than [{}, {}]", rows, mask_token);
   const auto begin = out.draws.size();
   out.cells.insert(out.cells.end(), at.begin(), at.end());
   out.draws.resize(begin + at.size());
+  if (!given.is_cpu() && draws_on_device(options.draw)) {
+    draw_where_they_are(given, at, step, out.draws.data() + begin);
+    return;
+  }
+  const auto logits = given.to(torch::kCPU, torch::kFloat32).contiguous();
   const float* values = logits.data_ptr<float>();
   at::parallel_for(0, rows, std::max<std::int64_t>(1, 16384 / mask_token), [&](std::int64_t from, std::int64_t to) {
     DrawScratch scratch;
@@ -167,6 +173,21 @@ void FillState::draw_rows(const torch::Tensor& given, const std::vector<std::int
       out.draws[begin + row] = draw_token(values + row * mask_token, mask_token, uniform, options.draw, scratch);
     }
   });
+}
+
+void FillState::draw_where_they_are(const torch::Tensor& logits, const std::vector<std::int64_t>& at,
+                                    std::uint32_t step, TokenDraw* out) const {
+  auto uniforms = torch::empty({logits.size(0)}, torch::kFloat64);
+  for (std::size_t row = 0; row < at.size(); ++row) {
+    uniforms.data_ptr<double>()[row] = stream(at[row] / cells(), Purpose::draw_tokens, step)
+                                           .uniform(static_cast<std::uint32_t>(at[row] % cells()));
+  }
+  const auto drawn = draw_tokens(logits, uniforms.to(logits.device()), options.draw);
+  const auto codes = drawn.tokens.to(torch::kCPU), log_probability = drawn.log_probability.to(torch::kCPU);
+  for (std::size_t row = 0; row < at.size(); ++row) {
+    out[row] = {codes.data_ptr<std::int64_t>()[row], log_probability.data_ptr<double>()[row]};
+    require(std::isfinite(out[row].log_probability), "sampling: the denoiser returned logits that are not finite");
+  }
 }
 
 void FillState::write(const Draws& draws) {

@@ -57,22 +57,74 @@ Adam::Adam(const torch::OrderedDict<std::string, torch::Tensor>& parameters, Ada
 
 double Adam::step(double learning_rate) {
   const torch::NoGradGuard no_grad;
-  double square = 0;
-  for (const auto& slot : slots_) {
-    if (slot.parameter.grad().defined()) {
-      const auto norm = slot.parameter.grad().norm().item<double>();
-      square += norm * norm;
-    }
-  }
-  const double norm = std::sqrt(square);
+  const bool together = !slots_.empty() && slots_.front().parameter.is_cuda();
+  const double norm = together ? norm_together() : norm_one_by_one();
   require(std::isfinite(norm), "the gradient's norm is {}", norm);  // before it reaches the weights
   const double scale = options_.clip_norm > 0 && norm > options_.clip_norm ? options_.clip_norm / norm : 1.0;
   ++updates_;
-  for (auto& slot : slots_) {
-    update(slot, learning_rate, scale);
-    slot.parameter.mutable_grad().reset();
+  if (together) {
+    update_together(learning_rate, scale);
+  } else {
+    for (auto& slot : slots_) update(slot, learning_rate, scale);
   }
+  for (auto& slot : slots_) slot.parameter.mutable_grad().reset();
   return norm;
+}
+
+double Adam::norm_one_by_one() const {
+  double square = 0;
+  for (const auto& slot : slots_) {
+    if (!slot.parameter.grad().defined()) continue;
+    const auto norm = slot.parameter.grad().norm().item<double>();
+    square += norm * norm;
+  }
+  return std::sqrt(square);
+}
+
+double Adam::norm_together() const {
+  std::vector<torch::Tensor> gradients;
+  for (const auto& slot : slots_) {
+    if (slot.parameter.grad().defined()) gradients.push_back(slot.parameter.grad());
+  }
+  if (gradients.empty()) return 0;
+  return torch::stack(at::_foreach_norm(gradients)).to(torch::kFloat64).norm().item<double>();
+}
+
+void Adam::update_together(double learning_rate, double gradient_scale) {
+  std::vector<torch::Tensor> parameters, gradients, first, second, averages, averaged;
+  for (auto& slot : slots_) {
+    if (slot.average.defined()) {
+      averages.push_back(slot.average);
+      averaged.push_back(slot.parameter);
+    }
+    if (!slot.parameter.grad().defined()) continue;
+    parameters.push_back(slot.parameter);
+    gradients.push_back(slot.parameter.grad());
+    first.push_back(slot.first);
+    second.push_back(slot.second);
+  }
+  const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(updates_));
+  const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(updates_));
+  if (!parameters.empty()) {
+    if (gradient_scale != 1.0) at::_foreach_mul_(gradients, gradient_scale);
+    if (options_.weight_decay > 0) at::_foreach_mul_(parameters, 1 - learning_rate * options_.weight_decay);
+    at::_foreach_mul_(first, options_.beta1);
+    at::_foreach_add_(first, gradients, 1 - options_.beta1);
+    at::_foreach_mul_(second, options_.beta2);
+    at::_foreach_addcmul_(second, gradients, gradients, 1 - options_.beta2);
+    auto denominators = at::_foreach_sqrt(second);
+    at::_foreach_div_(denominators, std::sqrt(correction2));
+    at::_foreach_add_(denominators, options_.epsilon);
+    at::_foreach_addcdiv_(parameters, first, denominators, -learning_rate / correction1);
+  }
+  if (!averages.empty()) {
+    at::_foreach_mul_(averages, options_.ema_decay);
+    at::_foreach_add_(averages, averaged, 1 - options_.ema_decay);
+  }
+  for (auto& slot : slots_) {  // kept forms of the weights are out of date
+    slot.parameter.unsafeGetTensorImpl()->bump_version();
+    if (slot.average.defined()) slot.average.unsafeGetTensorImpl()->bump_version();
+  }
 }
 
 void Adam::update(Slot& slot, double learning_rate, double gradient_scale) {

@@ -40,7 +40,11 @@ class Adam {
     std::string name;
     torch::Tensor parameter, first, second, average;
   };
+  double norm_one_by_one() const;
+  double norm_together() const;
   void update(Slot& slot, double learning_rate, double gradient_scale);
+  /// The same for all parameters in a few operations: on a GPU, where one by one each is a launch.
+  void update_together(double learning_rate, double gradient_scale);
 
   AdamOptions options_;
   std::int64_t updates_ = 0;

@@ -30,7 +30,8 @@ torch::Tensor kmeans(const torch::Tensor& rows, std::int64_t k, Seed seed, int i
   require(rows.dim() == 2 && rows.size(0) > 0, "k-means: expected rows [M, D]");
   const torch::NoGradGuard no_grad;
   const auto data = rows.to(torch::kFloat32);
-  auto centres = data.index_select(0, draw_rows(RandomStream(seed, Purpose::codebook_reseed), k, data.size(0)));
+  const auto first = draw_rows(RandomStream(seed, Purpose::codebook_reseed), k, data.size(0));
+  auto centres = data.index_select(0, first.to(data.device()));
   for (int iteration = 0; iteration < iterations; ++iteration) {
     const auto nearest = nearest_rows(data, centres);
     const auto counts = torch::bincount(nearest, {}, k);

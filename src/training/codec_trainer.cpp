@@ -11,7 +11,7 @@
 #include "codec/perceptual.h"
 #include "data/batch_loader.h"
 #include "image/contact_sheet.h"
-#include "kernels/cpu_features.h"
+#include "kernels/device.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "training/adam.h"
@@ -48,7 +48,7 @@ void set_trainable(torch::nn::Module& module, bool on) {
 
 class CodecTraining : public TrainingTask {
  public:
-  CodecTraining(const CodecRecipe& recipe, const Dataset& data, std::filesystem::path bundle)
+  CodecTraining(const CodecRecipe& recipe, const Dataset& data, std::filesystem::path bundle, torch::Device device)
       : recipe_(recipe), data_(data), bundle_(std::move(bundle)), loader_(make_loader(recipe, data)) {
     torch::manual_seed(static_cast<std::uint64_t>(recipe.seed));
     codec_ = Codec(recipe.codec_options());
@@ -59,7 +59,7 @@ class CodecTraining : public TrainingTask {
     }
     average_ = Codec(recipe.codec_options());
     average_->eval();
-    const auto precision = training_precision(recipe.precision);
+    const auto precision = training_precision(recipe.precision, device);
     codec_->set_precision(precision);
     average_->set_precision(precision);
     if (auto* gumbel = dynamic_cast<GumbelQuantizerImpl*>(codec_->quantizer.get())) {
@@ -67,11 +67,15 @@ class CodecTraining : public TrainingTask {
       gumbel->straight_through = recipe.gumbel_straight_through;
     }
     perceptual_ = make_perceptual(recipe, precision);
+    perceptual_->to(device);
+    codec_->to(device);
+    average_->to(device);
     adam_ = std::make_unique<Adam>(codec_->named_parameters(), adam_options(recipe));
     if (recipe.adversarial) {
       discriminator_ =
           Discriminator(DiscriminatorOptions{3, recipe.discriminator_channels, recipe.discriminator_layers});
       discriminator_->set_precision(precision);
+      discriminator_->to(device);
       auto options = adam_options(recipe);
       options.ema_decay = 0;
       discriminator_adam_ = std::make_unique<Adam>(discriminator_->named_parameters(), options);
@@ -80,8 +84,7 @@ class CodecTraining : public TrainingTask {
                                            static_cast<Seed>(recipe.seed));
     log().info("codec: {} parameters, {}x{} pixels to {}x{} cells of {} codes; perceptual term: {}; {} activations",
                parameter_count(), recipe.image_size, recipe.image_size, codec_->options().grid().h,
-               codec_->options().grid().w, recipe.codebook_size, perceptual_->name(),
-               precision == Precision::bfloat16 ? "bfloat16" : "float32");
+               codec_->options().grid().w, recipe.codebook_size, perceptual_->name(), name_of(precision));
   }
 
   std::string name() const override { return "codec"; }
@@ -142,12 +145,12 @@ void CodecTraining::start_codebook() {
   std::vector<torch::Tensor> seen;
   std::int64_t rows = 0;
   for (std::int64_t batch = 0; rows < 32 * recipe_.codebook_size && batch < 64; ++batch) {
-    const auto pixels = codec_->to_network_range(loader_->batch(batch).images);
+    const auto pixels = codec_->to_network_range(loader_->batch(batch).images.to(codec_->device()));
     seen.push_back(codec_->quantizer->candidates(codec_->latents(pixels)));
     rows += seen.back().size(0);
   }
   const auto centres = kmeans(torch::cat(seen), recipe_.codebook_size, static_cast<Seed>(recipe_.seed), 10);
-  codec_->quantizer->replace_rows(torch::arange(recipe_.codebook_size), centres);
+  codec_->quantizer->replace_rows(torch::arange(recipe_.codebook_size).to(codec_->device()), centres);
 }
 
 Metrics CodecTraining::step(std::int64_t step) {
@@ -297,19 +300,19 @@ void CodecTraining::write_bundle(std::int64_t step) {
 
 }  // namespace
 
-Precision training_precision(const std::string& name) {
+Precision training_precision(const std::string& name, torch::Device device) {
   if (name == "float32") return Precision::float32;
   if (name == "bfloat16") return Precision::bfloat16;
   require(name == "auto", "precision '{}': expected one of auto, float32, bfloat16", name);
-  return cpu_has_avx512_bf16() ? Precision::bfloat16 : Precision::float32;
+  return has_bfloat16(device) ? Precision::bfloat16 : Precision::float32;
 }
 
 std::unique_ptr<TrainingTask> make_codec_training(const CodecRecipe& recipe, const Dataset& data,
-                                                  const std::filesystem::path& bundle) {
+                                                  const std::filesystem::path& bundle, torch::Device device) {
   recipe.validate();
   require(data.image_size() == recipe.image_size, "{} pixel data for a codec of {}", data.image_size(),
           recipe.image_size);
-  return std::make_unique<CodecTraining>(recipe, data, bundle);
+  return std::make_unique<CodecTraining>(recipe, data, bundle, device);
 }
 
 }  // namespace tessera

@@ -75,9 +75,10 @@ void choose_defaults(CodecRecipe& recipe, std::int64_t smaller_image_side, std::
 
 /// The task for run_training. In: data at recipe.image_size; bundle, the folder that gets vqvae/ and model_index.json.
 std::unique_ptr<TrainingTask> make_codec_training(const CodecRecipe& recipe, const Dataset& data,
-                                                  const std::filesystem::path& bundle);
+                                                  const std::filesystem::path& bundle,
+                                                  torch::Device device = torch::kCPU);
 
 /// "auto", "float32" or "bfloat16"; auto takes bfloat16 where the CPU has AMX or AVX512-BF16. Unknown names throw.
-Precision training_precision(const std::string& name);
+Precision training_precision(const std::string& name, torch::Device device = torch::kCPU);
 
 }  // namespace tessera

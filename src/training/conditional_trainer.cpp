@@ -46,6 +46,12 @@ struct Networks {
     all.insert("null_embedding", null_embedding);
     return all;
   }
+  void to(torch::Device device) {
+    denoiser->to(device);
+    if (text.is_empty()) return;
+    text->to(device);
+    null_embedding = null_embedding.detach().to(device).requires_grad_();
+  }
   void load(const TensorMap& tensors) {
     const torch::NoGradGuard no_grad;
     for (auto& item : parameters()) {
@@ -60,13 +66,15 @@ struct Networks {
 class ConditionalTraining : public TrainingTask {
  public:
   ConditionalTraining(const PriorRecipe& recipe, const ConditionalRecipe& conditional, const TokenData& data,
-                      const ConditionData& conditions, std::filesystem::path bundle, GridPreview preview)
+                      const ConditionData& conditions, std::filesystem::path bundle, GridPreview preview,
+                      torch::Device device)
       : recipe_(recipe),
         conditional_(conditional),
         data_(data),
         conditions_(conditions),
         bundle_(std::move(bundle)),
         preview_(std::move(preview)),
+        device_(device),
         process_(
             make_process(scheduler(), data.codebook_size, recipe.total_steps, conditions.codebook, "recipe").process),
         times_(recipe.total_steps) {
@@ -93,6 +101,8 @@ class ConditionalTraining : public TrainingTask {
     if (start_) begin_from_bundle();
     start_.reset();
     average_.denoiser->eval();
+    model_.to(device);
+    average_.to(device);
     adam_ = std::make_unique<Adam>(model_.parameters(), recipe.adam());
     log().info("prior: {} process, condition {}, {} parameters", conditional.process, conditional.condition,
                model_.denoiser->parameter_count() + (has_text() ? model_.text->parameter_count() : 0));
@@ -138,6 +148,7 @@ class ConditionalTraining : public TrainingTask {
   std::filesystem::path bundle_;
   GridPreview preview_;
   std::optional<Bundle> start_;  // what the weights start from, until they have
+  torch::Device device_;
   std::shared_ptr<const Process> process_;
   TimeSampler times_;
   std::unique_ptr<ClipTokenizer> tokenizer_;
@@ -166,7 +177,7 @@ Networks ConditionalTraining::make_networks() const {
   options.exact_gelu = !start_ || !is_conditional_config(start_->denoiser->config) ||
                        ConditionalOptions::from_config(start_->denoiser->config).exact_gelu;
   networks.denoiser = ConditionalTransformer(options);
-  networks.denoiser->set_precision(training_precision(recipe_.precision));
+  networks.denoiser->set_precision(training_precision(recipe_.precision, device_));
   if (!has_text()) return networks;
   ClipTextOptions text;
   text.vocabulary = tokenizer_->vocabulary_size();
@@ -178,7 +189,7 @@ Networks ConditionalTraining::make_networks() const {
   text.exact_gelu =
       !start_ || !start_->text_encoder || ClipTextOptions::from_config(start_->text_encoder->config).exact_gelu;
   networks.text = ClipTextEncoder(text);
-  networks.text->set_precision(training_precision(recipe_.precision));
+  networks.text->set_precision(training_precision(recipe_.precision, device_));
   networks.null_embedding = torch::zeros({text.length, text.width}).requires_grad_();
   return networks;
 }
@@ -222,7 +233,7 @@ Condition ConditionalTraining::condition_of(Networks& networks, const torch::Ten
   if (has_text()) {
     const auto& ids = validation ? validation_ids_ : train_ids_;
     const auto states = unit_positions(networks.text->forward(ids.index_select(0, rows)));
-    condition.states = torch::where(dropped.view({-1, 1, 1}), networks.null_embedding.unsqueeze(0), states);
+    condition.states = torch::where(dropped.view({-1, 1, 1}).to(device_), networks.null_embedding.unsqueeze(0), states);
   }
   if (has_classes()) {
     const auto labels = torch::tensor(validation ? conditions_.validation_labels : conditions_.train_labels);
@@ -248,7 +259,7 @@ Metrics ConditionalTraining::step(std::int64_t step) {
   const auto logits = model_.denoiser->forward(xt, times.t, condition_of(model_, of, false, step));
   ObjectiveOptions options;
   options.auxiliary_weight = conditional_.auxiliary_weight;
-  const auto terms = objective_sums(*process_, options, x0, xt, logits, times.t, times.p_t);
+  const auto terms = objective_sums(*process_, options, x0.to(device_), xt.to(device_), logits, times.t, times.p_t);
   const auto loss = terms.mean();
   times_.update(times.t, {terms.loss, terms.bound});
   Metrics metrics;
@@ -287,7 +298,8 @@ double ConditionalTraining::measure(const torch::Tensor& grids, bool validation)
                                          static_cast<std::uint32_t>(stratum), x0.size(0), x0.size(1));
       const auto xt = process_->q_sample(x0, t, uniforms).tokens;
       const auto logits = average_.denoiser->forward(xt, t, condition);
-      sum += objective_sums(*process_, {}, x0, xt, logits, t, torch::ones({x0.size(0)})).bound.sum().item<double>();
+      const auto even = torch::ones({x0.size(0)});
+      sum += objective_sums(*process_, {}, x0.to(device_), xt.to(device_), logits, t, even).bound.sum().item<double>();
     }
   }
   const auto cells = grids.size(1) * grids.size(2);
@@ -401,7 +413,8 @@ void ConditionalRecipe::validate() const {
 
 std::unique_ptr<TrainingTask> make_conditional_training(const PriorRecipe& recipe, const ConditionalRecipe& conditional,
                                                         const TokenData& data, const ConditionData& conditions,
-                                                        const std::filesystem::path& bundle, GridPreview preview) {
+                                                        const std::filesystem::path& bundle, GridPreview preview,
+                                                        torch::Device device) {
   recipe.validate();
   conditional.validate();
   require(data.train.dim() == 3 && data.train.size(0) > 0, "prior: expected training grids [n, h, w]");
@@ -411,7 +424,8 @@ std::unique_ptr<TrainingTask> make_conditional_training(const PriorRecipe& recip
   if (conditional.condition == "class") {
     require(conditions.classes > 0, "condition class: the pictures have no labels (folders or metadata.jsonl)");
   }
-  return std::make_unique<ConditionalTraining>(recipe, conditional, data, conditions, bundle, std::move(preview));
+  return std::make_unique<ConditionalTraining>(recipe, conditional, data, conditions, bundle, std::move(preview),
+                                               device);
 }
 
 }  // namespace tessera

@@ -42,6 +42,7 @@ struct ConditionData {
 /// learned embedding. Throws Error where the condition is not in the data.
 std::unique_ptr<TrainingTask> make_conditional_training(const PriorRecipe& recipe, const ConditionalRecipe& conditional,
                                                         const TokenData& data, const ConditionData& conditions,
-                                                        const std::filesystem::path& bundle, GridPreview preview);
+                                                        const std::filesystem::path& bundle, GridPreview preview,
+                                                        torch::Device device = torch::kCPU);
 
 }  // namespace tessera

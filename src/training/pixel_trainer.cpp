@@ -54,13 +54,14 @@ Codec codec_with_head(const std::filesystem::path& model) {
 class PixelTraining : public TrainingTask {
  public:
   PixelTraining(const PixelRecipe& recipe, const Dataset& data, const std::filesystem::path& model,
-                std::filesystem::path bundle)
+                std::filesystem::path bundle, torch::Device device)
       : recipe_(recipe), data_(data), bundle_(std::move(bundle)) {
     torch::manual_seed(static_cast<std::uint64_t>(recipe.seed));
     codec_ = codec_with_head(model);
     require(data.image_size() == codec_->options().image_size, "{} pixel data for a codec of {}", data.image_size(),
             codec_->options().image_size);
-    codec_->set_precision(training_precision(recipe.precision));
+    codec_->set_precision(training_precision(recipe.precision, device));
+    codec_->to(device);
     BatchOptions batches;
     batches.batch_size = recipe.batch_size;
     batches.seed = static_cast<Seed>(recipe.seed);
@@ -149,7 +150,7 @@ class PixelTraining : public TrainingTask {
   /// Network-range pixels and their quantised latents, without gradients: only the decoder learns.
   std::pair<torch::Tensor, torch::Tensor> prepared(const torch::Tensor& bytes) {
     const torch::NoGradGuard no_grad;
-    const auto target = codec_->to_network_range(bytes);
+    const auto target = codec_->to_network_range(bytes.to(codec_->device()));
     return {target, codec_->quantizer->embed(codec_->quantizer->codes(codec_->latents(target)))};
   }
   /// Puts the averaged weights in; returns a copy of the plain ones.
@@ -197,9 +198,9 @@ void PixelRecipe::validate() const {
 
 std::unique_ptr<TrainingTask> make_pixel_training(const PixelRecipe& recipe, const Dataset& data,
                                                   const std::filesystem::path& model,
-                                                  const std::filesystem::path& bundle) {
+                                                  const std::filesystem::path& bundle, torch::Device device) {
   recipe.validate();
-  return std::make_unique<PixelTraining>(recipe, data, model, bundle);
+  return std::make_unique<PixelTraining>(recipe, data, model, bundle, device);
 }
 
 }  // namespace tessera

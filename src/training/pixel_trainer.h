@@ -37,6 +37,7 @@ struct PixelRecipe {
 /// (may be the same); data at the codec's image size.
 std::unique_ptr<TrainingTask> make_pixel_training(const PixelRecipe& recipe, const Dataset& data,
                                                   const std::filesystem::path& model,
-                                                  const std::filesystem::path& bundle);
+                                                  const std::filesystem::path& bundle,
+                                                  torch::Device device = torch::kCPU);
 
 }  // namespace tessera

@@ -48,7 +48,8 @@ struct Likelihood {
 
 class PriorTraining : public TrainingTask {
  public:
-  PriorTraining(const PriorRecipe& recipe, const TokenData& data, std::filesystem::path bundle, GridPreview preview)
+  PriorTraining(const PriorRecipe& recipe, const TokenData& data, std::filesystem::path bundle, GridPreview preview,
+                torch::Device device)
       : recipe_(recipe),
         data_(data),
         bundle_(std::move(bundle)),
@@ -66,8 +67,10 @@ class PriorTraining : public TrainingTask {
     }
     average_ = Transformer(options, Initialisation::none);
     average_->eval();
-    model_->set_precision(training_precision(recipe.precision));
-    average_->set_precision(training_precision(recipe.precision));
+    for (auto network : {model_, average_}) {
+      network->set_precision(training_precision(recipe.precision, device));
+      network->to(device);
+    }
     adam_ = std::make_unique<Adam>(model_->named_parameters(), recipe.adam());
     log().info("prior: {} transformer of {} parameters over {}x{} cells of {} codes", recipe.prior,
                model_->parameter_count(), options.grid.h, options.grid.w, options.codebook_size);
@@ -133,7 +136,8 @@ Metrics PriorTraining::step(std::int64_t step) {
     loss = absorbing_loss(x0, step, metrics);
   } else {
     const auto logits = model_->forward(x0.slice(1, 0, x0.size(1) - 1)).to(torch::kFloat32);
-    loss = torch::nn::functional::cross_entropy(logits.flatten(0, 1), x0.flatten()) / std::numbers::ln2;
+    loss = torch::nn::functional::cross_entropy(logits.flatten(0, 1), x0.flatten().to(logits.device())) /
+           std::numbers::ln2;
   }
   metrics["loss"] = loss.item<double>();
   require(std::isfinite(metrics["loss"]), "prior: the loss is {} at step {}", metrics["loss"], step);
@@ -168,7 +172,7 @@ Likelihood PriorTraining::measure_absorbing(const torch::Tensor& x0) {
       if (rows.numel() == 0) continue;
       const auto nats =
           masked_cross_entropy_at(average_->logits_at(noised.tokens, rows).to(torch::kFloat32), part, rows)
-              .to(torch::kFloat64);
+              .to(torch::kCPU, torch::kFloat64);
       total.slice(0, start, start + part.size(0)) += nats / t * (static_cast<double>(T) / static_cast<double>(strata));
       const auto counts = noised.changed.sum(1);
       for (std::int64_t i = 0; i < part.size(0); ++i) {
@@ -194,7 +198,8 @@ Likelihood PriorTraining::measure(const torch::Tensor& grids) {
   std::vector<torch::Tensor> nats;
   for (std::int64_t start = 0; start < x0.size(0); start += recipe_.batch_size) {
     const auto part = x0.slice(0, start, std::min(start + recipe_.batch_size, x0.size(0)));
-    nats.push_back(autoregressive_nll(average_->forward(part.slice(1, 0, part.size(1) - 1)), part).to(torch::kFloat64));
+    const auto logits = average_->forward(part.slice(1, 0, part.size(1) - 1)).to(torch::kCPU);
+    nats.push_back(autoregressive_nll(logits, part).to(torch::kFloat64));
   }
   const auto each = torch::cat(nats) / std::numbers::ln2 / static_cast<double>(x0.size(1));
   Likelihood result;
@@ -269,11 +274,12 @@ void PriorTraining::write_bundle(std::int64_t step) {
 }  // namespace
 
 std::unique_ptr<TrainingTask> make_prior_training(const PriorRecipe& recipe, const TokenData& data,
-                                                  const std::filesystem::path& bundle, GridPreview preview) {
+                                                  const std::filesystem::path& bundle, GridPreview preview,
+                                                  torch::Device device) {
   recipe.validate();
   require(data.train.dim() == 3 && data.train.size(0) > 0, "prior: expected training grids [n, h, w]");
   require(data.validation.dim() == 3, "prior: expected validation grids [m, h, w]");
-  return std::make_unique<PriorTraining>(recipe, data, bundle, std::move(preview));
+  return std::make_unique<PriorTraining>(recipe, data, bundle, std::move(preview), device);
 }
 
 }  // namespace tessera

@@ -69,6 +69,7 @@ void choose_defaults(PriorRecipe& recipe, const TokenData& data);
 
 /// The task for run_training. bundle: gets transformer/ and scheduler/.
 std::unique_ptr<TrainingTask> make_prior_training(const PriorRecipe& recipe, const TokenData& data,
-                                                  const std::filesystem::path& bundle, GridPreview preview);
+                                                  const std::filesystem::path& bundle, GridPreview preview,
+                                                  torch::Device device = torch::kCPU);
 
 }  // namespace tessera

@@ -1,6 +1,7 @@
 #include "sampling/draw.h"
 
 #include <gtest/gtest.h>
+#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +9,7 @@
 #include <set>
 
 #include "runtime/error.h"
+#include "sampling/device_draw.h"
 
 namespace tessera {
 namespace {
@@ -132,6 +134,31 @@ TEST(DrawToken, RefusesLogitsThatAreNotFinite) {
   }
   const std::vector<float> none(5, -inf);
   EXPECT_THROW(draw_token(none.data(), 5, 0.5, {}, scratch), Error);
+}
+
+TEST(Draw, ManyRowsAtOnceAreTheSameDraws) {
+  torch::manual_seed(2);
+  const std::int64_t rows = 3000, codes = 37;
+  auto logits = torch::randn({rows, codes}) * 3;
+  logits.masked_fill_(torch::rand({rows, codes}) < 0.2, -std::numeric_limits<float>::infinity());
+  logits.select(1, 5).zero_();
+  const auto uniforms = torch::rand({rows}, torch::kFloat64).clamp(1e-9, 1 - 1e-9);
+  DrawScratch scratch;
+  for (const double temperature : {1.0, 0.0, 0.6, 3.0}) {
+    DrawOptions options;
+    options.temperature = temperature;
+    ASSERT_TRUE(draws_on_device(options));
+    const auto got = draw_tokens(logits, uniforms, options);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const auto expected = draw_token(logits.data_ptr<float>() + row * codes, codes,
+                                       uniforms.data_ptr<double>()[row], options, scratch);
+      ASSERT_EQ(got.tokens[row].item<std::int64_t>(), expected.token) << "row " << row << " at " << temperature;
+      ASSERT_NEAR(got.log_probability[row].item<double>(), expected.log_probability, 1e-9);
+    }
+  }
+  DrawOptions cut;
+  cut.top_k = 3;
+  EXPECT_FALSE(draws_on_device(cut));
 }
 
 }  // namespace
