@@ -12,7 +12,9 @@ find_package(PkgConfig REQUIRED)
 # LibTorch's headers are not ours to warn about. Where it was built with CUDA, so is Tessera.
 add_library(tessera_torch INTERFACE)
 target_include_directories(tessera_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
-target_link_libraries(tessera_torch INTERFACE ${TORCH_LIBRARIES})
+# The C++ library first: PyTorch's binaries from 2.5 on export parts of one that was linked into them, and a program that
+# finds those first dies in std::filesystem (pytorch/pytorch#133437).
+target_link_libraries(tessera_torch INTERFACE -lstdc++ ${TORCH_LIBRARIES})
 separate_arguments(tessera_torch_flags UNIX_COMMAND "${TORCH_CXX_FLAGS}")
 target_compile_options(tessera_torch INTERFACE ${tessera_torch_flags})
 # at::parallel_for is a template in LibTorch's headers: compiled without OpenMP it is a plain loop. The thread sanitizer

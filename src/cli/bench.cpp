@@ -236,7 +236,7 @@ void bench(const BenchOptions& options) {
     Transformer prior(sizes, Initialisation::small_normal);
     codec->eval();
     prior->eval();
-    codec->set_precision(of_activations(precision));
+    codec->set_precision(precision_of_codec(precision, device));
     prior->set_precision(precision);
     codec->to(device);
     prior->to(device);

@@ -10,7 +10,7 @@ namespace tessera::cli {
 
 inline constexpr const char* kDtypeHelp =
     "of the products: float32, bfloat16, float16 (GPUs), int8 (CPUs, the denoiser's linear layers) or auto (bfloat16 "
-    "where the CPU has AMX or AVX512-BF16 and on GPUs)";
+    "where the CPU has AMX or AVX512-BF16, float16 on GPUs)";
 inline constexpr const char* kDeviceHelp = "cpu, cuda or cuda:N";
 
 struct ModelFlags {

@@ -143,7 +143,12 @@ TokenGrid CodecImpl::encode(const torch::Tensor& bytes) {
           "codec: image of {}x{}, expected sides that are multiples of {}", bytes.size(3), bytes.size(2),
           options_.factor());
   const torch::NoGradGuard no_grad;
-  return {quantizer->codes(latents(to_network_range(bytes.to(device())))).to(torch::kCPU), options_.codebook_size};
+  const auto code = [this](const torch::Tensor& given) { return quantizer->codes(latents(to_network_range(given))); };
+  const auto given = bytes.to(device());
+  const auto codes = is_recorded(given.size(0) * given.size(2) * given.size(3))
+                         ? recorded_encode_({given}, quantizer->codebook(), [&](const auto& on) { return code(on[0]); })
+                         : code(given);
+  return {codes.to(torch::kCPU), options_.codebook_size};
 }
 
 torch::Tensor CodecImpl::decode(const TokenGrid& grid) {
@@ -151,7 +156,19 @@ torch::Tensor CodecImpl::decode(const TokenGrid& grid) {
           grid.codebook_size(), options_.codebook_size);
   require(grid.masked_cells() == 0, "codec: {} cells are MASK, expected a filled grid", grid.masked_cells());
   const torch::NoGradGuard no_grad;
-  return to_bytes(decode_latents(quantizer->embed(grid.codes().to(device())))).to(torch::kCPU);
+  const auto paint = [this](const torch::Tensor& given) { return to_bytes(decode_latents(quantizer->embed(given))); };
+  const auto codes = grid.codes().to(device());
+  const auto bytes =
+      is_recorded(codes.numel() * options_.factor() * options_.factor())
+          ? recorded_decode_({codes}, quantizer->codebook(), [&](const auto& on) { return paint(on[0]); })
+          : paint(codes);
+  return bytes.to(torch::kCPU);
+}
+
+bool CodecImpl::is_recorded(std::int64_t pixels) const {
+  // A recording keeps its memory; larger calls compute for longer than their launches take.
+  constexpr std::int64_t kMostPixels = 2 * 256 * 256;
+  return pixels <= kMostPixels && RecordedCall::applies(quantizer->codebook(), is_training());
 }
 
 TensorMap CodecImpl::weights() const {

@@ -7,6 +7,7 @@
 #include "codec/codec_options.h"
 #include "codec/layers.h"
 #include "codec/quantizer.h"
+#include "kernels/recorded_call.h"
 #include "kernels/weight_loading.h"
 #include "tokens/token_grid.h"
 
@@ -65,7 +66,11 @@ class CodecImpl : public torch::nn::Module {
   const CodecOptions& options() const { return options_; }
   /// Where its weights are; pictures and grids may be given on any device, results are on the CPU.
   torch::Device device() const { return quantizer->codebook().device(); }
-  void set_precision(Precision precision) { compute_->precision = precision; }
+  void set_precision(Precision precision) {
+    recorded_encode_.forget();
+    recorded_decode_.forget();
+    compute_->precision = precision;
+  }
 
   /// Bytes [N, 3, H, W] -> float32 in the network's range; and back, clamped and rounded (cut_bytes: cut off).
   torch::Tensor to_network_range(const torch::Tensor& bytes) const;
@@ -96,8 +101,12 @@ class CodecImpl : public torch::nn::Module {
   std::shared_ptr<QuantizerImpl> quantizer;
 
  private:
+  /// Whether a call on so many pixels is launched as a recording.
+  bool is_recorded(std::int64_t pixels) const;
+
   CodecOptions options_;
   CodecComputePtr compute_;
+  RecordedCall recorded_encode_, recorded_decode_;
   Convolution quant_conv_{nullptr}, post_quant_conv_{nullptr};
 };
 TORCH_MODULE(Codec);

@@ -141,7 +141,7 @@ torch::Tensor ConditionalTransformerImpl::evaluate(const torch::Tensor& tokens, 
   const double dropout = is_training() ? options_.dropout : 0;
   const double scale = 1.0 / std::sqrt(static_cast<double>(options_.head_width));
   const auto positions = (heights_.unsqueeze(1) + widths_.unsqueeze(0)).view({cells, width});
-  auto x = torch::embedding(tokens_, tokens) + positions;  // [N, L, C]
+  auto x = (torch::embedding(tokens_, tokens) + positions).to(type_of_residuals(precision_));  // [N, L, C]
   note("latent_image_embedding", x);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     auto& block = blocks_[i];

@@ -46,11 +46,14 @@ TORCH_MODULE(Linear);
 class LayerNormImpl : public torch::nn::Module {
  public:
   explicit LayerNormImpl(std::int64_t width);
-  torch::Tensor forward(const torch::Tensor& x) { return layer_norm(x, weight, bias, 1e-5, precision); }
+  torch::Tensor forward(const torch::Tensor& x) { return layer_norm(x, weight, bias, 1e-5, precision, &packed_); }
 
   Precision precision = Precision::float32;  // of the result
   torch::Tensor weight;                      // [C]
   torch::Tensor bias;                        // [C]
+
+ private:
+  PackedWeight packed_;
 };
 TORCH_MODULE(LayerNorm);
 

@@ -132,7 +132,7 @@ torch::Tensor TransformerImpl::evaluate(const torch::Tensor& tokens, const torch
   const auto count = tokens.size(0), cells = tokens.size(1) + (is_autoregressive() ? 1 : 0);
   auto x = torch::embedding(token_embedding_, tokens);  // [N, P, C]
   if (is_autoregressive()) x = torch::cat({start_token_.expand({count, 1, options_.width}), x}, 1);
-  x = x + position_embedding_.narrow(0, 0, cells);
+  x = (x + position_embedding_.narrow(0, 0, cells)).to(type_of_residuals(head_->precision));
   const double dropout = is_training() ? options_.dropout : 0;
   x = drop_out(x, dropout, dropout_generator_).view({count * cells, options_.width});
   for (std::size_t i = 0; i < blocks_.size(); ++i) {

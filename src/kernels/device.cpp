@@ -41,14 +41,19 @@ Precision precision_from(const std::string& name, torch::Device device) {
   if (name == "float32") return Precision::float32;
   if (name == "bfloat16") return Precision::bfloat16;
   if (name == "auto") {
-    if (has_bfloat16(device)) return Precision::bfloat16;
-    return device.is_cpu() ? Precision::float32 : Precision::float16;
+    if (!device.is_cpu()) return Precision::float16;
+    return has_bfloat16(device) ? Precision::bfloat16 : Precision::float32;
   }
   const bool known = name == "int8" || name == "float16";
   require(known, "dtype '{}': expected one of auto, float32, bfloat16, float16, int8", name);
   const char* const place = name == "int8" ? "cpu" : "cuda";
   require(device.is_cpu() == (name == "int8"), "dtype '{}': expected device {}, found {}", name, place, device.str());
   return name == "int8" ? Precision::int8 : Precision::float16;
+}
+
+Precision precision_of_codec(Precision precision, torch::Device device) {
+  if (precision == Precision::float16) return has_bfloat16(device) ? Precision::bfloat16 : Precision::float16;
+  return of_activations(precision);
 }
 
 std::string name_of(Precision precision) {

@@ -19,9 +19,13 @@ torch::Device device_from(const std::string& name);
 bool has_bfloat16(torch::Device device);
 
 /// The precision of a name for inference on a device: float32, bfloat16, float16 (GPUs), int8 (CPUs), or auto, which is
-/// what is fastest there without being an emulation. Throws Error naming what is expected.
+/// what is fastest there without being an emulation
+/// (GPUs: float16, which is more exact than bfloat16 as well). Throws Error naming what is expected.
 Precision precision_from(const std::string& name, torch::Device device);
-/// The name of it.
+/// The precision of the codec beside it: the same, but bfloat16 for float16 where the device has it. A decoder's
+/// activations are not normalised between the residual blocks, and float16 ends at 65,504.
+Precision precision_of_codec(Precision precision, torch::Device device);
+/// The name of one.
 std::string name_of(Precision precision);
 
 /// Returns when the device has done all that was asked of it; clocks are read after this.

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/cpu_features.h"
+#include "kernels/operands.h"
 #include "kernels/row_layout.h"
 #include "kernels/row_ops_avx512.h"
 #include "kernels/shared_tasks.h"
@@ -160,7 +161,7 @@ struct Gelu : public Function<Gelu> {
 }  // namespace
 
 torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, double eps,
-                         Precision precision) {
+                         Precision precision, PackedWeight* kept) {
   const bool one = weight.dim() == 1;
   require(input.dim() >= 1 && (one || weight.dim() == 2) && weight.sizes() == bias.sizes() &&
               input.size(-1) == weight.size(-1) && (one || (input.dim() >= 2 && input.size(0) == weight.size(0))),
@@ -177,7 +178,8 @@ torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight
   const auto inner = input.is_cpu() && dtype == torch::kBFloat16 ? torch::kFloat : dtype;
   torch::Tensor output;
   if (one) {
-    output = torch::layer_norm(input.to(inner), {weight.size(0)}, weight.to(inner), bias.to(inner), eps);
+    const Operands layer(weight, bias, inner, kept);
+    output = torch::layer_norm(input.to(inner), {weight.size(0)}, layer.weight, layer.bias, eps);
   } else {
     auto rows = std::vector<int64_t>(static_cast<std::size_t>(input.dim()), 1);
     rows.front() = input.size(0);

@@ -8,6 +8,7 @@
 #include "kernels/cpu_features.h"
 #include "kernels/float_linear.h"
 #include "kernels/int8_linear.h"
+#include "kernels/operands.h"
 #include "kernels/row_layout.h"
 #include "kernels/tile_training.h"
 #include "runtime/error.h"
@@ -32,36 +33,6 @@ bool tiles_apply(const torch::Tensor& input, const torch::Tensor& weight, const 
 torch::ScalarType computing_type(const torch::Tensor& weight) {
   return weight.scalar_type() == torch::kHalf ? torch::kFloat : weight.scalar_type();
 }
-
-torch::Tensor maybe_to(const torch::Tensor& tensor, torch::ScalarType dtype) {
-  return tensor.defined() ? tensor.to(dtype) : tensor;
-}
-
-/// A layer's weight and bias as LibTorch's products on a GPU read them; kept where nobody asks for their gradients.
-struct Operands {
-  Operands(const torch::Tensor& given_weight, const torch::Tensor& given_bias, torch::ScalarType type,
-           PackedWeight* kept) {
-    const auto convert = [&] {
-      const auto converted = given_weight.to(type);
-      const bool low = type == torch::kBFloat16 || type == torch::kFloat16;
-      return low && converted.dim() == 4 ? converted.contiguous(torch::MemoryFormat::ChannelsLast) : converted;
-    };
-    const bool keeps = kept && given_weight.is_cuda() && given_weight.scalar_type() != type &&
-                       !asks_gradient(given_weight, given_bias);
-    if (!keeps) {
-      weight = convert();
-      bias = maybe_to(given_bias, type);
-      return;
-    }
-    const int form = kConverted + static_cast<int>(type);
-    weight = kept->get(given_weight, convert, form);
-    if (given_bias.defined())
-      bias = kept->get_bias(
-          given_bias, [&] { return given_bias.to(type); }, form);
-  }
-  static constexpr int kConverted = 100;
-  torch::Tensor weight, bias;
-};
 
 /// The float32 value nearest in bfloat16; the gradient passes as it is.
 struct RoundOperand : public torch::autograd::Function<RoundOperand> {

@@ -35,7 +35,7 @@ Pipeline Pipeline::load(const std::filesystem::path& bundle, const PipelineOptio
     pipeline.codec_ = Codec(codec_options_from_json(parts.codec->config));
     pipeline.codec_->load(parts.codec->tensors, (bundle / "vqvae").string(), loading);
   }
-  pipeline.codec_->set_precision(of_activations(precision));
+  pipeline.codec_->set_precision(precision_of_codec(precision, device));
   pipeline.codec_->eval();
   pipeline.codec_->to(device);
   if (!parts.denoiser) return pipeline;

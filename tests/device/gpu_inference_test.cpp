@@ -82,24 +82,25 @@ TEST_F(ShippedModel, RoundingCostsAsLittleAsOnTheCpu) {
 
 TEST_F(ShippedModel, TheCodecIsTheCpus) {
   auto here = Pipeline::load(model("emoji64"));
-  torch::manual_seed(1);
   FillOptions options;
   options.steps = 16;
-  const auto pictures = here.generate(4, options).images;
-  const auto expected = here.codec()->encode(pictures).codes();
-  const auto decoded = here.codec()->decode({expected, here.codec()->options().codebook_size});
-  auto exact = Pipeline::load(model("emoji64"), on_device("float32"));
-  EXPECT_GT(equal_share(exact.codec()->encode(pictures).codes(), expected), 0.99);
-  const auto difference = (exact.codec()->decode({expected, here.codec()->options().codebook_size}).to(torch::kInt32) -
-                           decoded.to(torch::kInt32))
-                              .abs();
-  EXPECT_LE(difference.max().item<int>(), 1);
-  for (const auto precision : low_precisions()) {
-    auto rounded = Pipeline::load(model("emoji64"), on_device(name_of(precision)));
-    EXPECT_GT(equal_share(rounded.codec()->encode(pictures).codes(), expected), 0.9) << name_of(precision);
-    const auto got = rounded.codec()->decode({expected, here.codec()->options().codebook_size});
-    const double square = (got.to(torch::kFloat64) - decoded.to(torch::kFloat64)).square().mean().item<double>();
-    EXPECT_LT(square, 2.5) << name_of(precision);  // 44 dB
+  const auto made = here.generate(6, options);
+  auto precisions = low_precisions();
+  precisions.push_back(Precision::float32);
+  for (const auto precision : precisions) {
+    SCOPED_TRACE(name_of(precision));
+    const bool exact = precision == Precision::float32;
+    auto there = Pipeline::load(model("emoji64"), on_device(name_of(precision)));
+    // The later calls replay what the third recorded: other pictures must still give other results.
+    for (std::int64_t call = 0; call < 5; ++call) {
+      const auto pictures = made.images.narrow(0, call, 2);
+      const auto expected = here.codec()->encode(pictures);
+      EXPECT_GT(equal_share(there.codec()->encode(pictures).codes(), expected.codes()), exact ? 0.99 : 0.9);
+      const auto decoded = here.codec()->decode(expected).to(torch::kFloat64);
+      const auto error = (there.codec()->decode(expected).to(torch::kFloat64) - decoded).abs();
+      EXPECT_LE(error.max().item<double>(), exact ? 1 : 40);
+      EXPECT_LT(error.square().mean().item<double>(), exact ? 0.1 : 2.5);  // 44 dB
+    }
   }
 }
 
