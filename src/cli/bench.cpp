@@ -68,16 +68,6 @@ void measure_peak(torch::Device device, nlohmann::json& report) {
   report["peak_gflops"] = {{"float32", peak.float32}, {"bfloat16", peak.bfloat16}, {"float16", peak.float16}};
 }
 
-/// median_ms of work that a device has done in full.
-double device_ms(torch::Device device, std::int64_t repeats, const std::function<void()>& work) {
-  constexpr int kBefore = 3;  // on a GPU the third call of a shape is recorded (kernels/recorded_call.h)
-  for (int i = 0; !device.is_cpu() && i < kBefore; ++i) work();
-  return median_ms(repeats, [&] {
-    work();
-    wait_for(device);
-  });
-}
-
 /// Pictures that keep a device busy.
 std::vector<std::int64_t> batches_for(torch::Device device, bool quick) {
   if (device.is_cpu()) return quick ? std::vector<std::int64_t>{1, 8} : std::vector<std::int64_t>{1, 8, 32};
@@ -91,7 +81,7 @@ void measure_denoiser(Denoiser& prior, const TransformerOptions& sizes, const Be
     const auto tokens = torch::full({batch, sizes.grid.cells()}, sizes.codebook_size, torch::kInt64);
     const auto rows = torch::arange(batch * sizes.grid.cells());
     prior.begin_times(torch::ones({1}, torch::kInt64));
-    const auto ms = device_ms(device, options.repeats, [&] { prior.logits_at(tokens, rows); });
+    const auto ms = median_ms(device, options.repeats, [&] { prior.logits_at(tokens, rows); });
     report[fmt::format("denoiser_batch_{}_ms", batch)] = ms;
     if (prior.sees_time()) continue;  // other operations than those counted
     report[fmt::format("denoiser_batch_{}_gflops", batch)] = static_cast<double>(batch) * operations(sizes) / ms * 1e-6;
@@ -126,8 +116,8 @@ nlohmann::json measure(Codec codec, Denoiser& prior, const TransformerOptions& s
   const TokenGrid filled(torch::zeros({1, sizes.grid.h, sizes.grid.w}, torch::kInt64), codec->options().codebook_size);
   nlohmann::json report;
   measure_peak(prior.device(), report);
-  report["encode_ms"] = median_ms(options.repeats, [&] { codec->encode(bytes); });
-  report["decode_ms"] = median_ms(options.repeats, [&] { codec->decode(filled); });
+  report["encode_ms"] = median_ms(prior.device(), options.repeats, [&] { codec->encode(bytes); });
+  report["decode_ms"] = median_ms(prior.device(), options.repeats, [&] { codec->decode(filled); });
   if (!prior.device().is_cpu()) {
     constexpr std::int64_t kBatch = 32;
     const auto many = bytes.expand({kBatch, -1, -1, -1}).contiguous();
@@ -219,7 +209,7 @@ void bench(const BenchOptions& options) {
       if (pipeline.condition() == "text") {
         PromptOptions prompt;
         prompt.prompt = "a teddy bear playing in the pool";
-        figures["prompt_ms"] = median_ms(options.repeats, [&] { pipeline.set_prompt(prompt); });
+        figures["prompt_ms"] = median_ms(device, options.repeats, [&] { pipeline.set_prompt(prompt); });
       }
     }
     report["model"] = valid_utf8(std::filesystem::path(options.model).filename().string());

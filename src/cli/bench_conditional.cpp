@@ -34,7 +34,7 @@ double evaluation_ms(GuidedDenoiser& denoiser, std::int64_t repeats) {
   const auto cells = options.grid.cells();
   const auto tokens = torch::full({1, cells}, options.codebook_size, torch::kInt64), rows = torch::arange(cells);
   denoiser.begin_times(torch::full({1}, options.total_steps, torch::kInt64));
-  return median_ms(repeats, [&] { denoiser.logits_at(tokens, rows); });
+  return median_ms(denoiser.device(), repeats, [&] { denoiser.logits_at(tokens, rows); });
 }
 
 double steps_per_second(GuidedDenoiser& denoiser, const std::shared_ptr<const Process>& process) {
@@ -64,6 +64,7 @@ nlohmann::json measure_conditioning(GuidedDenoiser& denoiser, const std::shared_
     network->initialise(0);
     network->set_precision(precision);
     network->eval();
+    network->to(denoiser.device());
     GuidedDenoiser unconditional(network);
     report["evaluation_without_condition_ms"] = evaluation_ms(unconditional, repeats);
   }

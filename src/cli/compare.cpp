@@ -156,8 +156,7 @@ void add_compare(CLI::App& app) {
   auto* verb = app.add_subcommand("compare", "two models on the same data, or two sets of pictures");
   verb->add_option("a", options->a, "bundle, or pictures (folder, zip, tar, .tessera-pack)")->required();
   verb->add_option("b", options->b, "the same")->required();
-  verb->add_option("--dtype", options->model.options.dtype, "float32 or bfloat16: of the products")
-      ->capture_default_str();
+  verb->add_option("--dtype", options->model.options.dtype, kDtypeHelp)->capture_default_str();
   verb->add_option("--device", options->model.options.device, kDeviceHelp)->capture_default_str();
   verb->add_option("-t,--threads", options->model.threads, "threads; 0: one a processor")->capture_default_str();
   add_evaluation_flags(*verb, *options);

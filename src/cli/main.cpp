@@ -11,6 +11,7 @@
 #include "runtime/error.h"
 #include "runtime/heap.h"
 #include "runtime/log.h"
+#include "runtime/out_of_memory.h"
 
 namespace {
 
@@ -26,7 +27,7 @@ int fail_with(int status, std::string text) {
 /// LibTorch's message without its trace; being out of memory is the user's to mend, anything else is not.
 std::string text_of(const c10::Error& error) {
   const std::string text = error.what_without_backtrace();
-  const auto memory = text.find("can't allocate memory");
+  const auto memory = tessera::find_out_of_memory(text);
   const auto begin = memory == std::string::npos ? 0 : memory;
   return fmt::format("{}: {}", memory == std::string::npos ? "internal error" : "out of memory",
                      text.substr(begin, text.find('\n', begin) - begin));

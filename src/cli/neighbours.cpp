@@ -50,8 +50,7 @@ nlohmann::json write_neighbours(const NeighbourFlags& flags, const ModelFlags& m
   // Rounded products may choose other codes: those are kept apart from the ones that training made in float32.
   const auto hash = part_hash(load_bundle(model.model), "vqvae");
   const auto tokens =
-      tokens_of(data, codec, pipeline.dtype() == "float32" ? hash : fmt::format("{} {}", hash, pipeline.dtype()), false,
-                default_cache_folder());
+      tokens_of(data, codec, name_of_codec(hash, pipeline.dtype(), codec->device()), false, default_cache_folder());
   const auto nearest = nearest_grids(codes, tokens.train, codec->quantizer->codebook(), flags.count);
 
   nlohmann::json samples = nlohmann::json::array();

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/device.h"
+
 namespace tessera::cli {
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {
@@ -19,6 +21,15 @@ double median_ms(std::int64_t repeats, const std::function<void()>& work) {
   }
   std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
   return times[times.size() / 2];
+}
+
+double median_ms(torch::Device device, std::int64_t repeats, const std::function<void()>& work) {
+  constexpr int kBefore = 3;  // the third call is recorded
+  for (int i = 0; !device.is_cpu() && i < kBefore; ++i) work();
+  return median_ms(repeats, [&] {
+    work();
+    wait_for(device);
+  });
 }
 
 }  // namespace tessera::cli

@@ -139,7 +139,8 @@ TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, con
   const auto data = Dataset::open(data_options);
   conditions = conditions_of(data, conditional);
   conditions.codebook = codec->quantizer->codebook().to(torch::kCPU);
-  return tokens_of(data, codec, part_hash(parts, "vqvae"), recipe.flip, default_cache_folder());
+  return tokens_of(data, codec, name_of_codec(part_hash(parts, "vqvae"), "float32", codec->device()), recipe.flip,
+                   default_cache_folder());
 }
 
 void train_prior(const TrainOptions& options, PriorRecipe recipe, const ConditionalRecipe& conditional) {

@@ -146,7 +146,7 @@ TokenGrid CodecImpl::encode(const torch::Tensor& bytes) {
   const auto code = [this](const torch::Tensor& given) { return quantizer->codes(latents(to_network_range(given))); };
   const auto given = bytes.to(device());
   const auto codes = is_recorded(given.size(0) * given.size(2) * given.size(3))
-                         ? recorded_encode_({given}, quantizer->codebook(), [&](const auto& on) { return code(on[0]); })
+                         ? recorded_encode_({given}, weights_in_use(), [&](const auto& on) { return code(on[0]); })
                          : code(given);
   return {codes.to(torch::kCPU), options_.codebook_size};
 }
@@ -158,10 +158,9 @@ torch::Tensor CodecImpl::decode(const TokenGrid& grid) {
   const torch::NoGradGuard no_grad;
   const auto paint = [this](const torch::Tensor& given) { return to_bytes(decode_latents(quantizer->embed(given))); };
   const auto codes = grid.codes().to(device());
-  const auto bytes =
-      is_recorded(codes.numel() * options_.factor() * options_.factor())
-          ? recorded_decode_({codes}, quantizer->codebook(), [&](const auto& on) { return paint(on[0]); })
-          : paint(codes);
+  const auto bytes = is_recorded(codes.numel() * options_.factor() * options_.factor())
+                         ? recorded_decode_({codes}, weights_in_use(), [&](const auto& on) { return paint(on[0]); })
+                         : paint(codes);
   return bytes.to(torch::kCPU);
 }
 
@@ -169,6 +168,10 @@ bool CodecImpl::is_recorded(std::int64_t pixels) const {
   // A recording keeps its memory; larger calls compute for longer than their launches take.
   constexpr std::int64_t kMostPixels = 2 * 256 * 256;
   return pixels <= kMostPixels && RecordedCall::applies(quantizer->codebook(), is_training());
+}
+
+std::vector<torch::Tensor> CodecImpl::weights_in_use() const {
+  return {quantizer->codebook(), decoder->last_layer()};  // train pixels writes the decoder alone
 }
 
 TensorMap CodecImpl::weights() const {

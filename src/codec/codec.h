@@ -103,6 +103,8 @@ class CodecImpl : public torch::nn::Module {
  private:
   /// Whether a call on so many pixels is launched as a recording.
   bool is_recorded(std::int64_t pixels) const;
+  /// Witnesses of a recording.
+  std::vector<torch::Tensor> weights_in_use() const;
 
   CodecOptions options_;
   CodecComputePtr compute_;

@@ -127,9 +127,10 @@ torch::Tensor ConditionalTransformerImpl::forward(const torch::Tensor& given, co
     classes = condition.classes.to(device());
   }
   const auto wanted = rows.defined() ? rows.to(device()) : rows;
-  if (!recorded_.applies(tokens_, is_training() || record_)) return evaluate(tokens, at, states, classes, wanted);
+  const bool otherwise = is_training() || record_ != nullptr || tokens.numel() > kMostRecordedCells;
+  if (!recorded_.applies(tokens_, otherwise)) return evaluate(tokens, at, states, classes, wanted);
   // Every cell, so that one recording serves whatever cells are asked for.
-  const auto all = recorded_({tokens, at, states, classes}, tokens_,
+  const auto all = recorded_({tokens, at, states, classes}, {tokens_},
                              [this](const auto& on) { return evaluate(on[0], on[1], on[2], on[3], {}); });
   return rows.defined() ? all.flatten(0, 1).index_select(0, wanted) : all;
 }
@@ -141,7 +142,8 @@ torch::Tensor ConditionalTransformerImpl::evaluate(const torch::Tensor& tokens, 
   const double dropout = is_training() ? options_.dropout : 0;
   const double scale = 1.0 / std::sqrt(static_cast<double>(options_.head_width));
   const auto positions = (heights_.unsqueeze(1) + widths_.unsqueeze(0)).view({cells, width});
-  auto x = (torch::embedding(tokens_, tokens) + positions).to(type_of_residuals(precision_));  // [N, L, C]
+  auto x = torch::embedding(tokens_, tokens) + positions;  // [N, L, C]
+  x = x.to(type_of_residuals(precision_, x.scalar_type()));
   note("latent_image_embedding", x);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     auto& block = blocks_[i];

@@ -11,6 +11,10 @@
 
 namespace tessera {
 
+/// Cells of an evaluation up to which it is recorded on a GPU (kernels/recorded_call.h): a recording keeps its memory,
+/// and a larger one computes for longer than its launches take.
+inline constexpr std::int64_t kMostRecordedCells = 8192;
+
 /// y = x W^T + b, with the pointwise operations that follow it in a transformer as one call each (a packed product
 /// fuses them). x: [..., in], y: [..., out]. Parameters stay float32; in Precision::bfloat16 forward and forward_gelu
 /// return bfloat16.

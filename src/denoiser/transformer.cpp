@@ -122,9 +122,11 @@ torch::Tensor TransformerImpl::run(const torch::Tensor& given, const torch::Tens
   const auto cells = tokens.size(1) + (is_autoregressive() ? 1 : 0);
   require(cells <= options_.grid.cells(), "transformer: {} tokens a row, expected at most {}", tokens.size(1),
           options_.grid.cells() - (is_autoregressive() ? 1 : 0));
-  if (!recorded_.applies(token_embedding_, is_training())) return evaluate(tokens, rows);
+  if (!recorded_.applies(token_embedding_, is_training() || tokens.numel() > kMostRecordedCells)) {
+    return evaluate(tokens, rows);
+  }
   // Every cell, so that one recording serves whatever cells are asked for.
-  const auto all = recorded_({tokens}, token_embedding_, [this](const auto& on) { return evaluate(on[0], {}); });
+  const auto all = recorded_({tokens}, {token_embedding_}, [this](const auto& on) { return evaluate(on[0], {}); });
   return rows.defined() ? all.index_select(0, rows) : all;
 }
 
@@ -132,7 +134,8 @@ torch::Tensor TransformerImpl::evaluate(const torch::Tensor& tokens, const torch
   const auto count = tokens.size(0), cells = tokens.size(1) + (is_autoregressive() ? 1 : 0);
   auto x = torch::embedding(token_embedding_, tokens);  // [N, P, C]
   if (is_autoregressive()) x = torch::cat({start_token_.expand({count, 1, options_.width}), x}, 1);
-  x = (x + position_embedding_.narrow(0, 0, cells)).to(type_of_residuals(head_->precision));
+  x = x + position_embedding_.narrow(0, 0, cells);
+  x = x.to(type_of_residuals(head_->precision, x.scalar_type()));
   const double dropout = is_training() ? options_.dropout : 0;
   x = drop_out(x, dropout, dropout_generator_).view({count * cells, options_.width});
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
@@ -227,6 +230,7 @@ class TransformerDecoding : public Decoding {
     require(x.sizes() == torch::IntArrayRef({count_, options.width}),
             "transformer: previous tokens are {}, expected [{}]", shape_text(previous), count_);
     x = x + network_->position_embedding_[position_];
+    x = x.to(type_of_residuals(network_->head_->precision, x.scalar_type()));
     for (std::size_t i = 0; i < network_->blocks_.size(); ++i) {
       x = network_->blocks_[i]->advance(x, keys_[i], values_[i], position_, options.grid.cells());
     }

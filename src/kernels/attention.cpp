@@ -27,6 +27,13 @@ uint16_t* bits(const torch::Tensor& tensor) {
 
 /// A matrix of tokens [N, L, heads * D] whose rows may lie apart, as in a slice of [N, L, 3 * heads * D].
 struct Tokens {
+  /// Part 0, 1 or 2 of q, k and v side by side.
+  Tokens(const torch::Tensor& qkv, int64_t part)
+      : data(bits(qkv) + part * qkv.size(2) / 3),
+        image(qkv.stride(0)),
+        row(qkv.stride(1)),
+        cells(qkv.size(1)),
+        width(qkv.size(2) / 3) {}
   explicit Tokens(const torch::Tensor& tensor)
       : data(bits(tensor)),
         image(tensor.stride(0)),
@@ -41,7 +48,7 @@ struct Tokens {
 };
 
 torch::Tensor readable(const torch::Tensor& tensor) {
-  const torch::Tensor t = tensor.to(torch::kBFloat16);
+  const torch::Tensor t = in_type(tensor, torch::kBFloat16);
   return t.stride(2) == 1 ? t : t.contiguous();
 }
 
@@ -63,11 +70,11 @@ bf16::Attention describe(const Tokens& q, const Tokens& k, const Tokens& v, int6
 }
 
 /// Fills output, shaped as q with unit stride in the last dimension, and normaliser [N * heads, queries], if defined.
-void forward_heads(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads, double scale,
-                   bool causal, const torch::Tensor& output, const torch::Tensor& normaliser) {
-  const Tokens tq(q), tk(k), tv(v), to(output);
+void forward_heads(const Tokens& tq, const Tokens& tk, const Tokens& tv, int64_t heads, double scale, bool causal,
+                   const torch::Tensor& output, const torch::Tensor& normaliser) {
+  const Tokens to(output);
   // With fewer heads than threads each is cut into blocks of queries.
-  const int64_t images = q.size(0), wanted = (at::get_num_threads() + images * heads - 1) / (images * heads);
+  const int64_t images = output.size(0), wanted = (at::get_num_threads() + images * heads - 1) / (images * heads);
   const int64_t block = (tq.cells + 32 * wanted - 1) / (32 * wanted) * 32, parts = (tq.cells + block - 1) / block;
   share_tasks(images * parts * heads, [&] {
     const torch::Tensor scratch =
@@ -90,9 +97,9 @@ torch::Tensor room_for_normaliser(const torch::Tensor& q, int64_t heads) {
 }
 
 /// What a product reads next.
-torch::Tensor mixed_rows(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads,
-                         double scale, bool causal) {
-  const torch::Tensor output = rows_for_product(q.size(0) * q.size(1), q.size(2)).view(q.sizes());
+torch::Tensor mixed_rows(int64_t images, const Tokens& q, const Tokens& k, const Tokens& v, int64_t heads, double scale,
+                         bool causal) {
+  const torch::Tensor output = rows_for_product(images * q.cells, q.width).view({images, q.cells, q.width});
   forward_heads(q, k, v, heads, scale, causal, output, {});
   return output;
 }
@@ -135,7 +142,7 @@ struct Attention : public Function<Attention> {
                                const torch::Tensor& raw_v, int64_t heads, double scale, bool causal) {
     const torch::Tensor q = readable(raw_q), k = readable(raw_k), v = readable(raw_v);
     const torch::Tensor output = torch::empty(q.sizes(), torch::kBFloat16), normaliser = room_for_normaliser(q, heads);
-    forward_heads(q, k, v, heads, scale, causal, output, normaliser);
+    forward_heads(Tokens(q), Tokens(k), Tokens(v), heads, scale, causal, output, normaliser);
     context->save_for_backward({q, k, v, output, normaliser});
     remember(context, heads, scale, causal);
     return output;
@@ -155,10 +162,9 @@ struct AttentionQkv : public Function<AttentionQkv> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& raw_qkv, int64_t heads, double scale,
                                bool causal) {
     const torch::Tensor qkv = readable(raw_qkv);
-    const auto parts = qkv.chunk(3, 2);
-    const torch::Tensor output = torch::empty(parts[0].sizes(), torch::kBFloat16),
-                        normaliser = room_for_normaliser(parts[0], heads);
-    forward_heads(parts[0], parts[1], parts[2], heads, scale, causal, output, normaliser);
+    const torch::Tensor output = torch::empty({qkv.size(0), qkv.size(1), qkv.size(2) / 3}, torch::kBFloat16),
+                        normaliser = room_for_normaliser(output, heads);
+    forward_heads({qkv, 0}, {qkv, 1}, {qkv, 2}, heads, scale, causal, output, normaliser);
     context->save_for_backward({qkv, output, normaliser});
     remember(context, heads, scale, causal);
     return output;
@@ -207,7 +213,8 @@ torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const to
           "attention: {} queries but {} keys; causal attention expects at least as many keys", q.size(1), k.size(1));
   if (tiles_apply(q, k, v, scale, precision)) {
     if (asks_gradient(q, k, v)) return Attention::apply(q, k, v, heads, scale, causal);
-    return mixed_rows(readable(q), readable(k), readable(v), heads, scale, causal);
+    const auto low_q = readable(q), low_k = readable(k), low_v = readable(v);
+    return mixed_rows(q.size(0), Tokens(low_q), Tokens(low_k), Tokens(low_v), heads, scale, causal);
   }
   const auto type = type_of_activations(precision, q.scalar_type());
   if (precision == Precision::float32) return plain_attention(q, k, v, heads, scale, causal);
@@ -228,8 +235,8 @@ torch::Tensor attention_qkv(const torch::Tensor& qkv, int64_t heads, double scal
           heads);
   if (tiles_apply(qkv, qkv, qkv, scale, precision)) {
     if (asks_gradient(qkv)) return AttentionQkv::apply(qkv, heads, scale, causal);
-    const auto parts = readable(qkv).chunk(3, 2);
-    return mixed_rows(parts[0], parts[1], parts[2], heads, scale, causal);
+    const auto low = readable(qkv);
+    return mixed_rows(low.size(0), {low, 0}, {low, 1}, {low, 2}, heads, scale, causal);
   }
   const auto dtype = type_of_activations(precision, qkv.scalar_type());
   const auto split = qkv.to(dtype).reshape({qkv.size(0), qkv.size(1), 3, heads, qkv.size(2) / (3 * heads)});

@@ -51,6 +51,7 @@ void multiply_to(const Product& product) {
   block.taps = product.taps;
   block.depth = product.depth;
   block.tap_offset = product.tap_offset;
+  block.left_passes = product.taps == 1;  // the taps of a larger kernel read the same pixels
   block.right_half = kTile;
   block.right_step = 2 * kTile;
   block.sums = sums[0];

@@ -31,6 +31,8 @@ struct Block {
   int64_t left_step = 0;                               // elements from one depth to the next
   int64_t taps = 1, depth = 0;
   const int64_t* tap_offset = nullptr;  // [taps] elements into left, or null for one tap without an offset
+  // Left is read once a panel of right: it goes by the first-level cache, so that the panel stays there.
+  bool left_passes = false;
   const uint16_t* right = nullptr;
   int64_t right_half = 0, right_step = 0;  // elements to columns 16 .. 31, and to the next depth or tap
   float* sums = nullptr;                   // int32 for int8
@@ -76,7 +78,7 @@ class BlockProduct {
   template <typename Meanwhile>
   void operator()(const Block& block, const Meanwhile& meanwhile) const {
     if (amx_) {
-      tiles(block, meanwhile);
+      block.left_passes ? tiles<true>(block, meanwhile) : tiles<false>(block, meanwhile);
     } else {
       for (int64_t step = 0; step < block.taps * block.depth; ++step) meanwhile();
       for (int64_t row = 0; row < block.rows; row += kDotRows) dots(block, row);
@@ -107,7 +109,22 @@ class BlockProduct {
     }
   }
 
-  template <typename Meanwhile>
+  /// Tile 4 or 5 from the left operand.
+  template <int tile, bool passes>
+  static void load_left(const uint16_t* from, int64_t pitch) {
+    static_assert(tile == 4 || tile == 5);  // a tile's number is part of the instruction
+    if constexpr (tile == 4 && passes) {
+      _tile_stream_loadd(4, from, pitch);
+    } else if constexpr (tile == 4) {
+      _tile_loadd(4, from, pitch);
+    } else if constexpr (passes) {
+      _tile_stream_loadd(5, from, pitch);
+    } else {
+      _tile_loadd(5, from, pitch);
+    }
+  }
+
+  template <bool passes, typename Meanwhile>
   static void tiles(const Block& block, const Meanwhile& meanwhile) {
     asm volatile("" ::: "memory");  // GCC 12's _tile_loadd does not say that it reads memory
     const int64_t in = block.pitch * int64_t(sizeof(uint16_t)), out = block.sums_pitch * int64_t(sizeof(float));
@@ -133,7 +150,7 @@ class BlockProduct {
       if (!both) {
         for (int64_t k = 0; k < block.depth; ++k) {
           _tile_loadd(6, right, 64);
-          _tile_loadd(4, a, in);
+          load_left<4, passes>(a, in);
           _tile_loadd(7, right + block.right_half, 64);
           upper_products();
           right += block.right_step;
@@ -144,9 +161,9 @@ class BlockProduct {
       }
       for (int64_t k = 0; k < block.depth; ++k) {
         _tile_loadd(6, right, 64);
-        _tile_loadd(4, a, in);
+        load_left<4, passes>(a, in);
         _tile_loadd(7, right + block.right_half, 64);
-        _tile_loadd(5, b, in);
+        load_left<5, passes>(b, in);
         upper_products();
         lower_products();
         right += block.right_step;

@@ -57,7 +57,7 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
                           Int8Result result, const torch::Tensor& residual, PackedWeight* kept) {
   require(!torch::GradMode::is_enabled() || !(weight.requires_grad() || input.requires_grad()),
           "int8: products in int8 have no gradient; expected inference");
-  const auto rows_bf16 = readable_rows(input.to(torch::kBFloat16));
+  const auto rows_bf16 = readable_rows(in_type(input, torch::kBFloat16));
   const auto rows = rows_bf16.size(0), inputs = weight.size(1), outputs = weight.size(0);
   const bool plain = !cpu_has_avx512_vnni() || !input.is_cpu() ||
                      (weight.scalar_type() != torch::kFloat && weight.scalar_type() != torch::kHalf) ||
@@ -76,9 +76,9 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
   const PackedInt8 parts(packed, outputs);
   const auto output = result == Int8Result::gelu
                           ? rows_for_product(rows, outputs)
-                          : torch::empty({rows, outputs}, result == Int8Result::sum ? torch::kFloat : torch::kBFloat16);
+                          : fresh_rows(rows, outputs, result == Int8Result::sum ? torch::kFloat : torch::kBFloat16);
   const auto wide = row_pitch(inputs), pitch = output.stride(0);
-  const auto bytes = torch::empty({int8::padded(rows, 32) * wide}, torch::kUInt8);
+  const auto bytes = fresh_rows(int8::padded(rows, 32), wide, torch::kUInt8);
   std::vector<float> scale(static_cast<std::size_t>(rows));
   const auto apart = rows_bf16.stride(0);
   constexpr int64_t kRows = 32;

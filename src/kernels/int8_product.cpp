@@ -72,6 +72,7 @@ void multiply_to(const Product& product) {
   block.pitch = product.input_row / 2;
   block.left_step = kDepth / 2;
   block.depth = product.depth;
+  block.left_passes = true;
   block.right_half = kTile / 2;
   block.right_step = kTile;
   block.sums = sums[0];

@@ -1,12 +1,15 @@
 #include "kernels/recorded_call.h"
 
 #include <algorithm>
-#include <cstdint>
 
 #ifdef TESSERA_WITH_CUDA
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAGuard.h>
+
+#include <map>
+
+#include "runtime/log.h"
 #endif
 
 namespace tessera {
@@ -18,10 +21,9 @@ namespace {
 constexpr std::size_t kEntries = 6;  // shapes remembered
 constexpr int kCallsBefore = 2;      // those with one shape that come and go are not worth a recording
 
-/// What must be the same for a recording to be the call.
-std::vector<std::int64_t> key_of(const std::vector<torch::Tensor>& inputs, const torch::Tensor& witness) {
-  std::vector<std::int64_t> key = {static_cast<std::int64_t>(witness._version()),
-                                   reinterpret_cast<std::int64_t>(witness.data_ptr())};
+/// Types and shapes.
+std::vector<std::int64_t> key_of(const RecordedCall::Tensors& inputs) {
+  std::vector<std::int64_t> key;
   for (const auto& input : inputs) {
     key.push_back(input.defined() ? static_cast<std::int64_t>(input.scalar_type()) : -1);
     if (!input.defined()) continue;
@@ -31,30 +33,70 @@ std::vector<std::int64_t> key_of(const std::vector<torch::Tensor>& inputs, const
   return key;
 }
 
+std::vector<std::int64_t> state_of(const RecordedCall::Tensors& witnesses) {
+  std::vector<std::int64_t> state;
+  for (const auto& weight : witnesses) {
+    state.push_back(reinterpret_cast<std::int64_t>(weight.data_ptr()));
+    state.push_back(static_cast<std::int64_t>(weight._version()));
+  }
+  return state;
+}
+
+/// The one stream of a device on which this thread records: what LibTorch and its libraries keep for a stream, they
+/// keep once.
+c10::cuda::CUDAStream recording_stream(int device) {
+  thread_local std::map<int, c10::cuda::CUDAStream> streams;
+  const auto found = streams.find(device);
+  if (found != streams.end()) return found->second;
+  return streams.emplace(device, c10::cuda::getStreamFromPool()).first->second;
+}
+
 }  // namespace
 
 struct RecordedCall::Entry {
   std::vector<std::int64_t> key;
   int calls = 0;
-  std::vector<torch::Tensor> inputs;  // where the recording reads
-  torch::Tensor output;               // where it writes
+  bool refused = false;  // recording failed once
+  Tensors inputs;        // where the recording reads
+  torch::Tensor output;  // where it writes
   std::unique_ptr<at::cuda::CUDAGraph> graph;
 
-  void record(const std::vector<torch::Tensor>& given, const Body& body) {
-    inputs.clear();
-    for (const auto& input : given)
+  void record(const Tensors& given, const Body& body) {
+    for (const auto& input : given) {
       inputs.push_back(input.defined() ? input.clone(at::MemoryFormat::Contiguous) : input);
-    at::cuda::getCurrentCUDAStream().synchronize();
-    const c10::cuda::CUDAStreamGuard guard(at::cuda::getStreamFromPool());
+    }
+    c10::cuda::getCurrentCUDAStream().synchronize();
+    const c10::cuda::CUDAStreamGuard guard(recording_stream(given.front().device().index()));
     output = body(inputs);  // once on this stream, so that its libraries' workspaces are there
-    at::cuda::getCurrentCUDAStream().synchronize();
-    graph = std::make_unique<at::cuda::CUDAGraph>();
-    graph->capture_begin();
-    output = body(inputs);
-    graph->capture_end();
+    c10::cuda::getCurrentCUDAStream().synchronize();
+    auto recording = std::make_unique<at::cuda::CUDAGraph>();
+    recording->capture_begin();
+    try {
+      output = body(inputs);
+    } catch (...) {
+      try {
+        recording->capture_end();  // or the device stays in a capture
+      } catch (const std::exception&) {
+      }
+      throw;
+    }
+    recording->capture_end();
+    graph = std::move(recording);
   }
 
-  torch::Tensor replay(const std::vector<torch::Tensor>& given) {
+  /// record, or refused.
+  void try_to_record(const Tensors& given, const Body& body) {
+    try {
+      record(given, body);
+    } catch (const c10::Error& error) {
+      log().debug("a call is not recorded: {}", error.what_without_backtrace());
+      refused = true;
+      inputs.clear();
+      output.reset();
+    }
+  }
+
+  torch::Tensor replay(const Tensors& given) {
     for (std::size_t i = 0; i < given.size(); ++i) {
       if (given[i].defined()) inputs[i].copy_(given[i]);
     }
@@ -63,10 +105,13 @@ struct RecordedCall::Entry {
   }
 };
 
-torch::Tensor RecordedCall::operator()(const std::vector<torch::Tensor>& inputs, const torch::Tensor& witness,
-                                       const Body& body) {
-  const c10::cuda::CUDAGuard guard(witness.device());
-  const auto key = key_of(inputs, witness);
+torch::Tensor RecordedCall::operator()(const Tensors& inputs, const Tensors& witnesses, const Body& body) {
+  const c10::cuda::CUDAGuard guard(witnesses.front().device());
+  if (auto now = state_of(witnesses); now != weights_) {
+    entries_.clear();
+    weights_ = std::move(now);
+  }
+  const auto key = key_of(inputs);
   const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const auto& e) { return e->key == key; });
   if (found == entries_.end()) {
     if (entries_.size() == kEntries) entries_.erase(entries_.begin());
@@ -76,19 +121,15 @@ torch::Tensor RecordedCall::operator()(const std::vector<torch::Tensor>& inputs,
     std::rotate(found, found + 1, entries_.end());
   }
   auto& entry = *entries_.back();
-  if (!entry.graph) {
-    if (++entry.calls <= kCallsBefore) return body(inputs);
-    entry.record(inputs, body);
-  }
-  return entry.replay(inputs);
+  if (!entry.graph && !entry.refused && ++entry.calls > kCallsBefore) entry.try_to_record(inputs, body);
+  return entry.graph ? entry.replay(inputs) : body(inputs);
 }
 
 #else
 
 struct RecordedCall::Entry {};
 
-torch::Tensor RecordedCall::operator()(const std::vector<torch::Tensor>& inputs, const torch::Tensor&,
-                                       const Body& body) {
+torch::Tensor RecordedCall::operator()(const Tensors& inputs, const Tensors&, const Body& body) {
   return body(inputs);
 }
 

@@ -4,6 +4,7 @@
 
 #include <torch/torch.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -13,30 +14,33 @@ namespace tessera {
 /// Belongs to a network. Not for use by several threads at once.
 class RecordedCall {
  public:
-  using Body = std::function<torch::Tensor(const std::vector<torch::Tensor>& inputs)>;
+  using Tensors = std::vector<torch::Tensor>;
+  using Body = std::function<torch::Tensor(const Tensors& inputs)>;
 
   RecordedCall();
   ~RecordedCall();
   RecordedCall(const RecordedCall&) = delete;
   RecordedCall& operator=(const RecordedCall&) = delete;
 
-  /// Whether calls of a network with this weight are recorded: on a GPU, without gradients. busy: the network does
-  /// something else than computing its outputs.
-  static bool applies(const torch::Tensor& weight, bool busy) {
-    return weight.is_cuda() && !torch::GradMode::is_enabled() && !busy;
+  /// Whether calls of a network with this weight are recorded: on a GPU, without gradients. otherwise: the call is one
+  /// that must not be.
+  static bool applies(const torch::Tensor& weight, bool otherwise) {
+    return weight.is_cuda() && !torch::GradMode::is_enabled() && !otherwise;
   }
 
   /// body(inputs), where applies() is true. The third call with inputs of the same shapes is recorded and later ones
-  /// replay it, so body must be a function of its inputs and the weights alone and ask nothing of the host.
-  /// inputs: on one device; undefined ones stay so. witness: a weight that is written whenever any is, so that another
-  /// version of it means another recording.
-  torch::Tensor operator()(const std::vector<torch::Tensor>& inputs, const torch::Tensor& witness, const Body& body);
+  /// replay it, so body must be a function of its inputs and the weights alone and ask nothing of the host. What cannot
+  /// be recorded, for want of memory say, is called as it is.
+  /// inputs: on one device; undefined ones stay so. witnesses: weights of which one is written whenever any weight is;
+  /// another version of them drops all recordings.
+  torch::Tensor operator()(const Tensors& inputs, const Tensors& witnesses, const Body& body);
   /// Drops the recordings; to be called where layers are told to keep their weights in another form.
   void forget();
 
  private:
   struct Entry;
   std::vector<std::unique_ptr<Entry>> entries_;  // by time of use, the latest last
+  std::vector<std::int64_t> weights_;            // addresses and versions of the witnesses
 };
 
 }  // namespace tessera

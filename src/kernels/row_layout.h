@@ -1,6 +1,7 @@
 /// How rows of bfloat16 lie between the operations of an inference.
 #pragma once
 
+#include <ATen/EmptyTensor.h>
 #include <torch/torch.h>
 
 #include <cstdint>
@@ -15,15 +16,48 @@ bool asks_gradient(const Tensors&... tensors) {
   return torch::GradMode::is_enabled() && ((tensors.defined() && tensors.requires_grad()) || ...);
 }
 
+// One evaluation of a denoiser calls some two hundred operations of a few dozen microseconds each. LibTorch takes one
+// or two for every tensor, view and conversion, even where there is nothing to convert, while the other threads wait:
+// what follows asks it for none that is not needed.
+
+/// Uninitialised [rows, features] on the CPU, its rows `pitch` elements apart.
+inline torch::Tensor fresh_rows(std::int64_t rows, std::int64_t features, std::int64_t pitch, torch::ScalarType type) {
+  const std::int64_t shape[] = {rows, pitch}, sizes[] = {rows, features}, strides[] = {pitch, 1};
+  torch::Tensor made(at::detail::empty_cpu(shape, torch::TensorOptions(type)));
+  if (pitch != features) made.unsafeGetTensorImpl()->set_sizes_and_strides(sizes, strides);
+  return made;
+}
+inline torch::Tensor fresh_rows(std::int64_t rows, std::int64_t features, torch::ScalarType type) {
+  return fresh_rows(rows, features, features, type);
+}
+
 /// Uninitialised [rows, features] bfloat16 that a product is to read.
 inline torch::Tensor rows_for_product(std::int64_t rows, std::int64_t features) {
   constexpr std::int64_t kBytes = 2;  // of an element
-  return torch::empty({rows, row_pitch(features * kBytes) / kBytes}, torch::kBFloat16).narrow(1, 0, features);
+  return fresh_rows(rows, features, row_pitch(features * kBytes) / kBytes, torch::kBFloat16);
+}
+
+/// tensor.to(type)
+inline torch::Tensor in_type(const torch::Tensor& tensor, torch::ScalarType type) {
+  return tensor.scalar_type() == type ? tensor : tensor.to(type);
+}
+
+/// [..., K] as [rows, K]
+inline torch::Tensor as_matrix(const torch::Tensor& tensor) {
+  return tensor.dim() == 2 ? tensor : tensor.reshape({-1, tensor.size(-1)});
+}
+
+/// [rows, M] as [..., M], the leading dimensions those of `like`
+inline torch::Tensor shaped_like(const torch::Tensor& matrix, const torch::Tensor& like) {
+  if (like.dim() == 2) return matrix;
+  auto shape = like.sizes().vec();
+  shape.back() = matrix.size(1);
+  return matrix.view(shape);
 }
 
 /// [..., K] bfloat16 as [rows, K] whose rows may lie apart where nobody asks for a gradient.
 inline torch::Tensor readable_rows(const torch::Tensor& input) {
-  const torch::Tensor rows = input.reshape({-1, input.size(-1)});
+  const torch::Tensor rows = as_matrix(input);
   const bool apart = rows.stride(1) == 1 && rows.stride(0) > rows.size(1);
   return apart && !torch::GradMode::is_enabled() ? rows : rows.contiguous();
 }

@@ -103,7 +103,7 @@ torch::Tensor normalised_rows(const torch::Tensor& raw_input, const torch::Tenso
   const torch::Tensor input = raw_input.contiguous();
   const torch::Tensor output = rows_for_product(input.numel() / input.size(-1), input.size(-1));
   normalise(input, weight.contiguous(), bias.contiguous(), eps, true, output, {});
-  return output.view(input.sizes());
+  return shaped_like(output, input);
 }
 
 struct LayerNorm : public Function<LayerNorm> {

@@ -150,7 +150,7 @@ void linear_forward(const torch::Tensor& input, int64_t outputs, const torch::Te
 
 torch::Tensor plain_forward(const torch::Tensor& input, int64_t outputs, const torch::Tensor& packed,
                             const torch::Tensor& bias) {
-  torch::Tensor result = torch::empty({input.size(0), outputs}, torch::kBFloat16);
+  torch::Tensor result = fresh_rows(input.size(0), outputs, torch::kBFloat16);
   linear_forward(input, outputs, packed, bias, {bits(result)});
   return result;
 }
@@ -177,7 +177,7 @@ torch::Tensor gelu_rows(const torch::Tensor& input, int64_t outputs, const torch
 /// residual: of no elements for none.
 torch::Tensor add_forward(const torch::Tensor& input, int64_t outputs, const torch::Tensor& packed,
                           const torch::Tensor& bias, const torch::Tensor& residual) {
-  torch::Tensor result = torch::empty({input.size(0), outputs}, torch::kFloat);
+  torch::Tensor result = fresh_rows(input.size(0), outputs, torch::kFloat);
   Target target;
   target.sum = result.data_ptr<float>();
   target.residual = floats(residual);

@@ -110,7 +110,7 @@ void check_linear(const torch::Tensor& input, const torch::Tensor& weight, const
 
 /// [..., K] as [rows, K] bfloat16.
 torch::Tensor as_rows(const torch::Tensor& input) {
-  return readable_rows(input.to(torch::kBFloat16));
+  return readable_rows(in_type(input, torch::kBFloat16));
 }
 
 std::vector<int64_t> output_shape(const torch::Tensor& input, const torch::Tensor& weight) {
@@ -125,10 +125,10 @@ torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, co
                      Precision precision, PackedWeight* kept) {
   check_linear(input, weight, bias);
   if (precision == Precision::int8) {
-    return int8_linear(input, weight, bias, Int8Result::rounded, {}, kept).view(output_shape(input, weight));
+    return shaped_like(int8_linear(input, weight, bias, Int8Result::rounded, {}, kept), input);
   }
   if (tiles_apply(input, weight, bias, precision)) {
-    return tiles::linear(as_rows(input), weight, bias, kept).view(output_shape(input, weight));
+    return shaped_like(tiles::linear(as_rows(input), weight, bias, kept), input);
   }
   if (emulates(input, precision)) return linear_unrounded(input, weight, bias, precision).to(torch::kBFloat16);
   if (precision == Precision::float32 && float_linear_applies(input, weight, bias)) {
@@ -143,10 +143,10 @@ torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weigh
                           Precision precision, PackedWeight* kept) {
   check_linear(input, weight, bias);
   if (precision == Precision::int8) {
-    return int8_linear(input, weight, bias, Int8Result::gelu, {}, kept).view(output_shape(input, weight));
+    return shaped_like(int8_linear(input, weight, bias, Int8Result::gelu, {}, kept), input);
   }
   if (tiles_apply(input, weight, bias, precision)) {
-    return tiles::linear_gelu(as_rows(input), weight, bias, kept).view(output_shape(input, weight));
+    return shaped_like(tiles::linear_gelu(as_rows(input), weight, bias, kept), input);
   }
   return gelu_activation(linear(input, weight, bias, precision, kept));
 }
@@ -154,15 +154,17 @@ torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weigh
 torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                          const torch::Tensor& residual, Precision precision, PackedWeight* kept) {
   check_linear(input, weight, bias);
-  const auto shape = output_shape(input, weight);
-  require(residual.sizes() == at::IntArrayRef(shape), "linear_add: residual is {}, expected {}",
-          fmt::streamed(residual.sizes()), fmt::streamed(at::IntArrayRef(shape)));
+  const bool fits = residual.dim() == input.dim() && residual.size(-1) == weight.size(0) &&
+                    residual.sizes().slice(0, residual.dim() - 1) == input.sizes().slice(0, input.dim() - 1);
+  require(fits, "linear_add: residual is {}, expected {}", fmt::streamed(residual.sizes()),
+          fmt::streamed(at::IntArrayRef(output_shape(input, weight))));
   if (precision == Precision::int8) {
-    const auto added = residual.to(torch::kFloat).reshape({-1, weight.size(0)}).contiguous();
-    return int8_linear(input, weight, bias, Int8Result::sum, added, kept).view(shape).to(residual.scalar_type());
+    const auto added = as_matrix(in_type(residual, torch::kFloat)).contiguous();
+    return in_type(shaped_like(int8_linear(input, weight, bias, Int8Result::sum, added, kept), input),
+                   residual.scalar_type());
   }
   if (tiles_apply(input, weight, bias, precision) && residual.scalar_type() == torch::kFloat) {
-    return tiles::linear_add(as_rows(input), weight, bias, residual.reshape({-1, weight.size(0)}), kept).view(shape);
+    return shaped_like(tiles::linear_add(as_rows(input), weight, bias, as_matrix(residual), kept), input);
   }
   if (residual.scalar_type() == torch::kFloat && residual.is_cpu()) {
     return residual + linear_unrounded(input, weight, bias, precision);
@@ -174,10 +176,10 @@ torch::Tensor linear_unrounded(const torch::Tensor& input, const torch::Tensor& 
                                Precision precision, PackedWeight* kept) {
   check_linear(input, weight, bias);
   if (precision == Precision::int8) {
-    return int8_linear(input, weight, bias, Int8Result::sum, {}, kept).view(output_shape(input, weight));
+    return shaped_like(int8_linear(input, weight, bias, Int8Result::sum, {}, kept), input);
   }
   if (tiles_apply(input, weight, bias, precision)) {
-    return tiles::linear_add(as_rows(input), weight, bias, {}, kept).view(output_shape(input, weight));
+    return shaped_like(tiles::linear_add(as_rows(input), weight, bias, {}, kept), input);
   }
   if (emulates(input, precision)) {
     return linear(rounded_operand(input), rounded_operand(weight), maybe_to(bias, torch::kFloat), Precision::float32);

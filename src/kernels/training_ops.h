@@ -14,7 +14,8 @@
 /// of their inputs, as often as the graph is kept (autograd::grad with retain_graph). Second derivatives: not
 /// supported (some float32 forms have them, group_norm_swish in channels-last and layer_norm do not).
 /// On a GPU all are LibTorch's operations, with the weights kept in the products' type; what is said to be fused is one
-/// operation there where LibTorch has it, and linear_add rounds its product before the sum.
+/// operation there where LibTorch has it, and linear_add and linear_unrounded round their product to that type
+/// first. Precision::float16 is as bfloat16 in all that follows, on GPUs.
 #pragma once
 
 #include <torch/torch.h>
@@ -41,10 +42,10 @@ inline torch::ScalarType type_of_activations(Precision precision, torch::ScalarT
   return precision == Precision::float16 ? torch::kFloat16 : torch::kBFloat16;
 }
 
-/// The type of a residual stream: float32, so that its sums are not rounded; float16 in Precision::float16, whose
+/// The type of a residual stream: `wide`, so that its sums are not rounded; float16 in Precision::float16, whose
 /// eleven bits lose a thirtieth of what rounding the products to bfloat16 does, at half the traffic.
-inline torch::ScalarType type_of_residuals(Precision precision) {
-  return precision == Precision::float16 ? torch::kFloat16 : torch::kFloat32;
+inline torch::ScalarType type_of_residuals(Precision precision, torch::ScalarType wide) {
+  return precision == Precision::float16 ? torch::kFloat16 : wide;
 }
 
 /// Zeros added around an image before a convolution, in pixels.

@@ -179,14 +179,16 @@ void FillState::draw_where_they_are(const torch::Tensor& logits, const std::vect
                                     std::uint32_t step, TokenDraw* out) const {
   auto uniforms = torch::empty({logits.size(0)}, torch::kFloat64);
   for (std::size_t row = 0; row < at.size(); ++row) {
-    uniforms.data_ptr<double>()[row] = stream(at[row] / cells(), Purpose::draw_tokens, step)
-                                           .uniform(static_cast<std::uint32_t>(at[row] % cells()));
+    uniforms.data_ptr<double>()[row] =
+        stream(at[row] / cells(), Purpose::draw_tokens, step).uniform(static_cast<std::uint32_t>(at[row] % cells()));
   }
   const auto drawn = draw_tokens(logits, uniforms.to(logits.device()), options.draw);
   const auto codes = drawn.tokens.to(torch::kCPU), log_probability = drawn.log_probability.to(torch::kCPU);
   for (std::size_t row = 0; row < at.size(); ++row) {
     out[row] = {codes.data_ptr<std::int64_t>()[row], log_probability.data_ptr<double>()[row]};
-    require(std::isfinite(out[row].log_probability), "sampling: the denoiser returned logits that are not finite");
+    require(std::isfinite(out[row].log_probability),
+            "sampling: the denoiser returned logits that are not finite (in float16 they may be too large: --dtype "
+            "bfloat16)");
   }
 }
 

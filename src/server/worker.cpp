@@ -6,6 +6,7 @@
 
 #include "image/image_io.h"
 #include "runtime/log.h"
+#include "runtime/out_of_memory.h"
 
 namespace tessera::server {
 namespace {
@@ -37,9 +38,8 @@ std::string told(const std::exception_ptr& thrown) {
     return "out of memory";
   } catch (const c10::Error& error) {
     log().error("{}", error.what_without_backtrace());
-    return std::string(error.what_without_backtrace()).find("can't allocate memory") != std::string::npos
-               ? "out of memory"
-               : "internal error";
+    const bool memory = find_out_of_memory(error.what_without_backtrace()) != std::string_view::npos;
+    return memory ? "out of memory" : "internal error";
   } catch (const std::exception& error) {
     log().error("{}", error.what());
     return "internal error";

@@ -11,8 +11,8 @@
 namespace tessera {
 namespace {
 
-/// One pass over a parameter on the CPU: its moments, itself and its average. The same arithmetic as the operations in
-/// Adam::update, which pass over memory a dozen times.
+/// One pass over a parameter on the CPU: its moments, itself and its average. The same arithmetic as the operations on
+/// many parameters at once, which pass over memory a dozen times.
 struct Pass {
   float beta1, beta2, rest1, rest2;  // rest: 1 - beta, rounded once (in float32 1 - 0.999f is off by 5e-5)
   float shrink, rate, root_correction2, epsilon, gradient_scale, average_share;
@@ -57,56 +57,57 @@ Adam::Adam(const torch::OrderedDict<std::string, torch::Tensor>& parameters, Ada
 
 double Adam::step(double learning_rate) {
   const torch::NoGradGuard no_grad;
-  const bool together = !slots_.empty() && slots_.front().parameter.is_cuda();
-  const double norm = together ? norm_together() : norm_one_by_one();
+  const double norm = gradient_norm();
   require(std::isfinite(norm), "the gradient's norm is {}", norm);  // before it reaches the weights
   const double scale = options_.clip_norm > 0 && norm > options_.clip_norm ? options_.clip_norm / norm : 1.0;
   ++updates_;
-  if (together) {
-    update_together(learning_rate, scale);
-  } else {
-    for (auto& slot : slots_) update(slot, learning_rate, scale);
+  std::vector<Slot*> others;
+  for (auto& slot : slots_) {
+    if (slot.parameter.grad().defined() && passes_over(slot.parameter) && passes_over(slot.first) &&
+        passes_over(slot.second) && (!slot.average.defined() || passes_over(slot.average))) {
+      update(slot, learning_rate, scale);
+    } else {
+      others.push_back(&slot);
+    }
   }
+  update(others, learning_rate, scale);
   for (auto& slot : slots_) slot.parameter.mutable_grad().reset();
   return norm;
 }
 
-double Adam::norm_one_by_one() const {
-  double square = 0;
+double Adam::gradient_norm() const {
+  std::vector<torch::Tensor> gradients;
   for (const auto& slot : slots_) {
-    if (!slot.parameter.grad().defined()) continue;
-    const auto norm = slot.parameter.grad().norm().item<double>();
+    if (slot.parameter.grad().defined()) gradients.push_back(slot.parameter.grad());
+  }
+  if (!gradients.empty() && gradients.front().is_cuda()) {  // one by one each would wait for the device
+    return torch::stack(at::_foreach_norm(gradients)).to(torch::kFloat64).norm().item<double>();
+  }
+  double square = 0;
+  for (const auto& gradient : gradients) {
+    const auto norm = gradient.norm().item<double>();
     square += norm * norm;
   }
   return std::sqrt(square);
 }
 
-double Adam::norm_together() const {
-  std::vector<torch::Tensor> gradients;
-  for (const auto& slot : slots_) {
-    if (slot.parameter.grad().defined()) gradients.push_back(slot.parameter.grad());
-  }
-  if (gradients.empty()) return 0;
-  return torch::stack(at::_foreach_norm(gradients)).to(torch::kFloat64).norm().item<double>();
-}
-
-void Adam::update_together(double learning_rate, double gradient_scale) {
+void Adam::update(const std::vector<Slot*>& slots, double learning_rate, double gradient_scale) {
   std::vector<torch::Tensor> parameters, gradients, first, second, averages, averaged;
-  for (auto& slot : slots_) {
-    if (slot.average.defined()) {
-      averages.push_back(slot.average);
-      averaged.push_back(slot.parameter);
+  for (auto* slot : slots) {
+    if (slot->average.defined()) {
+      averages.push_back(slot->average);
+      averaged.push_back(slot->parameter);
     }
-    if (!slot.parameter.grad().defined()) continue;
-    parameters.push_back(slot.parameter);
-    gradients.push_back(slot.parameter.grad());
-    first.push_back(slot.first);
-    second.push_back(slot.second);
+    if (!slot->parameter.grad().defined()) continue;
+    parameters.push_back(slot->parameter);
+    gradients.push_back(slot->parameter.grad().to(slot->parameter.scalar_type()));
+    first.push_back(slot->first);
+    second.push_back(slot->second);
   }
   const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(updates_));
   const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(updates_));
   if (!parameters.empty()) {
-    if (gradient_scale != 1.0) at::_foreach_mul_(gradients, gradient_scale);
+    if (gradient_scale != 1.0) gradients = at::_foreach_mul(gradients, gradient_scale);
     if (options_.weight_decay > 0) at::_foreach_mul_(parameters, 1 - learning_rate * options_.weight_decay);
     at::_foreach_mul_(first, options_.beta1);
     at::_foreach_add_(first, gradients, 1 - options_.beta1);
@@ -117,60 +118,43 @@ void Adam::update_together(double learning_rate, double gradient_scale) {
     at::_foreach_add_(denominators, options_.epsilon);
     at::_foreach_addcdiv_(parameters, first, denominators, -learning_rate / correction1);
   }
-  if (!averages.empty()) {
-    at::_foreach_mul_(averages, options_.ema_decay);
-    at::_foreach_add_(averages, averaged, 1 - options_.ema_decay);
-  }
-  for (auto& slot : slots_) {  // kept forms of the weights are out of date
-    slot.parameter.unsafeGetTensorImpl()->bump_version();
-    if (slot.average.defined()) slot.average.unsafeGetTensorImpl()->bump_version();
-  }
+  // By the difference: an average that has arrived stays.
+  if (!averages.empty()) at::_foreach_add_(averages, at::_foreach_sub(averaged, averages), 1 - options_.ema_decay);
+  for (auto* slot : slots) note_written(*slot);
+}
+
+void Adam::note_written(Slot& slot) {
+  slot.parameter.unsafeGetTensorImpl()->bump_version();
+  if (slot.average.defined()) slot.average.unsafeGetTensorImpl()->bump_version();
 }
 
 void Adam::update(Slot& slot, double learning_rate, double gradient_scale) {
-  if (!slot.parameter.grad().defined()) {
-    if (slot.average.defined()) slot.average.lerp_(slot.parameter, 1 - options_.ema_decay);
-    return;
-  }
-  auto gradient = slot.parameter.grad().to(slot.parameter.scalar_type());
   const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(updates_));
   const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(updates_));
-  if (passes_over(slot.parameter) && passes_over(slot.first) && passes_over(slot.second) &&
-      (!slot.average.defined() || passes_over(slot.average))) {
-    gradient = gradient.contiguous();
-    Pass pass{};
-    pass.beta1 = static_cast<float>(options_.beta1);
-    pass.beta2 = static_cast<float>(options_.beta2);
-    pass.rest1 = static_cast<float>(1 - options_.beta1);
-    pass.rest2 = static_cast<float>(1 - options_.beta2);
-    pass.shrink = static_cast<float>(1 - learning_rate * options_.weight_decay);
-    pass.rate = static_cast<float>(learning_rate / correction1);
-    pass.root_correction2 = static_cast<float>(std::sqrt(correction2));
-    pass.epsilon = static_cast<float>(options_.epsilon);
-    pass.gradient_scale = static_cast<float>(gradient_scale);
-    pass.average_share = static_cast<float>(1 - options_.ema_decay);
-    const auto* from = gradient.data_ptr<float>();
-    auto *parameter = slot.parameter.data_ptr<float>(), *first = slot.first.data_ptr<float>(),
-         *second = slot.second.data_ptr<float>();
-    auto* average = slot.average.defined() ? slot.average.data_ptr<float>() : nullptr;
-    at::parallel_for(0, gradient.numel(), 16 * kSpan, [&](std::int64_t begin, std::int64_t end) {
-      for (auto at = begin; at < end; at += kSpan) {
-        const auto count = std::min(kSpan, end - at);
-        update_span(pass, count, from + at, parameter + at, first + at, second + at);
-        if (average) average_span(pass.average_share, count, parameter + at, average + at);
-      }
-    });
-    slot.parameter.unsafeGetTensorImpl()->bump_version();  // kept packed forms are out of date
-    if (average) slot.average.unsafeGetTensorImpl()->bump_version();
-    return;
-  }
-  if (gradient_scale != 1.0) gradient = gradient * gradient_scale;
-  if (options_.weight_decay > 0) slot.parameter.mul_(1 - learning_rate * options_.weight_decay);
-  slot.first.mul_(options_.beta1).add_(gradient, 1 - options_.beta1);
-  slot.second.mul_(options_.beta2).addcmul_(gradient, gradient, 1 - options_.beta2);
-  const auto denominator = slot.second.sqrt().div_(std::sqrt(correction2)).add_(options_.epsilon);
-  slot.parameter.addcdiv_(slot.first, denominator, -learning_rate / correction1);
-  if (slot.average.defined()) slot.average.lerp_(slot.parameter, 1 - options_.ema_decay);
+  const auto gradient = slot.parameter.grad().to(slot.parameter.scalar_type()).contiguous();
+  Pass pass{};
+  pass.beta1 = static_cast<float>(options_.beta1);
+  pass.beta2 = static_cast<float>(options_.beta2);
+  pass.rest1 = static_cast<float>(1 - options_.beta1);
+  pass.rest2 = static_cast<float>(1 - options_.beta2);
+  pass.shrink = static_cast<float>(1 - learning_rate * options_.weight_decay);
+  pass.rate = static_cast<float>(learning_rate / correction1);
+  pass.root_correction2 = static_cast<float>(std::sqrt(correction2));
+  pass.epsilon = static_cast<float>(options_.epsilon);
+  pass.gradient_scale = static_cast<float>(gradient_scale);
+  pass.average_share = static_cast<float>(1 - options_.ema_decay);
+  const auto* from = gradient.data_ptr<float>();
+  auto *parameter = slot.parameter.data_ptr<float>(), *first = slot.first.data_ptr<float>(),
+       *second = slot.second.data_ptr<float>();
+  auto* average = slot.average.defined() ? slot.average.data_ptr<float>() : nullptr;
+  at::parallel_for(0, gradient.numel(), 16 * kSpan, [&](std::int64_t begin, std::int64_t end) {
+    for (auto at = begin; at < end; at += kSpan) {
+      const auto count = std::min(kSpan, end - at);
+      update_span(pass, count, from + at, parameter + at, first + at, second + at);
+      if (average) average_span(pass.average_share, count, parameter + at, average + at);
+    }
+  });
+  note_written(slot);
 }
 
 TensorMap Adam::averaged() const {

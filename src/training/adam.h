@@ -40,11 +40,14 @@ class Adam {
     std::string name;
     torch::Tensor parameter, first, second, average;
   };
-  double norm_one_by_one() const;
-  double norm_together() const;
+  double gradient_norm() const;
+  /// On the CPU in float32.
   void update(Slot& slot, double learning_rate, double gradient_scale);
-  /// The same for all parameters in a few operations: on a GPU, where one by one each is a launch.
-  void update_together(double learning_rate, double gradient_scale);
+  /// Of any device and type, and parameters without a gradient, whose averages go on: all in a few operations, since on
+  /// a GPU each would be a launch for each parameter.
+  void update(const std::vector<Slot*>& slots, double learning_rate, double gradient_scale);
+  /// Kept forms of the weights are out of date.
+  static void note_written(Slot& slot);
 
   AdamOptions options_;
   std::int64_t updates_ = 0;

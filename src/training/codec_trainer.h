@@ -78,7 +78,8 @@ std::unique_ptr<TrainingTask> make_codec_training(const CodecRecipe& recipe, con
                                                   const std::filesystem::path& bundle,
                                                   torch::Device device = torch::kCPU);
 
-/// "auto", "float32" or "bfloat16"; auto takes bfloat16 where the CPU has AMX or AVX512-BF16. Unknown names throw.
+/// "auto", "float32" or "bfloat16"; auto takes bfloat16 where the device has it (kernels/device.h). Unknown names
+/// throw.
 Precision training_precision(const std::string& name, torch::Device device = torch::kCPU);
 
 }  // namespace tessera

@@ -72,6 +72,11 @@ std::int64_t whole_number(const std::string& text, const std::string& what) {
 
 }  // namespace
 
+std::string name_of_codec(const std::string& hash, const std::string& dtype, torch::Device device) {
+  const auto rounding = dtype == "float32" ? hash : fmt::format("{} {}", hash, dtype);
+  return device.is_cpu() ? rounding : rounding + " cuda";
+}
+
 TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_hash, bool flip,
                     const std::filesystem::path& cache_folder) {
   TokenData result;

@@ -10,8 +10,12 @@
 
 namespace tessera {
 
+/// codec_hash for tokens_of: the hash of the weights, with the dtype and the kind of device where these are not float32
+/// and the CPU, since another rounding may choose other codes.
+std::string name_of_codec(const std::string& hash, const std::string& dtype, torch::Device device);
+
 /// Encodes every picture of the set (or takes the tokens from the cache) and splits as the set does. With `flip` the
-/// mirrored training pictures are added. codec_hash: of the codec's weights.
+/// mirrored training pictures are added. codec_hash: from name_of_codec.
 TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_hash, bool flip,
                     const std::filesystem::path& cache_folder);
 

@@ -5,6 +5,7 @@
 #include "device/gpu.h"
 #include "runtime/error.h"
 #include "support/scratch.h"
+#include "training/adam.h"
 #include "training/codec_trainer.h"
 #include "training/conditional_trainer.h"
 #include "training/prior_trainer.h"
@@ -56,6 +57,37 @@ void expect_the_same(const std::vector<double>& here, const std::vector<double>&
   ASSERT_EQ(here.size(), there.size());
   for (std::size_t i = 0; i < here.size(); ++i) EXPECT_NEAR(there[i], here[i], most * (1 + here[i])) << "step " << i;
   EXPECT_LT(there.back(), there.front());
+}
+
+TEST_F(GpuTraining, AdamTakesTheCpusSteps) {
+  torch::manual_seed(3);
+  const auto start = torch::randn({9, 5}), still = torch::randn({4});
+  AdamOptions options;
+  options.clip_norm = 0.7;
+  options.weight_decay = 0.05;
+  options.ema_decay = 0.9;
+  const auto run = [&](torch::Device where) {
+    torch::OrderedDict<std::string, torch::Tensor> parameters;
+    parameters.insert("moving", start.clone().to(where).requires_grad_());
+    parameters.insert("still", still.clone().to(where).requires_grad_());
+    Adam adam(parameters, options);
+    double norm = 0;
+    for (int step = 0; step < 12; ++step) {
+      (parameters["moving"] * (step + 1)).cos().sum().backward();
+      norm += adam.step(1e-2);
+    }
+    TensorMap state = adam.averaged();
+    adam.save("", state);
+    state["norm"] = torch::tensor(norm);
+    for (auto& [name, tensor] : state) tensor = tensor.to(torch::kCPU, torch::kFloat64);
+    return state;
+  };
+  const auto here = run(torch::kCPU), there = run(device());
+  ASSERT_EQ(here.size(), there.size());
+  for (const auto& [name, tensor] : here) {
+    EXPECT_TRUE(torch::allclose(tensor, there.at(name), 1e-4, 1e-5)) << name;
+  }
+  EXPECT_TRUE(there.at("still").equal(still.to(torch::kFloat64)));
 }
 
 TEST_F(GpuTraining, PriorsLearnAsOnTheCpu) {

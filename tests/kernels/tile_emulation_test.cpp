@@ -89,11 +89,13 @@ void dot_bytes(int to, int a, int b) {
 
 // The library's sources once more, under other names and with these instructions.
 #undef _tile_loadd
+#undef _tile_stream_loadd
 #undef _tile_stored
 #undef _tile_zero
 #undef _tile_dpbf16ps
 #undef _tile_dpbusd
 #define _tile_loadd(tile, memory, stride) ::tessera::emulated::load(tile, memory, stride)
+#define _tile_stream_loadd(tile, memory, stride) ::tessera::emulated::load(tile, memory, stride)
 #define _tile_stored(tile, memory, stride) ::tessera::emulated::store(tile, memory, stride)
 #define _tile_zero(tile) ::tessera::emulated::tiles[tile] = {}
 #define _tile_dpbf16ps(to, a, b) ::tessera::emulated::dot_bf16(to, a, b)

@@ -115,6 +115,45 @@ TEST(Adam, ClipsTheGlobalGradientNorm) {
   EXPECT_NEAR(adam.step(1e-3), 100 * std::sqrt(3.0), 1e-2);
 }
 
+TEST(Adam, ManyParametersAtOnceTakeTheStepsOfOneByOne) {
+  // float64 goes the way of GPUs: all parameters together.
+  torch::manual_seed(3);
+  auto one = torch::nn::Linear(6, 4);
+  auto many = torch::nn::Linear(6, 4);
+  many->to(torch::kFloat64);
+  auto idle = torch::randn({3}), idle_wide = idle.to(torch::kFloat64);
+  const auto with_idle = [](torch::nn::Linear& layer, torch::Tensor& still) {
+    auto parameters = layer->named_parameters();
+    parameters.insert("idle", still.requires_grad_());
+    return parameters;
+  };
+  {
+    const torch::NoGradGuard no_grad;
+    many->weight.copy_(one->weight);
+    many->bias.copy_(one->bias);
+  }
+  AdamOptions options;
+  options.clip_norm = 0.7;
+  options.weight_decay = 0.05;
+  options.ema_decay = 0.9;
+  Adam first(with_idle(one, idle), options), second(with_idle(many, idle_wide), options);
+  for (int step = 0; step < 15; ++step) {
+    const auto x = torch::randn({7, 6});
+    one->forward(x).square().mean().backward();
+    many->forward(x.to(torch::kFloat64)).square().mean().backward();
+    EXPECT_NEAR(first.step(1e-2), second.step(1e-2), 1e-5);
+  }
+  EXPECT_TRUE(torch::allclose(one->weight.to(torch::kFloat64), many->weight, 1e-4, 1e-6));
+  const auto averages = first.averaged(), wide = second.averaged();
+  ASSERT_EQ(averages.size(), 3U);
+  for (const auto& [name, average] : averages) {
+    EXPECT_TRUE(torch::allclose(average.to(torch::kFloat64), wide.at(name), 1e-4, 1e-6)) << name;
+  }
+  EXPECT_FALSE(torch::allclose(wide.at("weight"), many->weight, 1e-4, 1e-6)) << "the average is no copy";
+  EXPECT_TRUE(wide.at("idle").equal(idle_wide.detach())) << "what stands still is its own average";
+  EXPECT_TRUE(averages.at("idle").equal(idle.detach()));
+}
+
 TEST(LearningRate, WarmsUpThenFallsToItsFraction) {
   EXPECT_DOUBLE_EQ(learning_rate_at(0, 1.0, 10, 100, 0.1), 0.1);
   EXPECT_DOUBLE_EQ(learning_rate_at(9, 1.0, 10, 100, 0.1), 1.0);
