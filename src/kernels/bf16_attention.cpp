@@ -105,9 +105,11 @@ Left row_major(const uint16_t* data, int64_t columns) {
   return {data, 16 * columns, 32, columns};
 }
 
-/// result [32, columns] = left (32 rows, `depth` tiles) times right [columns / 32][depth][2][tile].
+/// result [32, columns] = left (32 rows, `depth` tiles) times right [columns / 32][depth][2][tile]. Calls meanwhile()
+/// columns / 32 * depth times.
+template <typename Meanwhile>
 void product32(const BlockProduct<Element::bfloat16>& block_product, const Left& left, const uint16_t* right,
-               int64_t depth, int64_t columns, float* result, int64_t pitch) {
+               int64_t depth, int64_t columns, float* result, int64_t pitch, const Meanwhile& meanwhile) {
   Block block;
   block.first = left.data;
   block.second = left.data + left.rows;
@@ -120,8 +122,12 @@ void product32(const BlockProduct<Element::bfloat16>& block_product, const Left&
   for (int64_t c = 0; c < columns; c += 32) {
     block.right = right + c / 32 * depth * 2 * kTile;
     block.sums = result + c;
-    block_product(block);
+    block_product(block, meanwhile);
   }
+}
+void product32(const BlockProduct<Element::bfloat16>& block_product, const Left& left, const uint16_t* right,
+               int64_t depth, int64_t columns, float* result, int64_t pitch) {
+  product32(block_product, left, right, depth, columns, result, pitch, [] {});
 }
 
 /// Rounds and stores up to 32 rows of sums.
@@ -155,7 +161,7 @@ class Pieces {
 
 int64_t attention_scratch(const Attention& head) {
   const int64_t queries = rounded(head.queries), keys = rounded(head.keys), width = rounded(head.width);
-  return (queries + 2 * keys) * width + kBlock * (3 * keys + 2 * width + 2) + 1024;
+  return (queries + 2 * keys) * width + kBlock * (5 * keys + 2 * width + 2) + 1024;
 }
 
 void attention_forward(const Attention& head, uint16_t* output, int64_t output_row, float* normaliser,
@@ -167,7 +173,7 @@ void attention_forward(const Attention& head, uint16_t* output, int64_t output_r
   uint16_t* const key = pieces.halves(keys * width);
   uint16_t* const value = pieces.halves(keys * width);
   uint16_t* const weights = pieces.halves(kBlock * keys);
-  float* const scores = pieces.floats(kBlock * keys);
+  float* const scores[2] = {pieces.floats(kBlock * keys), pieces.floats(kBlock * keys)};
   float* const sums = pieces.floats(kBlock * width);
   float* const factor = pieces.floats(kBlock);
   pad_rows(head.query, head.query_row, head.queries, head.width, query);
@@ -175,39 +181,66 @@ void attention_forward(const Attention& head, uint16_t* output, int64_t output_r
   pack_down(head.value, head.value_row, head.keys, head.width, value);
   const __m512 scale = _mm512_set1_ps(head.scale * kLog2E),
                lowest = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
-  for (int64_t begin = 0; begin < head.queries; begin += kBlock) {
-    const int64_t rows = std::min(kBlock, head.queries - begin);
-    product32(multiply, row_major(query + begin * width, width), key, width / 32, keys, scores, keys);
-    for (int64_t r = 0; r < kBlock; ++r) {
-      float* row = scores + r * keys;
-      uint16_t* to = weights + r * keys;
-      if (r >= rows) {
-        std::fill(to, to + keys, uint16_t(0));
-        continue;
-      }
-      const int64_t seen =
-          head.causal ? std::clamp<int64_t>(begin + r + 1 + head.keys - head.queries, 0, head.keys) : head.keys;
-      __m512 most = lowest;
-      for (int64_t c = 0; c < seen; c += 16) {
-        most = _mm512_mask_max_ps(most, avx512::tail_mask(seen - c), most, _mm512_loadu_ps(row + c));
-      }
-      // The greatest of scale * score, whatever the sign of scale, is found on the scores where scale is positive
-      // (checked by the caller).
-      const float greatest = seen > 0 ? _mm512_reduce_max_ps(most) * head.scale : 0.f;
-      const __m512 shift = _mm512_set1_ps(greatest * kLog2E);
-      __m512 total = _mm512_setzero_ps();
-      for (int64_t c = 0; c < keys; c += 16) {
-        const __mmask16 mask = c < seen ? avx512::tail_mask(seen - c) : __mmask16(0);
-        const __m512 e = _mm512_maskz_mov_ps(mask, weight16(_mm512_fmsub_ps(_mm512_loadu_ps(row + c), scale, shift)));
-        total = _mm512_add_ps(total, e);
-        avx512::store16(to + c, __mmask16(0xffff), e);
-      }
-      const float sum = _mm512_reduce_add_ps(total);
-      factor[r] = sum > 0 ? 1.f / sum : 0.f;
-      if (normaliser != nullptr) normaliser[begin + r] = sum > 0 ? greatest + std::log(sum) : 0.f;
+  // The weights of row r of the block of queries that begins at `begin`.
+  const auto weigh = [&](int64_t begin, int64_t r, const float* row) {
+    uint16_t* const to = weights + r * keys;
+    if (begin + r >= head.queries) {
+      std::fill(to, to + keys, uint16_t(0));
+      return;
     }
+    const int64_t seen =
+        head.causal ? std::clamp<int64_t>(begin + r + 1 + head.keys - head.queries, 0, head.keys) : head.keys;
+    const int64_t whole = seen / 32 * 32;
+    __m512 most = lowest, more = lowest;
+    for (int64_t c = 0; c < whole; c += 32) {
+      most = _mm512_max_ps(most, _mm512_loadu_ps(row + c));
+      more = _mm512_max_ps(more, _mm512_loadu_ps(row + c + 16));
+    }
+    for (int64_t c = whole; c < seen; c += 16) {
+      most = _mm512_mask_max_ps(most, avx512::tail_mask(seen - c), most, _mm512_loadu_ps(row + c));
+    }
+    most = _mm512_max_ps(most, more);
+    // The greatest of scale * score, whatever the sign of scale, is found on the scores where scale is positive
+    // (checked by the caller).
+    const float greatest = seen > 0 ? _mm512_reduce_max_ps(most) * head.scale : 0.f;
+    const __m512 shift = _mm512_set1_ps(greatest * kLog2E);
+    const auto weight = [&](int64_t c) { return weight16(_mm512_fmsub_ps(_mm512_loadu_ps(row + c), scale, shift)); };
+    __m512 total = _mm512_setzero_ps(), rest = _mm512_setzero_ps();
+    for (int64_t c = 0; c < whole; c += 32) {
+      const __m512 e = weight(c), f = weight(c + 16);
+      total = _mm512_add_ps(total, e);
+      rest = _mm512_add_ps(rest, f);
+      _mm512_storeu_si512(to + c, (__m512i)_mm512_cvtne2ps_pbh(f, e));
+    }
+    for (int64_t c = whole; c < keys; c += 16) {
+      const __mmask16 mask = c < seen ? avx512::tail_mask(seen - c) : __mmask16(0);
+      const __m512 e = _mm512_maskz_mov_ps(mask, weight(c));
+      total = _mm512_add_ps(total, e);
+      avx512::store16(to + c, __mmask16(0xffff), e);
+    }
+    total = _mm512_add_ps(total, rest);
+    const float sum = _mm512_reduce_add_ps(total);
+    factor[r] = sum > 0 ? 1.f / sum : 0.f;
+    if (normaliser != nullptr) normaliser[begin + r] = sum > 0 ? greatest + std::log(sum) : 0.f;
+  };
+  const auto score = [&](int64_t begin, const auto& meanwhile) {
+    product32(multiply, row_major(query + begin * width, width), key, width / 32, keys, scores[begin / kBlock % 2],
+              keys, meanwhile);
+  };
+  const int64_t steps = std::max<int64_t>(1, keys / 32 * (width / 32)), rows_a_step = (kBlock + steps - 1) / steps;
+  score(0, [] {});
+  for (int64_t begin = 0; begin < head.queries; begin += kBlock) {
+    const float* const now = scores[begin / kBlock % 2];
+    int64_t r = 0;
+    const auto some = [&](int64_t rows) {
+      for (const int64_t stop = std::min(r + rows, kBlock); r < stop; ++r) weigh(begin, r, now + r * keys);
+    };
+    // While the tiles multiply the next block's scores, the vector units, which they leave idle, weigh this one's.
+    if (begin + kBlock < head.queries) score(begin + kBlock, [&] { some(rows_a_step); });
+    some(kBlock);
     product32(multiply, row_major(weights, keys), value, keys / 32, width, sums, width);
-    store_rows(sums, width, rows, head.width, factor, output + begin * output_row, output_row);
+    store_rows(sums, width, std::min(kBlock, head.queries - begin), head.width, factor, output + begin * output_row,
+               output_row);
   }
 }
 
