@@ -234,7 +234,7 @@ void bench(const BenchOptions& options) {
     report["model"] = "the paper's sizes, random weights";
   }
   report["dtype"] = name_of(precision);
-  report["device"] = device.is_cpu() ? "cpu" : options.device;
+  report["device"] = options.device;
   report["threads"] = torch::get_num_threads();
   add_shares(report);
   if (options.json) {

@@ -115,7 +115,7 @@ ConditionData conditions_of(const Dataset& data, const ConditionalRecipe& condit
 
 /// Pictures through the bundle's codec, or a file of tokens.
 TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, const ConditionalRecipe& conditional,
-                     Codec& codec, ConditionData& conditions) {
+                     torch::Device device, Codec& codec, ConditionData& conditions) {
   if (options.data.ends_with(".safetensors")) {
     if (recipe.flip) throw UsageError("--flip: tokens cannot be mirrored, only pictures");
     if (conditional.condition != "none") throw UsageError("--condition: a file of tokens has none, only pictures");
@@ -128,7 +128,7 @@ TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, con
   codec = Codec(codec_options_from_json(parts.codec->config));
   codec->load(parts.codec->tensors, options.out + "/vqvae");
   codec->eval();
-  codec->to(device_from(options.device));
+  codec->to(device);
   DatasetOptions data_options;
   data_options.path = options.data;
   data_options.size = codec->options().image_size;
@@ -139,7 +139,7 @@ TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, con
   const auto data = Dataset::open(data_options);
   conditions = conditions_of(data, conditional);
   conditions.codebook = codec->quantizer->codebook().to(torch::kCPU);
-  return tokens_of(data, codec, name_of_codec(part_hash(parts, "vqvae"), "float32", codec->device()), recipe.flip,
+  return tokens_of(data, codec, name_of_codec(part_hash(parts, "vqvae"), "float32", device), recipe.flip,
                    default_cache_folder());
 }
 
@@ -156,7 +156,7 @@ void train_prior(const TrainOptions& options, PriorRecipe recipe, const Conditio
   }
   Codec codec{nullptr};
   ConditionData conditions;
-  const auto data = prior_data(options, recipe, conditional, codec, conditions);
+  const auto data = prior_data(options, recipe, conditional, device, codec, conditions);
   choose_defaults(recipe, data);
   log().info("{}: {} token grids to train on, {} held out", options.data, data.train.size(0), data.validation.size(0));
   const std::filesystem::path bundle = options.out;

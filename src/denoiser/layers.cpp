@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/operands.h"
 #include "kernels/weight_loading.h"
 
 namespace tessera {
@@ -28,9 +29,9 @@ torch::Tensor attend(const torch::Tensor& q, const torch::Tensor& k, const torch
   }
   // In bfloat16 and float16 the exponentials and their sums are still float32.
   const auto type = scores.scalar_type();
-  const bool low = type == torch::kBFloat16 || type == torch::kFloat16;
-  const auto weights = drop_out(low ? torch::softmax(scores, -1, torch::kFloat32).to(type) : torch::softmax(scores, -1),
-                                dropout, generator);
+  const auto weights =
+      drop_out(is_low(type) ? torch::softmax(scores, -1, torch::kFloat32).to(type) : torch::softmax(scores, -1),
+               dropout, generator);
   return torch::matmul(weights, v).transpose(1, 2).flatten(2);
 }
 

@@ -181,16 +181,21 @@ struct AttentionQkv : public Function<AttentionQkv> {
   }
 };
 
+/// [N, L, heads * D] as [N, heads, L, D].
+torch::Tensor split_heads(const torch::Tensor& t, int64_t heads) {
+  return t.view({t.size(0), t.size(1), heads, -1}).transpose(1, 2);
+}
+
 torch::Tensor plain_attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, int64_t heads,
                               double scale, bool causal) {
-  const auto split = [&](const torch::Tensor& t) { return t.view({t.size(0), t.size(1), heads, -1}).transpose(1, 2); };
-  torch::Tensor scores = torch::matmul(split(q) * scale, split(k).transpose(2, 3));  // [N, heads, queries, keys]
+  torch::Tensor scores =
+      torch::matmul(split_heads(q, heads) * scale, split_heads(k, heads).transpose(2, 3));  // [N, heads, queries, keys]
   if (causal) {
     const int64_t queries = q.size(1), keys = k.size(1);
     const auto hidden = torch::ones({queries, keys}, scores.options().dtype(torch::kBool)).triu(keys - queries + 1);
     scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
   }
-  return torch::matmul(torch::softmax(scores, -1), split(v)).transpose(1, 2).flatten(2);
+  return torch::matmul(torch::softmax(scores, -1), split_heads(v, heads)).transpose(1, 2).flatten(2);
 }
 
 bool tiles_apply(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, double scale,
@@ -220,10 +225,8 @@ torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const to
   if (precision == Precision::float32) return plain_attention(q, k, v, heads, scale, causal);
   const auto low_q = q.to(type), low_k = k.to(type), low_v = v.to(type);
   if (fused_attention_applies(low_q) && (!causal || q.size(1) == k.size(1))) {
-    const auto split = [&](const torch::Tensor& t) {
-      return t.view({t.size(0), t.size(1), heads, -1}).transpose(1, 2);
-    };
-    return fused_attention(split(low_q), split(low_k), split(low_v), scale, causal);
+    return fused_attention(split_heads(low_q, heads), split_heads(low_k, heads), split_heads(low_v, heads), scale,
+                           causal);
   }
   return plain_attention(low_q, low_k, low_v, heads, scale, causal);
 }

@@ -2,6 +2,7 @@
 
 #include <torch/version.h>
 
+#include "kernels/operands.h"
 #include "runtime/error.h"
 
 #define TESSERA_HAS_FUSED_ATTENTION (TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 1))
@@ -11,7 +12,7 @@ namespace tessera {
 #if TESSERA_HAS_FUSED_ATTENTION
 
 bool fused_attention_applies(const torch::Tensor& q) {
-  return q.is_cuda() && (q.scalar_type() == torch::kBFloat16 || q.scalar_type() == torch::kFloat16);
+  return q.is_cuda() && is_low(q.scalar_type());
 }
 
 torch::Tensor fused_attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, double scale,

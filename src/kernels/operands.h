@@ -8,18 +8,22 @@
 
 namespace tessera {
 
+/// The floating types of two bytes, whose sums are kept in wider ones.
+inline bool is_low(torch::ScalarType type) {
+  return type == torch::kBFloat16 || type == torch::kFloat16;
+}
+
 inline torch::Tensor maybe_to(const torch::Tensor& tensor, torch::ScalarType dtype) {
   return tensor.defined() ? tensor.to(dtype) : tensor;
 }
 
 /// A layer's weight and bias in the type of its operation; on a GPU kept where nobody asks for their gradients.
-struct Operands {
-  Operands(const torch::Tensor& given_weight, const torch::Tensor& given_bias, torch::ScalarType type,
-           PackedWeight* kept) {
+struct LayerOperands {
+  LayerOperands(const torch::Tensor& given_weight, const torch::Tensor& given_bias, torch::ScalarType type,
+                PackedWeight* kept) {
     const auto convert = [&] {
       const auto converted = given_weight.to(type);
-      const bool low = type == torch::kBFloat16 || type == torch::kFloat16;
-      return low && converted.dim() == 4 ? converted.contiguous(torch::MemoryFormat::ChannelsLast) : converted;
+      return is_low(type) && converted.dim() == 4 ? converted.contiguous(torch::MemoryFormat::ChannelsLast) : converted;
     };
     const bool keeps = kept && given_weight.is_cuda() && given_weight.scalar_type() != type &&
                        !asks_gradient(given_weight, given_bias);

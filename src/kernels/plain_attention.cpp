@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/operands.h"
+
 namespace tessera {
 namespace {
 
@@ -26,10 +28,6 @@ struct Operands {
   }
   torch::Tensor q, k, v;
 };
-
-bool is_low(torch::ScalarType type) {
-  return type == torch::kBFloat16 || type == torch::kFloat16;
-}
 
 /// softmax(scale q k^T), [B, L, L], float32 for bfloat16 and float16 operands.
 torch::Tensor attention_weights(const Operands& at, double scale, const torch::Tensor& hidden) {

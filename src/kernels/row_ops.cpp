@@ -178,7 +178,7 @@ torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight
   const auto inner = input.is_cpu() && dtype == torch::kBFloat16 ? torch::kFloat : dtype;
   torch::Tensor output;
   if (one) {
-    const Operands layer(weight, bias, inner, kept);
+    const LayerOperands layer(weight, bias, inner, kept);
     output = torch::layer_norm(input.to(inner), {weight.size(0)}, layer.weight, layer.bias, eps);
   } else {
     auto rows = std::vector<int64_t>(static_cast<std::size_t>(input.dim()), 1);

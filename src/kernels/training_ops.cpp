@@ -86,7 +86,7 @@ torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, co
   }
   const bool even = padding.top == padding.bottom && padding.left == padding.right;
   const auto dtype = type_of_activations(precision, computing_type(weight));
-  const Operands layer(weight, bias, dtype, kept);
+  const LayerOperands layer(weight, bias, dtype, kept);
   torch::Tensor x = precision == Precision::float32 ? input.to(dtype) : prepared(input, dtype);
   if (!even) x = torch::constant_pad_nd(x, {padding.left, padding.right, padding.top, padding.bottom}, 0);
   const std::vector<int64_t> pads = {even ? padding.top : 0, even ? padding.left : 0};
@@ -135,7 +135,7 @@ torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, co
     return float_linear(input, weight, bias);
   }
   const auto dtype = type_of_activations(precision, computing_type(weight));
-  const Operands layer(weight, bias, dtype, kept);
+  const LayerOperands layer(weight, bias, dtype, kept);
   return torch::linear(input.to(dtype), layer.weight, layer.bias);
 }
 

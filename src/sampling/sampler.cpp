@@ -9,6 +9,22 @@
 #include "sampling/device_draw.h"
 
 namespace tessera {
+namespace {
+
+/// The draws of logits [M, K] on a GPU for uniforms [M].
+void draw_where_they_are(const torch::Tensor& logits, const torch::Tensor& uniforms, const DrawOptions& options,
+                         TokenDraw* out) {
+  const auto drawn = draw_tokens(logits, uniforms.to(logits.device()), options);
+  const auto codes = drawn.tokens.to(torch::kCPU), log_probability = drawn.log_probability.to(torch::kCPU);
+  for (std::int64_t row = 0; row < logits.size(0); ++row) {
+    out[row] = {codes.data_ptr<std::int64_t>()[row], log_probability.data_ptr<double>()[row]};
+    require(std::isfinite(out[row].log_probability),
+            "sampling: the denoiser returned logits that are not finite (in float16 they may be too large: --dtype "
+            "bfloat16)");
+  }
+}
+
+}  // namespace
 
 FillState::FillState(const TokenGrid& grid, Denoiser& network, const FillOptions& given, const StepCallback& on_step,
                      const FillCheckpoint& from)
@@ -159,8 +175,13 @@ void FillState::draw_rows(const torch::Tensor& given, const std::vector<std::int
   const auto begin = out.draws.size();
   out.cells.insert(out.cells.end(), at.begin(), at.end());
   out.draws.resize(begin + at.size());
+  const auto uniform_of = [&](std::int64_t row) {
+    return stream(at[row] / cells(), Purpose::draw_tokens, step).uniform(static_cast<std::uint32_t>(at[row] % cells()));
+  };
   if (!given.is_cpu() && draws_on_device(options.draw)) {
-    draw_where_they_are(given, at, step, out.draws.data() + begin);
+    auto uniforms = torch::empty({rows}, torch::kFloat64);
+    for (std::int64_t row = 0; row < rows; ++row) uniforms.data_ptr<double>()[row] = uniform_of(row);
+    draw_where_they_are(given, uniforms, options.draw, out.draws.data() + begin);
     return;
   }
   const auto logits = given.to(torch::kCPU, torch::kFloat32).contiguous();
@@ -168,28 +189,10 @@ void FillState::draw_rows(const torch::Tensor& given, const std::vector<std::int
   at::parallel_for(0, rows, std::max<std::int64_t>(1, 16384 / mask_token), [&](std::int64_t from, std::int64_t to) {
     DrawScratch scratch;
     for (auto row = from; row < to; ++row) {
-      const auto draws = stream(at[row] / cells(), Purpose::draw_tokens, step);
-      const double uniform = draws.uniform(static_cast<std::uint32_t>(at[row] % cells()));
-      out.draws[begin + row] = draw_token(values + row * mask_token, mask_token, uniform, options.draw, scratch);
+      out.draws[begin + row] =
+          draw_token(values + row * mask_token, mask_token, uniform_of(row), options.draw, scratch);
     }
   });
-}
-
-void FillState::draw_where_they_are(const torch::Tensor& logits, const std::vector<std::int64_t>& at,
-                                    std::uint32_t step, TokenDraw* out) const {
-  auto uniforms = torch::empty({logits.size(0)}, torch::kFloat64);
-  for (std::size_t row = 0; row < at.size(); ++row) {
-    uniforms.data_ptr<double>()[row] =
-        stream(at[row] / cells(), Purpose::draw_tokens, step).uniform(static_cast<std::uint32_t>(at[row] % cells()));
-  }
-  const auto drawn = draw_tokens(logits, uniforms.to(logits.device()), options.draw);
-  const auto codes = drawn.tokens.to(torch::kCPU), log_probability = drawn.log_probability.to(torch::kCPU);
-  for (std::size_t row = 0; row < at.size(); ++row) {
-    out[row] = {codes.data_ptr<std::int64_t>()[row], log_probability.data_ptr<double>()[row]};
-    require(std::isfinite(out[row].log_probability),
-            "sampling: the denoiser returned logits that are not finite (in float16 they may be too large: --dtype "
-            "bfloat16)");
-  }
 }
 
 void FillState::write(const Draws& draws) {

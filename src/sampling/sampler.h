@@ -68,10 +68,6 @@ class FillState {
   void for_groups(const torch::Tensor& seen, const std::vector<std::int64_t>& wanted, std::uint32_t step,
                   std::int64_t t, const GroupBody& body);
 
-  /// The draws of logits on a GPU.
-  void draw_where_they_are(const torch::Tensor& logits, const std::vector<std::int64_t>& at, std::uint32_t step,
-                           TokenDraw* out) const;
-
   Extent extent_;
   std::int64_t walked_;
   const StepCallback& on_step_;

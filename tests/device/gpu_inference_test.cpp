@@ -3,6 +3,7 @@
 
 #include "device/gpu.h"
 #include "pipeline/pipeline.h"
+#include "support/tiny_network.h"
 #include "training/adam.h"
 
 namespace tessera {
@@ -166,15 +167,10 @@ TEST_F(ShippedModel, CanvasesAreFilledThroughWindows) {
 
 TEST_F(Gpu, OtherWeightsMeanAnotherRecording) {
   const torch::NoGradGuard no_grad;
-  TransformerOptions options;
-  options.codebook_size = 17;
-  options.grid = {3, 4};
-  options.layers = 2;
-  options.heads = 2;
-  options.width = 32;
-  Transformer first(options, Initialisation::framework, 1), second(options, Initialisation::framework, 2);
-  Transformer there(options, Initialisation::framework, 1);
-  for (auto network : {first, second, there}) network->eval();
+  const auto network = [](Seed seed) {
+    return testing::tiny_network(TransformerKind::bidirectional, 17, {3, 4}, 2, seed);
+  };
+  auto first = network(1), second = network(2), there = network(1);
   there->to(device());
   const auto tokens = half_masked(2, 12, 17, 0);
   const auto near = [&](Transformer& expected, double most) {
