@@ -11,13 +11,14 @@ std::string parked_with(const std::string& settings) {
   const auto program =
       fmt::format("env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT {} '{}' bench --quick -t {} >/dev/null 2>&1", settings,
                   TESSERA_PROGRAM, std::max(2U, std::thread::hardware_concurrency()));
-  // Looked for until it is there: a busy machine may start them late.
-  return testing::run_command(
-             fmt::format("{0} & first=$!; {0} & second=$!; {0} & third=$!; "
-                         "for i in 1 2 3 4 5 6 7 8; do sleep 1; "
-                         "found=$(cat /proc/$first/task/*/comm | grep -c omp-parked); [ $found -gt 0 ] && break; done; "
-                         "kill -9 $first $second $third; echo $found",
-                         program))
+  // Looked for until it is there: a busy machine may start them late. Threads may end between their listing and
+  // reading.
+  return testing::run_command(fmt::format("{0} & first=$!; {0} & second=$!; {0} & third=$!; "
+                                          "for i in 1 2 3 4 5 6 7 8; do sleep 1; "
+                                          "found=$(cat /proc/$first/task/*/comm 2>/dev/null | grep -c omp-parked); [ "
+                                          "$found -gt 0 ] && break; done; "
+                                          "kill -9 $first $second $third; echo $found",
+                                          program))
       .output;
 }
 
