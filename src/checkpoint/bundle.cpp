@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "checkpoint/printable.h"
+#include "runtime/printable.h"
 #include "checkpoint/sha256.h"
 #include "checkpoint/torch_archive.h"
 #include "runtime/atomic_file.h"

@@ -2,7 +2,7 @@
 // 2023.
 #include "checkpoint/codec_plan.h"
 #include "checkpoint/importers.h"
-#include "checkpoint/printable.h"
+#include "runtime/printable.h"
 #include "runtime/error.h"
 
 namespace tessera {

@@ -14,7 +14,7 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kMaxConfigBytes = 256 << 10;
+constexpr std::uint64_t kMaxSourceConfigBytes = 256 << 10;
 constexpr int kMaxYamlNodes = 10'000;  // aliases could stand for far more than the file holds
 constexpr int kMaxYamlDepth = 32;
 
@@ -107,7 +107,7 @@ TensorMap tensors_of(const fs::path& path) {
 }
 
 json read_json(const fs::path& path) {
-  auto value = json::parse(read_file(path, kMaxConfigBytes), nullptr, false);
+  auto value = json::parse(read_file(path, kMaxSourceConfigBytes), nullptr, false);
   require(value.is_object(), "{}: not a JSON object", path.string());
   return value;
 }
@@ -141,7 +141,7 @@ fs::path hub_weights(const fs::path& folder) {
 }  // namespace
 
 json read_taming_config(const fs::path& path) {
-  const auto text = read_file(path, kMaxConfigBytes);
+  const auto text = read_file(path, kMaxSourceConfigBytes);
   try {
     int nodes = 0;
     const auto whole = yaml_to_json(YAML::Load(text), 0, nodes, path.string());

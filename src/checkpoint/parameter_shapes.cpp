@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "checkpoint/printable.h"
+#include "runtime/printable.h"
 #include "runtime/error.h"
 
 namespace tessera {

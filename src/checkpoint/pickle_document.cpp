@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "checkpoint/printable.h"
+#include "runtime/printable.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -12,7 +12,7 @@ namespace {
 // Bytes that the values of one archive may take: enough for some ten thousand tensors, and more where the file is
 // large.
 constexpr std::size_t kMemoryLimit = std::size_t{48} << 20;
-constexpr std::size_t kMaxDimensions = 16;
+constexpr std::size_t kMaxStoredDimensions = 16;
 
 }  // namespace
 
@@ -80,7 +80,7 @@ torch::Tensor PickleDocument::tensor(const PickleNode& node, const std::string& 
           "{}: storage '{}' has {} bytes, expected {} elements of {}", at(), printable(storage.key), bytes.size(),
           storage.count, c10::toString(storage.type));
 
-  require(recipe.sizes.size() == recipe.strides.size() && recipe.sizes.size() <= kMaxDimensions,
+  require(recipe.sizes.size() == recipe.strides.size() && recipe.sizes.size() <= kMaxStoredDimensions,
           "{}: {} sizes and {} strides", at(), recipe.sizes.size(), recipe.strides.size());
   std::int64_t elements = 1;
   std::int64_t extent = 1;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/printable.h"
+#include "runtime/printable.h"
 #include "runtime/error.h"
 
 namespace tessera {

@@ -1,6 +1,6 @@
 #include "checkpoint/tensor_mapping.h"
 
-#include "checkpoint/printable.h"
+#include "runtime/printable.h"
 #include "runtime/error.h"
 
 namespace tessera {

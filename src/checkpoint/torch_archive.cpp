@@ -4,7 +4,7 @@
 #include <fstream>
 
 #include "checkpoint/pickle_machine.h"
-#include "checkpoint/printable.h"
+#include "runtime/printable.h"
 #include "checkpoint/zip_directory.h"
 #include "runtime/error.h"
 

@@ -1,6 +1,6 @@
 #include "checkpoint/torch_objects.h"
 
-#include "checkpoint/printable.h"
+#include "runtime/printable.h"
 #include "runtime/error.h"
 
 namespace tessera {

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "checkpoint/printable.h"
+#include "runtime/printable.h"
 #include "checkpoint/torch_archive.h"
 #include "runtime/error.h"
 

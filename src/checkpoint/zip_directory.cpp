@@ -4,7 +4,7 @@
 #include <cstring>
 #include <vector>
 
-#include "checkpoint/printable.h"
+#include "runtime/printable.h"
 #include "runtime/error.h"
 
 namespace tessera {

@@ -14,6 +14,7 @@
 #include "kernels/device.h"
 #include "kernels/machine_peak.h"
 #include "runtime/error.h"
+#include "runtime/seconds_since.h"
 
 namespace tessera::cli {
 namespace {

@@ -7,6 +7,7 @@
 
 #include "cli/stopwatch.h"
 #include "diffusion/mask_replace.h"
+#include "runtime/seconds_since.h"
 #include "sampling/fill.h"
 #include "text/clip_text_encoder.h"
 

@@ -13,6 +13,7 @@
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "runtime/progress.h"
+#include "runtime/seconds_since.h"
 #include "runtime/stop_signal.h"
 
 namespace tessera::cli {
@@ -22,10 +23,6 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr double kSecondsBetweenSaves = 60;
-
-double seconds_since(Clock::time_point then) {
-  return std::chrono::duration<double>(Clock::now() - then).count();
-}
 
 /// The most memory that this process has held, MiB.
 std::int64_t peak_memory() {

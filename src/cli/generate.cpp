@@ -13,6 +13,7 @@
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "runtime/progress.h"
+#include "runtime/seconds_since.h"
 
 namespace tessera::cli {
 namespace {
@@ -52,10 +53,6 @@ void generate_on_canvas(const CLI::App& verb, const GenerateOptions& options) {
   const auto plan = plan_generate(pipeline.codec(), options.width != 0 ? options.width : own,
                                   options.height != 0 ? options.height : own);
   run_edits(verb, flags, pipeline, repeated({plan}, flags.count));
-}
-
-double seconds_since(std::chrono::steady_clock::time_point then) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count();
 }
 
 /// OUTPUT.png is one picture or the contact sheet; any other OUTPUT is a folder of numbered pictures with their sheet.

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/bundle.h"
-#include "checkpoint/printable.h"
+#include "runtime/printable.h"
 #include "checkpoint/torch_archive.h"
 #include "cli/verbs.h"
 #include "image/image_io.h"

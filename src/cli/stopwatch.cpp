@@ -4,12 +4,9 @@
 #include <vector>
 
 #include "kernels/device.h"
+#include "runtime/seconds_since.h"
 
 namespace tessera::cli {
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 double median_ms(std::int64_t repeats, const std::function<void()>& work) {
   work();

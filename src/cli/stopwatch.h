@@ -9,8 +9,6 @@
 
 namespace tessera::cli {
 
-double seconds_since(std::chrono::steady_clock::time_point begin);
-
 /// Median of the repeats after one run that does not count, in milliseconds.
 double median_ms(std::int64_t repeats, const std::function<void()>& work);
 /// The same of work that a device has done in full, and on a GPU has recorded (kernels/recorded_call.h).

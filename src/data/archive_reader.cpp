@@ -2,6 +2,7 @@
 
 #include "data/catalogue.h"
 #include "runtime/error.h"
+#include "runtime/printable.h"
 
 #ifdef TESSERA_WITH_ARCHIVE
 #include <archive.h>

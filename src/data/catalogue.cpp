@@ -8,6 +8,8 @@
 #include <set>
 #include <unordered_map>
 
+#include "runtime/printable.h"
+
 namespace tessera {
 namespace {
 
@@ -192,19 +194,6 @@ bool is_safe_name(std::string_view name) {
     begin = end + 1;
   }
   return true;
-}
-
-std::string printable(std::string_view text) {
-  std::string out;
-  for (const char c : text.substr(0, 200)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      out += fmt::format("\\x{:02x}", byte);
-    } else {
-      out.push_back(c);
-    }
-  }
-  return text.size() > 200 ? out + "..." : out;
 }
 
 std::string valid_utf8(std::string_view text) {

@@ -45,7 +45,5 @@ bool is_text_name(std::string_view name);
 bool is_safe_name(std::string_view name);
 /// The text with broken UTF-8 replaced by U+FFFD.
 std::string valid_utf8(std::string_view text);
-/// For messages: control characters escaped, at most 200 bytes.
-std::string printable(std::string_view text);
 
 }  // namespace tessera

@@ -17,6 +17,7 @@
 
 #include "image/image_io.h"
 #include "runtime/error.h"
+#include "runtime/printable.h"
 
 namespace tessera {
 namespace {

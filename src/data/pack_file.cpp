@@ -12,6 +12,7 @@
 #include "checkpoint/safetensors.h"
 #include "data/content_hash.h"
 #include "runtime/error.h"
+#include "runtime/printable.h"
 
 namespace tessera {
 namespace {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "checkpoint/parameter_shapes.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -11,10 +12,6 @@ namespace {
 
 /// A module that only groups others under a name.
 class GroupImpl : public torch::nn::Module {};
-
-std::string shape_text(const torch::Tensor& tensor) {
-  return fmt::format("[{}]", fmt::join(tensor.sizes(), ", "));
-}
 
 }  // namespace
 

@@ -12,7 +12,6 @@
 namespace tessera {
 namespace {
 
-constexpr double kFloor = -70;      // the published clamp of log probabilities
 constexpr double kNothing = 1e-30;  // the published probability of the impossible
 constexpr std::int64_t kCellsAtOnce = 64;
 
@@ -24,11 +23,11 @@ struct Picture {
 };
 
 double floored(double log_p) {
-  return std::clamp(log_p, kFloor, 0.0);
+  return std::clamp(log_p, kLowestLog, 0.0);
 }
 
 bool within(double log_p) {
-  return log_p >= kFloor && log_p <= 0;
+  return log_p >= kLowestLog && log_p <= 0;
 }
 
 /// log q(x_{t-1} | x_t, x_0) by kind of state, floored.
@@ -48,7 +47,7 @@ Known known_of(const EvenReverse& reverse, std::int64_t x0, std::int64_t codes) 
   made.other = value(rest, reverse.likelihood_other);
   made.start = value(own, stayed ? reverse.likelihood_same : reverse.likelihood_other);
   made.at = stayed ? made.start : value(kNothing * reverse.same, reverse.likelihood_same);
-  made.mask = reverse.at < 0 ? floored(std::log(sum * reverse.masked)) : kFloor;
+  made.mask = reverse.at < 0 ? floored(std::log(sum * reverse.masked)) : kLowestLog;
   return made;
 }
 
@@ -112,14 +111,14 @@ double model_at(const Cell& cell, const Row<Real>& row, std::int64_t j) {
 }
 
 double model_of_mask(const Cell& cell) {
-  return cell.reverse.at < 0 ? std::log(cell.sum * cell.reverse.masked) : kFloor - 1;
+  return cell.reverse.at < 0 ? std::log(cell.sum * cell.reverse.masked) : kLowestLog - 1;
 }
 
 template <typename Real>
 CellTerms terms_of(const Cell& cell, const Row<Real>& row, std::int64_t codes, std::int64_t x0, bool has_mask) {
   const auto& known = cell.known;
   const auto shift = static_cast<Real>(std::log(cell.reverse.likelihood_other));
-  const auto lowest = static_cast<Real>(kFloor), highest = Real{0};
+  const auto lowest = static_cast<Real>(kLowestLog), highest = Real{0};
   const double others = sum_over<Real>(
       codes, [&](std::int64_t j) { return std::min(std::max(row.log_mixed[j] + shift, lowest), highest); });
   const auto as_other = [&](std::int64_t j) {
@@ -136,7 +135,7 @@ CellTerms terms_of(const Cell& cell, const Row<Real>& row, std::int64_t codes, s
   }
   kl += std::exp(known.other) * (count * known.other - (others - special));
   if (has_mask) kl += std::exp(known.mask) * (known.mask - floored(model_of_mask(cell)));
-  return {kl, -start, -std::max(kFloor, static_cast<double>(row.log_p[x0]))};
+  return {kl, -start, -std::max(kLowestLog, static_cast<double>(row.log_p[x0]))};
 }
 
 /// out [K]: the gradient of bound_weight (kl or, first, nll) + auxiliary_weight (auxiliary; first: none) in the logits.
@@ -153,7 +152,7 @@ void gradient_of(const Cell& cell, const Row<Real>& row, std::int64_t codes, std
     out[x0] = static_cast<Real>(of(1, x0));
   } else {
     const auto shift = static_cast<Real>(std::log(reverse.likelihood_other));
-    const auto lowest = static_cast<Real>(kFloor);
+    const auto lowest = static_cast<Real>(kLowestLog);
     const auto amount = static_cast<Real>(-bound_weight * std::exp(cell.known.other));
     for (std::int64_t j = 0; j < codes; ++j) {
       const Real value = row.log_mixed[j] + shift;
@@ -170,7 +169,7 @@ void gradient_of(const Cell& cell, const Row<Real>& row, std::int64_t codes, std
     shared -= bound_weight * std::exp(cell.known.mask) / cell.sum;
   }
   const auto keep = static_cast<Real>(reverse.keep), more = static_cast<Real>(shared);
-  const auto weight = static_cast<Real>(reverse.other), lowest = static_cast<Real>(kFloor);
+  const auto weight = static_cast<Real>(reverse.other), lowest = static_cast<Real>(kLowestLog);
   const Real own = reverse.at >= 0 ? out[reverse.at] : Real{0};
   for (std::int64_t j = 0; j < codes; ++j) {
     const Real value = weight * row.p[j] * (keep * out[j] + more);
@@ -206,7 +205,7 @@ Result compute(const std::vector<Picture>& pictures, const ObjectiveOptions& opt
     for (auto block = from; block < to; ++block) {
       const auto begin = block * kCellsAtOnce, count = std::min(kCellsAtOnce, all - begin);
       const auto log_p = torch::log_softmax(flat.narrow(0, begin, count), -1);
-      const auto p = log_p.clamp_min(kFloor).exp_();
+      const auto p = log_p.clamp_min(kLowestLog).exp_();
       const auto mixed = torch::empty_like(p);
       for (std::int64_t i = 0; i < count; ++i) {
         auto& cell = here[static_cast<std::size_t>(i)];

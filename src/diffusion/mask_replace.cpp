@@ -2,15 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numbers>
 
 #include "runtime/error.h"
 
 namespace tessera {
 namespace {
-
-constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 void check_sizes(std::int64_t codes, std::int64_t steps) {
   require(codes >= 1, "process: codebook_size is {}, expected at least 1", codes);

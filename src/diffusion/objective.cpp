@@ -1,7 +1,6 @@
 #include "diffusion/objective.h"
 
 #include <cmath>
-#include <limits>
 
 #include "diffusion/even_objective.h"
 #include "runtime/error.h"
@@ -9,9 +8,7 @@
 namespace tessera {
 namespace {
 
-constexpr double kFloor = -70;         // the published clamp of log probabilities
 const double kZero = std::log(1e-30);  // the published logarithm of no probability
-constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 torch::Tensor log_one_hot(const torch::Tensor& tokens, std::int64_t codes, double zero,
                           const torch::TensorOptions& options) {
@@ -37,7 +34,7 @@ void ObjectiveOptions::validate() const {
 
 torch::Tensor log_x0(const torch::Tensor& logits) {
   const auto type = logits.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
-  return torch::log_softmax(logits.to(torch::kFloat64), -1).to(type).clamp(kFloor, 0);
+  return torch::log_softmax(logits.to(torch::kFloat64), -1).to(type).clamp(kLowestLog, 0);
 }
 
 ObjectiveTerms objective(const Process& process, const ObjectiveOptions& options, const torch::Tensor& x0,
@@ -49,8 +46,8 @@ ObjectiveTerms objective(const Process& process, const ObjectiveOptions& options
   ObjectiveTerms terms;
   const auto before = t - 1;
   const auto known = log_one_hot(x0, process.codebook_size(), kZero, plain);
-  terms.log_true = process.log_reverse(xt, known, before, t).clamp(kFloor, 0);
-  terms.log_model = process.log_reverse(xt, log_p, before, t).clamp(kFloor, 0);
+  terms.log_true = process.log_reverse(xt, known, before, t).clamp(kLowestLog, 0);
+  terms.log_model = process.log_reverse(xt, log_p, before, t).clamp(kLowestLog, 0);
   terms.kl_cells = divergence(terms.log_true, terms.log_model);
   terms.nll_cells = -terms.log_model.gather(2, x0.unsqueeze(2)).squeeze(2);
   terms.auxiliary_cells = -log_p.gather(2, x0.unsqueeze(2)).squeeze(2);

@@ -38,6 +38,9 @@ struct ObjectiveTerms {
   torch::Tensor mean() const { return loss.sum() / static_cast<double>(kl_cells.numel()); }
 };
 
+/// The published clamp of log probabilities.
+inline constexpr double kLowestLog = -70;
+
 /// log p(x_0) of logits as the published model has it: log-softmax in double, rounded to float, at least -70.
 /// In: [N, L, K]. Out: [N, L, K] float32 (float64 for float64).
 torch::Tensor log_x0(const torch::Tensor& logits);

@@ -1,7 +1,5 @@
 #include "diffusion/process.h"
 
-#include <limits>
-
 #include "runtime/error.h"
 
 namespace tessera {
@@ -20,7 +18,6 @@ torch::Tensor Process::log_reverse(const torch::Tensor& xt, const torch::Tensor&
                                    const torch::Tensor& t) const {
   require(log_p.dim() == 3 && log_p.size(2) == codebook_size(), "process: expected log probabilities [N, L, {}]",
           codebook_size());
-  constexpr double kNever = -std::numeric_limits<double>::infinity();
   const auto reached = log_likelihood(xt, torch::zeros_like(t), t)
                            .narrow(2, 0, codebook_size())
                            .to(log_p.options());  // log q(x_t | x_0)

@@ -9,11 +9,15 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 #include "runtime/random.h"
 
 namespace tessera {
+
+/// The logarithm of no probability.
+inline constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 /// Tokens after t forward steps.
 struct Noised {

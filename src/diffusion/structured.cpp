@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "runtime/error.h"
 
@@ -66,7 +65,7 @@ torch::Tensor StructuredProcess::log_spread(const torch::Tensor& log_p, const to
   // The logarithm of nothing without its infinite slope.
   const auto sums = torch::stack(rows);
   const auto nothing = sums <= 0;
-  return sums.masked_fill(nothing, 1).log().masked_fill(nothing, -std::numeric_limits<double>::infinity()) + highest;
+  return sums.masked_fill(nothing, 1).log().masked_fill(nothing, kNever) + highest;
 }
 
 GaussianProcess::GaussianProcess(std::int64_t codes, std::int64_t steps, double first, double last)

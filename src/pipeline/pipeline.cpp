@@ -11,8 +11,6 @@
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kMostSteps = 1'000'000;
-
 /// A pipeline's weights are never written to.
 WeightLoading loading_for(Precision precision, torch::Device device, const PipelineOptions& options) {
   if (!device.is_cpu() || !options.map_weights) return WeightLoading::copy;

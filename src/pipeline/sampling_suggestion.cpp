@@ -12,7 +12,6 @@
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kMostSteps = 1'000'000;
 constexpr double kHighestTemperature = 100;
 constexpr double kHighestGuidance = 1000;
 constexpr double kHighestContextGuidance = 100;

@@ -8,6 +8,9 @@
 
 namespace tessera {
 
+/// Of a chain, and of a sampler's walk through it, in a bundle's configuration.
+inline constexpr std::int64_t kMostSteps = 1'000'000;
+
 /// Taken where the user leaves the sampler open, the guidance scale wherever the user names none; what is not suggested
 /// is decided by the process.
 struct SamplingSuggestion {

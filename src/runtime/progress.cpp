@@ -6,15 +6,13 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "runtime/seconds_since.h"
+
 namespace tessera {
 namespace {
 
 constexpr double kSecondsBetweenBars = 0.2;
 constexpr double kSecondsBetweenLines = 10;
-
-double seconds_since(std::chrono::steady_clock::time_point then) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count();
-}
 
 }  // namespace
 

@@ -7,16 +7,13 @@
 #include "image/image_io.h"
 #include "runtime/log.h"
 #include "runtime/out_of_memory.h"
+#include "runtime/seconds_since.h"
 
 namespace tessera::server {
 namespace {
 
 constexpr double kPreviewShare = 0.05;  // of a fill's time that previews may take
 constexpr int kPreviewSide = 256;       // pixels, at most
-
-double seconds_since(Clock::time_point then) {
-  return std::chrono::duration<double>(Clock::now() - then).count();
-}
 
 /// No larger than a preview.
 Image small(Image image) {

@@ -17,7 +17,7 @@
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kValidationImages = 128;
+constexpr std::int64_t kImagesLookedAt = 128;
 constexpr double kFirstLogSigma = -2;  // deviation 0.14 of the range: where an untrained head starts
 
 /// Bits a dimension of the Gaussian's density, with pixels counted in [0, 1].
@@ -101,7 +101,7 @@ class PixelTraining : public TrainingTask {
   void validate(std::int64_t step, Recorder& recorder) override {
     const torch::NoGradGuard no_grad;
     const auto& held_out = data_.split(data_.split(Split::validation).empty() ? Split::train : Split::validation);
-    const auto count = std::min<std::int64_t>(kValidationImages, static_cast<std::int64_t>(held_out.size()));
+    const auto count = std::min<std::int64_t>(kImagesLookedAt, static_cast<std::int64_t>(held_out.size()));
     const auto now = put_averaged();
     codec_->eval();
     double total = 0;

@@ -10,7 +10,7 @@
 #include "support/fixtures.h"
 
 namespace tessera {
-namespace {
+namespace big_canvas_parity_test {
 
 using testing::FixtureCase;
 
@@ -102,5 +102,5 @@ TEST(Parity, BigCanvasGreedyRasterFill) {
   }
 }
 
-}  // namespace
+}  // namespace big_canvas_parity_test
 }  // namespace tessera

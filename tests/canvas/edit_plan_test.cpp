@@ -9,7 +9,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace edit_plan_test {
 
 using testing::picture;
 using testing::tiny_codec;
@@ -235,5 +235,5 @@ TEST(EditPlan, OverlayTintsWhatIsRegenerated) {
   EXPECT_EQ(overlay.at(8, 9)[1], 255 * 3 / 4);
 }
 
-}  // namespace
+}  // namespace edit_plan_test
 }  // namespace tessera

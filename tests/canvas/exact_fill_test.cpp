@@ -11,7 +11,7 @@
 #include "sampling/exact_tables.h"
 
 namespace tessera {
-namespace {
+namespace exact_fill_test {
 
 using testing::example_joint;
 using testing::kTableCodes;
@@ -219,5 +219,5 @@ TEST(ExactFillTest, TellsAWrongDistribution) {
   EXPECT_GT(chi_square_ratio(samples, exact_fill({3, 3, 3, 3}, native, true), {0, 1, 2, 3}), 1.5);
 }
 
-}  // namespace
+}  // namespace exact_fill_test
 }  // namespace tessera

@@ -8,7 +8,7 @@
 #include "support/tiny_network.h"
 
 namespace tessera {
-namespace {
+namespace joined_fill_test {
 
 constexpr std::int64_t kCodes = 11;
 constexpr Extent kGrid{3, 4};
@@ -95,5 +95,5 @@ TEST(JoinedFill, AsManyKeysAsGridsAreExpected) {
   EXPECT_THROW(fill(TokenGrid::all_masked(2, kGrid, kCodes), *network, options), Error);
 }
 
-}  // namespace
+}  // namespace joined_fill_test
 }  // namespace tessera

@@ -11,7 +11,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace partial_canvas_test {
 
 constexpr std::int64_t kCodes = 9;
 
@@ -85,5 +85,5 @@ TEST_F(PartialFile, HostileFilesAreErrors) {
   }
 }
 
-}  // namespace
+}  // namespace partial_canvas_test
 }  // namespace tessera

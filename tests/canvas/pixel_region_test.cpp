@@ -5,7 +5,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace pixel_region_test {
 
 template <typename Call>
 std::string error_of(Call call) {
@@ -112,5 +112,5 @@ TEST(PixelMask, CutsAndJoins) {
   EXPECT_THROW(mask.add(PixelMask(5, 6)), Error);
 }
 
-}  // namespace
+}  // namespace pixel_region_test
 }  // namespace tessera

@@ -11,7 +11,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace stitch_test {
 
 using testing::picture;
 using testing::tiny_codec;
@@ -164,5 +164,5 @@ TEST_F(LayoutFile, HostileFieldsAreOneLineThatNamesThem) {
   EXPECT_NE(error_of([&] { read_layout(folder_ / "none.json"); }), "");
 }
 
-}  // namespace
+}  // namespace stitch_test
 }  // namespace tessera

@@ -6,7 +6,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace tiles_test {
 
 using testing::tiny_codec;
 
@@ -74,5 +74,5 @@ TEST(Tiles, EncodingTakesEachCellFromTheMiddleOfATile) {
   EXPECT_THROW(encode_tiled(codec, to_tensor(testing::colourful(17, 16)).unsqueeze(0)), Error);
 }
 
-}  // namespace
+}  // namespace tiles_test
 }  // namespace tessera

@@ -8,7 +8,7 @@
 #include "sampling/exact_tables.h"
 
 namespace tessera {
-namespace {
+namespace variations_test {
 
 using testing::example_joint;
 using testing::kTableCodes;
@@ -69,5 +69,5 @@ TEST(Variations, APlanTakesNewCellsAndKeepsTheOtherTokens) {
   EXPECT_THROW(with_cells(plan_generate(codec, 16, 16), cells), Error);
 }
 
-}  // namespace
+}  // namespace variations_test
 }  // namespace tessera

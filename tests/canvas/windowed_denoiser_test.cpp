@@ -7,7 +7,7 @@
 #include "support/tiny_network.h"
 
 namespace tessera {
-namespace {
+namespace windowed_denoiser_test {
 
 constexpr std::int64_t kCodes = 11;
 constexpr Extent kWindow{3, 4};
@@ -138,5 +138,5 @@ TEST(WindowOptions, ErrorsNameTheOption) {
   EXPECT_NO_THROW((WindowOptions{4, false, 0}.validate(kWindow)));
 }
 
-}  // namespace
+}  // namespace windowed_denoiser_test
 }  // namespace tessera

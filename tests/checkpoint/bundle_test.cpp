@@ -6,7 +6,7 @@
 #include "torch_writer.h"
 
 namespace tessera {
-namespace {
+namespace bundle_test {
 
 using nlohmann::json;
 using testing::fails_with;
@@ -187,5 +187,5 @@ TEST(HostileBundle, PartsThatDoNotFitAreNotWritten) {
   EXPECT_TRUE(fails_with([&] { save_bundle(folder.path() / "m", {}); }, {"without codec and denoiser"}));
 }
 
-}  // namespace
+}  // namespace bundle_test
 }  // namespace tessera

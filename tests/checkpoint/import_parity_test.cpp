@@ -7,7 +7,7 @@
 #include "support/fixtures.h"
 
 namespace tessera {
-namespace {
+namespace import_parity_test {
 
 using nlohmann::json;
 using testing::FixtureCase;
@@ -166,5 +166,5 @@ TEST(Parity, ImportTamingVqmodel) {
   TESSERA_FOR_EACH_CASE(fixture, "taming-vqmodel") expect_taming(fixture);
 }
 
-}  // namespace
+}  // namespace import_parity_test
 }  // namespace tessera

@@ -9,7 +9,7 @@
 #include "torch_writer.h"
 
 namespace tessera {
-namespace {
+namespace importers_test {
 
 using nlohmann::json;
 using testing::fails_with;
@@ -274,5 +274,5 @@ TEST(Importers, UnknownFilesAreRefusedWithTheListOfImporters) {
   EXPECT_TRUE(fails_with([&] { import_checkpoint(folder.path() / "nothing"); }, {"nothing"}));
 }
 
-}  // namespace
+}  // namespace importers_test
 }  // namespace tessera

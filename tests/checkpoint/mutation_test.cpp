@@ -12,7 +12,7 @@
 #include "torch_writer.h"
 
 namespace tessera {
-namespace {
+namespace mutation_test {
 
 using testing::bytes_of;
 using testing::PickleWriter;
@@ -202,5 +202,5 @@ TEST(Mutation, PublishedCheckpointsAreImportedOrRefused) {
   }
 }
 
-}  // namespace
+}  // namespace mutation_test
 }  // namespace tessera

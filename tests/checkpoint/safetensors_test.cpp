@@ -5,7 +5,7 @@
 #include "torch_writer.h"
 
 namespace tessera {
-namespace {
+namespace safetensors_test {
 
 using testing::fails_with;
 using testing::little_endian;
@@ -175,5 +175,5 @@ TEST(Safetensors, WhatTheFormatCannotHoldIsNotWritten) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-}  // namespace
+}  // namespace safetensors_test
 }  // namespace tessera

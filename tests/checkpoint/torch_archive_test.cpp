@@ -7,7 +7,7 @@
 #include "torch_writer.h"
 
 namespace tessera {
-namespace {
+namespace torch_archive_test {
 
 using testing::bytes_of;
 using testing::fails_with;
@@ -238,5 +238,5 @@ TEST(Parity, ImportLpipsHeads) {
   }
 }
 
-}  // namespace
+}  // namespace torch_archive_test
 }  // namespace tessera

@@ -6,7 +6,7 @@
 #include "cli/program.h"
 
 namespace tessera {
-namespace {
+namespace bad_input_test {
 
 namespace fs = std::filesystem;
 using testing::fails_in_one_line;
@@ -303,5 +303,5 @@ TEST_F(BadInput, ATornStateIsRefused) {
   EXPECT_TRUE(fails_in_one_line(run(command + " --resume"), 1, "step 'x'"));
 }
 
-}  // namespace
+}  // namespace bad_input_test
 }  // namespace tessera

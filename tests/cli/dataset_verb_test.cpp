@@ -13,7 +13,7 @@
 #include "image/image_io.h"
 
 namespace tessera {
-namespace {
+namespace dataset_verb_test {
 
 namespace fs = std::filesystem;
 
@@ -94,5 +94,5 @@ TEST_F(DatasetVerb, WrongUsageIsStatusTwo) {
   }
 }
 
-}  // namespace
+}  // namespace dataset_verb_test
 }  // namespace tessera

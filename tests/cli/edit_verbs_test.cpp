@@ -18,7 +18,7 @@
 #include "support/fixtures.h"
 
 namespace tessera {
-namespace {
+namespace edit_verbs_test {
 
 namespace fs = std::filesystem;
 
@@ -285,5 +285,5 @@ TEST_F(EditVerbs, BadInputIsOneClearLine) {
   }
 }
 
-}  // namespace
+}  // namespace edit_verbs_test
 }  // namespace tessera

@@ -17,7 +17,7 @@
 #include "runtime/atomic_file.h"
 
 namespace tessera {
-namespace {
+namespace evaluate_verb_test {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -270,5 +270,5 @@ TEST_F(EvaluateVerb, BadInputGivesOneLine) {
   }
 }
 
-}  // namespace
+}  // namespace evaluate_verb_test
 }  // namespace tessera

@@ -10,7 +10,7 @@
 #include "support/fixtures.h"
 
 namespace tessera {
-namespace {
+namespace import_test {
 
 using nlohmann::json;
 
@@ -144,5 +144,5 @@ TEST_F(ImportVerb, InfoListsTheTensorsOfEveryFileFormat) {
   }
 }
 
-}  // namespace
+}  // namespace import_test
 }  // namespace tessera

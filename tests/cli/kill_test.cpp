@@ -14,7 +14,7 @@
 extern char** environ;
 
 namespace tessera {
-namespace {
+namespace kill_test {
 
 namespace fs = std::filesystem;
 using testing::run;
@@ -139,5 +139,5 @@ TEST_P(KillPrior, EndsAsIfUnbroken) {
 INSTANTIATE_TEST_SUITE_P(EveryKind, KillPrior, ::testing::Values("absorbing", "autoregressive"),
                          [](const auto& kind) { return std::string(kind.param); });
 
-}  // namespace
+}  // namespace kill_test
 }  // namespace tessera

@@ -4,7 +4,7 @@
 #include "cli/program.h"
 
 namespace tessera {
-namespace {
+namespace neighbours_test {
 
 using testing::fails_in_one_line;
 using testing::run;
@@ -46,5 +46,5 @@ TEST_F(Neighbours, OfEverySampleAreShownAndListed) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "two.png"));
 }
 
-}  // namespace
+}  // namespace neighbours_test
 }  // namespace tessera

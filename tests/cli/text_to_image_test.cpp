@@ -9,7 +9,7 @@
 #include "support/scratch.h"
 
 namespace tessera {
-namespace {
+namespace text_to_image_test {
 
 namespace fs = std::filesystem;
 using testing::fails_in_one_line;
@@ -240,5 +240,5 @@ TEST(TextToImage, ASmallModelLearnsFromCaptions) {
       fails_in_one_line(run(common + "--condition smell"), 1, "condition 'smell': expected one of none, text, class"));
 }
 
-}  // namespace
+}  // namespace text_to_image_test
 }  // namespace tessera

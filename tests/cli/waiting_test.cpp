@@ -4,7 +4,7 @@
 #include "cli/program.h"
 
 namespace tessera {
-namespace {
+namespace waiting_test {
 
 /// How many parked OpenMP threads the program has when three of it have computed side by side, each on every processor.
 std::string parked_with(const std::string& settings) {
@@ -35,5 +35,5 @@ TEST(Waiting, WhatTheUserSetStays) {
   EXPECT_EQ(parked_with("GOMP_SPINCOUNT=7"), "0\n");
 }
 
-}  // namespace
+}  // namespace waiting_test
 }  // namespace tessera

@@ -9,7 +9,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace codec_test {
 
 CodecOptions tiny() {
   CodecOptions options;
@@ -25,8 +25,6 @@ torch::Tensor some_bytes(std::int64_t count, std::int64_t side) {
   torch::manual_seed(5);
   return torch::randint(0, 256, {count, 3, side, side}, torch::kUInt8);
 }
-
-}  // namespace
 
 TEST(Codec, TokensHaveTheGridOfTheFactorAtAnySize) {
   torch::manual_seed(1);
@@ -175,4 +173,5 @@ TEST(Perceptual, LpipsNamesTheMissingTensor) {
   }
 }
 
+}  // namespace codec_test
 }  // namespace tessera

@@ -7,7 +7,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace nearest_grids_test {
 
 TEST(NearestGrids, AgreesWithPlainArithmeticInEveryOrder) {
   torch::manual_seed(5);
@@ -71,5 +71,5 @@ TEST(NearestGrids, EqualCellsAreCounted) {
   EXPECT_EQ(equal_cells(a, b).item<float>(), 0.75F);
 }
 
-}  // namespace
+}  // namespace nearest_grids_test
 }  // namespace tessera

@@ -8,7 +8,7 @@
 #include "codec/perceptual.h"
 
 namespace tessera {
-namespace {
+namespace training_precision_test {
 
 double relative_error(const torch::Tensor& got, const torch::Tensor& want) {
   return ((got - want).norm() / want.norm()).item<double>();
@@ -32,8 +32,6 @@ std::pair<TensorMap, TensorMap> some_lpips(double gain) {
   for (int i = 0; i < 5; ++i) heads[fmt::format("lin{}.model.1.weight", i)] = torch::ones({1, widths[i], 1, 1});
   return {vgg, heads};
 }
-
-}  // namespace
 
 TEST(Discriminator, KeepsTheNamesOfTheReleasesInEveryPrecision) {
   Discriminator discriminator(DiscriminatorOptions{3, 8, 2});
@@ -95,4 +93,5 @@ TEST(Perceptual, LpipsHasAGradientWhereAllChannelsAreZero) {
   EXPECT_EQ(image.grad().abs().max().item<float>(), 0.0F);  // not NaN
 }
 
+}  // namespace training_precision_test
 }  // namespace tessera

@@ -12,7 +12,7 @@
 #include "support/fixtures.h"
 
 namespace tessera {
-namespace {
+namespace unleashing_vqgan_parity_test {
 
 using testing::FixtureCase;
 
@@ -111,8 +111,6 @@ void expect_adversarial_terms(const FixtureCase& fixture, Codec codec, Discrimin
   EXPECT_TRUE(fixture.matches("d_weight_alt_clamped", scalar(adaptive_weight(l1, small, last, maximum))));
 }
 
-}  // namespace
-
 TEST(Parity, UnleashingVqgan) {
   TESSERA_FOR_EACH_CASE(fixture, "unleashing-vqgan") {
     SCOPED_TRACE(fixture.name());
@@ -198,4 +196,5 @@ TEST(Parity, UnleashingDiffaug) {
   }
 }
 
+}  // namespace unleashing_vqgan_parity_test
 }  // namespace tessera

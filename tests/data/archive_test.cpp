@@ -6,7 +6,7 @@
 #ifdef TESSERA_WITH_ARCHIVE
 
 namespace tessera::testing {
-namespace {
+namespace archive_test {
 
 class Archives : public ::testing::TestWithParam<const char*> {
  protected:
@@ -140,7 +140,7 @@ TEST(HostileArchives, OtherFilesAreNoArchives) {
   EXPECT_TRUE(contains(error_of([&] { Dataset::open(options_for(folder / "set.zip")); }), "set.zip"));
 }
 
-}  // namespace
+}  // namespace archive_test
 }  // namespace tessera::testing
 
 #endif

@@ -9,7 +9,7 @@
 #include "data/sample_files.h"
 
 namespace tessera::testing {
-namespace {
+namespace batch_loader_test {
 
 bool same(const Batch& left, const Batch& right) {
   return torch::equal(left.images, right.images) && torch::equal(left.indices, right.indices) &&
@@ -140,5 +140,5 @@ TEST(BatchLoader, RejectsEmptySplitsAndImpossibleOptions) {
   EXPECT_THROW(loader.batch(-1), Error);
 }
 
-}  // namespace
+}  // namespace batch_loader_test
 }  // namespace tessera::testing

@@ -8,7 +8,7 @@
 #include "data/sample_files.h"
 
 namespace tessera::testing {
-namespace {
+namespace dataset_test {
 
 /// Everything that reads image files.
 class DatasetFiles : public ::testing::Test {
@@ -290,5 +290,5 @@ TEST(DatasetOptions, ImpossibleValuesAreNamed) {
   EXPECT_TRUE(contains(message([](auto& o) { o.path.clear(); }), "path"));
 }
 
-}  // namespace
+}  // namespace dataset_test
 }  // namespace tessera::testing

@@ -8,7 +8,7 @@
 #include "data/sample_files.h"
 
 namespace tessera::testing {
-namespace {
+namespace pack_file_test {
 
 TEST(PackFile, HoldsTheWholeDataSet) {
   const TemporaryFolder folder;
@@ -160,5 +160,5 @@ TEST(PackFile, OtherSafetensorsAreNoPacks) {
   EXPECT_TRUE(contains(error_of([&] { read_pack(folder / "weights.tessera-pack"); }), "not a .tessera-pack"));
 }
 
-}  // namespace
+}  // namespace pack_file_test
 }  // namespace tessera::testing

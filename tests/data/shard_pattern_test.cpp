@@ -6,7 +6,7 @@
 #include "data/sample_files.h"
 
 namespace tessera::testing {
-namespace {
+namespace shard_pattern_test {
 
 using Names = std::vector<std::string>;
 
@@ -66,5 +66,5 @@ TEST(ShardPattern, AFileOfThatVeryNameGoesBefore) {
 
 #endif
 
-}  // namespace
+}  // namespace shard_pattern_test
 }  // namespace tessera::testing

@@ -6,7 +6,7 @@
 #include "data/sample_files.h"
 
 namespace tessera::testing {
-namespace {
+namespace token_cache_test {
 
 const TokenCacheKey kKey{.dataset_key = "images", .codec_hash = "codec", .flip = false};
 
@@ -76,5 +76,5 @@ TEST(TokenCache, MaskedGridsAreNotSaved) {
   EXPECT_THROW(TokenCache(folder.path()).save(kKey, TokenGrid::all_masked(1, {2, 2}, 8)), Error);
 }
 
-}  // namespace
+}  // namespace token_cache_test
 }  // namespace tessera::testing

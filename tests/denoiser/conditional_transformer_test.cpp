@@ -7,7 +7,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace conditional_transformer_test {
 
 ConditionalOptions small(bool text, bool classes) {
   ConditionalOptions options;
@@ -198,5 +198,5 @@ TEST(ConditionalTransformer, StartedFromAPriorItGivesThePriorsLogitsWhateverTheT
   EXPECT_THROW(start_from_prior(network, sizes, weights, "prior"), Error);
 }
 
-}  // namespace
+}  // namespace conditional_transformer_test
 }  // namespace tessera

@@ -7,7 +7,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace transformer_test {
 
 TransformerOptions tiny(TransformerKind kind) {
   TransformerOptions options;
@@ -216,5 +216,5 @@ TEST(Transformer, TokensOfAnotherShapeAreRefused) {
   EXPECT_THROW(network->forward(torch::zeros({1, 6})), Error);
 }
 
-}  // namespace
+}  // namespace transformer_test
 }  // namespace tessera

@@ -5,7 +5,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace device_test {
 
 std::string error_of(const std::function<void()>& work) {
   try {
@@ -41,5 +41,5 @@ TEST(Device, PrecisionsBelongToTheirDevices) {
             "dtype 'half': expected one of auto, float32, bfloat16, float16, int8");
 }
 
-}  // namespace
+}  // namespace device_test
 }  // namespace tessera

@@ -7,7 +7,7 @@
 #include "training/adam.h"
 
 namespace tessera {
-namespace {
+namespace gpu_inference_test {
 
 using testing::Gpu;
 
@@ -254,5 +254,5 @@ TEST_F(Gpu, LayersAreTheFormulasInEveryPrecision) {
   }
 }
 
-}  // namespace
+}  // namespace gpu_inference_test
 }  // namespace tessera

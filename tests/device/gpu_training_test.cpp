@@ -12,7 +12,7 @@
 #include "training/training_loop.h"
 
 namespace tessera {
-namespace {
+namespace gpu_training_test {
 
 using testing::Gpu;
 
@@ -195,5 +195,5 @@ TEST_F(GpuTraining, CodecsLearnAsOnTheCpu) {
   std::filesystem::remove_all(folder);
 }
 
-}  // namespace
+}  // namespace gpu_training_test
 }  // namespace tessera

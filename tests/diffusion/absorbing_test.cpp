@@ -10,7 +10,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace absorbing_test {
 
 torch::Tensor some_tokens(std::int64_t count, std::int64_t cells, std::int64_t codes) {
   return (torch::arange(count * cells) * 7 % codes).view({count, cells});
@@ -135,5 +135,5 @@ TEST(Names, UnknownOnesListTheChoices) {
   EXPECT_THROW(time_sampling_from("loss"), Error);
 }
 
-}  // namespace
+}  // namespace absorbing_test
 }  // namespace tessera

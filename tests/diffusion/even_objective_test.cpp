@@ -11,7 +11,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace even_objective_test {
 
 constexpr std::int64_t kCodes = 11, kSteps = 8, kRows = 3, kCells = 6;
 
@@ -155,5 +155,5 @@ TEST(MaskReplaceProcess, DrawsInClosedFormWhatTheProbabilitiesGive) {
   }
 }
 
-}  // namespace
+}  // namespace even_objective_test
 }  // namespace tessera

@@ -11,7 +11,7 @@
 #include "diffusion/structured.h"
 
 namespace tessera {
-namespace {
+namespace even_reverse_test {
 
 constexpr std::int64_t kCodes = 9, kSteps = 7, kCells = 300;
 
@@ -65,5 +65,5 @@ TEST(EvenReverse, OtherProcessesAndPrecisionsAreLeftToTheGeneralForm) {
   EXPECT_FALSE(has_even_reverse(MaskReplaceProcess(kCodes, kSteps), log_p.to(torch::kFloat)));
 }
 
-}  // namespace
+}  // namespace even_reverse_test
 }  // namespace tessera

@@ -11,7 +11,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace processes_test {
 
 constexpr std::int64_t kCodes = 5, kSteps = 6;
 
@@ -271,5 +271,5 @@ TEST(Processes, StructuredMatricesAreSparseAndComeToUniform) {
   }
 }
 
-}  // namespace
+}  // namespace processes_test
 }  // namespace tessera

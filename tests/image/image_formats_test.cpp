@@ -3,7 +3,7 @@
 #ifdef TESSERA_WITH_VIPS
 
 namespace tessera::testing {
-namespace {
+namespace image_formats_test {
 
 struct Format {
   const char* name;
@@ -231,7 +231,7 @@ TEST(ImageResize, ShorterSideFitsAndTheCentreStays) {
   EXPECT_THROW(resize_and_crop(Image(4, 4), 0), Error);
 }
 
-}  // namespace
+}  // namespace image_formats_test
 }  // namespace tessera::testing
 
 #endif

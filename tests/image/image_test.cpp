@@ -9,7 +9,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace image_test {
 
 Image counting(int width, int height) {
   Image image(width, height);
@@ -93,5 +93,5 @@ TEST(ContactSheet, RejectsNoneAndUnequalPictures) {
   EXPECT_THROW(contact_sheet({Image(2, 2)}, {.columns = -1, .padding = 0, .background = {}}), Error);
 }
 
-}  // namespace
+}  // namespace image_test
 }  // namespace tessera

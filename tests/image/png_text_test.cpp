@@ -7,7 +7,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace png_text_test {
 
 /// A PNG of one grey pixel, written by hand: this file is tested without libvips too.
 const std::string kSmallest(
@@ -79,5 +79,5 @@ TEST(PngText, HostileChunkLengthsAreErrors) {
   EXPECT_THROW(read_png_text(png, "x.png"), Error);
 }
 
-}  // namespace
+}  // namespace png_text_test
 }  // namespace tessera

@@ -5,7 +5,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace stored_png_test {
 
 TEST(StoredPng, IsReadAsItWasWrittenAndKeepsItsText) {
   if (!image_files_supported()) GTEST_SKIP() << "built without libvips";
@@ -23,5 +23,5 @@ TEST(StoredPng, RefusesAnImageWithoutPixels) {
   EXPECT_THROW(encode_stored_png(Image()), Error);
 }
 
-}  // namespace
+}  // namespace stored_png_test
 }  // namespace tessera

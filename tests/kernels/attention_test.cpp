@@ -10,7 +10,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace attention_test {
 
 struct Case {
   int64_t images, queries, keys, heads, width;
@@ -133,5 +133,5 @@ TEST(Attention, NamesShapesThatDoNotFit) {
   EXPECT_THROW(attention_qkv(torch::zeros({1, 4, 8}), 1, 1, false, Precision::bfloat16), Error);
 }
 
-}  // namespace
+}  // namespace attention_test
 }  // namespace tessera

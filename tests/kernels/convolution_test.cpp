@@ -8,7 +8,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace convolution_test {
 
 struct Case {
   int64_t images, inputs, outputs, height, width, kernel_height, kernel_width, stride;
@@ -143,5 +143,5 @@ TEST(Conv2d, NamesShapesThatDoNotFit) {
       Error);
 }
 
-}  // namespace
+}  // namespace convolution_test
 }  // namespace tessera

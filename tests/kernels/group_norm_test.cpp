@@ -8,7 +8,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace group_norm_test {
 
 struct Shape {
   int64_t images, channels, height, width, groups;
@@ -105,5 +105,5 @@ TEST(GroupNormSwish, NamesGroupsThatDoNotDivideTheChannels) {
   EXPECT_THROW(group_norm_swish(x, w, w, 4, 1e-6, true), Error);
 }
 
-}  // namespace
+}  // namespace group_norm_test
 }  // namespace tessera

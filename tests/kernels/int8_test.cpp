@@ -7,7 +7,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace int8_test {
 
 torch::Tensor on_bfloat16(const torch::Tensor& x) {
   return x.to(torch::kBFloat16).to(x.scalar_type());
@@ -118,5 +118,5 @@ INSTANTIATE_TEST_SUITE_P(, Int8Linear, ::testing::Values(CpuLimit::plain, CpuLim
                                                                     : "amx";
                          });
 
-}  // namespace
+}  // namespace int8_test
 }  // namespace tessera

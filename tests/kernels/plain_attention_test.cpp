@@ -6,7 +6,7 @@
 #include <limits>
 
 namespace tessera {
-namespace {
+namespace plain_attention_test {
 
 /// [N, L, 3, H, D], varied and of size about one.
 torch::Tensor example(torch::IntArrayRef sizes, torch::Dtype dtype) {
@@ -65,5 +65,5 @@ TEST(PlainAttention, InBfloat16StaysNearFloat32) {
   }
 }
 
-}  // namespace
+}  // namespace plain_attention_test
 }  // namespace tessera

@@ -11,7 +11,7 @@
 #include "kernels/training_ops.h"
 
 namespace tessera {
-namespace {
+namespace threads_test {
 
 class Threads : public ::testing::Test {
  protected:
@@ -80,5 +80,5 @@ TEST_F(Threads, NormalisationsDoNotDependOnThem) {
   expect_same("layer norm", [&] { return layer_norm(rows, w, b, 1e-5, Precision::bfloat16); });
 }
 
-}  // namespace
+}  // namespace threads_test
 }  // namespace tessera

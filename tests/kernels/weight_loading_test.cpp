@@ -10,7 +10,7 @@
 #include "support/scratch.h"
 
 namespace tessera {
-namespace {
+namespace weight_loading_test {
 
 /// A tensor over a mapped file that holds its values.
 struct InFile {
@@ -133,5 +133,5 @@ TEST(WeightLoading, UnsetParametersHaveShapesAlone) {
   EXPECT_TRUE(parameter_of_zeros({3, 4}).equal(torch::zeros({3, 4})));
 }
 
-}  // namespace
+}  // namespace weight_loading_test
 }  // namespace tessera

@@ -10,7 +10,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace caption_retrieval_test {
 
 torch::Tensor some(std::vector<std::int64_t> shape, std::uint64_t seed) {
   return torch::randn(shape, at::detail::createCPUGenerator(seed));
@@ -151,5 +151,5 @@ TEST(CaptionFigures, AMakerThatFollowsTheCaptionIsToldFromOneThatDoesNot) {
   }
 }
 
-}  // namespace
+}  // namespace caption_retrieval_test
 }  // namespace tessera

@@ -13,7 +13,7 @@
 #include "support/fixtures.h"
 
 namespace tessera {
-namespace {
+namespace distribution_test {
 
 torch::Tensor normal(std::vector<std::int64_t> shape, std::uint64_t seed) {
   auto generator = at::detail::createCPUGenerator(seed);
@@ -213,5 +213,5 @@ TEST(Features, BadOnesGiveOneLineThatNamesThem) {
   EXPECT_EQ(message_of([&] { moments_of(good.slice(0, 0, 1)); }), "features: 1 rows, expected at least 2");
 }
 
-}  // namespace
+}  // namespace distribution_test
 }  // namespace tessera

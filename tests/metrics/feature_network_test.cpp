@@ -12,7 +12,7 @@
 #include "support/fixtures.h"
 
 namespace tessera {
-namespace {
+namespace feature_network_test {
 
 using testing::FixtureCase;
 using testing::formula_weights;
@@ -162,5 +162,5 @@ TEST(Parity, MetricsLpipsVgg) {
   }
 }
 
-}  // namespace
+}  // namespace feature_network_test
 }  // namespace tessera

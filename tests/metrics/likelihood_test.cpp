@@ -14,7 +14,7 @@
 #include "support/fixtures.h"
 
 namespace tessera {
-namespace {
+namespace likelihood_test {
 
 using testing::example_joint;
 using testing::kTableCodes;
@@ -246,5 +246,5 @@ TEST(Confidence, StudentQuantilesAreThoseOfTheTables) {
   EXPECT_DOUBLE_EQ(interval_of(torch::tensor({4.0})).low, 4);
 }
 
-}  // namespace
+}  // namespace likelihood_test
 }  // namespace tessera

@@ -9,7 +9,7 @@
 #include "pipeline/pipeline.h"
 
 namespace tessera {
-namespace {
+namespace precision_test {
 
 /// Some held-out grids, each with several shares of its cells masked.
 struct Questions {
@@ -73,5 +73,5 @@ TEST(Precision, CostsLittleOnTheShippedModel) {
   }
 }
 
-}  // namespace
+}  // namespace precision_test
 }  // namespace tessera

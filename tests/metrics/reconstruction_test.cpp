@@ -14,7 +14,7 @@
 #include "support/fixtures.h"
 
 namespace tessera {
-namespace {
+namespace reconstruction_test {
 
 torch::Tensor noise(std::vector<std::int64_t> shape, std::uint64_t seed) {
   auto generator = at::detail::createCPUGenerator(seed);
@@ -160,5 +160,5 @@ TEST(Parity, MetricsPixelLikelihood) {
   }
 }
 
-}  // namespace
+}  // namespace reconstruction_test
 }  // namespace tessera

@@ -19,7 +19,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace report_test {
 
 class OnDisk : public ::testing::Test {
  protected:
@@ -183,5 +183,5 @@ TEST(Report, IsOneFileWithEverythingEscaped) {
   EXPECT_EQ(html.find("src=\"http"), std::string::npos);
 }
 
-}  // namespace
+}  // namespace report_test
 }  // namespace tessera

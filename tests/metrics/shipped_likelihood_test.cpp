@@ -8,7 +8,7 @@
 #include "pipeline/pipeline.h"
 
 namespace tessera {
-namespace {
+namespace shipped_likelihood_test {
 
 TEST(Likelihood, TheTwoFormsAgreeWithinTheirIntervalsOnTheShippedModel) {
   const auto folder = std::string(TESSERA_SOURCE_DIR) + "/models/emoji64";
@@ -53,5 +53,5 @@ TEST(Likelihood, TheTwoFormsAgreeWithinTheirIntervalsOnTheShippedModel) {
   EXPECT_LT(first.mean, std::log2(static_cast<double>(pipeline.prior().codebook_size())) / 2);  // it has learned
 }
 
-}  // namespace
+}  // namespace shipped_likelihood_test
 }  // namespace tessera

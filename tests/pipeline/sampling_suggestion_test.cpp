@@ -13,7 +13,7 @@
 #include "support/scratch.h"
 
 namespace tessera {
-namespace {
+namespace sampling_suggestion_test {
 
 nlohmann::json scheduler_with(const nlohmann::json& sampling) {
   return {{"_class_name", "TesseraProcess"},
@@ -125,5 +125,5 @@ TEST(SamplingSuggestion, CountsWhereTheSamplerIsOpenAndTheCanvasNoLarger) {
   EXPECT_EQ(larger.context_guidance, 1.0);
 }
 
-}  // namespace
+}  // namespace sampling_suggestion_test
 }  // namespace tessera

@@ -17,7 +17,7 @@
 #include "support/fixtures.h"
 
 namespace tessera {
-namespace {
+namespace vq_diffusion_original_parity_test {
 
 namespace fs = std::filesystem;
 using testing::FixtureCase;
@@ -458,5 +458,5 @@ TEST(Parity, VqDiffusionOriginalCodec) {
   }
 }
 
-}  // namespace
+}  // namespace vq_diffusion_original_parity_test
 }  // namespace tessera

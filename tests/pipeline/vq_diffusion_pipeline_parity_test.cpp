@@ -18,7 +18,7 @@
 #include "support/scratch.h"
 
 namespace tessera {
-namespace {
+namespace vq_diffusion_pipeline_parity_test {
 
 namespace fs = std::filesystem;
 using testing::FixtureCase;
@@ -342,5 +342,5 @@ TEST(Parity, VqDiffusionPipelineFillsAndDecodes) {
   }
 }
 
-}  // namespace
+}  // namespace vq_diffusion_pipeline_parity_test
 }  // namespace tessera

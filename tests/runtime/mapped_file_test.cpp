@@ -10,7 +10,7 @@
 #include "support/scratch.h"
 
 namespace tessera {
-namespace {
+namespace mapped_file_test {
 
 constexpr std::size_t kPage = 4096;
 
@@ -48,5 +48,5 @@ TEST_F(MappedFileTest, OtherMemoryIsLeftAlone) {
   EXPECT_EQ(std::string(own.begin(), own.end()), std::string(own.size(), 'a'));
 }
 
-}  // namespace
+}  // namespace mapped_file_test
 }  // namespace tessera

@@ -10,7 +10,7 @@
 #include "sampling/fill.h"
 
 namespace tessera {
-namespace {
+namespace context_guidance_test {
 
 using testing::example_joint;
 using testing::kTableCodes;
@@ -132,5 +132,5 @@ TEST(ContextGuidance, IsRefusedWhereThereIsNoMask) {
   }
 }
 
-}  // namespace
+}  // namespace context_guidance_test
 }  // namespace tessera

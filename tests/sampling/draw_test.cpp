@@ -12,7 +12,7 @@
 #include "sampling/device_draw.h"
 
 namespace tessera {
-namespace {
+namespace draw_test {
 
 const std::vector<float> kLogits = {0.5F, 2.0F, -1.0F, 2.0F, 1.0F};
 
@@ -150,8 +150,8 @@ TEST(Draw, ManyRowsAtOnceAreTheSameDraws) {
     ASSERT_TRUE(draws_on_device(options));
     const auto got = draw_tokens(logits, uniforms, options);
     for (std::int64_t row = 0; row < rows; ++row) {
-      const auto expected = draw_token(logits.data_ptr<float>() + row * codes, codes,
-                                       uniforms.data_ptr<double>()[row], options, scratch);
+      const auto expected =
+          draw_token(logits.data_ptr<float>() + row * codes, codes, uniforms.data_ptr<double>()[row], options, scratch);
       ASSERT_EQ(got.tokens[row].item<std::int64_t>(), expected.token) << "row " << row << " at " << temperature;
       ASSERT_NEAR(got.log_probability[row].item<double>(), expected.log_probability, 1e-9);
     }
@@ -161,5 +161,5 @@ TEST(Draw, ManyRowsAtOnceAreTheSameDraws) {
   EXPECT_FALSE(draws_on_device(cut));
 }
 
-}  // namespace
+}  // namespace draw_test
 }  // namespace tessera

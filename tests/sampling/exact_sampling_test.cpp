@@ -9,7 +9,7 @@
 #include "sampling/fill.h"
 
 namespace tessera {
-namespace {
+namespace exact_sampling_test {
 
 using testing::chi_square;
 using testing::example_joint;
@@ -95,5 +95,5 @@ TEST(ExactSampling, BoundAveragesToTheEntropyFromAboveAsStepsGrow) {
   EXPECT_LT(many, few);
 }
 
-}  // namespace
+}  // namespace exact_sampling_test
 }  // namespace tessera

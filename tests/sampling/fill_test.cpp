@@ -11,7 +11,7 @@
 #include "support/tiny_network.h"
 
 namespace tessera {
-namespace {
+namespace fill_test {
 
 constexpr std::int64_t kCodes = 11;
 constexpr Extent kGrid{3, 4};
@@ -251,5 +251,5 @@ TEST(Fill, RefusesASamplerOrGridThatDoesNotFitTheNetwork) {
   EXPECT_THROW(fill(TokenGrid::all_masked(1, {5, 4}, kCodes), *bidirectional, options_for("ancestral")), Error);
 }
 
-}  // namespace
+}  // namespace fill_test
 }  // namespace tessera

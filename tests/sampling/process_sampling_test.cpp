@@ -12,7 +12,7 @@
 #include "sampling/truncation.h"
 
 namespace tessera {
-namespace {
+namespace process_sampling_test {
 
 constexpr std::int64_t kCodes = 3, kSteps = 120;
 constexpr Extent kGrid{1, 2};
@@ -220,5 +220,5 @@ TEST(Truncation, KeepsTheClassThatCrossesTheRate) {
   EXPECT_EQ(cells_to_unmask(4, 4, 3), 0);
 }
 
-}  // namespace
+}  // namespace process_sampling_test
 }  // namespace tessera

@@ -6,7 +6,7 @@
 #include "support/tiny_network.h"
 
 namespace tessera {
-namespace {
+namespace resume_test {
 
 constexpr std::int64_t kCodes = 7;
 constexpr Extent kGrid{3, 4};
@@ -79,5 +79,5 @@ TEST(RasterSampler, FillsInReadingOrderAShareOfTheCellsAStep) {
   EXPECT_EQ(report.evaluations, 5 + 5 + 4);
 }
 
-}  // namespace
+}  // namespace resume_test
 }  // namespace tessera

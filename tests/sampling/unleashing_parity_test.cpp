@@ -13,7 +13,7 @@
 #include "support/fixtures.h"
 
 namespace tessera {
-namespace {
+namespace unleashing_parity_test {
 
 using testing::FixtureCase;
 
@@ -178,5 +178,5 @@ TEST(Parity, UnleashingAutoregressive) {
   }
 }
 
-}  // namespace
+}  // namespace unleashing_parity_test
 }  // namespace tessera

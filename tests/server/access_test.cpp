@@ -9,7 +9,7 @@
 #include "server/fake_backend.h"
 
 namespace tessera::testing {
-namespace {
+namespace access_test {
 
 const std::string kKey = "a-key-of-more-than-16-characters";
 
@@ -111,5 +111,5 @@ TEST(ServerAccess, ABodyIsRefusedBeforeItIsRead) {
   EXPECT_EQ(fake.service.refuse_early(request, 10)->status, 415);
 }
 
-}  // namespace
+}  // namespace access_test
 }  // namespace tessera::testing

@@ -9,7 +9,7 @@
 #include "server/schema_check.h"
 
 namespace tessera::testing {
-namespace {
+namespace compatibility_test {
 
 using nlohmann::json;
 
@@ -229,5 +229,5 @@ TEST(ServerA1111, InterruptEndsTheJobThatIsWaitedFor) {
   EXPECT_EQ(status, 409);
 }
 
-}  // namespace
+}  // namespace compatibility_test
 }  // namespace tessera::testing

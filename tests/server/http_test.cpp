@@ -13,7 +13,7 @@
 #include "server/fake_backend.h"
 
 namespace tessera::testing {
-namespace {
+namespace http_test {
 
 using nlohmann::json;
 
@@ -206,6 +206,6 @@ TEST(ServerHttp, ManyClientsEachGetTheirOwnPictures) {
   EXPECT_EQ(right, 16);
 }
 
-}  // namespace
+}  // namespace http_test
 }  // namespace tessera::testing
 #endif

@@ -10,7 +10,7 @@
 #include "server/service.h"
 
 namespace tessera::testing {
-namespace {
+namespace pipeline_backend_test {
 
 using namespace tessera::server;
 using nlohmann::json;
@@ -196,5 +196,5 @@ TEST(ServerPipeline, NamesOfModelsAreCheckedAndPathsStayInside) {
   EXPECT_THROW(ModelStore({parse_model_source("/nonexistent/model")}, {}, 0, metrics), Error);
 }
 
-}  // namespace
+}  // namespace pipeline_backend_test
 }  // namespace tessera::testing

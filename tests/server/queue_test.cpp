@@ -6,7 +6,7 @@
 #include "server/http_message.h"
 
 namespace tessera::testing {
-namespace {
+namespace queue_test {
 
 constexpr std::chrono::milliseconds kNow{0};
 
@@ -169,5 +169,5 @@ TEST(ServerQueue, TakesNoMoreOnceClosed) {
   }
 }
 
-}  // namespace
+}  // namespace queue_test
 }  // namespace tessera::testing

@@ -8,7 +8,7 @@
 #include "server/request_fields.h"
 
 namespace tessera::testing {
-namespace {
+namespace request_test {
 
 using nlohmann::json;
 
@@ -213,5 +213,5 @@ TEST(ServerRequest, Base64GoesBothWays) {
   EXPECT_THROW(from_data_uri("data:text/plain,hello", "it"), Error);
 }
 
-}  // namespace
+}  // namespace request_test
 }  // namespace tessera::testing

@@ -10,7 +10,7 @@
 #include "server/schema_check.h"
 
 namespace tessera::testing {
-namespace {
+namespace routes_test {
 
 using nlohmann::json;
 
@@ -248,5 +248,5 @@ TEST(ServerRoutes, AFullQueueIsSaidWithRetryAfter) {
   EXPECT_GE(std::stoi(refused.headers.at("Retry-After")), 1);
 }
 
-}  // namespace
+}  // namespace routes_test
 }  // namespace tessera::testing

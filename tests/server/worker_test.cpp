@@ -5,7 +5,7 @@
 #include "server/fake_backend.h"
 
 namespace tessera::testing {
-namespace {
+namespace worker_test {
 
 constexpr std::chrono::milliseconds kNow{0};
 
@@ -188,5 +188,5 @@ TEST(ServerWorker, WatchersGetPreviewsWithinTheirShareOfTheTime) {
             0.05 * bench.metrics.value("tessera_fill_seconds_total"));
 }
 
-}  // namespace
+}  // namespace worker_test
 }  // namespace tessera::testing

@@ -9,7 +9,7 @@
 #include "support/fixtures.h"
 
 namespace tessera {
-namespace {
+namespace clip_text_encoder_test {
 
 nlohmann::json json_of(const std::filesystem::path& path) {
   std::ifstream stream(path);
@@ -58,5 +58,5 @@ TEST(ClipTextEncoder, LaterTokensDoNotReachEarlierPositions) {
   EXPECT_TRUE(torch::allclose(encoder->forward(one.narrow(1, 0, 3)), first.narrow(1, 0, 3), 1e-6, 1e-6));
 }
 
-}  // namespace
+}  // namespace clip_text_encoder_test
 }  // namespace tessera

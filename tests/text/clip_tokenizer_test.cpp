@@ -12,7 +12,7 @@
 #include "text/unicode.h"
 
 namespace tessera {
-namespace {
+namespace clip_tokenizer_test {
 
 using Ids = std::vector<std::int64_t>;
 
@@ -168,5 +168,5 @@ TEST(TextCleaning, UnknownNamesListTheChoices) {
             "text cleaning 'x': expected one of original, plain, repaired");
 }
 
-}  // namespace
+}  // namespace clip_tokenizer_test
 }  // namespace tessera

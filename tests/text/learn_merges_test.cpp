@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 namespace tessera {
-namespace {
+namespace learn_merges_test {
 
 TEST(LearnMerges, TheMostFrequentPairsBecomeTokens) {
   const std::vector<std::string> texts = {"low low low low", "lower lower", "newest newest newest", "widest"};
@@ -22,5 +22,5 @@ TEST(LearnMerges, WordsThatWereNotSeenAreStillWritten) {
   EXPECT_EQ(tokenizer.encode("\xF0\x9F\x9A\x80").size(), 4u);
 }
 
-}  // namespace
+}  // namespace learn_merges_test
 }  // namespace tessera

@@ -5,7 +5,7 @@
 #include "runtime/error.h"
 
 namespace tessera {
-namespace {
+namespace windows_test {
 
 using Starts = std::vector<std::int64_t>;
 
@@ -44,5 +44,5 @@ TEST(WindowStarts, RefuseAStrideThatLeavesGaps) {
   EXPECT_THROW(window_starts(0, 4, 2), Error);
 }
 
-}  // namespace
+}  // namespace windows_test
 }  // namespace tessera

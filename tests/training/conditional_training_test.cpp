@@ -13,7 +13,7 @@
 #include "support/scratch.h"
 
 namespace tessera {
-namespace {
+namespace conditional_training_test {
 
 constexpr std::int64_t kCodes = 5;
 
@@ -168,5 +168,5 @@ TEST(ConditionalTraining, WhatIsMissingIsNamed) {
             "condition class: the pictures have no labels (folders or metadata.jsonl)");
 }
 
-}  // namespace
+}  // namespace conditional_training_test
 }  // namespace tessera

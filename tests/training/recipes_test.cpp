@@ -10,7 +10,7 @@
 #include "training/recipe.h"
 
 namespace tessera {
-namespace {
+namespace recipes_test {
 
 std::vector<std::filesystem::path> shipped_recipes() {
   std::vector<std::filesystem::path> files;
@@ -82,5 +82,5 @@ TEST(Recipes, ThePapersHaveThePapersGeometry) {
   }
 }
 
-}  // namespace
+}  // namespace recipes_test
 }  // namespace tessera

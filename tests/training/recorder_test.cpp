@@ -11,7 +11,7 @@
 #include "training/adam.h"
 
 namespace tessera {
-namespace {
+namespace recorder_test {
 
 namespace fs = std::filesystem;
 
@@ -58,5 +58,5 @@ TEST(Adam, AGradientThatIsNotFiniteTouchesNoWeight) {
   EXPECT_TRUE(torch::equal(layer->weight, before));
 }
 
-}  // namespace
+}  // namespace recorder_test
 }  // namespace tessera

@@ -11,7 +11,7 @@
 #include "image/image_io.h"
 
 namespace tessera {
-namespace {
+namespace sample_preview_test {
 
 TEST(SamplePreview, ShowsARepeatedTrainingGridBesideTheSampleThatRepeatsIt) {
   if (!image_files_supported()) GTEST_SKIP() << "built without libvips";
@@ -56,5 +56,5 @@ TEST(SamplePreview, ShowsARepeatedTrainingGridBesideTheSampleThatRepeatsIt) {
   std::filesystem::remove_all(folder);
 }
 
-}  // namespace
+}  // namespace sample_preview_test
 }  // namespace tessera

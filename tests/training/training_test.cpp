@@ -15,7 +15,7 @@
 #include "training/row_order.h"
 
 namespace tessera {
-namespace {
+namespace training_test {
 
 namespace fs = std::filesystem;
 
@@ -81,8 +81,6 @@ class Interrupted : public TrainingTask {
   TrainingTask& task_;
   std::int64_t last_;
 };
-
-}  // namespace
 
 TEST(Adam, TakesTheStepsOfTheFrameworksAdam) {
   torch::manual_seed(1);
@@ -269,4 +267,5 @@ TEST(Training, ARunMayStartFromTheWeightsOfABundle) {
   EXPECT_THROW(make_prior_training(recipe, data, folder / "c", {}), Error) << "of another width";
 }
 
+}  // namespace training_test
 }  // namespace tessera
