@@ -28,11 +28,6 @@ int64_t rounded(int64_t count) {
 
 constexpr float kLog2E = 1.44269504f;
 
-/// 2^x for x <= 0, no smaller than 2^-126. The order of operands keeps what is no number.
-inline __m512 weight16(__m512 x) {
-  return avx512::short_exp2_16(_mm512_max_ps(_mm512_set1_ps(-126.f), x));
-}
-
 __m512i load_row(const uint16_t* row, int64_t column, int64_t columns) {
   return _mm512_maskz_loadu_epi16(low_mask(columns - column), row + column);
 }
@@ -204,7 +199,9 @@ void attention_forward(const Attention& head, uint16_t* output, int64_t output_r
     // (checked by the caller).
     const float greatest = seen > 0 ? _mm512_reduce_max_ps(most) * head.scale : 0.f;
     const __m512 shift = _mm512_set1_ps(greatest * kLog2E);
-    const auto weight = [&](int64_t c) { return weight16(_mm512_fmsub_ps(_mm512_loadu_ps(row + c), scale, shift)); };
+    const auto weight = [&](int64_t c) {
+      return avx512::short_exp2_16(_mm512_fmsub_ps(_mm512_loadu_ps(row + c), scale, shift));
+    };
     __m512 total = _mm512_setzero_ps(), rest = _mm512_setzero_ps();
     for (int64_t c = 0; c < whole; c += 32) {
       const __m512 e = weight(c), f = weight(c + 16);
@@ -305,7 +302,7 @@ void attention_backward(const Attention& head, const AttentionGradient& gradient
           const int64_t at = (r + i) * queries + q;
           const __m512 exponent =
               _mm512_fmsub_ps(_mm512_loadu_ps(scores + at), exponent_scale, _mm512_loadu_ps(normaliser + q));
-          __m512 p = weight16(_mm512_min_ps(_mm512_setzero_ps(), exponent));
+          __m512 p = avx512::short_exp2_16(_mm512_min_ps(_mm512_setzero_ps(), exponent));
           if (head.causal) {  // the first query that sees this key
             const int64_t first = begin + r + i - (head.keys - head.queries) - q;
             if (first > 0) p = _mm512_maskz_mov_ps(__mmask16(first >= 16 ? 0 : 0xffff << first), p);

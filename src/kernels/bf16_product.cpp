@@ -30,7 +30,10 @@ const uint16_t* locate(const Pixels& pixels, int64_t row, int64_t column) {
 /// Rows of a block of sums.
 struct RowsOf {
   const float* sums;
-  SumRow operator()(int64_t r) const { return {_mm512_load_ps(sums + 32 * r), _mm512_load_ps(sums + 32 * r + 16)}; }
+  SumRow operator()(int64_t r, const SumRow& bias) const {
+    return {_mm512_add_ps(_mm512_load_ps(sums + 32 * r), bias.low),
+            _mm512_add_ps(_mm512_load_ps(sums + 32 * r + 16), bias.high)};
+  }
 };
 
 __m256i load_pixel(const uint16_t* pixel, int64_t channel, __mmask16 mask) {
@@ -43,8 +46,8 @@ void multiply_to(const Product& product) {
   alignas(64) float sums[2][32 * 32];
   const int64_t across = blocks(product.columns, 16), count = product.rows * across;
   const int64_t steps = product.taps * product.depth, panel = steps * 2 * kTile;
-  const int64_t rows_a_step = steps > 0 ? blocks(32, steps) : 0;  // a kernel may have no tap that reaches the output
   Finishing<result, RowsOf> finishing(product);
+  const uint64_t pairs_a_step = finishing.pairs_a_step(steps);  // a kernel may have no tap that reaches the output
   Block block;
   block.pitch = product.input_pixel;
   block.left_step = kDepth;
@@ -69,7 +72,7 @@ void multiply_to(const Product& product) {
         block.first = product.input + y0 * product.input_row + x0 * product.input_pixel;
         block.second = product.input + y1 * product.input_row + x1 * product.input_pixel;
         block.rows = both ? 32 : 16;
-        block_product(block, [&] { finishing.some(rows_a_step); });
+        block_product(block, [&] { finishing.some(pairs_a_step); });
         block.end_rows();
         finishing.rest();  // nothing is left where there was a step
         finishing.add({block.sums}, std::min<int64_t>(16, product.columns - x0),

@@ -16,7 +16,7 @@ struct SumRow {
 /// What a product writes.
 enum class Result {
   rounded,        // bfloat16
-  gelu,           // GELU of that
+  gelu,           // GELU of what is not rounded yet, bfloat16
   both,           // both
   sum,            // float32
   sum_and_other,  // float32, something added
@@ -45,8 +45,9 @@ void for_result(const ProductOutput& product, const Body& body) {
   }
 }
 
-/// Stores up to two times 16 rows of 32 sums, a few rows at a time, while the next block is multiplied. Rows: row r of
-/// 16 as a SumRow.
+/// Stores a block of sums, two times 16 rows of 32, a few pairs of rows at a time, while the next block is multiplied.
+/// The tiles take the greater part of what the processor can issue: every instruction here is felt. Rows: row r of 16,
+/// with a bias, as a SumRow.
 template <Result result, typename Rows>
 class Finishing {
  public:
@@ -56,76 +57,101 @@ class Finishing {
   void begin_panel(int64_t channel) {
     channel_ = channel;
     mask_ = low_mask(product_.channels - channel);
-    low_ = high_ = _mm512_setzero_ps();
+    turn_ = 1 - turn_;  // the block before may be of the panel before
+    SumRow& bias = bias_[turn_];
+    bias.low = bias.high = _mm512_setzero_ps();
     if (product_.bias == nullptr) return;
-    low_ = _mm512_maskz_loadu_ps(__mmask16(mask_), product_.bias + channel);
-    high_ = _mm512_maskz_loadu_ps(__mmask16(mask_ >> 16), product_.bias + channel + 16);
+    bias.low = _mm512_maskz_loadu_ps(__mmask16(mask_), product_.bias + channel);
+    bias.high = _mm512_maskz_loadu_ps(__mmask16(mask_ >> 16), product_.bias + channel + 16);
   }
 
   /// Half a block, once the one before is finished: its first `count` rows go to element `at` of the output on.
   void add(const Rows& rows, int64_t count, int64_t at) {
-    if (next_ == end_) next_ = end_ = 0;
-    Half& half = halves_[uint64_t(end_) / kHalf];
-    half = {rows, count, at + channel_, low_, high_, mask_};
-    end_ += int64_t(kHalf);
+    if (next_ == end_) {
+      next_ = end_ = 0;
+      whole_ = true;
+    }
+    halves_[end_ / kPairs] = {rows, count, at + channel_, &bias_[turn_], mask_};
+    whole_ = whole_ && count == 2 * int64_t(kPairs) && mask_ == ~__mmask32(0);
+    end_ += kPairs;
   }
 
-  /// Stores some of the rows that were added, two at a time where they lie so: their chains of operations overlap.
-  void some(int64_t rows) {
-    for (const int64_t stop = std::min(next_ + rows, end_); next_ < stop;) {
-      const Half& half = halves_[uint64_t(next_) / kHalf];
-      const int64_t r = int64_t(uint64_t(next_) % kHalf);
-      if (r % 2 == 0 && next_ + 2 <= stop && r + 2 <= half.count) {
-        store(half, r);
-        store(half, r + 1);
-        next_ += 2;
-        continue;
+  /// Stores some of the pairs of rows that were added.
+  void some(uint64_t pairs) {
+    for (const uint64_t stop = std::min(next_ + pairs, end_); next_ < stop; ++next_) {
+      const Half& half = halves_[next_ / kPairs];
+      const int64_t r = 2 * int64_t(next_ % kPairs), at = half.at + r * product_.output_pixel;
+      if (whole_) {
+        store<true>(half, r, at);
+        store<true>(half, r + 1, at + product_.output_pixel);
+      } else {
+        if (r < half.count) store<false>(half, r, at);
+        if (r + 1 < half.count) store<false>(half, r + 1, at + product_.output_pixel);
       }
-      if (r < half.count) store(half, r);
-      ++next_;
     }
   }
-  void rest() { some(2 * int64_t(kHalf)); }
+  void rest() { some(2 * kPairs); }
+
+  /// Pairs a step so that nothing is left after `steps`.
+  static uint64_t pairs_a_step(int64_t steps) {
+    return steps > 0 ? (2 * kPairs + uint64_t(steps) - 1) / uint64_t(steps) : 0;
+  }
 
  private:
-  static constexpr uint64_t kHalf = 16;  // rows
+  static constexpr uint64_t kPairs = 8;  // of rows in half a block
   struct Half {
     Rows rows;
     int64_t count = 0, at = 0;
-    __m512 low, high;  // bias
+    const SumRow* bias = nullptr;
     __mmask32 mask = 0;
   };
 
-  void store(const Half& half, int64_t r) const {
+  template <bool whole>
+  void store(const Half& half, int64_t r, int64_t at) const {
     const __mmask16 first = __mmask16(half.mask), second = __mmask16(half.mask >> 16);
-    const int64_t at = half.at + r * product_.output_pixel;
-    SumRow row = half.rows(r);
-    row.low = _mm512_add_ps(row.low, half.low);
-    row.high = _mm512_add_ps(row.high, half.high);
+    SumRow row = half.rows(r, *half.bias);
     if constexpr (result == Result::sum || result == Result::sum_and_other) {
+      float* const to = product_.sum + at;
       if constexpr (result == Result::sum_and_other) {
-        row.low = _mm512_add_ps(row.low, _mm512_maskz_loadu_ps(first, product_.residual + at));
-        row.high = _mm512_add_ps(row.high, _mm512_maskz_loadu_ps(second, product_.residual + at + 16));
+        const float* const other = product_.residual + at;
+        row.low = _mm512_add_ps(row.low, whole ? _mm512_loadu_ps(other) : _mm512_maskz_loadu_ps(first, other));
+        row.high =
+            _mm512_add_ps(row.high, whole ? _mm512_loadu_ps(other + 16) : _mm512_maskz_loadu_ps(second, other + 16));
       }
-      _mm512_mask_storeu_ps(product_.sum + at, first, row.low);
-      _mm512_mask_storeu_ps(product_.sum + at + 16, second, row.high);
+      if constexpr (whole) {
+        _mm512_storeu_ps(to, row.low);
+        _mm512_storeu_ps(to + 16, row.high);
+      } else {
+        _mm512_mask_storeu_ps(to, first, row.low);
+        _mm512_mask_storeu_ps(to + 16, second, row.high);
+      }
+      return;
+    }
+    if constexpr (result == Result::rounded || result == Result::both) {
+      store32<whole>(product_.output + at, half.mask, (__m512i)_mm512_cvtne2ps_pbh(row.high, row.low));
+    }
+    if constexpr (result == Result::gelu || result == Result::both) {
+      const __m512 low = avx512::gelu16(row.low), high = avx512::gelu16(row.high);
+      store32<whole>(product_.gelu + at, half.mask, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
+  }
+
+  template <bool whole>
+  static void store32(uint16_t* to, __mmask32 mask, __m512i values) {
+    if constexpr (whole) {
+      _mm512_storeu_si512(to, values);
     } else {
-      const __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(row.high, row.low);
-      if constexpr (result != Result::gelu) _mm512_mask_storeu_epi16(product_.output + at, half.mask, rounded);
-      if constexpr (result != Result::rounded) {
-        const __m512 low = avx512::gelu16(avx512::widen16(_mm512_castsi512_si256(rounded))),
-                     high = avx512::gelu16(avx512::widen16(_mm512_extracti64x4_epi64(rounded, 1)));
-        _mm512_mask_storeu_epi16(product_.gelu + at, half.mask, (__m512i)_mm512_cvtne2ps_pbh(high, low));
-      }
+      _mm512_mask_storeu_epi16(to, mask, values);
     }
   }
 
   const ProductOutput product_;
+  SumRow bias_[2];
   Half halves_[2];
-  int64_t next_ = 0, end_ = 0;  // rows of the two halves that are stored, and that were added
-  int64_t channel_ = 0;
+  uint64_t next_ = 0, end_ = 0;  // pairs of rows of the two halves that are stored, and that were added
+  bool whole_ = true;            // no row or column of them is left out
+  int64_t channel_ = 0, turn_ = 0;
   __mmask32 mask_ = 0;
-  __m512 low_, high_;
 };
 
 }  // namespace

@@ -88,9 +88,7 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
                         std::min(kRows, rows - first), inputs, bytes.data_ptr<uint8_t>() + first * wide,
                         scale.data() + first);
   });
-  const ProductTasks tasks(rows, outputs, int8::kPanel);
-  for_each_task(tasks.count(), [&](int64_t index) {
-    const auto task = tasks[index];
+  const auto compute = [&](const ProductTask& task) {
     int8::Product product;
     product.output_pixel = pitch;
     product.depth = int8::padded(inputs, int8::kDepth) / int8::kDepth;
@@ -112,7 +110,8 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
       (result == Int8Result::gelu ? product.gelu : product.output) = static_cast<uint16_t*>(output.data_ptr()) + at;
     }
     int8::multiply(product);
-  });
+  };
+  share_product(rows, outputs, int8::kPanel, [&](int64_t) { return compute; });
   return output;
 }
 

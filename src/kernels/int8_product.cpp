@@ -48,15 +48,13 @@ struct RowsOf {
   const float *sums, *row_scale;
   const Channels* channels;
 
-  SumRow operator()(int64_t r) const {
+  SumRow operator()(int64_t r, const SumRow& bias) const {
     const __m512 scale = _mm512_set1_ps(row_scale[r]);
-    return {value(r, 0, scale), value(r, 1, scale)};
+    return {value(r, 0, scale, bias.low), value(r, 1, scale, bias.high)};
   }
-  __m512 value(int64_t r, int64_t half, __m512 scale) const {
+  __m512 value(int64_t r, int64_t half, __m512 scale, __m512 bias) const {
     const __m512i sum = _mm512_sub_epi32(_mm512_load_si512(sums + 32 * r + 16 * half), channels->offset[half]);
-    __m512 result = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(channels->scale[half], scale));
-    asm("" : "+v"(result));  // else GCC is free to join it and the bias to one operation, or not
-    return result;
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(channels->scale[half], scale), bias);
   }
 };
 
@@ -76,7 +74,8 @@ void multiply_to(const Product& product) {
   block.right_half = kTile / 2;
   block.right_step = kTile;
   block.sums = sums[0];
-  const int64_t panel = product.depth * 2 * kTile, rows_a_step = (32 + product.depth - 1) / product.depth;
+  const int64_t panel = product.depth * 2 * kTile;
+  const uint64_t pairs_a_step = finishing.pairs_a_step(product.depth);
   for (int64_t begin = 0; begin < product.rows; begin += kRowsTogether) {
     const int64_t end = std::min(begin + kRowsTogether, product.rows);
     for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
@@ -91,7 +90,7 @@ void multiply_to(const Product& product) {
         block.first = reinterpret_cast<const uint16_t*>(product.input) + row * block.pitch;
         block.second = block.first + 16 * block.pitch;
         block.rows = end - row > 16 ? 32 : 16;
-        block_product(block, [&] { finishing.some(rows_a_step); });
+        block_product(block, [&] { finishing.some(pairs_a_step); });
         block.end_rows();
         finishing.rest();  // nothing is left
         for (int64_t half = row; half < std::min(row + 32, end); half += 16) {

@@ -11,7 +11,7 @@ struct ProductOutput {
   int64_t channels = 0;         // output channels
   uint16_t* output = nullptr;
   int64_t output_row = 0, output_pixel = 0;  // elements between neighbours, in all of the arrays below, too
-  uint16_t* gelu = nullptr;                  // if not null: receives x Phi(x) of the rounded output
+  uint16_t* gelu = nullptr;                  // if not null: receives x Phi(x), of the output before it is rounded
   // If not null, receives the output in float32, plus `residual` where there is one, and `output` is not written.
   float* sum = nullptr;
   const float* residual = nullptr;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -14,21 +15,30 @@ namespace tessera {
 /// So many tasks for each thread even out what threads differ in.
 inline constexpr std::int64_t kTasksAThread = 4;
 
-/// make_worker()(task) for the tasks 0 .. count - 1. Thread t begins with the t-th part of them, so that neighbouring
-/// tasks of one operation and the next find their data in its cache, and then takes what is left of the others' parts.
-/// A worker belongs to one thread: its scratch may live in it. Which thread takes which task is not determined, so a
-/// task's result must not depend on it.
+/// make_worker()(begin, end) for ranges that make up the tasks 0 .. count - 1. Thread t begins with the t-th part of
+/// them, so that neighbouring tasks of one operation and the next find their data in its cache, and then takes what is
+/// left of the others' parts. At a time it takes a `share`-th of what a part has left: the last pieces are small, and
+/// no thread waits long for another. A worker belongs to one thread: its scratch may live in it. Which thread takes
+/// which task, and in ranges of what size, is not determined, so a task's result must not depend on it.
 template <typename MakeWorker>
-void share_tasks(std::int64_t count, const MakeWorker& make_worker) {
+void share_ranges(std::int64_t count, std::int64_t share, const MakeWorker& make_worker) {
   struct alignas(64) Part {
     std::atomic<std::int64_t> next;
     std::int64_t end;
+
+    std::pair<std::int64_t, std::int64_t> take(std::int64_t of_it) {
+      auto begin = next.load();
+      std::int64_t size = 0;
+      do {
+        if (begin >= end) return {end, end};
+        size = std::max<std::int64_t>(1, (end - begin) / of_it);
+      } while (!next.compare_exchange_weak(begin, begin + size));
+      return {begin, begin + size};
+    }
   };
   const std::int64_t threads = std::min<std::int64_t>(count, at::get_num_threads());
   if (threads <= 1) {
-    if (count == 0) return;
-    auto worker = make_worker();
-    for (std::int64_t task = 0; task < count; ++task) worker(task);
+    if (count > 0) make_worker()(std::int64_t{0}, count);
     return;
   }
   std::vector<Part> parts(static_cast<std::size_t>(threads));
@@ -36,12 +46,24 @@ void share_tasks(std::int64_t count, const MakeWorker& make_worker) {
     parts[static_cast<std::size_t>(t)].next = count * t / threads;
     parts[static_cast<std::size_t>(t)].end = count * (t + 1) / threads;
   }
-  at::parallel_for(0, threads, 1, [&](std::int64_t begin, std::int64_t) {
+  at::parallel_for(0, threads, 1, [&](std::int64_t first, std::int64_t) {
     auto worker = make_worker();
     for (std::int64_t t = 0; t < threads; ++t) {
-      auto& part = parts[static_cast<std::size_t>((begin + t) % threads)];
-      for (auto task = part.next++; task < part.end; task = part.next++) worker(task);
+      auto& part = parts[static_cast<std::size_t>((first + t) % threads)];
+      for (auto range = part.take(share); range.first < range.second; range = part.take(share)) {
+        worker(range.first, range.second);
+      }
     }
+  });
+}
+
+/// make_worker()(task) for the tasks 0 .. count - 1, shared as above one by one.
+template <typename MakeWorker>
+void share_tasks(std::int64_t count, const MakeWorker& make_worker) {
+  share_ranges(count, count, [&] {
+    return [worker = make_worker()](std::int64_t begin, std::int64_t end) mutable {
+      for (auto task = begin; task < end; ++task) worker(task);
+    };
   });
 }
 

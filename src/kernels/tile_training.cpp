@@ -51,10 +51,9 @@ struct Target {
 /// target [rows, outputs] = input [rows, inputs], rows `pitch` elements apart, times packed weights, plus bias.
 void multiply_rows(const uint16_t* input, int64_t pitch, int64_t rows, int64_t inputs, const uint16_t* packed,
                    int64_t outputs, const float* bias, const Target& target) {
-  const ProductTasks tasks(rows, outputs, bf16::kPanel);
   const int64_t output_pitch = target.pitch > 0 ? target.pitch : outputs;
   const int64_t wide = padded(inputs), none = 0;
-  const auto compute = [&](const ProductTask& task, torch::Tensor& copy) {
+  const auto compute = [&](const ProductTask& task, int64_t most_rows, torch::Tensor& copy) {
     // Whole tiles of whole channels are read where they lie; anything else from a copy with zeros around it.
     const int64_t direct = inputs == wide ? task.rows / 16 * 16 : 0;
     bf16::Product product;
@@ -81,7 +80,7 @@ void multiply_rows(const uint16_t* input, int64_t pitch, int64_t rows, int64_t i
     product.columns = direct;
     if (direct > 0) bf16::multiply(product);
     if (direct == task.rows) return;
-    if (!copy.defined()) copy = scratch((tasks.most_rows() + 16) * wide);
+    if (!copy.defined()) copy = scratch((most_rows + 16) * wide);
     for (int64_t row = direct; row < task.rows; ++row) {
       bf16::pad_image(input + (task.row + row) * pitch, 1, 1, inputs, 0, 0, 1, 1, wide,
                       bits(copy) + (row - direct) * wide);
@@ -92,8 +91,9 @@ void multiply_rows(const uint16_t* input, int64_t pitch, int64_t rows, int64_t i
     product.columns = task.rows - direct;
     bf16::multiply(product);
   };
-  share_tasks(tasks.count(),
-              [&] { return [&, copy = torch::Tensor()](int64_t task) mutable { compute(tasks[task], copy); }; });
+  share_product(rows, outputs, bf16::kPanel, [&](int64_t most_rows) {
+    return [&, most_rows, copy = torch::Tensor()](const ProductTask& task) mutable { compute(task, most_rows, copy); };
+  });
 }
 
 /// Sum over rows of left [rows, outputs] times right [rows, inputs]: [outputs, inputs] float32, and the sum of left.

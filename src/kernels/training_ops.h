@@ -74,7 +74,7 @@ torch::Tensor group_norm_swish(const torch::Tensor& input, const torch::Tensor& 
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                      Precision precision, PackedWeight* kept = nullptr);
 
-/// gelu_activation(linear(...)), fused.
+/// gelu_activation(linear(...)), fused: with AVX-512 the product is not rounded on its way into GELU.
 torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                           Precision precision, PackedWeight* kept = nullptr);
 /// residual [..., M] + linear(...), fused. In Precision::bfloat16 with a float32 residual the sum is float32 and the

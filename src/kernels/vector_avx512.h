@@ -47,16 +47,15 @@ inline __m512 exp16(__m512 x) {
   return _mm512_scalef_ps(p, n);
 }
 
-/// 2^x, relative error below 8e-5: for what is rounded to bfloat16. x >= -126 is not checked; a minimax polynomial of
-/// degree 3 on |r| <= 1/2.
+/// 2^x, relative error below 8e-5: for what is rounded to bfloat16. A minimax polynomial of degree 3 on what x is above
+/// the whole number below it; scalef takes that number out of x by itself, and makes 0 of -infinity.
 inline __m512 short_exp2_16(__m512 x) {
-  const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 r = _mm512_sub_ps(x, n);
-  __m512 p = _mm512_set1_ps(5.51716448e-2f);
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.42611383e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.93261009e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.99928058e-1f));
-  return _mm512_scalef_ps(p, n);
+  const __m512 r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  __m512 p = _mm512_set1_ps(7.802451402e-2f);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.260671705e-1f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.958335042e-1f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.999251962e-1f));
+  return _mm512_scalef_ps(p, x);
 }
 
 /// 1 / x for normal x, one Newton step on the 14-bit estimate: relative error below 2^-26.
