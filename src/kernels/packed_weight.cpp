@@ -1,13 +1,27 @@
 #include "kernels/packed_weight.h"
 
+#include "kernels/large_pages.h"
 #include "runtime/mapped_file.h"
 
 namespace tessera {
+namespace {
+
+constexpr std::size_t kLarge = std::size_t{64} << 10;  // bytes
+
+/// Read in every evaluation, on large pages: the packed weights of a network are more than what the processor's tables
+/// of small pages cover. In training, where they are made anew in every step, they stay where they are.
+bool earns_large_pages(const torch::Tensor& packed) {
+  return !torch::GradMode::is_enabled() && packed.is_cpu() && packed.layout() == torch::kStrided &&
+         packed.is_contiguous() && packed.nbytes() >= kLarge;
+}
+
+}  // namespace
 
 bool PackedWeight::Kept::update(const torch::Tensor& from, const std::function<torch::Tensor()>& pack, int wanted) {
   const auto now = static_cast<std::uint32_t>(from._version());
   if (packed.defined() && data == from.data_ptr() && version == now && form == wanted) return false;
   packed = pack();
+  if (earns_large_pages(packed)) packed = on_large_pages(packed);
   data = from.data_ptr();
   version = now;
   form = wanted;
