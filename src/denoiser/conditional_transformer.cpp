@@ -67,7 +67,7 @@ torch::Tensor ConditionalTransformerImpl::apply(Affine& layer, const torch::Tens
 torch::Tensor ConditionalTransformerImpl::add_to(Affine& layer, const torch::Tensor& x, const torch::Tensor& residual,
                                                  double dropout) {
   if (dropout > 0) return residual + drop_out(apply(layer, x), dropout, dropout_generator_);
-  return linear_add(x, layer.weight, layer.bias, residual, precision_, &layer.packed);
+  return linear_add_onto(x, layer.weight, layer.bias, residual, precision_, &layer.packed);
 }
 
 torch::Tensor ConditionalTransformerImpl::apply(AdaptiveNorm& layer, const torch::Tensor& x,
@@ -100,7 +100,7 @@ torch::Tensor ConditionalTransformerImpl::embed_classes(const AdaptiveNorm& laye
 }
 
 void ConditionalTransformerImpl::note(const std::string& name, const torch::Tensor& x) const {
-  if (record_) (*record_)[name] = x.detach();
+  if (record_) (*record_)[name] = x.detach().clone();  // x may be written over
 }
 
 torch::Tensor ConditionalTransformerImpl::forward(const torch::Tensor& given, const torch::Tensor& times,

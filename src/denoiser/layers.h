@@ -30,6 +30,11 @@ class LinearImpl : public torch::nn::Module {
     return linear_add(x, weight, bias, residual, precision, &packed_);
   }
 
+  /// The same for a residual that nobody reads again: the sum may lie where it did.
+  torch::Tensor forward_add_onto(const torch::Tensor& x, const torch::Tensor& residual) {
+    return linear_add_onto(x, weight, bias, residual, precision, &packed_);
+  }
+
   /// forward(x), not rounded: float32 (float64 for float64).
   torch::Tensor forward_unrounded(const torch::Tensor& x) {
     return linear_unrounded(x, weight, bias, precision, &packed_);

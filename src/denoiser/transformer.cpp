@@ -52,8 +52,8 @@ torch::Tensor BlockImpl::forward(const torch::Tensor& x, std::int64_t count, con
     residual = residual.index_select(0, rows);
   }
   if (dropout <= 0) {
-    const auto middle = output_->forward_add(context, residual);
-    return down_->forward_add(up_->forward_gelu(norm2_->forward(middle)), middle);
+    const auto middle = output_->forward_add_onto(context, residual);
+    return down_->forward_add_onto(up_->forward_gelu(norm2_->forward(middle)), middle);
   }
   const auto middle = residual + drop_out(output_->forward(context), dropout, generator);
   return middle + drop_out(down_->forward(up_->forward_gelu(norm2_->forward(middle))), dropout, generator);
@@ -71,8 +71,8 @@ torch::Tensor BlockImpl::advance(const torch::Tensor& x, torch::Tensor& keys, to
   values.narrow(2, position, 1).copy_(qkv.select(1, 2));
   const auto context =
       attend(qkv.select(1, 0), keys.narrow(2, 0, position + 1), values.narrow(2, 0, position + 1), false);
-  const auto middle = output_->forward_add(context.view({count, width}), x);
-  return down_->forward_add(up_->forward_gelu(norm2_->forward(middle)), middle);
+  const auto middle = output_->forward_add_onto(context.view({count, width}), x);
+  return down_->forward_add_onto(up_->forward_gelu(norm2_->forward(middle)), middle);
 }
 
 TransformerImpl::TransformerImpl(TransformerOptions options, Initialisation initialisation, Seed seed)

@@ -52,7 +52,8 @@ class BlockImpl : public torch::nn::Module {
  public:
   explicit BlockImpl(const TransformerOptions& options);
 
-  /// In: x [N * L, C] of N rows. Out: [N * L, C], or [M, C] for the M flat rows asked for (`rows` defined).
+  /// In: x [N * L, C] of N rows; without gradients its memory may hold the result. Out: [N * L, C], or [M, C] for the M
+  /// flat rows asked for (`rows` defined).
   torch::Tensor forward(const torch::Tensor& x, std::int64_t count, const torch::Tensor& rows, bool causal,
                         double dropout, const std::optional<torch::Generator>& generator);
   /// In: x [N, C], the cells at `position`; keys, values [N, H, L, D] filled up to there (undefined at first: made for

@@ -12,7 +12,7 @@
 #pragma GCC push_options
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarm inside GCC 12's own intrinsics
 #pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,fma,amx-tile,amx-bf16,amx-int8")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,fma,prfchw,amx-tile,amx-bf16,amx-int8")
 #include "kernels/block_product.h"
 #include "kernels/finish_block.h"
 
@@ -72,6 +72,8 @@ void multiply_to(const Product& product) {
         block.first = product.input + y0 * product.input_row + x0 * product.input_pixel;
         block.second = product.input + y1 * product.input_row + x1 * product.input_pixel;
         block.rows = both ? 32 : 16;
+        finishing.expect(y0 * product.output_row + x0 * product.output_pixel,
+                         y1 * product.output_row + x1 * product.output_pixel);
         block_product(block, [&] { finishing.some(pairs_a_step); });
         block.end_rows();
         finishing.rest();  // nothing is left where there was a step

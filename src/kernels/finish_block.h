@@ -65,6 +65,13 @@ class Finishing {
     bias.high = _mm512_maskz_loadu_ps(__mmask16(mask_ >> 16), product_.bias + channel + 16);
   }
 
+  /// Where the rows of the block that is multiplied next will go, half by half: what is stored of the one before brings
+  /// these places into the cache on its way, since by now they lie far away.
+  void expect(int64_t upper, int64_t lower) {
+    coming_[0] = upper + channel_;
+    coming_[1] = lower + channel_;
+  }
+
   /// Half a block, once the one before is finished: its first `count` rows go to element `at` of the output on.
   void add(const Rows& rows, int64_t count, int64_t at) {
     if (next_ == end_) {
@@ -81,6 +88,9 @@ class Finishing {
     for (const uint64_t stop = std::min(next_ + pairs, end_); next_ < stop; ++next_) {
       const Half& half = halves_[next_ / kPairs];
       const int64_t r = 2 * int64_t(next_ % kPairs), at = half.at + r * product_.output_pixel;
+      const int64_t coming = coming_[next_ / kPairs] + r * product_.output_pixel;
+      fetch(coming);
+      fetch(coming + product_.output_pixel);
       if (whole_) {
         store<true>(half, r, at);
         store<true>(half, r + 1, at + product_.output_pixel);
@@ -105,6 +115,23 @@ class Finishing {
     const SumRow* bias = nullptr;
     __mmask32 mask = 0;
   };
+
+  /// The places of a row that comes. An address outside of the output, below its last row, does no harm.
+  void fetch(int64_t at) const {
+    const auto fetch_line = [](const void* line) { _mm_prefetch(static_cast<const char*>(line), _MM_HINT_ET0); };
+    if constexpr (result == Result::sum || result == Result::sum_and_other) {
+      fetch_line(product_.sum + at);
+      fetch_line(product_.sum + at + 16);
+      if constexpr (result == Result::sum_and_other) {
+        if (product_.residual != product_.sum) {
+          _mm_prefetch(reinterpret_cast<const char*>(product_.residual + at), _MM_HINT_T0);
+          _mm_prefetch(reinterpret_cast<const char*>(product_.residual + at + 16), _MM_HINT_T0);
+        }
+      }
+    }
+    if constexpr (result == Result::rounded || result == Result::both) fetch_line(product_.output + at);
+    if constexpr (result == Result::gelu || result == Result::both) fetch_line(product_.gelu + at);
+  }
 
   template <bool whole>
   void store(const Half& half, int64_t r, int64_t at) const {
@@ -150,7 +177,7 @@ class Finishing {
   Half halves_[2];
   uint64_t next_ = 0, end_ = 0;  // pairs of rows of the two halves that are stored, and that were added
   bool whole_ = true;            // no row or column of them is left out
-  int64_t channel_ = 0, turn_ = 0;
+  int64_t channel_ = 0, turn_ = 0, coming_[2] = {};
   __mmask32 mask_ = 0;
 };
 

@@ -45,7 +45,8 @@ torch::Tensor step_of(const torch::Tensor& x) {
   return torch::where(greatest > 0, greatest / 127.0, torch::ones_like(greatest));
 }
 
-torch::Tensor with_result(const torch::Tensor& product, Int8Result result, const torch::Tensor& residual) {
+torch::Tensor with_result(const torch::Tensor& product, Int8Result result, torch::Tensor residual) {
+  if (result == Int8Result::onto) return residual.add_(product);
   if (result == Int8Result::sum) return residual.defined() ? product + residual : product;
   const auto rounded = product.to(torch::kBFloat16);
   return result == Int8Result::gelu ? gelu_activation(rounded) : rounded;
@@ -74,9 +75,10 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
                                  weight, [&] { return pack(weight); }, 8)
                            : pack(weight);
   const PackedInt8 parts(packed, outputs);
-  const auto output = result == Int8Result::gelu
-                          ? rows_for_product(rows, outputs)
-                          : fresh_rows(rows, outputs, result == Int8Result::sum ? torch::kFloat : torch::kBFloat16);
+  const bool sums = result == Int8Result::sum || result == Int8Result::onto;
+  const auto output = result == Int8Result::onto   ? residual
+                      : result == Int8Result::gelu ? rows_for_product(rows, outputs)
+                                                   : fresh_rows(rows, outputs, sums ? torch::kFloat : torch::kBFloat16);
   const auto wide = row_pitch(inputs), pitch = output.stride(0);
   const auto bytes = fresh_rows(int8::padded(rows, 32), wide, torch::kUInt8);
   std::vector<float> scale(static_cast<std::size_t>(rows));
@@ -103,7 +105,7 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
     product.channel_scale = parts.scale + task.channel;
     product.channel_sum = parts.sum + task.channel;
     const auto at = task.row * pitch + task.channel;
-    if (result == Int8Result::sum) {
+    if (sums) {
       product.sum = output.data_ptr<float>() + at;
       product.residual = residual.defined() ? residual.data_ptr<float>() + at : nullptr;
     } else {

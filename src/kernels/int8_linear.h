@@ -11,12 +11,13 @@ enum class Int8Result {
   rounded,  // bfloat16
   gelu,     // x Phi(x) of the rounded result, bfloat16
   sum,      // float32, plus the residual
+  onto,     // that, written over the residual
 };
 
 /// input [..., K] float32 or bfloat16 (rounded to bfloat16 first); weight [M, K], bias [M] float32 (may be undefined);
-/// residual [rows, M] float32, contiguous (undefined: nothing is added), only with Int8Result::sum. Out: [rows, M].
-/// Needs a processor with AVX512-VNNI to be fast; elsewhere the same numbers come from float32 products. No gradients:
-/// throws Error where one would be recorded.
+/// residual [rows, M] float32, contiguous (undefined: nothing is added), only with Int8Result::sum and onto. Out:
+/// [rows, M]. Needs a processor with AVX512-VNNI to be fast; elsewhere the same numbers come from float32 products. No
+/// gradients: throws Error where one would be recorded.
 torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                           Int8Result result, const torch::Tensor& residual, PackedWeight* kept);
 

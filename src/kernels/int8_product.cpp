@@ -13,7 +13,7 @@
 #pragma GCC push_options
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarm inside GCC 12's own intrinsics
 #pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,fma,amx-tile,amx-bf16,amx-int8")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,fma,prfchw,amx-tile,amx-bf16,amx-int8")
 #include "kernels/block_product.h"
 #include "kernels/finish_block.h"
 
@@ -90,6 +90,7 @@ void multiply_to(const Product& product) {
         block.first = reinterpret_cast<const uint16_t*>(product.input) + row * block.pitch;
         block.second = block.first + 16 * block.pitch;
         block.rows = end - row > 16 ? 32 : 16;
+        finishing.expect(row * product.output_pixel, (row + 16) * product.output_pixel);
         block_product(block, [&] { finishing.some(pairs_a_step); });
         block.end_rows();
         finishing.rest();  // nothing is left

@@ -174,14 +174,19 @@ torch::Tensor gelu_rows(const torch::Tensor& input, int64_t outputs, const torch
   return result;
 }
 
-/// residual: of no elements for none.
-torch::Tensor add_forward(const torch::Tensor& input, int64_t outputs, const torch::Tensor& packed,
-                          const torch::Tensor& bias, const torch::Tensor& residual) {
-  torch::Tensor result = fresh_rows(input.size(0), outputs, torch::kFloat);
+/// residual: of no elements for none; it may be the result.
+void add_into(const torch::Tensor& result, const torch::Tensor& input, const torch::Tensor& packed,
+              const torch::Tensor& bias, const torch::Tensor& residual) {
   Target target;
   target.sum = result.data_ptr<float>();
   target.residual = floats(residual);
-  linear_forward(input, outputs, packed, bias, target);
+  linear_forward(input, result.size(1), packed, bias, target);
+}
+
+torch::Tensor add_forward(const torch::Tensor& input, int64_t outputs, const torch::Tensor& packed,
+                          const torch::Tensor& bias, const torch::Tensor& residual) {
+  torch::Tensor result = fresh_rows(input.size(0), outputs, torch::kFloat);
+  add_into(result, input, packed, bias, residual);
   return result;
 }
 
@@ -625,6 +630,12 @@ torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight
     return add_forward(input, weight.size(0), packed, shift.contiguous(), added.contiguous());
   }
   return LinearAdd::apply(input, weight, packed, shift, added);
+}
+
+torch::Tensor linear_add_onto(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                              const torch::Tensor& residual, PackedWeight* kept) {
+  add_into(residual, input, packed_form(weight, kept), (bias.defined() ? bias : nothing()).contiguous(), residual);
+  return residual;
 }
 
 }  // namespace tessera::tiles

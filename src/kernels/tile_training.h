@@ -24,5 +24,8 @@ torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weigh
                           PackedWeight* kept);
 torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                          const torch::Tensor& residual, PackedWeight* kept);
+/// The same, written over the residual, which is contiguous. No gradients.
+torch::Tensor linear_add_onto(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                              const torch::Tensor& residual, PackedWeight* kept);
 
 }  // namespace tessera::tiles

@@ -119,6 +119,13 @@ std::vector<int64_t> output_shape(const torch::Tensor& input, const torch::Tenso
   return shape;
 }
 
+void check_residual(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& residual) {
+  const bool fits = residual.dim() == input.dim() && residual.size(-1) == weight.size(0) &&
+                    residual.sizes().slice(0, residual.dim() - 1) == input.sizes().slice(0, input.dim() - 1);
+  require(fits, "linear_add: residual is {}, expected {}", fmt::streamed(residual.sizes()),
+          fmt::streamed(at::IntArrayRef(output_shape(input, weight))));
+}
+
 }  // namespace
 
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
@@ -154,10 +161,7 @@ torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weigh
 torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                          const torch::Tensor& residual, Precision precision, PackedWeight* kept) {
   check_linear(input, weight, bias);
-  const bool fits = residual.dim() == input.dim() && residual.size(-1) == weight.size(0) &&
-                    residual.sizes().slice(0, residual.dim() - 1) == input.sizes().slice(0, input.dim() - 1);
-  require(fits, "linear_add: residual is {}, expected {}", fmt::streamed(residual.sizes()),
-          fmt::streamed(at::IntArrayRef(output_shape(input, weight))));
+  check_residual(input, weight, residual);
   if (precision == Precision::int8) {
     const auto added = as_matrix(in_type(residual, torch::kFloat)).contiguous();
     return in_type(shaped_like(int8_linear(input, weight, bias, Int8Result::sum, added, kept), input),
@@ -170,6 +174,20 @@ torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight
     return residual + linear_unrounded(input, weight, bias, precision);
   }
   return residual + linear(input, weight, bias, precision, kept);
+}
+
+torch::Tensor linear_add_onto(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                              const torch::Tensor& residual, Precision precision, PackedWeight* kept) {
+  const bool low = precision == Precision::int8 || tiles_apply(input, weight, bias, precision);
+  if (!low || torch::GradMode::is_enabled() || residual.scalar_type() != torch::kFloat || !residual.is_contiguous()) {
+    return linear_add(input, weight, bias, residual, precision, kept);
+  }
+  check_linear(input, weight, bias);
+  check_residual(input, weight, residual);
+  const auto rows = as_matrix(residual);
+  const auto sum = precision == Precision::int8 ? int8_linear(input, weight, bias, Int8Result::onto, rows, kept)
+                                                : tiles::linear_add_onto(as_rows(input), weight, bias, rows, kept);
+  return shaped_like(sum, input);
 }
 
 torch::Tensor linear_unrounded(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,

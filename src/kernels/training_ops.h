@@ -81,6 +81,9 @@ torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weigh
 /// product is not rounded on its way into it: a residual stream in float32 costs little more than one in bfloat16.
 torch::Tensor linear_add(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                          const torch::Tensor& residual, Precision precision, PackedWeight* kept = nullptr);
+/// linear_add for a residual that nobody reads again: the sum may lie where it did, and then touches half the memory.
+torch::Tensor linear_add_onto(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
+                              const torch::Tensor& residual, Precision precision, PackedWeight* kept = nullptr);
 /// linear(...) whose result is not rounded: float32 in either precision (float64 for float64 operands).
 torch::Tensor linear_unrounded(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                                Precision precision, PackedWeight* kept = nullptr);

@@ -105,6 +105,32 @@ TEST(Linear, WithGeluIsLinearThenGelu) {
       torch::equal(linear_gelu(x32, w, b, Precision::float32), torch::gelu(linear(x32, w, b, Precision::float32))));
 }
 
+TEST(Linear, AddsOntoAResidualWhatItAddsToOne) {
+  torch::manual_seed(14);
+  for (const auto precision : {Precision::float32, Precision::bfloat16, Precision::int8}) {
+    for (const auto& leading : std::vector<std::vector<int64_t>>{{5}, {300}, {2, 33}}) {
+      auto shape = leading;
+      shape.push_back(96);
+      const auto x = torch::randn(shape), w = torch::randn({72, 96}), b = torch::randn({72});
+      shape.back() = 72;
+      const auto residual = torch::randn(shape);
+      const torch::NoGradGuard no_grad;
+      const auto expected = linear_add(x, w, b, residual, precision);
+      EXPECT_TRUE(linear_add_onto(x, w, b, residual.clone(), precision).equal(expected));
+      EXPECT_TRUE(
+          linear_add_onto(x, w, {}, residual.clone(), precision).equal(linear_add(x, w, {}, residual, precision)));
+    }
+  }
+  const auto x = torch::randn({40, 64}), w = torch::randn({64, 64}).requires_grad_(), residual = torch::randn({40, 64});
+  const auto before = residual.clone();
+  const auto sum = linear_add_onto(x, w, {}, residual, Precision::bfloat16);
+  EXPECT_TRUE(sum.requires_grad());
+  EXPECT_TRUE(residual.equal(before));
+  EXPECT_THROW(linear_add_onto(x, w, {}, residual.narrow(0, 0, 20), Precision::bfloat16), Error);
+  const torch::NoGradGuard no_grad;
+  EXPECT_THROW(linear_add_onto(x, w, {}, residual.narrow(0, 0, 20), Precision::bfloat16), Error);
+}
+
 TEST(Linear, AddsAFloat32ResidualWithoutRoundingTheProduct) {
   torch::manual_seed(13);
   for (const int64_t rows : {5, 64, 300}) {
