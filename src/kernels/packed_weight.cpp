@@ -8,10 +8,11 @@ namespace {
 
 constexpr std::size_t kLarge = std::size_t{64} << 10;  // bytes
 
-/// Read in every evaluation, on large pages: the packed weights of a network are more than what the processor's tables
-/// of small pages cover. In training, where they are made anew in every step, they stay where they are.
-bool earns_large_pages(const torch::Tensor& packed) {
-  return !torch::GradMode::is_enabled() && packed.is_cpu() && packed.layout() == torch::kStrided &&
+/// Matrices, read in every evaluation, on large pages: the packed weights of a transformer are more than what the
+/// processor's tables of small pages cover. In training, where they are made anew in every step, they stay where they
+/// are.
+bool earns_large_pages(const torch::Tensor& packed, const torch::Tensor& from) {
+  return !torch::GradMode::is_enabled() && from.dim() == 2 && packed.is_cpu() && packed.layout() == torch::kStrided &&
          packed.is_contiguous() && packed.nbytes() >= kLarge;
 }
 
@@ -21,7 +22,7 @@ bool PackedWeight::Kept::update(const torch::Tensor& from, const std::function<t
   const auto now = static_cast<std::uint32_t>(from._version());
   if (packed.defined() && data == from.data_ptr() && version == now && form == wanted) return false;
   packed = pack();
-  if (earns_large_pages(packed)) packed = on_large_pages(packed);
+  if (earns_large_pages(packed, from)) packed = on_large_pages(packed);
   data = from.data_ptr();
   version = now;
   form = wanted;
