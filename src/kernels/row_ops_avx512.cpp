@@ -13,22 +13,42 @@
 #include "kernels/vector_avx512.h"
 
 namespace tessera::avx512 {
+namespace {
+
+/// term(sum, feature, mask) applied to all features, in four chains: one alone would wait for each addition.
+template <typename Term>
+float sum_over(int64_t features, const Term& term) {
+  __m512 a = _mm512_setzero_ps(), b = a, c = a, d = a;
+  int64_t i = 0;
+  for (; i + 64 <= features; i += 64) {
+    a = term(a, i, __mmask16(0xffff));
+    b = term(b, i + 16, __mmask16(0xffff));
+    c = term(c, i + 32, __mmask16(0xffff));
+    d = term(d, i + 48, __mmask16(0xffff));
+  }
+  for (; i < features; i += 16) a = term(a, i, tail_mask(features - i));
+  return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)));
+}
+
+}  // namespace
 
 template <typename Input, typename Output>
 void layer_norm_forward(const Input* input, int64_t rows, int64_t features, double eps, const float* weight,
                         const float* bias, Output* output, int64_t output_row, float* moments) {
   for (int64_t r = 0; r < rows; ++r, input += features, output += output_row) {
-    __m512 total = _mm512_setzero_ps();
-    for (int64_t c = 0; c < features; c += 16) total = _mm512_add_ps(total, load16(input + c, tail_mask(features - c)));
-    const float mean = _mm512_reduce_add_ps(total) / float(features);
+    // Rows to come may lie with another core. An address behind the last one does no harm.
+    const Input* const coming = input + 2 * features;
+    const float total = sum_over(features, [&](__m512 sum, int64_t c, __mmask16 mask) {
+      _mm_prefetch(reinterpret_cast<const char*>(coming + c), _MM_HINT_T0);
+      return _mm512_add_ps(sum, load16(input + c, mask));
+    });
+    const float mean = total / float(features);
     const __m512 m = _mm512_set1_ps(mean);
-    __m512 square = _mm512_setzero_ps();
-    for (int64_t c = 0; c < features; c += 16) {
-      const __mmask16 mask = tail_mask(features - c);
+    const float square = sum_over(features, [&](__m512 sum, int64_t c, __mmask16 mask) {
       const __m512 x = _mm512_maskz_sub_ps(mask, load16(input + c, mask), m);
-      square = _mm512_fmadd_ps(x, x, square);
-    }
-    const float rstd = float(1. / std::sqrt(double(_mm512_reduce_add_ps(square)) / double(features) + eps));
+      return _mm512_fmadd_ps(x, x, sum);
+    });
+    const float rstd = float(1. / std::sqrt(double(square) / double(features) + eps));
     const __m512 s = _mm512_set1_ps(rstd);
     for (int64_t c = 0; c < features; c += 16) {
       const __mmask16 mask = tail_mask(features - c);
