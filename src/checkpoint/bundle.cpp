@@ -2,11 +2,11 @@
 
 #include <vector>
 
-#include "runtime/printable.h"
 #include "checkpoint/sha256.h"
 #include "checkpoint/torch_archive.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
+#include "runtime/printable.h"
 
 namespace tessera {
 namespace {

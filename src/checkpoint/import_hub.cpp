@@ -2,8 +2,8 @@
 // 2023.
 #include "checkpoint/codec_plan.h"
 #include "checkpoint/importers.h"
-#include "runtime/printable.h"
 #include "runtime/error.h"
+#include "runtime/printable.h"
 
 namespace tessera {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "runtime/printable.h"
 #include "runtime/error.h"
+#include "runtime/printable.h"
 
 namespace tessera {
 namespace {

@@ -4,9 +4,9 @@
 #include <fstream>
 
 #include "checkpoint/pickle_machine.h"
-#include "runtime/printable.h"
 #include "checkpoint/zip_directory.h"
 #include "runtime/error.h"
+#include "runtime/printable.h"
 
 namespace tessera {
 namespace {

@@ -1,7 +1,7 @@
 #include "checkpoint/torch_objects.h"
 
-#include "runtime/printable.h"
 #include "runtime/error.h"
+#include "runtime/printable.h"
 
 namespace tessera {
 namespace {

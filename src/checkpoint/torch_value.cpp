@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <charconv>
 
-#include "runtime/printable.h"
 #include "checkpoint/torch_archive.h"
 #include "runtime/error.h"
+#include "runtime/printable.h"
 
 namespace tessera {
 namespace {

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <vector>
 
-#include "runtime/printable.h"
 #include "runtime/error.h"
+#include "runtime/printable.h"
 
 namespace tessera {
 namespace {

@@ -12,6 +12,7 @@
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
+#include "runtime/seconds_since.h"
 #include "training/token_data.h"
 
 namespace tessera::cli {
@@ -171,7 +172,7 @@ void evaluate(const EvaluateOptions& options) {
     auto model = load_named(options.model);
     figures.update(evaluate_model(options, model, output / "samples", report));
   }
-  figures["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  figures["seconds"] = seconds_since(begin);
   report.heading("To repeat it");
   report.code(options.command);
   std::filesystem::create_directories(output);

@@ -8,11 +8,11 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/bundle.h"
-#include "runtime/printable.h"
 #include "checkpoint/torch_archive.h"
 #include "cli/verbs.h"
 #include "image/image_io.h"
 #include "runtime/error.h"
+#include "runtime/printable.h"
 
 namespace tessera::cli {
 namespace {

@@ -1,6 +1,5 @@
 #include "data/archive_reader.h"
 
-#include "data/catalogue.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
 

@@ -25,12 +25,8 @@ class LinearImpl : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& x) { return linear(x, weight, bias, precision, &packed_); }
   /// gelu(forward(x)), the exact (erf) form.
   torch::Tensor forward_gelu(const torch::Tensor& x) { return linear_gelu(x, weight, bias, precision, &packed_); }
-  /// residual + forward(x), in the residual's dtype.
-  torch::Tensor forward_add(const torch::Tensor& x, const torch::Tensor& residual) {
-    return linear_add(x, weight, bias, residual, precision, &packed_);
-  }
-
-  /// The same for a residual that nobody reads again: the sum may lie where it did.
+  /// residual + forward(x), in the residual's dtype, for a residual that nobody reads again: the sum may lie where it
+  /// did.
   torch::Tensor forward_add_onto(const torch::Tensor& x, const torch::Tensor& residual) {
     return linear_add_onto(x, weight, bias, residual, precision, &packed_);
   }

@@ -13,7 +13,6 @@ namespace tessera {
 namespace {
 
 constexpr double kNothing = 1e-30;  // the published probability of the impossible
-constexpr std::int64_t kCellsAtOnce = 64;
 
 /// One picture's steps, and what its cells' terms are multiplied with.
 struct Picture {

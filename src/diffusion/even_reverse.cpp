@@ -9,8 +9,6 @@
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kCellsABlock = 64;
-
 /// One state of a cell by inverse distribution function. In: p [codes], probabilities of x_0, overwritten.
 std::int64_t draw_cell(const EvenReverse& cell, std::int64_t codes, double* p, bool has_mask, double share) {
   double sum = 0;
@@ -75,10 +73,10 @@ torch::Tensor draw_even_reverse(const Process& process, const torch::Tensor& xt,
   const auto points = uniforms.to(torch::kFloat64).contiguous();
   auto drawn = torch::empty_like(tokens);
   const auto count = tokens.size(0);
-  at::parallel_for(0, (count + kCellsABlock - 1) / kCellsABlock, 1, [&](std::int64_t from, std::int64_t to) {
+  at::parallel_for(0, (count + kCellsAtOnce - 1) / kCellsAtOnce, 1, [&](std::int64_t from, std::int64_t to) {
     const torch::NoGradGuard no_grad;
     for (auto block = from; block < to; ++block) {
-      const auto begin = block * kCellsABlock, here = std::min(kCellsABlock, count - begin);
+      const auto begin = block * kCellsAtOnce, here = std::min(kCellsAtOnce, count - begin);
       const auto p = log_p.narrow(0, begin, here).exp().contiguous();
       for (std::int64_t i = 0; i < here; ++i) {
         const auto cell = even_reverse(before, until, last, tokens.data_ptr<std::int64_t>()[begin + i], codes);

@@ -10,6 +10,9 @@
 
 namespace tessera {
 
+/// Cells that a thread takes together.
+inline constexpr std::int64_t kCellsAtOnce = 64;
+
 /// What a cell's x_t leaves open. MASK: from MASK only, with probability masked sum r p.
 struct EvenReverse {
   double other, same;                        // r of any code, of x_t

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu_features.h"
 #include "runtime/error.h"
+#include "runtime/seconds_since.h"
 
 #ifdef TESSERA_WITH_CUDA
 #include <ATen/cuda/CUDAContext.h>
@@ -88,7 +89,7 @@ MachinePeak measure_device_peak(torch::Device device) {
       const auto begin = std::chrono::steady_clock::now();
       for (int i = 0; i < kProducts; ++i) torch::mm_out(product, a, b);
       wait_for(device);
-      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      const double seconds = seconds_since(begin);
       best = std::max(best, 2e-9 * static_cast<double>(kSide) * kSide * kSide * kProducts / seconds);
     }
     return best;

@@ -45,7 +45,7 @@ torch::Tensor step_of(const torch::Tensor& x) {
   return torch::where(greatest > 0, greatest / 127.0, torch::ones_like(greatest));
 }
 
-torch::Tensor with_result(const torch::Tensor& product, Int8Result result, torch::Tensor residual) {
+torch::Tensor with_result(const torch::Tensor& product, Int8Result result, const torch::Tensor& residual) {
   if (result == Int8Result::onto) return residual.add_(product);
   if (result == Int8Result::sum) return residual.defined() ? product + residual : product;
   const auto rounded = product.to(torch::kBFloat16);

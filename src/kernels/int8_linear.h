@@ -9,7 +9,7 @@ namespace tessera {
 
 enum class Int8Result {
   rounded,  // bfloat16
-  gelu,     // x Phi(x) of the rounded result, bfloat16
+  gelu,     // x Phi(x), bfloat16; with AVX-512 the result is not rounded on its way
   sum,      // float32, plus the residual
   onto,     // that, written over the residual
 };

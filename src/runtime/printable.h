@@ -8,7 +8,7 @@
 
 namespace tessera {
 
-/// Control characters become "\\x0a" and the like, and what is longer than `limit` bytes is cut and ends in "...".
+/// Control characters become "\x0a" and the like, and what is longer than `limit` bytes is cut and ends in "...".
 inline std::string printable(std::string_view text, std::size_t limit = 160) {
   std::string line;
   for (const char c : text.substr(0, limit)) {

@@ -7,6 +7,7 @@
 
 #include "denoiser/context_guidance.h"
 #include "runtime/error.h"
+#include "runtime/seconds_since.h"
 #include "sampling/sampler.h"
 
 namespace tessera {
@@ -100,7 +101,7 @@ FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& op
   const auto start = std::chrono::steady_clock::now();
   FillState state(grid, denoiser, options, on_step, from);
   samplers().at(options.sampler)(state);
-  state.report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  state.report.seconds = seconds_since(start);
   return {TokenGrid(state.tokens.view(grid.codes().sizes()), grid.codebook_size()), state.report};
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/seconds_since.h"
+
 namespace tessera::server {
 
 std::string to_string(JobState state) {
@@ -132,7 +134,7 @@ void Job::advance(std::int64_t first, std::span<const std::int32_t> tokens, std:
   status_.step = step;
   status_.steps = steps;
   status_.evaluations = evaluations;
-  status_.seconds = std::chrono::duration<double>(Clock::now() - begun_).count();
+  status_.seconds = seconds_since(begun_);
   if (status_.seconds > 0) status_.rate = static_cast<double>(step) / status_.seconds;
   if (status_.rate > 0) status_.eta_seconds = static_cast<double>(steps - step) / status_.rate;
   const auto offset = static_cast<std::size_t>(first * status_.h * status_.w);
