@@ -29,10 +29,14 @@ const uint16_t* locate(const Pixels& pixels, int64_t row, int64_t column) {
 
 /// Rows of a block of sums.
 struct RowsOf {
-  const float* sums;
-  SumRow operator()(int64_t r, const SumRow& bias) const {
-    return {_mm512_add_ps(_mm512_load_ps(sums + 32 * r), bias.low),
-            _mm512_add_ps(_mm512_load_ps(sums + 32 * r + 16), bias.high)};
+  const float* sums = nullptr;
+  template <int vectors>
+  void load(__m512 (&values)[vectors]) const {
+#pragma GCC unroll 8
+    for (int i = 0; i < vectors; ++i) values[i] = _mm512_load_ps(sums + 16 * i);
+  }
+  void skip(int64_t rows) {
+    sums += 32 * rows;
   }
 };
 
@@ -43,11 +47,10 @@ __m256i load_pixel(const uint16_t* pixel, int64_t channel, __mmask16 mask) {
 template <Result result>
 void multiply_to(const Product& product) {
   const BlockProduct<Element::bfloat16> block_product;
-  alignas(64) float sums[2][32 * 32];
+  alignas(64) float sums[2][32 * 32], bias[kPanel];
   const int64_t across = blocks(product.columns, 16), count = product.rows * across;
   const int64_t steps = product.taps * product.depth, panel = steps * 2 * kTile;
-  Finishing<result, RowsOf> finishing(product);
-  const uint64_t pairs_a_step = finishing.pairs_a_step(steps);  // a kernel may have no tap that reaches the output
+  Finishing<result, RowsOf> finishing(product, steps);  // a kernel may have no tap that reaches the output
   Block block;
   block.pitch = product.input_pixel;
   block.left_step = kDepth;
@@ -58,13 +61,17 @@ void multiply_to(const Product& product) {
   block.right_half = kTile;
   block.right_step = 2 * kTile;
   block.sums = sums[0];
+  block.start = product.bias != nullptr ? bias : nullptr;
   for (int64_t begin = 0; begin < count; begin += kRowsTogether) {
     const int64_t end = std::min(begin + kRowsTogether, count);
     for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
       const uint16_t* const weights = product.weights + channel / kPanel * panel;
       const uint16_t* const after = channel + kPanel < product.channels ? weights + panel : product.weights_after;
       block.begin_panel(weights, panel, blocks(end - begin, 2), product.far_weights ? after : nullptr);
-      finishing.begin_panel(channel);
+      if (product.bias != nullptr) {
+        _mm512_store_ps(bias, avx512::load_some16(product.bias + channel, product.channels - channel));
+        _mm512_store_ps(bias + 16, avx512::load_some16(product.bias + channel + 16, product.channels - channel - 16));
+      }
       for (int64_t t = begin; t < end; t += 2) {
         const bool both = t + 1 < end;
         const int64_t y0 = t / across, x0 = t % across * 16;
@@ -72,17 +79,10 @@ void multiply_to(const Product& product) {
         block.first = product.input + y0 * product.input_row + x0 * product.input_pixel;
         block.second = product.input + y1 * product.input_row + x1 * product.input_pixel;
         block.rows = both ? 32 : 16;
-        finishing.expect(y0 * product.output_row + x0 * product.output_pixel,
-                         y1 * product.output_row + x1 * product.output_pixel);
-        block_product(block, [&] { finishing.some(pairs_a_step); });
-        block.end_rows();
-        finishing.rest();  // nothing is left where there was a step
-        finishing.add({block.sums}, std::min<int64_t>(16, product.columns - x0),
-                      y0 * product.output_row + x0 * product.output_pixel);
-        if (both) {
-          finishing.add({block.sums + 16 * 32}, std::min<int64_t>(16, product.columns - x1),
-                        y1 * product.output_row + x1 * product.output_pixel);
-        }
+        finishing.multiply(block_product, block);
+        const auto width = [&](int64_t x) { return std::min<int64_t>(16, product.columns - x); };
+        const auto place = [&](int64_t y, int64_t x) { return y * product.output_row + x * product.output_pixel; };
+        finishing.add({block.sums}, channel, width(x0), place(y0, x0), both ? width(x1) : 0, place(y1, x1));
         block.sums = block.sums == sums[0] ? sums[1] : sums[0];
       }
     }

@@ -20,8 +20,8 @@ enum class Element {
   int8,      // left unsigned bytes, right signed bytes, sums int32; four bytes where bfloat16 has a pair
 };
 
-/// sums [rows, 32] = (or +=, with `add`) the sum over taps t and depth d of left[t, d] [rows, 32] times
-/// right[t, d] [32, 32] (int8: 64 instead of the inner 32). The right operand lies as AMX and the dot products of
+/// sums [rows, 32] = start (or, with `add`, what they are) + the sum over taps t and depth d of left[t, d] [rows, 32]
+/// times right[t, d] [32, 32] (int8: 64 instead of the inner 32). The right operand lies as AMX and the dot products of
 /// AVX-512 both read it: 16 rows of 64 bytes, each with 16 columns' pairs (fours). Addresses count in two bytes for
 /// int8, too.
 struct Block {
@@ -38,22 +38,24 @@ struct Block {
   float* sums = nullptr;                   // int32 for int8
   int64_t sums_pitch = 32;
   bool add = false;
-  // What later blocks read, brought into the second-level cache meanwhile: `next_step` elements a depth from `next` on.
-  const uint16_t *next = nullptr, *next_end = nullptr;
-  int64_t next_step = 0;
+  const float* start = nullptr;  // [32] int32 for int8, the same for every row; null: zeros
+  // What later blocks read, brought into the second-level cache meanwhile: `next_fours` times four lines a depth from
+  // `next` on.
+  const uint16_t* next = nullptr;
+  int64_t next_fours = 0;
 
   /// A panel of `size` elements that meets `blocks` blocks of rows; `after`, if not null, is the one to bring nearer.
   void begin_panel(const uint16_t* panel, int64_t size, int64_t blocks, const uint16_t* after) {
-    const int64_t calls = std::max<int64_t>(1, blocks * taps * depth) * kLine;
+    const int64_t calls = std::max<int64_t>(1, blocks * taps * depth) * 4 * kLine;
     right = panel;
     next = after;
-    next_end = after != nullptr ? after + size : nullptr;
-    next_step = after != nullptr ? (size + calls - 1) / calls * kLine : 0;
+    next_fours = after != nullptr ? (size + calls - 1) / calls : 0;
   }
-  /// A block of rows has met the panel.
-  void end_rows() {
-    if (next != nullptr) next = std::min(next + taps * depth * next_step, next_end);
-  }
+};
+
+/// What to do while a block is multiplied: nothing.
+struct Idle {
+  void operator()() {}
 };
 
 /// Multiplies blocks on the AMX tiles (eight of 16 x 64 bytes, held for the life of this object) or, on processors
@@ -70,13 +72,14 @@ class BlockProduct {
   BlockProduct(const BlockProduct&) = delete;
   BlockProduct& operator=(const BlockProduct&) = delete;
 
-  void operator()(const Block& block) const {
-    (*this)(block, [] {});
+  void operator()(Block& block) const {
+    Idle idle;
+    (*this)(block, idle);
   }
 
   /// Calls meanwhile() once for every depth of every tap: other work of the vector units, which the tiles leave idle.
   template <typename Meanwhile>
-  void operator()(const Block& block, const Meanwhile& meanwhile) const {
+  void operator()(Block& block, Meanwhile& meanwhile) const {
     if (amx_) {
       block.left_passes ? tiles<true>(block, meanwhile) : tiles<false>(block, meanwhile);
     } else {
@@ -125,9 +128,9 @@ class BlockProduct {
   }
 
   template <bool passes, typename Meanwhile>
-  static void tiles(const Block& block, const Meanwhile& meanwhile) {
+  static void tiles(Block& block, Meanwhile& given) {
     asm volatile("" ::: "memory");  // GCC 12's _tile_loadd does not say that it reads memory
-    const int64_t in = block.pitch * int64_t(sizeof(uint16_t)), out = block.sums_pitch * int64_t(sizeof(float));
+    const int64_t out = block.sums_pitch * int64_t(sizeof(float));
     float *const upper = block.sums, *const lower = block.sums + 16 * block.sums_pitch;
     const bool both = block.rows > 16;
     if (block.add) {
@@ -137,43 +140,25 @@ class BlockProduct {
         _tile_loadd(2, lower, out);
         _tile_loadd(3, lower + 16, out);
       }
+    } else if (block.start != nullptr) {  // the same line for all rows
+      _tile_loadd(0, block.start, 0);
+      _tile_loadd(1, block.start + 16, 0);
+      _tile_loadd(2, block.start, 0);
+      _tile_loadd(3, block.start + 16, 0);
     } else {
       _tile_zero(0);
       _tile_zero(1);
       _tile_zero(2);
       _tile_zero(3);
     }
-    const uint16_t *right = block.right, *next = block.next;
-    for (int64_t tap = 0; tap < block.taps; ++tap) {
-      const int64_t offset = block.tap_offset != nullptr ? block.tap_offset[tap] : 0;
-      const uint16_t *a = block.first + offset, *b = block.second + offset;
-      if (!both) {
-        for (int64_t k = 0; k < block.depth; ++k) {
-          _tile_loadd(6, right, 64);
-          load_left<4, passes>(a, in);
-          _tile_loadd(7, right + block.right_half, 64);
-          upper_products();
-          right += block.right_step;
-          a += block.left_step;
-          meanwhile();
-        }
-        continue;
-      }
-      for (int64_t k = 0; k < block.depth; ++k) {
-        _tile_loadd(6, right, 64);
-        load_left<4, passes>(a, in);
-        _tile_loadd(7, right + block.right_half, 64);
-        load_left<5, passes>(b, in);
-        upper_products();
-        lower_products();
-        right += block.right_step;
-        a += block.left_step;
-        b += block.left_step;
-        meanwhile();
-        for (const uint16_t* const end = std::min(next + block.next_step, block.next_end); next < end; next += kLine) {
-          _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
-        }
-      }
+    const bool usual =
+        block.left_step == kLine && block.right_half == kTileElements && block.right_step == 2 * kTileElements;
+    if (!both) {
+      sum_up<passes, false, Strides>(block, given);
+    } else if (usual) {
+      sum_up<passes, true, UsualStrides>(block, given);
+    } else {
+      sum_up<passes, true, Strides>(block, given);
     }
     _tile_stored(0, upper, out);
     _tile_stored(1, upper + 16, out);
@@ -181,6 +166,51 @@ class BlockProduct {
       _tile_stored(2, lower, out);
       _tile_stored(3, lower + 16, out);
     }
+  }
+
+  static constexpr int64_t kTileElements = 512;  // of two bytes
+
+  struct Strides {
+    explicit Strides(const Block& block)
+        : left_step(block.left_step), right_half(block.right_half), right_step(block.right_step) {}
+    const int64_t left_step, right_half, right_step;
+  };
+  struct UsualStrides {
+    explicit UsualStrides(const Block&) {}
+    static constexpr int64_t left_step = kLine, right_half = kTileElements, right_step = 2 * kTileElements;
+  };
+
+  /// The products of a block. Everything that the inner loop changes must fit the processor's registers: with a few of
+  /// its addresses on the stack it took half as long again.
+  template <bool passes, bool both, typename Steps, typename Meanwhile>
+  static void sum_up(Block& block, Meanwhile& given) {
+    Meanwhile meanwhile = given;
+    const Steps steps(block);
+    const int64_t in = block.pitch * int64_t(sizeof(uint16_t)), depth = block.depth, lower = block.second - block.first,
+                  fours = block.next_fours;
+    const uint16_t *right = block.right, *next = block.next;
+    for (int64_t tap = 0; tap < block.taps; ++tap) {
+      const uint16_t* left = block.first + (block.tap_offset != nullptr ? block.tap_offset[tap] : 0);
+      for (int64_t k = 0; k < depth; ++k) {
+        _tile_loadd(6, right, 64);
+        load_left<4, passes>(left, in);
+        _tile_loadd(7, right + steps.right_half, 64);
+        if constexpr (both) load_left<5, passes>(left + lower, in);
+        upper_products();
+        if constexpr (both) lower_products();
+        right += steps.right_step;
+        left += steps.left_step;
+        meanwhile();
+        for (int64_t four = 0; four < fours; ++four, next += 4 * kLine) {
+#pragma GCC unroll 4
+          for (int64_t line = 0; line < 4; ++line) {
+            _mm_prefetch(reinterpret_cast<const char*>(next + line * kLine), _MM_HINT_T1);
+          }
+        }
+      }
+    }
+    block.next = next;
+    given = meanwhile;
   }
 
   static __m512i dot(__m512i sum, __m512i left, __m512i right) {
@@ -195,8 +225,9 @@ class BlockProduct {
     __m512i low[kDotRows], high[kDotRows];
 #pragma GCC unroll 8
     for (int64_t r = 0; r < kDotRows; ++r) {
-      low[r] = block.add ? _mm512_loadu_si512(to + r * block.sums_pitch) : _mm512_setzero_si512();
-      high[r] = block.add ? _mm512_loadu_si512(to + r * block.sums_pitch + 16) : _mm512_setzero_si512();
+      const float* const from = block.add ? to + r * block.sums_pitch : block.start;
+      low[r] = from != nullptr ? _mm512_loadu_si512(from) : _mm512_setzero_si512();
+      high[r] = from != nullptr ? _mm512_loadu_si512(from + 16) : _mm512_setzero_si512();
     }
     const int64_t pitch = block.pitch, half = block.right_half;
     const uint16_t* right = block.right;

@@ -2,16 +2,12 @@
 /// bf16_product.cpp): everything here is file-local.
 #pragma once
 
+#include "kernels/block_product.h"
 #include "kernels/product_output.h"
 #include "kernels/vector_avx512.h"
 
 namespace tessera {
 namespace {
-
-/// A row of 32 sums.
-struct SumRow {
-  __m512 low, high;
-};
 
 /// What a product writes.
 enum class Result {
@@ -45,140 +41,162 @@ void for_result(const ProductOutput& product, const Body& body) {
   }
 }
 
-/// Stores a block of sums, two times 16 rows of 32, a few pairs of rows at a time, while the next block is multiplied.
-/// The tiles take the greater part of what the processor can issue: every instruction here is felt. Rows: row r of 16,
-/// with a bias, as a SumRow.
+/// Stores blocks of sums, 32 rows of 32, each while the next one is multiplied. The tiles take the greater part of what
+/// the processor can issue: every instruction here is felt, and more so those that wait for one another. Rows:
+/// load(values) of the next rows as vectors, two a row and all in step, and skip(rows).
 template <Result result, typename Rows>
 class Finishing {
  public:
-  explicit Finishing(const ProductOutput& product) : product_(product) {}
+  Finishing(const ProductOutput& product, int64_t steps) : product_(product), steps_(std::max<int64_t>(1, steps)) {}
 
-  /// The columns that blocks added from now on have, from `channel` on.
-  void begin_panel(int64_t channel) {
-    channel_ = channel;
+  /// Multiplies a block and stores the one before.
+  template <Element element>
+  void multiply(const BlockProduct<element>& block_product, Block& block) {
+    const auto with = [&](auto stores) {
+      block_product(block, stores);
+      stores.rest();  // nothing is left where there was a step
+    };
+    if (!whole_) {
+      with(Stores<1, false>(*this));
+    } else if (steps_ >= kRows / 2) {
+      with(Stores<2, true>(*this));
+    } else {
+      with(Stores<4, true>(*this));
+    }
+    pending_ = 0;
+  }
+
+  /// The block that was multiplied: the first `count` rows of each half go to element `at` of the output on.
+  void add(const Rows& rows, int64_t channel, int64_t upper_count, int64_t upper_at, int64_t lower_count,
+           int64_t lower_at) {
+    rows_ = rows;
     mask_ = low_mask(product_.channels - channel);
-    turn_ = 1 - turn_;  // the block before may be of the panel before
-    SumRow& bias = bias_[turn_];
-    bias.low = bias.high = _mm512_setzero_ps();
-    if (product_.bias == nullptr) return;
-    bias.low = _mm512_maskz_loadu_ps(__mmask16(mask_), product_.bias + channel);
-    bias.high = _mm512_maskz_loadu_ps(__mmask16(mask_ >> 16), product_.bias + channel + 16);
+    count_[0] = upper_count;
+    count_[1] = lower_count;
+    at_[0] = upper_at + channel;
+    at_[1] = lower_at + channel;
+    pending_ = kRows;
+    whole_ = upper_count == kHalf && lower_count == kHalf && mask_ == ~__mmask32(0);
   }
 
-  /// Where the rows of the block that is multiplied next will go, half by half: what is stored of the one before brings
-  /// these places into the cache on its way, since by now they lie far away.
-  void expect(int64_t upper, int64_t lower) {
-    coming_[0] = upper + channel_;
-    coming_[1] = lower + channel_;
-  }
-
-  /// Half a block, once the one before is finished: its first `count` rows go to element `at` of the output on.
-  void add(const Rows& rows, int64_t count, int64_t at) {
-    if (next_ == end_) {
-      next_ = end_ = 0;
-      whole_ = true;
-    }
-    halves_[end_ / kPairs] = {rows, count, at + channel_, &bias_[turn_], mask_};
-    whole_ = whole_ && count == 2 * int64_t(kPairs) && mask_ == ~__mmask32(0);
-    end_ += kPairs;
-  }
-
-  /// Stores some of the pairs of rows that were added.
-  void some(uint64_t pairs) {
-    for (const uint64_t stop = std::min(next_ + pairs, end_); next_ < stop; ++next_) {
-      const Half& half = halves_[next_ / kPairs];
-      const int64_t r = 2 * int64_t(next_ % kPairs), at = half.at + r * product_.output_pixel;
-      const int64_t coming = coming_[next_ / kPairs] + r * product_.output_pixel;
-      fetch(coming);
-      fetch(coming + product_.output_pixel);
-      if (whole_) {
-        store<true>(half, r, at);
-        store<true>(half, r + 1, at + product_.output_pixel);
-      } else {
-        if (r < half.count) store<false>(half, r, at);
-        if (r + 1 < half.count) store<false>(half, r + 1, at + product_.output_pixel);
-      }
-    }
-  }
-  void rest() { some(2 * kPairs); }
-
-  /// Pairs a step so that nothing is left after `steps`.
-  static uint64_t pairs_a_step(int64_t steps) {
-    return steps > 0 ? (2 * kPairs + uint64_t(steps) - 1) / uint64_t(steps) : 0;
-  }
+  /// Stores the last one.
+  void rest() { Stores<1, false>(*this).rest(); }
 
  private:
-  static constexpr uint64_t kPairs = 8;  // of rows in half a block
-  struct Half {
-    Rows rows;
-    int64_t count = 0, at = 0;
-    const SumRow* bias = nullptr;
-    __mmask32 mask = 0;
-  };
+  static constexpr int64_t kRows = 32, kHalf = 16;
 
-  /// The places of a row that comes. An address outside of the output, below its last row, does no harm.
-  void fetch(int64_t at) const {
-    const auto fetch_line = [](const void* line) { _mm_prefetch(static_cast<const char*>(line), _MM_HINT_ET0); };
-    if constexpr (result == Result::sum || result == Result::sum_and_other) {
-      fetch_line(product_.sum + at);
-      fetch_line(product_.sum + at + 16);
+  /// A block's rows, `unit` at a time; whole: none of its rows or columns is left out.
+  template <int unit, bool whole>
+  class Stores {
+   public:
+    explicit Stores(const Finishing& finishing)
+        : rows_(finishing.rows_),
+          left_(finishing.pending_),
+          units_((kRows / unit + finishing.steps_ - 1) / finishing.steps_),
+          at_(finishing.at_[0]),
+          lower_at_(finishing.at_[1]),
+          pitch_(finishing.product_.output_pixel),
+          sum_(finishing.product_.sum),
+          residual_(finishing.product_.residual),
+          output_(finishing.product_.output),
+          gelu_(finishing.product_.gelu),
+          count_{finishing.count_[0], finishing.count_[1]},
+          mask_(finishing.mask_) {}
+
+    void operator()() {
+      for (int64_t n = 0; n < units_ && left_ > 0; ++n) next();
+    }
+    void rest() {
+      while (left_ > 0) next();
+    }
+
+   private:
+    void next() {
+      if (whole || (kRows - left_) % kHalf < count_[left_ <= kHalf]) store();
+      rows_.skip(unit);
+      at_ += unit * pitch_;
+      left_ -= unit;
+      if (left_ == kHalf) at_ = lower_at_;
+    }
+
+    void store() const {
+#pragma GCC unroll 4
+      for (int64_t row = 0; row < unit; ++row) fetch(at_ + (kAhead + row) * pitch_);
+      __m512 values[kVectors];
+      rows_.load(values);
+      if constexpr (result == Result::sum || result == Result::sum_and_other) {
+        store_sums(values);
+        return;
+      }
+      if constexpr (result == Result::rounded || result == Result::both) store_rounded(output_ + at_, values);
+      if constexpr (result == Result::gelu || result == Result::both) {
+        avx512::gelu(values);
+        store_rounded(gelu_ + at_, values);
+      }
+    }
+
+    void store_sums(__m512 (&values)[2 * unit]) const {
+      const auto place = [&](int i) { return at_ + i / 2 * pitch_ + i % 2 * 16; };
+      const __mmask16 masks[2] = {__mmask16(mask_), __mmask16(mask_ >> 16)};
       if constexpr (result == Result::sum_and_other) {
-        if (product_.residual != product_.sum) {
-          _mm_prefetch(reinterpret_cast<const char*>(product_.residual + at), _MM_HINT_T0);
-          _mm_prefetch(reinterpret_cast<const char*>(product_.residual + at + 16), _MM_HINT_T0);
+#pragma GCC unroll 8
+        for (int i = 0; i < kVectors; ++i) {
+          const float* const other = residual_ + place(i);
+          values[i] =
+              _mm512_add_ps(values[i], whole ? _mm512_loadu_ps(other) : _mm512_maskz_loadu_ps(masks[i % 2], other));
+        }
+      }
+#pragma GCC unroll 8
+      for (int i = 0; i < kVectors; ++i) {
+        if constexpr (whole) {
+          _mm512_storeu_ps(sum_ + place(i), values[i]);
+        } else {
+          _mm512_mask_storeu_ps(sum_ + place(i), masks[i % 2], values[i]);
         }
       }
     }
-    if constexpr (result == Result::rounded || result == Result::both) fetch_line(product_.output + at);
-    if constexpr (result == Result::gelu || result == Result::both) fetch_line(product_.gelu + at);
-  }
 
-  template <bool whole>
-  void store(const Half& half, int64_t r, int64_t at) const {
-    const __mmask16 first = __mmask16(half.mask), second = __mmask16(half.mask >> 16);
-    SumRow row = half.rows(r, *half.bias);
-    if constexpr (result == Result::sum || result == Result::sum_and_other) {
-      float* const to = product_.sum + at;
-      if constexpr (result == Result::sum_and_other) {
-        const float* const other = product_.residual + at;
-        row.low = _mm512_add_ps(row.low, whole ? _mm512_loadu_ps(other) : _mm512_maskz_loadu_ps(first, other));
-        row.high =
-            _mm512_add_ps(row.high, whole ? _mm512_loadu_ps(other + 16) : _mm512_maskz_loadu_ps(second, other + 16));
+    void store_rounded(uint16_t* to, const __m512 (&values)[2 * unit]) const {
+#pragma GCC unroll 4
+      for (int row = 0; row < unit; ++row) {
+        const __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(values[2 * row + 1], values[2 * row]);
+        if constexpr (whole) {
+          _mm512_storeu_si512(to + row * pitch_, rounded);
+        } else {
+          _mm512_mask_storeu_epi16(to + row * pitch_, mask_, rounded);
+        }
       }
-      if constexpr (whole) {
-        _mm512_storeu_ps(to, row.low);
-        _mm512_storeu_ps(to + 16, row.high);
-      } else {
-        _mm512_mask_storeu_ps(to, first, row.low);
-        _mm512_mask_storeu_ps(to + 16, second, row.high);
-      }
-      return;
     }
-    if constexpr (result == Result::rounded || result == Result::both) {
-      store32<whole>(product_.output + at, half.mask, (__m512i)_mm512_cvtne2ps_pbh(row.high, row.low));
-    }
-    if constexpr (result == Result::gelu || result == Result::both) {
-      const __m512 low = avx512::gelu16(row.low), high = avx512::gelu16(row.high);
-      store32<whole>(product_.gelu + at, half.mask, (__m512i)_mm512_cvtne2ps_pbh(high, low));
-    }
-  }
 
-  template <bool whole>
-  static void store32(uint16_t* to, __mmask32 mask, __m512i values) {
-    if constexpr (whole) {
-      _mm512_storeu_si512(to, values);
-    } else {
-      _mm512_mask_storeu_epi16(to, mask, values);
+    /// The places of a row that comes: by now they lie far away. An address outside of the output does no harm.
+    void fetch(int64_t at) const {
+      const auto fetch_line = [](const void* line) { _mm_prefetch(static_cast<const char*>(line), _MM_HINT_ET0); };
+      if constexpr (result == Result::sum || result == Result::sum_and_other) {
+        fetch_line(sum_ + at);
+        fetch_line(sum_ + at + 16);
+      }
+      if constexpr (result == Result::rounded || result == Result::both) fetch_line(output_ + at);
+      if constexpr (result == Result::gelu || result == Result::both) fetch_line(gelu_ + at);
     }
-  }
+
+    static constexpr int kVectors = 2 * unit;
+    static constexpr int64_t kAhead = 8;  // rows
+
+    Rows rows_;
+    int64_t left_, units_, at_, lower_at_, pitch_;
+    float* sum_;
+    const float* residual_;
+    uint16_t *output_, *gelu_;
+    int64_t count_[2];
+    __mmask32 mask_;
+  };
 
   const ProductOutput product_;
-  SumRow bias_[2];
-  Half halves_[2];
-  uint64_t next_ = 0, end_ = 0;  // pairs of rows of the two halves that are stored, and that were added
-  bool whole_ = true;            // no row or column of them is left out
-  int64_t channel_ = 0, turn_ = 0, coming_[2] = {};
+  const int64_t steps_;  // of a block
+  Rows rows_ = {};
+  int64_t pending_ = 0, count_[2] = {}, at_[2] = {};  // rows that are not stored yet, and of each half
   __mmask32 mask_ = 0;
+  bool whole_ = true;
 };
 
 }  // namespace

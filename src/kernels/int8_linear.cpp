@@ -76,9 +76,9 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
                            : pack(weight);
   const PackedInt8 parts(packed, outputs);
   const bool sums = result == Int8Result::sum || result == Int8Result::onto;
-  const auto output = result == Int8Result::onto   ? residual
-                      : result == Int8Result::gelu ? rows_for_product(rows, outputs)
-                                                   : fresh_rows(rows, outputs, sums ? torch::kFloat : torch::kBFloat16);
+  const auto output = result == Int8Result::onto ? residual
+                      : sums                     ? fresh_rows(rows, outputs, torch::kFloat)
+                                                 : rows_for_product(rows, outputs);
   const auto wide = row_pitch(inputs), pitch = output.stride(0);
   const auto bytes = fresh_rows(int8::padded(rows, 32), wide, torch::kUInt8);
   std::vector<float> scale(static_cast<std::size_t>(rows));

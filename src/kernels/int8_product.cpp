@@ -27,34 +27,42 @@ float scale_of(float greatest) {
   return greatest == 0 ? 1.f : greatest / kLargest;  // what is no number makes its whole row no number
 }
 
-/// What 32 channels' byte sums become values with.
+/// What 32 channels' byte sums begin with, and what makes values of them.
 struct Channels {
   Channels() = default;
   Channels(const Product& product, int64_t channel) {
-    const __mmask32 mask = low_mask(product.channels - channel);
-    for (int64_t half = 0; half < 2; ++half) {
-      const __mmask16 present = __mmask16(mask >> (16 * half));
-      const int64_t first = channel + 16 * half;
-      offset[half] = _mm512_slli_epi32(_mm512_maskz_loadu_epi32(present, product.channel_sum + first), 7);
-      scale[half] = _mm512_maskz_loadu_ps(present, product.channel_scale + first);
+    for (int half = 0; half < 2; ++half, channel += 16) {
+      const int64_t left = product.channels - channel;
+      const __m512i sum =
+          _mm512_castps_si512(avx512::load_some16(reinterpret_cast<const float*>(product.channel_sum + channel), left));
+      start[half] = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sum, std::countr_zero(unsigned(kZero))));
+      scale[half] = avx512::load_some16(product.channel_scale + channel, left);
+      bias[half] = product.bias != nullptr ? avx512::load_some16(product.bias + channel, left) : _mm512_setzero_ps();
     }
   }
-  __m512i offset[2] = {};
-  __m512 scale[2] = {};
+  __m512i start[2] = {};
+  __m512 scale[2] = {}, bias[2] = {};
 };
 
 /// Rows of a block of byte sums as the float32 values that they stand for.
 struct RowsOf {
-  const float *sums, *row_scale;
-  const Channels* channels;
+  const float *sums = nullptr, *row_scale = nullptr;
+  const Channels* channels = nullptr;
 
-  SumRow operator()(int64_t r, const SumRow& bias) const {
-    const __m512 scale = _mm512_set1_ps(row_scale[r]);
-    return {value(r, 0, scale, bias.low), value(r, 1, scale, bias.high)};
+  template <int vectors>
+  void load(__m512 (&values)[vectors]) const {
+    __m512 scale[vectors];
+#pragma GCC unroll 8
+    for (int i = 0; i < vectors; ++i) {
+      values[i] = _mm512_cvtepi32_ps(_mm512_load_si512(sums + 16 * i));
+      scale[i] = _mm512_mul_ps(channels->scale[i % 2], _mm512_set1_ps(row_scale[i / 2]));
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < vectors; ++i) values[i] = _mm512_fmadd_ps(values[i], scale[i], channels->bias[i % 2]);
   }
-  __m512 value(int64_t r, int64_t half, __m512 scale, __m512 bias) const {
-    const __m512i sum = _mm512_sub_epi32(_mm512_load_si512(sums + 32 * r + 16 * half), channels->offset[half]);
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(channels->scale[half], scale), bias);
+  void skip(int64_t rows) {
+    sums += 32 * rows;
+    row_scale += rows;
   }
 };
 
@@ -65,7 +73,7 @@ void multiply_to(const Product& product) {
   alignas(64) float sums[2][32 * 32];
   Channels channels[2];  // of the panel in work, and of the one before, some of whose rows are not finished yet
   int64_t turn = 0;
-  Finishing<result, RowsOf> finishing(product);
+  Finishing<result, RowsOf> finishing(product, product.depth);
   Block block;  // its addresses count in two bytes
   block.pitch = product.input_row / 2;
   block.left_step = kDepth / 2;
@@ -75,7 +83,6 @@ void multiply_to(const Product& product) {
   block.right_step = kTile;
   block.sums = sums[0];
   const int64_t panel = product.depth * 2 * kTile;
-  const uint64_t pairs_a_step = finishing.pairs_a_step(product.depth);
   for (int64_t begin = 0; begin < product.rows; begin += kRowsTogether) {
     const int64_t end = std::min(begin + kRowsTogether, product.rows);
     for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
@@ -83,21 +90,17 @@ void multiply_to(const Product& product) {
       const int8_t* const after = channel + kPanel < product.channels ? weights + panel : product.weights_after;
       block.begin_panel(reinterpret_cast<const uint16_t*>(weights), panel / 2, padded(end - begin, 32) / 32,
                         reinterpret_cast<const uint16_t*>(after));
-      finishing.begin_panel(channel);
       turn = 1 - turn;
       channels[turn] = Channels(product, channel);
+      block.start = reinterpret_cast<const float*>(channels[turn].start);
       for (int64_t row = begin; row < end; row += 32) {
         block.first = reinterpret_cast<const uint16_t*>(product.input) + row * block.pitch;
         block.second = block.first + 16 * block.pitch;
         block.rows = end - row > 16 ? 32 : 16;
-        finishing.expect(row * product.output_pixel, (row + 16) * product.output_pixel);
-        block_product(block, [&] { finishing.some(pairs_a_step); });
-        block.end_rows();
-        finishing.rest();  // nothing is left
-        for (int64_t half = row; half < std::min(row + 32, end); half += 16) {
-          finishing.add({block.sums + (half - row) * 32, product.row_scale + half, &channels[turn]},
-                        std::min<int64_t>(16, end - half), half * product.output_pixel);
-        }
+        finishing.multiply(block_product, block);
+        const auto count = [&](int64_t first) { return std::clamp<int64_t>(end - first, 0, 16); };
+        finishing.add({block.sums, product.row_scale + row, &channels[turn]}, channel, count(row),
+                      row * product.output_pixel, count(row + 16), (row + 16) * product.output_pixel);
         block.sums = block.sums == sums[0] ? sums[1] : sums[0];
       }
     }

@@ -31,7 +31,7 @@ inline torch::Tensor fresh_rows(std::int64_t rows, std::int64_t features, torch:
   return fresh_rows(rows, features, features, type);
 }
 
-/// Uninitialised [rows, features] bfloat16 that a product is to read.
+/// Uninitialised [rows, features] bfloat16, its rows as far apart as suits who writes and who reads them in columns.
 inline torch::Tensor rows_for_product(std::int64_t rows, std::int64_t features) {
   constexpr std::int64_t kBytes = 2;  // of an element
   return fresh_rows(rows, features, row_pitch(features * kBytes) / kBytes, torch::kBFloat16);

@@ -17,9 +17,10 @@ struct Case {
   bool causal = false;
 };
 
-const std::vector<Case> kCases = {{2, 32, 32, 2, 32},      {1, 256, 256, 1, 64}, {2, 17, 17, 3, 20},
-                                  {1, 1, 1, 1, 1},         {2, 33, 50, 2, 48},   {1, 40, 40, 2, 64, true},
-                                  {2, 7, 45, 1, 33, true}, {1, 70, 9, 2, 16},    {1, 100, 100, 1, 160}};
+const std::vector<Case> kCases = {
+    {2, 32, 32, 2, 32},    {1, 256, 256, 1, 64},       {2, 17, 17, 3, 20},      {1, 1, 1, 1, 1},
+    {2, 33, 50, 2, 48},    {1, 40, 40, 2, 64, true},   {2, 7, 45, 1, 33, true}, {1, 70, 9, 2, 16},
+    {1, 100, 100, 1, 160}, {1, 130, 150, 1, 32, true}, {1, 96, 129, 2, 96}};
 
 torch::Tensor reference(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, const Case& c,
                         double scale) {
@@ -124,6 +125,30 @@ TEST(Attention, StaysFiniteForScoresFarApart) {
   const auto y = attention(q, k, v, 1, 1, false, Precision::bfloat16);
   EXPECT_TRUE(y.isfinite().all().item<bool>());
   EXPECT_TRUE(torch::autograd::grad({y.sum()}, {q})[0].isfinite().all().item<bool>());
+}
+
+TEST(Attention, FindsTheGreatestScoreWhereverItLies) {
+  // What is taken from a query's scores before their exponential is decided by the first keys: here later ones lie up
+  // to 300 above them, some queries' within reach of float32 and some out of it.
+  if (!cpu_has_avx512_bf16()) GTEST_SKIP() << "LibTorch rounds scores to bfloat16: at 300 by more than one";
+  torch::manual_seed(23);
+  const Case c{1, 64, 200, 1, 32};
+  auto q = torch::randn({1, c.queries, c.width}), k = torch::randn({1, c.keys, c.width}) * 0.5,
+       v = torch::randn({1, c.keys, c.width});
+  q.select(2, 0) = torch::linspace(-30, 30, c.queries);
+  k.select(2, 0) = torch::linspace(0, 10, c.keys);
+  const auto low = [](const torch::Tensor& t) { return t.to(torch::kBFloat16).to(torch::kDouble); };
+  const auto y = attention(q, k, v, 1, 1, false, Precision::bfloat16);
+  const auto expected = reference(low(q), low(k), low(v), c, 1);
+  EXPECT_TRUE(is_within(y, expected, torch::full({}, (0x1p-7 + 2e-4) * v.abs().max().item<double>())));
+}
+
+TEST(Attention, KeepsWhatIsNoNumber) {
+  auto q = torch::randn({1, 40, 32}), k = torch::randn({1, 80, 32}), v = torch::randn({1, 80, 32});
+  q[0][3][5] = std::numeric_limits<float>::quiet_NaN();
+  const auto y = attention(q, k, v, 1, 1, false, Precision::bfloat16);
+  EXPECT_TRUE(y[0][3].isnan().all().item<bool>());
+  EXPECT_TRUE(y[0].narrow(0, 4, 36).isfinite().all().item<bool>());
 }
 
 TEST(Attention, NamesShapesThatDoNotFit) {
