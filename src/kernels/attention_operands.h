@@ -90,11 +90,11 @@ inline Left row_major(const uint16_t* data, int64_t columns) {
   return {data, 16 * columns, 32, columns};
 }
 
-/// result [32, columns] = left (32 rows, `depth` tiles) times right [columns / 32][depth][2][tile]. Calls meanwhile()
-/// columns / 32 * depth times.
-template <typename Meanwhile>
+/// result [32, columns] = left (32 rows, `depth` tiles) times right [columns / 32][depth][2][tile]. Calls meanwhile(),
+/// if there is one, columns / 32 * depth times.
+template <typename... Meanwhile>
 void product32(const BlockProduct<Element::bfloat16>& block_product, const Left& left, const uint16_t* right,
-               int64_t depth, int64_t columns, float* result, int64_t pitch, Meanwhile& meanwhile) {
+               int64_t depth, int64_t columns, float* result, int64_t pitch, Meanwhile&... meanwhile) {
   Block block;
   block.first = left.data;
   block.second = left.data + left.rows;
@@ -107,13 +107,8 @@ void product32(const BlockProduct<Element::bfloat16>& block_product, const Left&
   for (int64_t c = 0; c < columns; c += 32) {
     block.right = right + c / 32 * depth * 2 * kTile;
     block.sums = result + c;
-    block_product(block, meanwhile);
+    block_product(block, meanwhile...);
   }
-}
-inline void product32(const BlockProduct<Element::bfloat16>& block_product, const Left& left, const uint16_t* right,
-                      int64_t depth, int64_t columns, float* result, int64_t pitch) {
-  Idle idle;
-  product32(block_product, left, right, depth, columns, result, pitch, idle);
 }
 
 /// Rounds and stores up to 32 rows of sums.

@@ -58,8 +58,7 @@ class Head {
 
   void forward(uint16_t* output, int64_t output_row, float* normaliser) {
     const int64_t blocks = (head_.queries + kBlock - 1) / kBlock, panels = width_ / 32;
-    Idle idle;
-    score(0, 0, scores_[0], idle);
+    score(0, 0, scores_[0]);
     for (int64_t block = 0; block < blocks; ++block) {
       for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
         const bool last = chunk + 1 == chunks_, more = !last || block + 1 < blocks;
@@ -80,7 +79,7 @@ class Head {
         finish(block, normaliser);
       }
     }
-    mix(blocks - 1, 0, panels, idle);
+    mix(blocks - 1, 0, panels);
     store(blocks - 1, output, output_row);
   }
 
@@ -110,18 +109,18 @@ class Head {
   /// Panels of 32 keys in a chunk.
   int64_t tiles_of(int64_t chunk) const { return std::min(kChunk, keys_ - chunk * kChunk) / 32; }
 
-  template <typename Meanwhile>
-  void score(int64_t block, int64_t chunk, float* scores, Meanwhile& meanwhile) const {
+  template <typename... Meanwhile>
+  void score(int64_t block, int64_t chunk, float* scores, Meanwhile&... meanwhile) const {
     const Left left{query_ + block * kBlock * query_row_, 16 * query_row_, 32, query_row_};
     product32(multiply_, left, key_ + chunk * kChunk * width_, width_ / 32, tiles_of(chunk) * 32, scores, kChunk,
-              meanwhile);
+              meanwhile...);
   }
 
   /// Panels of 32 features of the values.
-  template <typename Meanwhile>
-  void mix(int64_t block, int64_t panel, int64_t end, Meanwhile& meanwhile) const {
+  template <typename... Meanwhile>
+  void mix(int64_t block, int64_t panel, int64_t end, Meanwhile&... meanwhile) const {
     product32(multiply_, row_major(weights_[block & 1], keys_), value_ + panel * keys_ * 32, keys_ / 32,
-              (end - panel) * 32, sums_ + panel * 32, width_, meanwhile);
+              (end - panel) * 32, sums_ + panel * 32, width_, meanwhile...);
   }
 
   void store(int64_t block, uint16_t* output, int64_t output_row) const {
@@ -237,18 +236,17 @@ class Head {
 
   /// The same weights with each row's greatest score found first.
   void weigh_again(int64_t block) {
-    Idle idle;
     // scores_[0] holds the next block's by now.
     float* const scores = scores_[1];
     for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
-      score(block, chunk, scores, idle);
+      score(block, chunk, scores);
       for (int64_t row = 0; row < kBlock; row += kLanes) {
         const __m512 most = greatest(block, row, chunk * kChunk, scores);
         begin_rows(row, _mm512_max_ps(_mm512_load_ps(shifts_ + row), most));
       }
     }
     for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
-      score(block, chunk, scores, idle);
+      score(block, chunk, scores);
       for (int64_t row = 0; row < kBlock; row += 2) weigh(block, chunk, row, scores);
     }
   }

@@ -13,7 +13,8 @@
 namespace tessera {
 namespace {
 
-constexpr int64_t kLine = 32;  // elements of two bytes in a cache line
+constexpr int64_t kLine = 32;           // elements of two bytes in a cache line
+constexpr int64_t kTileElements = 512;  // and in a tile
 
 enum class Element {
   bfloat16,  // left and right bfloat16, sums float32
@@ -44,6 +45,11 @@ struct Block {
   const uint16_t* next = nullptr;
   int64_t next_fours = 0;
 
+  /// 32 rows, and tiles of both operands that lie one behind the other.
+  bool is_whole() const {
+    return rows == 32 && left_step == kLine && right_half == kTileElements && right_step == 2 * kTileElements;
+  }
+
   /// A panel of `size` elements that meets `blocks` blocks of rows; `after`, if not null, is the one to bring nearer.
   void begin_panel(const uint16_t* panel, int64_t size, int64_t blocks, const uint16_t* after) {
     const int64_t calls = std::max<int64_t>(1, blocks * taps * depth) * 4 * kLine;
@@ -51,11 +57,6 @@ struct Block {
     next = after;
     next_fours = after != nullptr ? (size + calls - 1) / calls : 0;
   }
-};
-
-/// What to do while a block is multiplied: nothing.
-struct Idle {
-  void operator()() {}
 };
 
 /// Multiplies blocks on the AMX tiles (eight of 16 x 64 bytes, held for the life of this object) or, on processors
@@ -73,15 +74,19 @@ class BlockProduct {
   BlockProduct& operator=(const BlockProduct&) = delete;
 
   void operator()(Block& block) const {
-    Idle idle;
-    (*this)(block, idle);
+    if (amx_) {
+      block.left_passes ? tiles<true>(block) : tiles<false>(block);
+    } else {
+      for (int64_t row = 0; row < block.rows; row += kDotRows) dots(block, row);
+    }
   }
 
-  /// Calls meanwhile() once for every depth of every tap: other work of the vector units, which the tiles leave idle.
+  /// The same for a block that is whole. Calls meanwhile() once for every depth of every tap: other work of the vector
+  /// units, which the tiles leave idle.
   template <typename Meanwhile>
   void operator()(Block& block, Meanwhile& meanwhile) const {
     if (amx_) {
-      block.left_passes ? tiles<true>(block, meanwhile) : tiles<false>(block, meanwhile);
+      block.left_passes ? whole_tiles<true>(block, meanwhile) : whole_tiles<false>(block, meanwhile);
     } else {
       for (int64_t step = 0; step < block.taps * block.depth; ++step) meanwhile();
       for (int64_t row = 0; row < block.rows; row += kDotRows) dots(block, row);
@@ -127,12 +132,10 @@ class BlockProduct {
     }
   }
 
-  template <bool passes, typename Meanwhile>
-  static void tiles(Block& block, Meanwhile& given) {
+  static void begin_sums(const Block& block, bool both) {
     asm volatile("" ::: "memory");  // GCC 12's _tile_loadd does not say that it reads memory
     const int64_t out = block.sums_pitch * int64_t(sizeof(float));
-    float *const upper = block.sums, *const lower = block.sums + 16 * block.sums_pitch;
-    const bool both = block.rows > 16;
+    const float *const upper = block.sums, *const lower = block.sums + 16 * block.sums_pitch;
     if (block.add) {
       _tile_loadd(0, upper, out);
       _tile_loadd(1, upper + 16, out);
@@ -151,15 +154,11 @@ class BlockProduct {
       _tile_zero(2);
       _tile_zero(3);
     }
-    const bool usual =
-        block.left_step == kLine && block.right_half == kTileElements && block.right_step == 2 * kTileElements;
-    if (!both) {
-      sum_up<passes, false, Strides>(block, given);
-    } else if (usual) {
-      sum_up<passes, true, UsualStrides>(block, given);
-    } else {
-      sum_up<passes, true, Strides>(block, given);
-    }
+  }
+
+  static void store_sums(const Block& block, bool both) {
+    const int64_t out = block.sums_pitch * int64_t(sizeof(float));
+    float *const upper = block.sums, *const lower = block.sums + 16 * block.sums_pitch;
     _tile_stored(0, upper, out);
     _tile_stored(1, upper + 16, out);
     if (both) {
@@ -168,49 +167,68 @@ class BlockProduct {
     }
   }
 
-  static constexpr int64_t kTileElements = 512;  // of two bytes
+  template <bool passes>
+  static void tiles(Block& block) {
+    const bool both = block.rows > 16;
+    const int64_t in = block.pitch * int64_t(sizeof(uint16_t)), lower = block.second - block.first;
+    begin_sums(block, both);
+    const uint16_t* right = block.right;
+    for (int64_t tap = 0; tap < block.taps; ++tap) {
+      const uint16_t* left = block.first + (block.tap_offset != nullptr ? block.tap_offset[tap] : 0);
+      for (int64_t k = 0; k < block.depth; ++k) {
+        _tile_loadd(6, right, 64);
+        load_left<4, passes>(left, in);
+        _tile_loadd(7, right + block.right_half, 64);
+        upper_products();
+        if (both) {
+          load_left<5, passes>(left + lower, in);
+          lower_products();
+        }
+        right += block.right_step;
+        left += block.left_step;
+        block.next = fetch(block.next, block.next_fours);
+      }
+    }
+    store_sums(block, both);
+  }
 
-  struct Strides {
-    explicit Strides(const Block& block)
-        : left_step(block.left_step), right_half(block.right_half), right_step(block.right_step) {}
-    const int64_t left_step, right_half, right_step;
-  };
-  struct UsualStrides {
-    explicit UsualStrides(const Block&) {}
-    static constexpr int64_t left_step = kLine, right_half = kTileElements, right_step = 2 * kTileElements;
-  };
-
-  /// The products of a block. Everything that the inner loop changes must fit the processor's registers: with a few of
-  /// its addresses on the stack it took half as long again.
-  template <bool passes, bool both, typename Steps, typename Meanwhile>
-  static void sum_up(Block& block, Meanwhile& given) {
+  /// The loop that most of the time goes into: what it changes must fit the processor's registers, and what it does
+  /// meanwhile must be part of it (a call would save and restore vectors).
+  template <bool passes, typename Meanwhile>
+  static void whole_tiles(Block& block, Meanwhile& given) {
     Meanwhile meanwhile = given;
-    const Steps steps(block);
     const int64_t in = block.pitch * int64_t(sizeof(uint16_t)), depth = block.depth, lower = block.second - block.first,
                   fours = block.next_fours;
+    begin_sums(block, true);
     const uint16_t *right = block.right, *next = block.next;
     for (int64_t tap = 0; tap < block.taps; ++tap) {
       const uint16_t* left = block.first + (block.tap_offset != nullptr ? block.tap_offset[tap] : 0);
       for (int64_t k = 0; k < depth; ++k) {
         _tile_loadd(6, right, 64);
         load_left<4, passes>(left, in);
-        _tile_loadd(7, right + steps.right_half, 64);
-        if constexpr (both) load_left<5, passes>(left + lower, in);
+        _tile_loadd(7, right + kTileElements, 64);
+        load_left<5, passes>(left + lower, in);
         upper_products();
-        if constexpr (both) lower_products();
-        right += steps.right_step;
-        left += steps.left_step;
+        lower_products();
+        right += 2 * kTileElements;
+        left += kLine;
         meanwhile();
-        for (int64_t four = 0; four < fours; ++four, next += 4 * kLine) {
-#pragma GCC unroll 4
-          for (int64_t line = 0; line < 4; ++line) {
-            _mm_prefetch(reinterpret_cast<const char*>(next + line * kLine), _MM_HINT_T1);
-          }
-        }
+        next = fetch(next, fours);
       }
     }
     block.next = next;
     given = meanwhile;
+    store_sums(block, true);
+  }
+
+  static const uint16_t* fetch(const uint16_t* next, int64_t fours) {
+    for (; fours > 0; --fours, next += 4 * kLine) {
+#pragma GCC unroll 4
+      for (int64_t line = 0; line < 4; ++line) {
+        _mm_prefetch(reinterpret_cast<const char*>(next + line * kLine), _MM_HINT_T1);
+      }
+    }
+    return next;
   }
 
   static __m512i dot(__m512i sum, __m512i left, __m512i right) {

@@ -52,16 +52,16 @@ class Finishing {
   /// Multiplies a block and stores the one before.
   template <Element element>
   void multiply(const BlockProduct<element>& block_product, Block& block) {
-    const auto with = [&](auto stores) {
+    if (!whole_ || !block.is_whole()) {
+      block_product(block);
+      rest();
+    } else if (steps_ >= kRows / 2) {
+      Stores<2, true> stores(*this);
+      block_product(block, stores);
+    } else {
+      Stores<4, true> stores(*this);
       block_product(block, stores);
       stores.rest();  // nothing is left where there was a step
-    };
-    if (!whole_) {
-      with(Stores<1, false>(*this));
-    } else if (steps_ >= kRows / 2) {
-      with(Stores<2, true>(*this));
-    } else {
-      with(Stores<4, true>(*this));
     }
     pending_ = 0;
   }
@@ -103,15 +103,19 @@ class Finishing {
           count_{finishing.count_[0], finishing.count_[1]},
           mask_(finishing.mask_) {}
 
-    void operator()() {
-      for (int64_t n = 0; n < units_ && left_ > 0; ++n) next();
+    [[gnu::always_inline]] void operator()() {
+      if constexpr (unit == 2) {  // see multiply: there are steps enough
+        if (left_ > 0) next();
+      } else {
+        for (int64_t n = 0; n < units_ && left_ > 0; ++n) next();
+      }
     }
     void rest() {
       while (left_ > 0) next();
     }
 
    private:
-    void next() {
+    [[gnu::always_inline]] void next() {
       if (whole || (kRows - left_) % kHalf < count_[left_ <= kHalf]) store();
       rows_.skip(unit);
       at_ += unit * pitch_;
