@@ -15,7 +15,7 @@
 #pragma GCC push_options
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarm inside GCC 12's own intrinsics
 #pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,fma,amx-tile,amx-bf16,amx-int8")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,fma,prfchw,amx-tile,amx-bf16,amx-int8")
 #include "kernels/attention_operands.h"
 
 namespace tessera::bf16 {
@@ -60,6 +60,7 @@ class Head {
     const int64_t blocks = (head_.queries + kBlock - 1) / kBlock, panels = width_ / 32;
     score(0, 0, scores_[0]);
     for (int64_t block = 0; block < blocks; ++block) {
+      fetch_output(block, output, output_row);
       for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
         const bool last = chunk + 1 == chunks_, more = !last || block + 1 < blocks;
         const int64_t next_block = last ? block + 1 : block, next = last ? 0 : chunk + 1;
@@ -121,6 +122,15 @@ class Head {
   void mix(int64_t block, int64_t panel, int64_t end, Meanwhile&... meanwhile) const {
     product32(multiply_, row_major(weights_[block & 1], keys_), value_ + panel * keys_ * 32, keys_ / 32,
               (end - panel) * 32, sums_ + panel * 32, width_, meanwhile...);
+  }
+
+  /// Brings near where a block's result will go: by now it lies far away.
+  void fetch_output(int64_t block, const uint16_t* output, int64_t output_row) const {
+    for (int64_t r = block * kBlock; r < std::min((block + 1) * kBlock, head_.queries); ++r) {
+      for (int64_t c = 0; c < head_.width; c += kLine) {
+        _mm_prefetch(reinterpret_cast<const char*>(output + r * output_row + c), _MM_HINT_ET0);
+      }
+    }
   }
 
   void store(int64_t block, uint16_t* output, int64_t output_row) const {

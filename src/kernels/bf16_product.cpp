@@ -49,7 +49,8 @@ void multiply_to(const Product& product) {
   const BlockProduct<Element::bfloat16> block_product;
   alignas(64) float sums[2][32 * 32], bias[kPanel];
   const int64_t across = blocks(product.columns, 16), count = product.rows * across;
-  const int64_t steps = product.taps * product.depth, panel = steps * 2 * kTile;
+  const int64_t steps = product.taps * product.depth, panel = steps * 2 * kTile,
+                apart = product.weights_panel > 0 ? product.weights_panel : panel;
   Finishing<result, RowsOf> finishing(product, steps);  // a kernel may have no tap that reaches the output
   Block block;
   block.pitch = product.input_pixel;
@@ -65,8 +66,8 @@ void multiply_to(const Product& product) {
   for (int64_t begin = 0; begin < count; begin += kRowsTogether) {
     const int64_t end = std::min(begin + kRowsTogether, count);
     for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
-      const uint16_t* const weights = product.weights + channel / kPanel * panel;
-      const uint16_t* const after = channel + kPanel < product.channels ? weights + panel : product.weights_after;
+      const uint16_t* const weights = product.weights + channel / kPanel * apart;
+      const uint16_t* const after = channel + kPanel < product.channels ? weights + apart : product.weights_after;
       block.begin_panel(weights, panel, blocks(end - begin, 2), product.far_weights ? after : nullptr);
       if (product.bias != nullptr) {
         _mm512_store_ps(bias, avx512::load_some16(product.bias + channel, product.channels - channel));
@@ -90,9 +91,32 @@ void multiply_to(const Product& product) {
   finishing.rest();
 }
 
+/// A deep product into float32, as much of the depth at a time as the first-level cache holds of a panel of weights:
+/// what was added up so far is read again from the output.
+void multiply_deep(const Product& product, int64_t parts) {
+  const int64_t most = blocks(product.depth, parts), panel = product.depth * 2 * kTile;
+  for (int64_t begin = 0; begin < product.depth; begin += most) {
+    Product part = product;
+    part.depth = std::min(most, product.depth - begin);
+    part.input = product.input + begin * kDepth;
+    part.weights = product.weights + begin * 2 * kTile;
+    part.weights_panel = panel;
+    if (begin + part.depth < product.depth) part.weights_after = part.weights + part.depth * 2 * kTile;
+    if (begin > 0) {
+      part.bias = nullptr;
+      part.residual = product.sum;
+    }
+    for_result(part, [&]<Result result>() { multiply_to<result>(part); });
+  }
+}
+
 }  // namespace
 
 void multiply(const Product& product) {
+  constexpr int64_t kDeep = 16;  // 32 KB of weights a panel
+  if (product.sum != nullptr && product.taps == 1 && product.depth > kDeep) {
+    return multiply_deep(product, blocks(product.depth, kDeep));
+  }
   for_result(product, [&]<Result result>() { multiply_to<result>(product); });
 }
 

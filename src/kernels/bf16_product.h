@@ -31,6 +31,7 @@ struct Product : ProductOutput {
   int64_t taps = 1;
   const int64_t* tap_offset = nullptr;      // [taps] elements from a pixel's input to the tap's
   const uint16_t* weights = nullptr;        // [channels / 32][taps][depth][2 tiles], from pack_*
+  int64_t weights_panel = 0;                // elements from 32 channels to the next; 0: they lie one behind the other
   const uint16_t* weights_after = nullptr;  // a panel that is likely to be read after these, or null
   bool far_weights = false;                 // they come from memory, so that asking for them early pays
   int64_t rows = 0, columns = 0;            // output pixels

@@ -2,7 +2,23 @@
 
 namespace tessera {
 
-thread_local int UnsetParameters::depth_ = 0;
+namespace {
+
+thread_local int depth = 0;  // of UnsetParameters within each other
+
+}  // namespace
+
+UnsetParameters::UnsetParameters() {
+  ++depth;
+}
+
+UnsetParameters::~UnsetParameters() {
+  --depth;
+}
+
+bool UnsetParameters::active() {
+  return depth > 0;
+}
 
 torch::Tensor parameter_of_zeros(at::IntArrayRef shape) {
   return UnsetParameters::active() ? torch::empty(shape) : torch::zeros(shape);

@@ -22,14 +22,11 @@ void load_parameter(torch::Tensor parameter, const torch::Tensor& given, WeightL
 /// While one lives, networks built by this thread have parameters without values, for weights that are loaded next.
 class UnsetParameters {
  public:
-  UnsetParameters() { ++depth_; }
-  ~UnsetParameters() { --depth_; }
+  UnsetParameters();
+  ~UnsetParameters();
   UnsetParameters(const UnsetParameters&) = delete;
   UnsetParameters& operator=(const UnsetParameters&) = delete;
-  static bool active() { return depth_ > 0; }
-
- private:
-  static thread_local int depth_;
+  static bool active();
 };
 
 /// Zeros, or without values under UnsetParameters.
