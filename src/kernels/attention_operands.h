@@ -85,6 +85,7 @@ inline void pack_turned(const uint16_t* from, int64_t step, int64_t rows, int64_
 struct Left {
   const uint16_t* data;
   int64_t rows, depth, pitch;
+  bool passes = false;  // as in Block
 };
 inline Left row_major(const uint16_t* data, int64_t columns) {
   return {data, 16 * columns, 32, columns};
@@ -101,6 +102,7 @@ void product32(const BlockProduct<Element::bfloat16>& block_product, const Left&
   block.pitch = left.pitch;
   block.left_step = left.depth;
   block.depth = depth;
+  block.left_passes = left.passes;
   block.right_half = kTile;
   block.right_step = 2 * kTile;
   block.sums_pitch = pitch;

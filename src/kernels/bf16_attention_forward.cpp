@@ -112,7 +112,7 @@ class Head {
 
   template <typename... Meanwhile>
   void score(int64_t block, int64_t chunk, float* scores, Meanwhile&... meanwhile) const {
-    const Left left{query_ + block * kBlock * query_row_, 16 * query_row_, 32, query_row_};
+    const Left left{query_ + block * kBlock * query_row_, 16 * query_row_, 32, query_row_, true};
     product32(multiply_, left, key_ + chunk * kChunk * width_, width_ / 32, tiles_of(chunk) * 32, scores, kChunk,
               meanwhile...);
   }
@@ -120,8 +120,9 @@ class Head {
   /// Panels of 32 features of the values.
   template <typename... Meanwhile>
   void mix(int64_t block, int64_t panel, int64_t end, Meanwhile&... meanwhile) const {
-    product32(multiply_, row_major(weights_[block & 1], keys_), value_ + panel * keys_ * 32, keys_ / 32,
-              (end - panel) * 32, sums_ + panel * 32, width_, meanwhile...);
+    const Left left{weights_[block & 1], 16 * keys_, 32, keys_, true};
+    product32(multiply_, left, value_ + panel * keys_ * 32, keys_ / 32, (end - panel) * 32, sums_ + panel * 32, width_,
+              meanwhile...);
   }
 
   /// Brings near where a block's result will go: by now it lies far away.

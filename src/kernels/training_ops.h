@@ -70,7 +70,7 @@ torch::Tensor group_norm_swish(const torch::Tensor& input, const torch::Tensor& 
                                int64_t groups, double eps, bool swish);
 
 /// input [..., K] times weight [M, K] transposed, plus bias [M] (or undefined). In Precision::bfloat16 the result is
-/// bfloat16.
+/// bfloat16; its rows may lie apart where nobody asks for a gradient.
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                      Precision precision, PackedWeight* kept = nullptr);
 
