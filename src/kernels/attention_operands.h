@@ -9,7 +9,6 @@
 namespace tessera::bf16 {
 namespace {
 
-constexpr int64_t kTile = 512;  // elements of a tile: 16 rows of 32
 constexpr int64_t kBlock = 32;  // rows of scores that are computed together
 inline int64_t rounded(int64_t count) {
   return (count + 31) / 32 * 32;
@@ -35,7 +34,7 @@ inline void pack_across(const uint16_t* from, int64_t step, int64_t rows, int64_
   __m512i tile[16];
   for (int64_t panel = 0; panel < rounded(rows); panel += 32) {
     for (int64_t c = 0; c < rounded(columns); c += 32) {
-      for (int64_t half = 0; half < 2; ++half, to += kTile) {
+      for (int64_t half = 0; half < 2; ++half, to += kTileElements) {
         for (int64_t r = 0; r < 16; ++r) {
           const int64_t row = panel + 16 * half + r;
           tile[r] = row < rows ? load_row(from + row * step, c, columns) : _mm512_setzero_si512();
@@ -103,11 +102,11 @@ void product32(const BlockProduct<Element::bfloat16>& block_product, const Left&
   block.left_step = left.depth;
   block.depth = depth;
   block.left_passes = left.passes;
-  block.right_half = kTile;
-  block.right_step = 2 * kTile;
+  block.right_half = kTileElements;
+  block.right_step = 2 * kTileElements;
   block.sums_pitch = pitch;
   for (int64_t c = 0; c < columns; c += 32) {
-    block.right = right + c / 32 * depth * 2 * kTile;
+    block.right = right + c / 32 * depth * 2 * kTileElements;
     block.sums = result + c;
     block_product(block, meanwhile...);
   }

@@ -5,9 +5,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "kernels/cpu_features.h"
 
@@ -91,7 +89,7 @@ void attention_backward(const Attention& head, const AttentionGradient& gradient
           rounded_slope[i] = (__m256i)_mm512_cvtneps_pbh(slope);
           _mm256_storeu_si256(reinterpret_cast<__m256i*>(slopes + at), rounded_slope[i]);
         }
-        uint16_t* tile = score_pairs + ((q / 32 * (keys / 32) + begin / 32) * 2 + q / 16 % 2) * kTile;
+        uint16_t* tile = score_pairs + ((q / 32 * (keys / 32) + begin / 32) * 2 + q / 16 % 2) * kTileElements;
         _mm512_storeu_si512(tile + r / 2 * 32, interleave(rounded_slope[0], rounded_slope[1]));
       }
     }
@@ -104,7 +102,7 @@ void attention_backward(const Attention& head, const AttentionGradient& gradient
   // dQ^T [width, queries] = K^T dS^T, 32 features at a time, turned back on the way out.
   alignas(64) __m512i turned[16];
   for (int64_t c = 0; c < width; c += kBlock) {
-    const Left left{key_turned + c / 16 * (keys / 32) * kTile, keys / 32 * kTile, kTile, 32};
+    const Left left{key_turned + c / 16 * (keys / 32) * kTileElements, keys / 32 * kTileElements, kTileElements, 32};
     product32(multiply, left, score_pairs, keys / 32, queries, scores, queries);
     for (int64_t part = 0; part < kBlock && c + part < head.width; part += 16) {
       const __mmask16 mask = avx512::tail_mask(head.width - c - part);

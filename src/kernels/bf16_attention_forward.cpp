@@ -267,6 +267,11 @@ class Head {
   static __m512 reduced(__m512 a, __m512 b) {
     return reduction == Reduction::sum ? _mm512_add_ps(a, b) : _mm512_max_ps(a, b);
   }
+  /// Quarters of a in the lower half, of b in the upper.
+  template <Reduction reduction>
+  static __m512 reduced_across(__m512 a, __m512 b) {
+    return reduced<reduction>(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  }
   /// Lane r: the reduction of row r's lanes. Each step brings two vectors to one, half of whose lanes belong to each.
   template <Reduction reduction>
   static __m512 reduce_rows(__m512 (&rows)[kLanes]) {
@@ -281,12 +286,8 @@ class Head {
       rows[i] =
           reduced<reduction>(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
     }
-#pragma GCC unroll 3
-    for (int i = 0; i < 3; ++i) {  // rows 0 and 1, 2 and 3, and what came of these
-      const __m512 a = i < 2 ? rows[2 * i] : rows[0], b = i < 2 ? rows[2 * i + 1] : rows[1];
-      rows[i < 2 ? i : 0] = reduced<reduction>(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
-    }
-    return rows[0];
+    return reduced_across<reduction>(reduced_across<reduction>(rows[0], rows[1]),
+                                     reduced_across<reduction>(rows[2], rows[3]));
   }
 
   const BlockProduct<Element::bfloat16> multiply_;

@@ -70,8 +70,9 @@ void multiply_to(const Product& product) {
       const uint16_t* const after = channel + kPanel < product.channels ? weights + apart : product.weights_after;
       block.begin_panel(weights, panel, blocks(end - begin, 2), product.far_weights ? after : nullptr);
       if (product.bias != nullptr) {
-        _mm512_store_ps(bias, avx512::load_some16(product.bias + channel, product.channels - channel));
-        _mm512_store_ps(bias + 16, avx512::load_some16(product.bias + channel + 16, product.channels - channel - 16));
+        const __mmask32 present = low_mask(product.channels - channel);
+        _mm512_store_ps(bias, avx512::load16(product.bias + channel, __mmask16(present)));
+        _mm512_store_ps(bias + 16, avx512::load16(product.bias + channel + 16, __mmask16(present >> 16)));
       }
       for (int64_t t = begin; t < end; t += 2) {
         const bool both = t + 1 < end;

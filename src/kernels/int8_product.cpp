@@ -31,13 +31,13 @@ float scale_of(float greatest) {
 struct Channels {
   Channels() = default;
   Channels(const Product& product, int64_t channel) {
+    const __mmask32 mask = low_mask(product.channels - channel);
     for (int half = 0; half < 2; ++half, channel += 16) {
-      const int64_t left = product.channels - channel;
-      const __m512i sum =
-          _mm512_castps_si512(avx512::load_some16(reinterpret_cast<const float*>(product.channel_sum + channel), left));
+      const __mmask16 present = __mmask16(mask >> (16 * half));
+      const __m512i sum = _mm512_maskz_loadu_epi32(present, product.channel_sum + channel);
       start[half] = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sum, std::countr_zero(unsigned(kZero))));
-      scale[half] = avx512::load_some16(product.channel_scale + channel, left);
-      bias[half] = product.bias != nullptr ? avx512::load_some16(product.bias + channel, left) : _mm512_setzero_ps();
+      scale[half] = avx512::load16(product.channel_scale + channel, present);
+      bias[half] = product.bias != nullptr ? avx512::load16(product.bias + channel, present) : _mm512_setzero_ps();
     }
   }
   __m512i start[2] = {};

@@ -155,17 +155,6 @@ torch::Tensor plain_forward(const torch::Tensor& input, int64_t outputs, const t
   return result;
 }
 
-/// The same in rows that may lie apart.
-torch::Tensor plain_rows(const torch::Tensor& input, int64_t outputs, const torch::Tensor& packed,
-                         const torch::Tensor& bias) {
-  torch::Tensor result = rows_for_product(input.size(0), outputs);
-  Target target;
-  target.output = bits(result);
-  target.pitch = result.stride(0);
-  linear_forward(input, outputs, packed, bias, target);
-  return result;
-}
-
 /// What GELU takes, and its result.
 std::pair<torch::Tensor, torch::Tensor> gelu_forward(const torch::Tensor& input, int64_t outputs,
                                                      const torch::Tensor& packed, const torch::Tensor& bias) {
@@ -174,12 +163,12 @@ std::pair<torch::Tensor, torch::Tensor> gelu_forward(const torch::Tensor& input,
   return {before, result};
 }
 
-/// The result alone, for a product to read.
-torch::Tensor gelu_rows(const torch::Tensor& input, int64_t outputs, const torch::Tensor& packed,
-                        const torch::Tensor& bias) {
+/// One result alone, Target's output or gelu, in rows that may lie apart.
+torch::Tensor rows_apart(uint16_t* Target::*wanted, const torch::Tensor& input, int64_t outputs,
+                         const torch::Tensor& packed, const torch::Tensor& bias) {
   torch::Tensor result = rows_for_product(input.size(0), outputs);
   Target target;
-  target.gelu = bits(result);
+  target.*wanted = bits(result);
   target.pitch = result.stride(0);
   linear_forward(input, outputs, packed, bias, target);
   return result;
@@ -622,14 +611,18 @@ torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, co
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                      PackedWeight* kept) {
   const auto packed = packed_form(weight, kept), shift = bias.defined() ? bias : nothing();
-  if (!asks_gradient(input, weight, bias)) return plain_rows(input, weight.size(0), packed, shift.contiguous());
+  if (!asks_gradient(input, weight, bias)) {
+    return rows_apart(&Target::output, input, weight.size(0), packed, shift.contiguous());
+  }
   return Linear::apply(input, weight, packed, shift);
 }
 
 torch::Tensor linear_gelu(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                           PackedWeight* kept) {
   const auto packed = packed_form(weight, kept), shift = bias.defined() ? bias : nothing();
-  if (!asks_gradient(input, weight, bias)) return gelu_rows(input, weight.size(0), packed, shift.contiguous());
+  if (!asks_gradient(input, weight, bias)) {
+    return rows_apart(&Target::gelu, input, weight.size(0), packed, shift.contiguous());
+  }
   return LinearGelu::apply(input, weight, packed, shift);
 }
 

@@ -17,10 +17,6 @@ inline __mmask16 tail_mask(int64_t count) {
 inline __m512 load16(const float* from, __mmask16 mask) {
   return _mm512_maskz_loadu_ps(mask, from);
 }
-/// The first `count` of sixteen, zeros behind them; count <= 0: zeros.
-inline __m512 load_some16(const float* from, int64_t count) {
-  return count > 0 ? load16(from, tail_mask(count)) : _mm512_setzero_ps();
-}
 inline __m512 widen16(__m256i bits) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
@@ -61,8 +57,9 @@ inline void short_exp2(__m512 (&x)[count]) {
 #pragma GCC unroll 8
   for (int i = 0; i < count; ++i) r[i] = _mm512_reduce_ps(x[i], _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 #pragma GCC unroll 8
-  for (int i = 0; i < count; ++i)
+  for (int i = 0; i < count; ++i) {
     p[i] = _mm512_fmadd_ps(_mm512_set1_ps(7.802451402e-2f), r[i], _mm512_set1_ps(2.260671705e-1f));
+  }
 #pragma GCC unroll 8
   for (int i = 0; i < count; ++i) p[i] = _mm512_fmadd_ps(p[i], r[i], _mm512_set1_ps(6.958335042e-1f));
 #pragma GCC unroll 8
@@ -115,6 +112,12 @@ inline void normal_tail(const __m512 (&s)[count], __m512 (&p)[count]) {
     for (int i = 0; i < count; ++i) p[i] = _mm512_mul_ps(p[i], p[i]);
   }
 }
+inline __m512 normal_tail16(__m512 s) {
+  const __m512 one[1] = {s};
+  __m512 tail[1];
+  normal_tail(one, tail);
+  return tail[0];
+}
 
 /// x becomes x Phi(x), for what is rounded to bfloat16: max(x, 0) - |x| Phi(-|x|). The order of operands keeps what is
 /// no number.
@@ -139,10 +142,8 @@ inline __m512 gelu16(__m512 x) {
 
 /// Its slope, Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi).
 inline __m512 gelu_slope16(__m512 x) {
-  const __m512 size[1] = {_mm512_min_ps(_mm512_set1_ps(kNormalReach), _mm512_abs_ps(x))}, s = size[0];
-  __m512 tails[1];
-  normal_tail(size, tails);
-  const __m512 tail = tails[0];
+  const __m512 s = _mm512_min_ps(_mm512_set1_ps(kNormalReach), _mm512_abs_ps(x));
+  const __m512 tail = normal_tail16(s);
   const __mmask16 positive = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GE_OQ);
   const __m512 distribution = _mm512_mask_sub_ps(tail, positive, _mm512_set1_ps(1.f), tail);
   // log2(e) / 2
