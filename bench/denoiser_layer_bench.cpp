@@ -13,6 +13,7 @@
 
 #include "kernels/machine_peak.h"
 #include "kernels/training_ops.h"
+#include "kernels/transformer_blocks.h"
 #include "runtime/heap.h"
 
 namespace {
@@ -23,13 +24,19 @@ constexpr std::int64_t kLayers = 24, kWidth = 512, kHeads = 8, kCells = 256;
 
 struct Layer {
   torch::Tensor weight, bias;
-  PackedWeight packed;
+  PackedWeight packed, together;
   Layer(std::int64_t inputs, std::int64_t outputs)
       : weight(torch::randn({outputs, inputs}) * 0.02), bias(torch::randn({outputs}) * 0.02) {}
 };
 
 struct Block {
+  torch::Tensor ones = torch::ones({kWidth}), zeros = torch::zeros({kWidth});
   Layer qkv{kWidth, 3 * kWidth}, out{kWidth, kWidth}, up{kWidth, 4 * kWidth}, down{4 * kWidth, kWidth};
+
+  TransformerBlock parameters() {
+    const auto dense = [](Layer& layer) { return TransformerBlock::Dense{layer.weight, layer.bias, &layer.together}; };
+    return {{ones, zeros}, dense(qkv), dense(out), {ones, zeros}, dense(up), dense(down)};
+  }
 };
 
 /// Microseconds of one operation, summed over the layers, in each repeat.
@@ -65,9 +72,9 @@ int main(int argc, char** argv) {
   torch::manual_seed(0);
   const torch::NoGradGuard no_grad;
   std::vector<Block> blocks(kLayers);
-  const auto ones = torch::ones({kWidth}), zeros = torch::zeros({kWidth});
   const auto rows = images * kCells;
   const auto input = torch::randn({rows, kWidth});
+  const double scale = 1 / std::sqrt(static_cast<double>(kWidth / kHeads));
   const auto product = [&](std::int64_t inputs, std::int64_t outputs) {
     return 2.0 * static_cast<double>(kLayers * rows * inputs * outputs);
   };
@@ -78,6 +85,9 @@ int main(int argc, char** argv) {
                                        {"layer norm", 0, {}},
                                        {"up, GELU", product(kWidth, 4 * kWidth), {}},
                                        {"down, added", product(4 * kWidth, kWidth), {}}};
+  std::vector<TransformerBlock> parameters;
+  for (auto& block : blocks) parameters.push_back(block.parameters());
+  std::vector<double> together;
   for (int repeat = -1; repeat < repeats; ++repeat) {  // the first packs the weights
     std::vector<double> spent(operations.size());
     auto x = input.clone();
@@ -93,14 +103,19 @@ int main(int argc, char** argv) {
       const auto dense = [&](auto&& apply, const torch::Tensor& from, Layer& layer, auto&&... more) {
         return done(apply(from, layer.weight, layer.bias, more..., precision, &layer.packed));
       };
-      auto rest = done(layer_norm(x, ones, zeros, 1e-5, of_activations(precision)));
+      auto rest = done(layer_norm(x, block.ones, block.zeros, 1e-5, of_activations(precision)));
       rest = dense(linear, rest, block.qkv).view({images, kCells, 3 * kWidth});
-      const double scale = 1 / std::sqrt(static_cast<double>(kWidth / kHeads));
       rest = done(attention_qkv(rest, kHeads, scale, false, precision)).view({rows, kWidth});
       x = dense(linear_add_onto, rest, block.out, x);
-      rest = done(layer_norm(x, ones, zeros, 1e-5, of_activations(precision)));
+      rest = done(layer_norm(x, block.ones, block.zeros, 1e-5, of_activations(precision)));
       rest = dense(linear_gelu, rest, block.up);
       x = dense(linear_add_onto, rest, block.down, x);
+    }
+    if (transformer_blocks_apply(input, images, kHeads, precision, parameters.front())) {
+      const auto begin = std::chrono::steady_clock::now();
+      transformer_blocks(input, images, kHeads, scale, false, 1e-5, precision, parameters);
+      const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begin;
+      if (repeat >= 0) together.push_back(took.count());
     }
     for (std::size_t i = 0; repeat >= 0 && i < spent.size(); ++i) operations[i].microseconds.push_back(spent[i]);
   }
@@ -114,6 +129,10 @@ int main(int argc, char** argv) {
     if (count > 0) fmt::print("{:12.0f}{:9.0f}%", speed, limit > 0 ? 100 * speed / limit : 0);
     fmt::print("\n");
   }
-  fmt::print("all layers: least {:.1f} ms, quarter {:.1f}, middle {:.1f}\n", quantile(all, 0) * 1e-3,
-             quantile(all, 0.25) * 1e-3, quantile(all, 0.5) * 1e-3);
+  const auto print = [](const char* name, const std::vector<double>& microseconds) {
+    fmt::print("{}: least {:.1f} ms, quarter {:.1f}, middle {:.1f}\n", name, quantile(microseconds, 0) * 1e-3,
+               quantile(microseconds, 0.25) * 1e-3, quantile(microseconds, 0.5) * 1e-3);
+  };
+  print("all layers", all);
+  if (!together.empty()) print("all layers as one operation", together);
 }

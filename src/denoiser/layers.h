@@ -51,7 +51,8 @@ TORCH_MODULE(Linear);
 class LayerNormImpl : public torch::nn::Module {
  public:
   explicit LayerNormImpl(std::int64_t width);
-  torch::Tensor forward(const torch::Tensor& x) { return layer_norm(x, weight, bias, 1e-5, precision, &packed_); }
+  static constexpr double kEpsilon = 1e-5;
+  torch::Tensor forward(const torch::Tensor& x) { return layer_norm(x, weight, bias, kEpsilon, precision, &packed_); }
 
   Precision precision = Precision::float32;  // of the result
   torch::Tensor weight;                      // [C]

@@ -75,6 +75,12 @@ torch::Tensor BlockImpl::advance(const torch::Tensor& x, torch::Tensor& keys, to
   return down_->forward_add_onto(up_->forward_gelu(norm2_->forward(middle)), middle);
 }
 
+TransformerBlock BlockImpl::parameters_of_block() {
+  const auto norm = [](LayerNorm& layer) { return TransformerBlock::Norm{layer->weight, layer->bias}; };
+  const auto dense = [](Linear& layer) { return TransformerBlock::Dense{layer->weight, layer->bias, layer->packed()}; };
+  return {norm(norm1_), dense(qkv_), dense(output_), norm(norm2_), dense(up_), dense(down_)};
+}
+
 TransformerImpl::TransformerImpl(TransformerOptions options, Initialisation initialisation, Seed seed)
     : options_(options) {
   options_.validate();
@@ -135,11 +141,24 @@ torch::Tensor TransformerImpl::evaluate(const torch::Tensor& tokens, const torch
   x = x.to(type_of_residuals(head_->precision, x.scalar_type()));
   const double dropout = is_training() ? options_.dropout : 0;
   x = drop_out(x, dropout, dropout_generator_).view({count * cells, options_.width});
-  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+  for (std::size_t i = dropout > 0 ? 0 : pass_together(x, count); i < blocks_.size(); ++i) {
     const bool last = i + 1 == blocks_.size();
     x = blocks_[i]->forward(x, count, last ? rows : torch::Tensor(), is_autoregressive(), dropout, dropout_generator_);
   }
   return head_->forward_unrounded(final_norm_->forward(x));
+}
+
+std::size_t TransformerImpl::pass_together(torch::Tensor& x, std::int64_t count) {
+  const auto most = blocks_.size() - 1;
+  std::vector<TransformerBlock> blocks;
+  for (std::size_t i = 0; i < most; ++i) {
+    blocks.push_back(blocks_[i]->parameters_of_block());
+    if (!transformer_blocks_apply(x, count, options_.heads, head_->precision, blocks.back())) return 0;
+  }
+  const double scale = 1.0 / std::sqrt(static_cast<double>(options_.width / options_.heads));
+  x = transformer_blocks(x, count, options_.heads, scale, is_autoregressive(), LayerNormImpl::kEpsilon,
+                         head_->precision, blocks);
+  return most;
 }
 
 torch::Tensor TransformerImpl::forward(const torch::Tensor& tokens) {

@@ -16,6 +16,7 @@
 #include "denoiser/denoiser.h"
 #include "denoiser/layers.h"
 #include "kernels/recorded_call.h"
+#include "kernels/transformer_blocks.h"
 #include "kernels/weight_loading.h"
 #include "runtime/random.h"
 #include "tokens/token_grid.h"
@@ -60,6 +61,8 @@ class BlockImpl : public torch::nn::Module {
   /// `cells` L), extended by this call.
   torch::Tensor advance(const torch::Tensor& x, torch::Tensor& keys, torch::Tensor& values, std::int64_t position,
                         std::int64_t cells);
+  /// What `forward` computes with, for transformer_blocks.
+  TransformerBlock parameters_of_block();
 
  private:
   std::int64_t heads_;
@@ -109,6 +112,9 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
   torch::Tensor run(const torch::Tensor& tokens, const torch::Tensor& rows);
   /// run for tokens and rows on the network's device.
   torch::Tensor evaluate(const torch::Tensor& tokens, const torch::Tensor& rows);
+  /// Takes x [count * L, C] through as many blocks, from the first on, as one operation can; returns their number. Not
+  /// the last, where the rows that nobody asks for are left out.
+  std::size_t pass_together(torch::Tensor& x, std::int64_t count);
   void initialise(Initialisation initialisation, Seed seed);
 
   TransformerOptions options_;

@@ -40,6 +40,19 @@ struct RowsOf {
   }
 };
 
+/// Brings near the rows of sums that the next block is added to, some with each step.
+struct Fetching {
+  const float* row;
+  int64_t pitch, rows_a_step;
+
+  [[gnu::always_inline]] void operator()() {
+    for (int64_t i = 0; i < rows_a_step; ++i, row += pitch) {
+      _mm_prefetch(reinterpret_cast<const char*>(row), _MM_HINT_ET0);
+      _mm_prefetch(reinterpret_cast<const char*>(row + 16), _MM_HINT_ET0);
+    }
+  }
+};
+
 __m256i load_pixel(const uint16_t* pixel, int64_t channel, __mmask16 mask) {
   return pixel == nullptr ? _mm256_setzero_si256() : _mm256_maskz_loadu_epi16(mask, pixel + channel);
 }
@@ -119,6 +132,40 @@ void multiply(const Product& product) {
     return multiply_deep(product, blocks(product.depth, kDeep));
   }
   for_result(product, [&]<Result result>() { multiply_to<result>(product); });
+}
+
+void multiply_onto(const Product& product, int64_t fresh, int64_t fresh_end) {
+  constexpr int64_t kRows = 32, kMostRows = 16 * kRowsTogether;
+  const BlockProduct<Element::bfloat16> block_product;
+  const int64_t pitch = product.output_pixel, panel = product.depth * 2 * kTile,
+                apart = product.weights_panel > 0 ? product.weights_panel : panel;
+  Block block;
+  block.pitch = product.input_pixel;
+  block.left_step = kDepth;
+  block.depth = product.depth;
+  block.left_passes = true;
+  block.right_half = kTile;
+  block.right_step = 2 * kTile;
+  block.sums_pitch = pitch;
+  for (int64_t begin = 0; begin < product.columns; begin += kMostRows) {
+    const int64_t end = std::min(begin + kMostRows, product.columns);
+    for (int64_t channel = 0; channel < product.channels; channel += kPanel) {
+      const uint16_t* const weights = product.weights + channel / kPanel * apart;
+      const uint16_t* const after = channel + kPanel < product.channels ? weights + apart : product.weights_after;
+      block.begin_panel(weights, panel, (end - begin) / kRows, product.far_weights ? after : nullptr);
+      block.start = product.bias != nullptr ? product.bias + channel : nullptr;
+      for (int64_t row = begin; row < end; row += kRows) {
+        block.first = product.input + row * product.input_pixel;
+        block.second = block.first + 16 * product.input_pixel;
+        block.sums = product.sum + row * pitch + channel;
+        block.add = row < fresh || row >= fresh_end;
+        const float* const coming =
+            row + kRows < end ? block.sums + kRows * pitch : product.sum + begin * pitch + channel + kPanel;
+        Fetching fetching{coming, pitch, (kRows + product.depth - 1) / product.depth};
+        block_product(block, fetching);
+      }
+    }
+  }
 }
 
 void pack_forward(const float* weight, int64_t outputs, int64_t inputs, int64_t taps, int64_t output, int64_t tap,

@@ -38,6 +38,12 @@ struct Product : ProductOutput {
 };
 void multiply(const Product& product);
 
+/// Adds a product to what its `sum` holds, or writes it, with the bias, to the rows [fresh, fresh_end), which hold
+/// nothing yet; rows and the range in multiples of 32. The tiles load and store the sums where they lie. For one tap,
+/// one row of pixels (`columns`, the rows meant here) and whole panels of channels; columns are a multiple of 32 and
+/// both operands readable up to there; `residual` is not read.
+void multiply_onto(const Product& product, int64_t fresh, int64_t fresh_end);
+
 /// Number of elements that a packed weight takes.
 inline int64_t packed_size(int64_t outputs, int64_t inputs, int64_t taps) {
   return blocks(outputs, kPanel) * taps * blocks(inputs, kDepth) * 2 * kTile;

@@ -33,7 +33,7 @@ torch::Tensor pack(const torch::Tensor& raw_weight) {
   const PackedInt8 parts(bytes, outputs);
   for_each_task((outputs + int8::kPanel - 1) / int8::kPanel, [&](int64_t panel) {
     const auto first = panel * int8::kPanel;
-    int8::pack(weight.data_ptr<float>() + first * inputs, std::min(int8::kPanel, outputs - first), inputs,
+    int8::pack(weight.data_ptr<float>() + first * inputs, inputs, std::min(int8::kPanel, outputs - first), inputs,
                parts.tiles + int8::packed_size(first, inputs), parts.scale + first, parts.sum + first);
   });
   return bytes;

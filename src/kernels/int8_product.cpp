@@ -110,11 +110,12 @@ void multiply_to(const Product& product) {
 
 }  // namespace
 
-void pack(const float* weight, int64_t outputs, int64_t inputs, int8_t* packed, float* scale, int32_t* sum) {
+void pack(const float* weight, int64_t weight_row, int64_t outputs, int64_t inputs, int8_t* packed, float* scale,
+          int32_t* sum) {
   std::memset(packed, 0, size_t(packed_size(outputs, inputs)));
   const int64_t panel = padded(inputs, kDepth) * kPanel;
   for (int64_t o = 0; o < outputs; ++o) {
-    const float* row = weight + o * inputs;
+    const float* row = weight + o * weight_row;
     __m512 most = _mm512_setzero_ps();
     for (int64_t i = 0; i < inputs; i += 16) {
       most = _mm512_max_ps(most, _mm512_abs_ps(avx512::load16(row + i, avx512::tail_mask(inputs - i))));

@@ -27,8 +27,10 @@ inline int64_t packed_size(int64_t outputs, int64_t inputs) {
   return padded(outputs, kPanel) * padded(inputs, kDepth);
 }
 
-/// weight [outputs, inputs] float32 into tiles; scale and sum [outputs]: v and the sum of w above.
-void pack(const float* weight, int64_t outputs, int64_t inputs, int8_t* packed, float* scale, int32_t* sum);
+/// weight [outputs, inputs] float32, `weight_row` elements from an output to the next, into tiles; scale and sum
+/// [outputs]: v and the sum of w above.
+void pack(const float* weight, int64_t weight_row, int64_t outputs, int64_t inputs, int8_t* packed, float* scale,
+          int32_t* sum);
 
 /// rows [rows, inputs] bfloat16, `input_row` elements apart, as bytes [rows, inputs padded to 64], row_pitch(inputs)
 /// apart, and their scales [rows].

@@ -30,7 +30,57 @@ float sum_over(int64_t features, const Term& term) {
   return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)));
 }
 
+struct Moments {
+  float mean, rstd;
+};
+
+/// Of a row whose features add up to `total`.
+template <typename Input>
+Moments moments_of(const Input* input, int64_t features, float total, double eps) {
+  const float mean = total / float(features);
+  const __m512 m = _mm512_set1_ps(mean);
+  const float square = sum_over(features, [&](__m512 sum, int64_t c, __mmask16 mask) {
+    const __m512 x = _mm512_maskz_sub_ps(mask, load16(input + c, mask), m);
+    return _mm512_fmadd_ps(x, x, sum);
+  });
+  return {mean, float(1. / std::sqrt(double(square) / double(features) + eps))};
+}
+
+template <typename Input, typename Output>
+void normalise(const Input* input, int64_t features, const Moments& moments, const float* weight, const float* bias,
+               Output* output) {
+  const __m512 m = _mm512_set1_ps(moments.mean), s = _mm512_set1_ps(moments.rstd);
+  for (int64_t c = 0; c < features; c += 16) {
+    const __mmask16 mask = tail_mask(features - c);
+    const __m512 x = _mm512_mul_ps(_mm512_sub_ps(load16(input + c, mask), m), s);
+    store16(output + c, mask, _mm512_fmadd_ps(x, load16(weight + c, mask), load16(bias + c, mask)));
+  }
+}
+
 }  // namespace
+
+void layer_norm_of_sum(const SumOfRows& given, double eps, const float* weight, const float* bias, uint16_t* output,
+                       int64_t output_row) {
+  constexpr int64_t kAhead = 3;  // rows; they may lie with another core
+  for (int64_t r = 0; r < given.rows; ++r) {
+    const float* const first = given.first + r * given.first_row;
+    const float* const second = given.second != nullptr ? given.second + r * given.second_row : nullptr;
+    float* const sum = given.sum + r * given.sum_row;
+    const auto fetch = [](const float* at) { _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0); };
+    const float total = sum_over(given.features, [&](__m512 all, int64_t c, __mmask16 mask) {
+      __m512 x = load16(first + c, mask);
+      fetch(first + kAhead * given.first_row + c);
+      if (second != nullptr) {
+        x = _mm512_add_ps(x, load16(second + c, mask));
+        fetch(second + kAhead * given.second_row + c);
+      }
+      store16(sum + c, mask, x);
+      return _mm512_add_ps(all, x);
+    });
+    if (output == nullptr) continue;
+    normalise(sum, given.features, moments_of(sum, given.features, total, eps), weight, bias, output + r * output_row);
+  }
+}
 
 template <typename Input, typename Output>
 void layer_norm_forward(const Input* input, int64_t rows, int64_t features, double eps, const float* weight,
@@ -42,22 +92,11 @@ void layer_norm_forward(const Input* input, int64_t rows, int64_t features, doub
       _mm_prefetch(reinterpret_cast<const char*>(coming + c), _MM_HINT_T0);
       return _mm512_add_ps(sum, load16(input + c, mask));
     });
-    const float mean = total / float(features);
-    const __m512 m = _mm512_set1_ps(mean);
-    const float square = sum_over(features, [&](__m512 sum, int64_t c, __mmask16 mask) {
-      const __m512 x = _mm512_maskz_sub_ps(mask, load16(input + c, mask), m);
-      return _mm512_fmadd_ps(x, x, sum);
-    });
-    const float rstd = float(1. / std::sqrt(double(square) / double(features) + eps));
-    const __m512 s = _mm512_set1_ps(rstd);
-    for (int64_t c = 0; c < features; c += 16) {
-      const __mmask16 mask = tail_mask(features - c);
-      const __m512 x = _mm512_mul_ps(_mm512_sub_ps(load16(input + c, mask), m), s);
-      store16(output + c, mask, _mm512_fmadd_ps(x, load16(weight + c, mask), load16(bias + c, mask)));
-    }
+    const Moments found = moments_of(input, features, total, eps);
+    normalise(input, features, found, weight, bias, output);
     if (moments == nullptr) continue;
-    moments[2 * r] = mean;
-    moments[2 * r + 1] = rstd;
+    moments[2 * r] = found.mean;
+    moments[2 * r + 1] = found.rstd;
   }
 }
 

@@ -14,6 +14,18 @@ template <typename Input, typename Output>
 void layer_norm_forward(const Input* input, int64_t rows, int64_t features, double eps, const float* weight,
                         const float* bias, Output* output, int64_t output_row, float* moments);
 
+/// sum [rows, features] = first + second (null: nothing is added), and output = layer_norm_forward of it (null: none).
+/// sum may be first. Rows of each lie as many elements apart as its _row says.
+struct SumOfRows {
+  const float* first = nullptr;
+  const float* second = nullptr;
+  float* sum = nullptr;
+  int64_t first_row = 0, second_row = 0, sum_row = 0;
+  int64_t rows = 0, features = 0;
+};
+void layer_norm_of_sum(const SumOfRows& sum, double eps, const float* weight, const float* bias, uint16_t* output,
+                       int64_t output_row);
+
 /// gradient_input [rows, features] is written; gradient_weight, gradient_bias [features] are added to.
 template <typename Input, typename Output>
 void layer_norm_backward(const Input* input, const Output* gradient_output, int64_t rows, int64_t features,

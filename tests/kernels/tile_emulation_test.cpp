@@ -105,6 +105,7 @@ void dot_bytes(int to, int a, int b) {
 #define cpu_has_amx_bf16() true
 #define cpu_has_amx_int8() true
 #define multiply multiply_on_tiles
+#define multiply_onto multiply_onto_on_tiles
 #define accumulate accumulate_on_tiles
 #define pack_forward pack_forward_again
 #define pack_backward pack_backward_again
@@ -117,6 +118,7 @@ void dot_bytes(int to, int a, int b) {
 #include "../../src/kernels/bf16_product.cpp"  // NOLINT(bugprone-suspicious-include)
 #include "../../src/kernels/int8_product.cpp"  // NOLINT(bugprone-suspicious-include)
 #undef multiply
+#undef multiply_onto
 #undef accumulate
 #undef pack_forward
 #undef pack
@@ -148,7 +150,7 @@ TEST_F(TileEmulation, Int8ProductsAreThoseOfTheDotInstructions) {
       std::vector<std::int8_t> packed(static_cast<std::size_t>(int8::packed_size(outputs, inputs)));
       std::vector<float> scale(static_cast<std::size_t>(outputs)), row_scale(static_cast<std::size_t>(rows));
       std::vector<std::int32_t> sums(static_cast<std::size_t>(outputs));
-      int8::pack(weight.data_ptr<float>(), outputs, inputs, packed.data(), scale.data(), sums.data());
+      int8::pack(weight.data_ptr<float>(), inputs, outputs, inputs, packed.data(), scale.data(), sums.data());
       const auto bytes = torch::zeros({int8::padded(rows, 32), wide}, torch::kUInt8);
       int8::quantise_rows(bits(input), inputs, rows, inputs, bytes.data_ptr<std::uint8_t>(), row_scale.data());
       int8::Product product;
@@ -202,6 +204,37 @@ TEST_F(TileEmulation, Bf16ProductsAreThoseOfTheDotInstructions) {
     }
   }
   EXPECT_GT(emulated::products, 0);
+}
+
+TEST_F(TileEmulation, SumsAreAddedToWhereTheyLie) {
+  constexpr std::int64_t kRows = 96, kChannels = 64, kInputs = 96, kPitch = 80;
+  const auto input = torch::randn({kRows, kInputs}).to(torch::kBFloat16);
+  const auto weight = torch::randn({kChannels, kInputs}), bias = torch::randn({kChannels});
+  const auto packed = torch::empty({bf16::packed_size(kChannels, kInputs, 1)}, torch::kBFloat16);
+  bf16::pack_forward(weight.data_ptr<float>(), kChannels, kInputs, 1, kInputs, 0, bits(packed));
+  const auto before = torch::randn({kRows, kPitch});
+  auto want = before.clone();
+  auto sums = want.narrow(1, 0, kChannels);
+  sums.narrow(0, 32, 32).copy_(bias.expand({32, kChannels}));
+  sums.add_(torch::matmul(input.to(torch::kFloat), weight.to(torch::kBFloat16).to(torch::kFloat).t()));
+  bf16::Product product;
+  product.bias = bias.data_ptr<float>();
+  product.channels = kChannels;
+  product.output_pixel = kPitch;
+  product.input = bits(input);
+  product.input_pixel = kInputs;
+  product.depth = kInputs / bf16::kDepth;
+  product.weights = bits(packed);
+  product.rows = 1;
+  product.columns = kRows;
+  for (const auto& multiply_onto : {bf16::multiply_onto, bf16::multiply_onto_on_tiles}) {
+    const auto got = before.clone();
+    product.sum = got.data_ptr<float>();
+    multiply_onto(product, 32, 64);
+    EXPECT_TRUE(torch::allclose(want, got, 1e-5, 1e-4));
+    EXPECT_TRUE(torch::equal(got.narrow(1, kChannels, kPitch - kChannels),
+                             before.narrow(1, kChannels, kPitch - kChannels)));
+  }
 }
 
 TEST_F(TileEmulation, GradientsAddUpAsWithTheDotInstructions) {
