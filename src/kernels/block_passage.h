@@ -1,0 +1,95 @@
+/// One image's way through transformer blocks: the memory that it needs, and what each step does with it.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/bf16_attention.h"
+#include "kernels/bf16_product.h"
+#include "kernels/block_steps.h"
+#include "kernels/int8_product.h"
+#include "kernels/packed_block.h"
+#include "kernels/row_ops_avx512.h"
+#include "kernels/staged_tasks.h"
+
+namespace tessera {
+
+/// How transformer_blocks.h's blocks compute, beside their shape and parameters.
+struct BlockOptions {
+  float scale = 1;  // of the scores
+  bool causal = false;
+  double eps = 0;  // of the norms
+};
+
+/// For one image at a time, on some threads together. The blocks are referred to.
+class BlockPassage {
+ public:
+  BlockPassage(const BlockShape& shape, const BlockOptions& options, const std::vector<PackedBlock>& blocks,
+               std::int64_t threads);
+
+  std::size_t steps() const { return steps_.steps(); }
+
+  /// What thread `thread` does for an image: x [L, C] -> result [L, C], both contiguous. progress: as in StagedTasks.
+  void go(const float* x, float* result, std::vector<StepProgress>& progress, std::int64_t thread);
+
+ private:
+  /// The left operand of a product: rows of bfloat16, or of int8's bytes with their scales, or both.
+  struct Operand {
+    std::uint16_t* values = nullptr;
+    std::int64_t pitch = 0;  // elements
+    std::uint8_t* bytes = nullptr;
+    std::int64_t bytes_pitch = 0;
+    float* scale = nullptr;
+  };
+  /// A thread's own.
+  struct Worker {
+    std::uint16_t *heads = nullptr, *scratch = nullptr, *normed = nullptr;
+  };
+  /// Panels of a packed weight, and the weights to bring nearer meanwhile.
+  struct Channels {
+    const PackedParts* weight = nullptr;
+    std::int64_t part = 0, first = 0, count = 0;
+    const std::uint8_t* after = nullptr;
+  };
+
+  template <typename Element>
+  Element* room(std::int64_t count);
+  Operand operand(std::int64_t features, bool values);
+  void clear_padding(const Operand& of) const;
+
+  void run(const BlockStep& step, std::int64_t begin, std::int64_t end, const Worker& worker, const float* x,
+           float* result) const;
+  void normalise(const BlockStep& step, std::int64_t row, const Worker& worker, const float* x) const;
+  void project(const BlockStep& step, std::int64_t begin, std::int64_t end, std::uint16_t* heads) const;
+  void attend(const BlockStep& step, std::int64_t head, std::int64_t begin, std::int64_t end,
+              const std::uint16_t* heads, const Worker& worker) const;
+  void quantise(const Operand& of, std::int64_t features, std::int64_t begin, std::int64_t end) const;
+  void raise(const BlockStep& step, std::int64_t begin, std::int64_t end) const;
+  void add(const BlockStep& step, std::int64_t begin, std::int64_t end) const;
+  void leave(std::int64_t lane, std::int64_t row, float* result) const;
+
+  avx512::SumOfRows sum_of_lanes(std::int64_t lane, std::int64_t row) const;
+  bf16::Attention attention(const std::uint16_t* heads) const;
+  Channels channels(const BlockStep& step, const PackedParts& weight, std::int64_t part, std::int64_t base,
+                    std::int64_t begin, std::int64_t end, std::int64_t panels) const;
+  void multiply(ProductOutput to, const Operand& left, const Channels& channels) const;
+  bf16::Product describe(const ProductOutput& to, const Operand& left, const Channels& channels) const;
+  int8::Product describe_int8(const ProductOutput& to, const Operand& left, const Channels& channels) const;
+
+  const BlockShape shape_;
+  const BlockOptions options_;
+  const bool by_heads_;  // as in steps_through
+  const StagedTasks<BlockStep> steps_;
+  std::vector<torch::Tensor> memory_;
+  std::int64_t sums_row_ = 0, heads_pitch_ = 0;  // elements between rows
+  Operand normed_;
+  // Each lane keeps the residual stream of its own rows, and of the other's what it adds to them.
+  float* sums_[kLanes] = {};
+  Operand context_[kLanes], hidden_[kLanes];  // of the lane's heads, and a piece of its hidden features
+  std::uint16_t* lane_heads_[kLanes] = {};    // queries, keys and values, unless by heads: then a thread's
+  std::vector<Worker> workers_;
+};
+
+}  // namespace tessera

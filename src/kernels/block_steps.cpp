@@ -1,0 +1,105 @@
+#include "kernels/block_steps.h"
+
+#include <array>
+
+namespace tessera {
+namespace {
+
+constexpr std::int64_t kHalf = 2;  // a share: half of what is left at a time
+
+class StepsThrough {
+ public:
+  StepsThrough(const BlockShape& shape, bool by_heads) : shape_(shape), by_heads_(by_heads) {}
+
+  void add(const PackedBlock& block, bool first) {
+    const auto norm = [&](BlockWork work, const PackedBlock::Norm& parameters) {
+      phase([&](std::int64_t lane, auto& steps) {
+        steps.push_back({work, own_rows(lane), kHalf, lane, &block, &parameters});
+      });
+    };
+    norm(first ? BlockWork::enter : BlockWork::norm, block.norm1);
+    phase([&](std::int64_t lane, auto& steps) { attention(lane, block, steps); });
+    norm(BlockWork::norm, block.norm2);
+    phase([&](std::int64_t lane, auto& steps) { feed_forward(lane, block, steps); });
+  }
+
+  StagedTasks<BlockStep> finish() {
+    phase([&](std::int64_t lane, auto& steps) { steps.push_back({BlockWork::leave, own_rows(lane), kHalf, lane}); });
+    link();
+    return std::move(tasks_);
+  }
+
+ private:
+  template <typename AddSteps>
+  void phase(const AddSteps& add_steps) {
+    auto& lanes = tasks_.phases.emplace_back();
+    for (std::int64_t lane = 0; lane < kLanes; ++lane) add_steps(lane, lanes[static_cast<std::size_t>(lane)]);
+  }
+
+  void attention(std::int64_t lane, const PackedBlock& block, std::vector<BlockStep>& steps) const {
+    const auto heads = shape_.heads / kLanes;
+    if (by_heads_) {
+      steps.push_back({BlockWork::heads, heads, heads, lane, &block});
+    } else {
+      steps.push_back({BlockWork::qkv, shape_.qkv_of_head(heads) / kPanel, kHalf, lane, &block});
+      steps.push_back({BlockWork::attention, heads * all_rows(), heads * all_rows(), lane, &block});
+    }
+    if (shape_.int8) steps.push_back({BlockWork::quantise_context, all_rows(), kHalf, lane});
+    steps.push_back({BlockWork::output, shape_.width / kPanel, kHalf, lane, &block});
+  }
+
+  void feed_forward(std::int64_t lane, const PackedBlock& block, std::vector<BlockStep>& steps) const {
+    for (std::int64_t piece = 0; piece < shape_.pieces(); ++piece) {
+      steps.push_back({BlockWork::up, shape_.piece() / kPanel, kHalf, lane, &block, nullptr, piece});
+      if (shape_.int8) steps.push_back({BlockWork::quantise_hidden, all_rows(), kHalf, lane, nullptr, nullptr, piece});
+      steps.push_back({BlockWork::down, shape_.width / kPanel, kHalf, lane, &block, nullptr, piece});
+    }
+  }
+
+  /// Tells every step what its lane reads next.
+  void link() {
+    std::array<const std::uint8_t*, kLanes> next = {};
+    for (auto phase = tasks_.phases.rbegin(); phase != tasks_.phases.rend(); ++phase) {
+      for (std::size_t lane = 0; lane < next.size(); ++lane) {
+        auto& steps = (*phase)[lane];
+        for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+          step->after = next[lane];
+          if (const auto* weights = first_weights(*step)) next[lane] = weights;
+        }
+      }
+    }
+  }
+
+  const std::uint8_t* first_weights(const BlockStep& step) const {
+    switch (step.work) {
+      case BlockWork::heads:
+      case BlockWork::qkv:
+        return step.block->qkv.tiles(0, shape_.qkv_of_head(step.lane * shape_.heads / kLanes));
+      case BlockWork::output:
+        return step.block->output.tiles(step.lane, 0);
+      case BlockWork::up:
+        return step.block->up.tiles(0, shape_.part(step.lane, step.piece) * shape_.piece());
+      case BlockWork::down:
+        return step.block->down.tiles(shape_.part(step.lane, step.piece), 0);
+      default:
+        return nullptr;
+    }
+  }
+
+  std::int64_t own_rows(std::int64_t lane) const { return (shape_.end(lane) - shape_.begin(lane)) / kRowsTogether; }
+  std::int64_t all_rows() const { return shape_.rows() / kRowsTogether; }
+
+  const BlockShape shape_;
+  const bool by_heads_;
+  StagedTasks<BlockStep> tasks_;
+};
+
+}  // namespace
+
+StagedTasks<BlockStep> steps_through(const std::vector<PackedBlock>& blocks, const BlockShape& shape, bool by_heads) {
+  StepsThrough steps(shape, by_heads);
+  for (const auto& block : blocks) steps.add(block, &block == &blocks.front());
+  return steps.finish();
+}
+
+}  // namespace tessera
