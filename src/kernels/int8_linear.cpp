@@ -26,10 +26,11 @@ struct PackedInt8 {
   int8_t* tiles;
 };
 
-torch::Tensor pack(const torch::Tensor& raw_weight) {
+torch::Tensor pack(const torch::Tensor& raw_weight, bool keep) {
   const auto weight = raw_weight.to(torch::kFloat).contiguous();
   const auto outputs = weight.size(0), inputs = weight.size(1);
-  auto bytes = torch::empty({PackedInt8::size(outputs, inputs)}, torch::kUInt8);
+  const auto size = PackedInt8::size(outputs, inputs);
+  auto bytes = keep ? PackedWeight::room(raw_weight, size, torch::kUInt8) : torch::empty({size}, torch::kUInt8);
   const PackedInt8 parts(bytes, outputs);
   for_each_task((outputs + int8::kPanel - 1) / int8::kPanel, [&](int64_t panel) {
     const auto first = panel * int8::kPanel;
@@ -72,8 +73,8 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
     return with_result(product, result, residual);
   }
   const auto packed = kept ? kept->get(
-                                 weight, [&] { return pack(weight); }, 8)
-                           : pack(weight);
+                                 weight, [&] { return pack(weight, true); }, 8)
+                           : pack(weight, false);
   const PackedInt8 parts(packed, outputs);
   const bool sums = result == Int8Result::sum || result == Int8Result::onto;
   const auto output = result == Int8Result::onto ? residual

@@ -55,10 +55,10 @@ class Group {
 
 }  // namespace
 
-torch::Tensor on_large_pages(const torch::Tensor& tensor) {
+torch::Tensor empty_on_large_pages(std::int64_t count, torch::ScalarType type) {
   static std::mutex mutex;
   static std::weak_ptr<Group> filling;  // the tensors in it keep it
-  const auto bytes = tensor.nbytes();
+  const auto bytes = static_cast<std::size_t>(count) * torch::elementSize(type);
   std::shared_ptr<Group> group;
   std::byte* data = nullptr;
   {
@@ -68,13 +68,12 @@ torch::Tensor on_large_pages(const torch::Tensor& tensor) {
     if (data == nullptr) {
       group = std::make_shared<Group>(std::max(kGroup, up(bytes, kPage)));
       data = group->take(bytes);
-      if (data == nullptr) return tensor;
+      if (data == nullptr) return torch::empty({count}, type);
       filling = group;
     }
   }
-  std::memcpy(data, tensor.data_ptr(), bytes);
   return torch::from_blob(
-      data, tensor.sizes(), [group](void*) {}, tensor.options());
+      data, {count}, [group](void*) {}, torch::TensorOptions(type));
 }
 
 }  // namespace tessera

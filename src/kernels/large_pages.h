@@ -3,11 +3,13 @@
 
 #include <torch/torch.h>
 
+#include <cstdint>
+
 namespace tessera {
 
-/// A copy of a contiguous tensor on the CPU that lies on the system's large pages (2 MiB) where it gives some to who
-/// asks (Linux: /sys/kernel/mm/transparent_hugepage/enabled not "never"). Small tensors share pages; the pages of a
-/// group go back to the system with its last tensor. The tensor itself where there is no memory for it.
-torch::Tensor on_large_pages(const torch::Tensor& tensor);
+/// Uninitialised elements [count] on the system's large pages (2 MiB) where it gives some to who asks (Linux:
+/// /sys/kernel/mm/transparent_hugepage/enabled not "never"), aligned to a cache line. Small tensors share pages; the
+/// pages of a group go back to the system with its last tensor. Ordinary memory where there is none.
+torch::Tensor empty_on_large_pages(std::int64_t count, torch::ScalarType type);
 
 }  // namespace tessera

@@ -4,25 +4,19 @@
 #include "runtime/mapped_file.h"
 
 namespace tessera {
-namespace {
-
-constexpr std::size_t kLarge = std::size_t{64} << 10;  // bytes
-
-/// Matrices, read in every evaluation, on large pages: the packed weights of a transformer are more than what the
-/// processor's tables of small pages cover. In training, where they are made anew in every step, they stay where they
-/// are.
-bool earns_large_pages(const torch::Tensor& packed, const torch::Tensor& from) {
-  return !torch::GradMode::is_enabled() && from.dim() == 2 && packed.is_cpu() && packed.layout() == torch::kStrided &&
-         packed.is_contiguous() && packed.nbytes() >= kLarge;
+/// Matrices, read in every evaluation, lie on large pages: the packed weights of a transformer are more than what the
+/// processor's tables of small pages cover. In training, where they are made anew in every step, they do not.
+torch::Tensor PackedWeight::room(const torch::Tensor& weight, std::int64_t count, torch::ScalarType type) {
+  constexpr std::size_t kLarge = std::size_t{64} << 10;  // bytes
+  const bool earns = !torch::GradMode::is_enabled() && weight.dim() == 2 &&
+                     static_cast<std::size_t>(count) * torch::elementSize(type) >= kLarge;
+  return earns ? empty_on_large_pages(count, type) : torch::empty({count}, type);
 }
-
-}  // namespace
 
 bool PackedWeight::Kept::update(const torch::Tensor& from, const std::function<torch::Tensor()>& pack, int wanted) {
   const auto now = static_cast<std::uint32_t>(from._version());
   if (packed.defined() && data == from.data_ptr() && version == now && form == wanted) return false;
   packed = pack();
-  if (earns_large_pages(packed, from)) packed = on_large_pages(packed);
   data = from.data_ptr();
   version = now;
   form = wanted;

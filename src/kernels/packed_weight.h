@@ -12,6 +12,9 @@ namespace tessera {
 /// update. Not for use by several threads at once.
 class PackedWeight {
  public:
+  /// Memory for a packed form of `weight` that will be kept: uninitialised elements [count].
+  static torch::Tensor room(const torch::Tensor& weight, std::int64_t count, torch::ScalarType type);
+
   /// The packed form of `weight`, made by `pack` where there is none yet or the weight or `form` (the bits of an
   /// element) has changed since. A change of the weight is seen by the tensor's version: code that writes through
   /// data_ptr bumps it.

@@ -122,13 +122,14 @@ std::pair<torch::Tensor, torch::Tensor> gradient_of_rows(const uint16_t* left, c
 }
 
 /// weight [Co, Ci] or [Co, Ci, kh, kw] as the forward product reads it.
-torch::Tensor pack(const torch::Tensor& raw_weight) {
+torch::Tensor pack(const torch::Tensor& raw_weight, bool keep) {
   // [Co, kh, kw, Ci] in memory
   const torch::Tensor wide = raw_weight.to(torch::kFloat);
   const torch::Tensor weight = wide.dim() == 4 ? wide.contiguous(torch::MemoryFormat::ChannelsLast) : wide.contiguous();
   const int64_t outputs = weight.size(0), inputs = weight.size(1);
   const int64_t taps = weight.dim() == 4 ? weight.size(2) * weight.size(3) : 1;
-  torch::Tensor packed = scratch(bf16::packed_size(outputs, inputs, taps));
+  const int64_t elements = bf16::packed_size(outputs, inputs, taps);
+  torch::Tensor packed = keep ? PackedWeight::room(raw_weight, elements, torch::kBFloat16) : scratch(elements);
   for_each_task(bf16::blocks(outputs, bf16::kPanel), [&](int64_t panel) {
     const int64_t first = panel * bf16::kPanel, size = taps * inputs;
     bf16::pack_forward(floats(weight) + first * size, std::min(bf16::kPanel, outputs - first), inputs, taps, size,
@@ -138,7 +139,7 @@ torch::Tensor pack(const torch::Tensor& raw_weight) {
 }
 
 torch::Tensor packed_form(const torch::Tensor& weight, PackedWeight* kept) {
-  return kept ? kept->get(weight, [&] { return pack(weight); }) : pack(weight);
+  return kept ? kept->get(weight, [&] { return pack(weight, true); }) : pack(weight, false);
 }
 
 /// The packed product into `target`. bias: of no elements for none.
