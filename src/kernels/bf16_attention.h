@@ -15,7 +15,15 @@ struct Attention {
   bool causal = false;  // query i sees the keys 0 .. i + keys - queries
   const uint16_t *query = nullptr, *key = nullptr, *value = nullptr;
   int64_t query_row = 0, key_row = 0, value_row = 0;  // elements between tokens
+  // If not null: from pack_keys, for packed_keys keys, at least as many as `keys`; then key and value are not read.
+  const uint16_t* packed = nullptr;
+  int64_t packed_keys = 0;
 };
+
+/// Keys and values as attention_forward reads them, for several parts of the queries. packed: attention_packed
+/// elements, aligned to 64 bytes.
+int64_t attention_packed(const Attention& head);
+void pack_keys(const Attention& head, uint16_t* packed);
 
 /// bfloat16 elements of scratch, aligned to 64 bytes, that the functions below need.
 int64_t attention_scratch(const Attention& head);

@@ -39,8 +39,7 @@ class Head {
         query_row_(head.query_row) {
     Pieces pieces(scratch);
     uint16_t* const padded = pieces.halves(rounded(head.queries) * width_);
-    key_ = pieces.halves(keys_ * width_);
-    value_ = pieces.halves(keys_ * width_);
+    uint16_t* const packed = pieces.halves(2 * keys_ * width_);
     for (auto& weights : weights_) weights = pieces.halves(kBlock * keys_);
     for (auto& scores : scores_) scores = pieces.floats(kBlock * kChunk);
     sums_ = pieces.floats(kBlock * width_);
@@ -52,8 +51,17 @@ class Head {
       query_ = padded;
       query_row_ = width_;
     }
-    pack_across(head.key, head.key_row, head.keys, head.width, key_);
-    pack_down(head.value, head.value_row, head.keys, head.width, value_);
+    if (head.packed == nullptr) pack(head, packed);
+    key_ = head.packed != nullptr ? head.packed : packed;
+    value_panel_ = 32 * (head.packed != nullptr ? rounded(head.packed_keys) : keys_);
+    value_ = key_ + value_panel_ / 32 * width_;
+  }
+
+  static int64_t packed_size(const Attention& head) { return 2 * rounded(head.keys) * rounded(head.width); }
+  /// Keys, then values.
+  static void pack(const Attention& head, uint16_t* to) {
+    pack_across(head.key, head.key_row, head.keys, head.width, to);
+    pack_down(head.value, head.value_row, head.keys, head.width, to + packed_size(head) / 2);
   }
 
   void forward(uint16_t* output, int64_t output_row, float* normaliser) {
@@ -121,8 +129,10 @@ class Head {
   template <typename... Meanwhile>
   void mix(int64_t block, int64_t panel, int64_t end, Meanwhile&... meanwhile) const {
     const Left left{weights_[block & 1], 16 * keys_, 32, keys_, true};
-    product32(multiply_, left, value_ + panel * keys_ * 32, keys_ / 32, (end - panel) * 32, sums_ + panel * 32, width_,
-              meanwhile...);
+    for (; panel < end; ++panel) {
+      product32(multiply_, left, value_ + panel * value_panel_, keys_ / 32, 32, sums_ + panel * 32, width_,
+                meanwhile...);
+    }
   }
 
   /// Brings near where a block's result will go: by now it lies far away.
@@ -295,8 +305,10 @@ class Head {
   const int64_t keys_, width_, chunks_;
   const uint16_t* query_;
   int64_t query_row_;
-  uint16_t *key_, *value_, *weights_[2];  // [keys / 32] tiles, [width / 32] tiles, and two blocks' weights in turn
-  float* scores_[2];                      // [32, 64]: the chunk that is weighed, and the next
+  const uint16_t *key_, *value_;  // [keys / 32] tiles, [width / 32] tiles
+  int64_t value_panel_;           // elements of 32 features' values
+  uint16_t* weights_[2];          // two blocks' weights in turn
+  float* scores_[2];              // [32, 64]: the chunk that is weighed, and the next
   float *sums_, *totals_, *shifts_, *factors_[2];
 };
 
@@ -304,6 +316,14 @@ class Head {
 
 int64_t attention_scratch(const Attention& head) {
   return Head::scratch(head);
+}
+
+int64_t attention_packed(const Attention& head) {
+  return Head::packed_size(head);
+}
+
+void pack_keys(const Attention& head, uint16_t* packed) {
+  Head::pack(head, packed);
 }
 
 void attention_forward(const Attention& head, uint16_t* output, int64_t output_row, float* normaliser,

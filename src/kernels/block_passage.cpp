@@ -18,23 +18,22 @@ BlockPassage::BlockPassage(const BlockShape& shape, const BlockOptions& options,
                            std::int64_t threads)
     : shape_(shape),
       options_(options),
-      by_heads_(threads <= shape.heads),
-      steps_(steps_through(blocks, shape, by_heads_)),
+      heads_together_(threads <= kLanes ? 1 : shape.heads / kLanes),
+      steps_(steps_through(blocks, shape, heads_together_)),
       sums_row_(row_pitch(shape.width * std::int64_t(sizeof(float))) / std::int64_t(sizeof(float))),
-      heads_pitch_(pitch_of(shape.qkv_of_head(by_heads_ ? 1 : shape.heads / kLanes))),
+      heads_pitch_(pitch_of(shape.qkv_of_head(heads_together_))),
       workers_(static_cast<std::size_t>(threads)) {
-  const auto room_for_heads = [&] { return room<std::uint16_t>(shape.rows() * heads_pitch_); };
   normed_ = operand(shape.width, !shape.int8);
   clear_padding(normed_);
   for (std::int64_t lane = 0; lane < kLanes; ++lane) {
     sums_[lane] = room<float>(shape.rows() * sums_row_);
     context_[lane] = operand(shape.lane_width(), true);
     hidden_[lane] = operand(shape.piece(), true);
-    if (!by_heads_) lane_heads_[lane] = room_for_heads();
+    heads_[lane] = room<std::uint16_t>(shape.rows() * heads_pitch_);
+    packed_[lane] = room<std::uint16_t>(heads_together_ * bf16::attention_packed(attention(lane, 0)));
   }
   for (auto& worker : workers_) {
-    if (by_heads_) worker.heads = room_for_heads();
-    worker.scratch = room<std::uint16_t>(bf16::attention_scratch(attention(by_heads_ ? worker.heads : lane_heads_[0])));
+    worker.scratch = room<std::uint16_t>(bf16::attention_scratch(attention(0, 0)));
     if (shape.int8) worker.normed = room<std::uint16_t>(kRowsTogether * pitch_of(shape.width));
   }
 }
@@ -93,22 +92,16 @@ void BlockPassage::run(const BlockStep& step, std::int64_t begin, std::int64_t e
     case BlockWork::norm:
       for (auto task = begin; task < end; ++task) normalise(step, own_row(task), worker, x);
       return;
-    case BlockWork::heads:
-      for (auto head = begin; head < end; ++head) {
-        project(step, shape_.qkv_of_head(head) / kPanel, shape_.qkv_of_head(head + 1) / kPanel, worker.heads);
-        attend(step, head, 0, shape_.cells, worker.heads, worker);
-      }
-      return;
     case BlockWork::qkv:
-      project(step, begin, end, lane_heads_[step.lane] + begin * kPanel);
+      return project(step, begin, end);
+    case BlockWork::pack:
+      for (auto head = begin; head < end; ++head) {
+        const auto given = attention(step.lane, head);
+        bf16::pack_keys(given, packed_[step.lane] + head * bf16::attention_packed(given));
+      }
       return;
     case BlockWork::attention:
-      for (auto task = begin; task < end; ++task) {
-        const auto blocks = shape_.rows() / kRowsTogether, head = task / blocks, row = task % blocks * kRowsTogether;
-        attend(step, head, row, std::min(row + kRowsTogether, shape_.cells),
-               lane_heads_[step.lane] + shape_.qkv_of_head(head), worker);
-      }
-      return;
+      return attend(step, begin, end, worker);
     case BlockWork::quantise_context:
       return quantise(context_[step.lane], shape_.lane_width(), begin * kRowsTogether, end * kRowsTogether);
     case BlockWork::quantise_hidden:
@@ -140,26 +133,33 @@ void BlockPassage::normalise(const BlockStep& step, std::int64_t row, const Work
                       normed_.scale + row);
 }
 
-/// Panels [begin, end) of the lane's queries, keys and values.
-void BlockPassage::project(const BlockStep& step, std::int64_t begin, std::int64_t end, std::uint16_t* heads) const {
-  const auto lane_heads = shape_.heads / kLanes, base = shape_.qkv_of_head(step.lane * lane_heads);
+/// Panels [begin, end) of queries, keys and values.
+void BlockPassage::project(const BlockStep& step, std::int64_t begin, std::int64_t end) const {
+  const auto base = shape_.qkv_of_head(shape_.head(step.lane, step.piece * heads_together_));
   ProductOutput to;
-  to.output = heads;
+  to.output = heads_[step.lane] + begin * kPanel;
   to.output_pixel = heads_pitch_;
   to.bias = step.block->qkv_bias + base + begin * kPanel;
-  multiply(to, normed_, channels(step, step.block->qkv, 0, base, begin, end, shape_.qkv_of_head(lane_heads) / kPanel));
+  multiply(to, normed_, channels(step, step.block->qkv, 0, base, begin, end, step.tasks));
 }
 
-/// Rows [begin, end) of what attention makes of a head.
-void BlockPassage::attend(const BlockStep& step, std::int64_t head, std::int64_t begin, std::int64_t end,
-                          const std::uint16_t* heads, const Worker& worker) const {
-  auto part = attention(heads);
-  part.query += begin * part.query_row;
-  part.queries = end - begin;
-  if (options_.causal) part.keys = end;  // none of these queries sees the keys behind
-  const auto& context = context_[step.lane];
-  bf16::attention_forward(part, context.values + begin * context.pitch + head * shape_.head_width(), context.pitch,
-                          nullptr, worker.scratch);
+/// Parts [begin, end) of what attention makes of the heads, kAttentionRows rows each, head after head.
+void BlockPassage::attend(const BlockStep& step, std::int64_t begin, std::int64_t end, const Worker& worker) const {
+  const auto parts = step.tasks / heads_together_;  // of a head
+  while (begin < end) {
+    const auto head = begin / parts, part = begin % parts, count = std::min(parts - part, end - begin);
+    const auto row = part * kAttentionRows, last = std::min(row + count * kAttentionRows, shape_.cells);
+    auto given = attention(step.lane, head);
+    given.packed = packed_[step.lane] + head * bf16::attention_packed(given);
+    given.packed_keys = given.keys;
+    given.query += row * given.query_row;
+    given.queries = last - row;
+    if (options_.causal) given.keys = last;  // none of these queries sees the keys behind
+    const auto& context = context_[step.lane];
+    const auto to = row * context.pitch + (step.piece * heads_together_ + head) * shape_.head_width();
+    bf16::attention_forward(given, context.values + to, context.pitch, nullptr, worker.scratch);
+    begin += count;
+  }
 }
 
 void BlockPassage::quantise(const Operand& of, std::int64_t features, std::int64_t begin, std::int64_t end) const {
@@ -234,7 +234,9 @@ avx512::SumOfRows BlockPassage::sum_of_lanes(std::int64_t lane, std::int64_t row
   return sum;
 }
 
-bf16::Attention BlockPassage::attention(const std::uint16_t* heads) const {
+/// One of the heads together.
+bf16::Attention BlockPassage::attention(std::int64_t lane, std::int64_t index) const {
+  const auto* const heads = heads_[lane] + shape_.qkv_of_head(index);
   bf16::Attention head;
   head.queries = head.keys = shape_.cells;
   head.width = shape_.head_width();

@@ -45,7 +45,7 @@ class BlockPassage {
   };
   /// A thread's own.
   struct Worker {
-    std::uint16_t *heads = nullptr, *scratch = nullptr, *normed = nullptr;
+    std::uint16_t *scratch = nullptr, *normed = nullptr;
   };
   /// Panels of a packed weight, and the weights to bring nearer meanwhile.
   struct Channels {
@@ -62,16 +62,15 @@ class BlockPassage {
   void run(const BlockStep& step, std::int64_t begin, std::int64_t end, const Worker& worker, const float* x,
            float* result) const;
   void normalise(const BlockStep& step, std::int64_t row, const Worker& worker, const float* x) const;
-  void project(const BlockStep& step, std::int64_t begin, std::int64_t end, std::uint16_t* heads) const;
-  void attend(const BlockStep& step, std::int64_t head, std::int64_t begin, std::int64_t end,
-              const std::uint16_t* heads, const Worker& worker) const;
+  void project(const BlockStep& step, std::int64_t begin, std::int64_t end) const;
+  void attend(const BlockStep& step, std::int64_t begin, std::int64_t end, const Worker& worker) const;
   void quantise(const Operand& of, std::int64_t features, std::int64_t begin, std::int64_t end) const;
   void raise(const BlockStep& step, std::int64_t begin, std::int64_t end) const;
   void add(const BlockStep& step, std::int64_t begin, std::int64_t end) const;
   void leave(std::int64_t lane, std::int64_t row, float* result) const;
 
   avx512::SumOfRows sum_of_lanes(std::int64_t lane, std::int64_t row) const;
-  bf16::Attention attention(const std::uint16_t* heads) const;
+  bf16::Attention attention(std::int64_t lane, std::int64_t head) const;
   Channels channels(const BlockStep& step, const PackedParts& weight, std::int64_t part, std::int64_t base,
                     std::int64_t begin, std::int64_t end, std::int64_t panels) const;
   void multiply(ProductOutput to, const Operand& left, const Channels& channels) const;
@@ -80,7 +79,7 @@ class BlockPassage {
 
   const BlockShape shape_;
   const BlockOptions options_;
-  const bool by_heads_;  // as in steps_through
+  const std::int64_t heads_together_;  // as in steps_through
   const StagedTasks<BlockStep> steps_;
   std::vector<torch::Tensor> memory_;
   std::int64_t sums_row_ = 0, heads_pitch_ = 0;  // elements between rows
@@ -88,7 +87,8 @@ class BlockPassage {
   // Each lane keeps the residual stream of its own rows, and of the other's what it adds to them.
   float* sums_[kLanes] = {};
   Operand context_[kLanes], hidden_[kLanes];  // of the lane's heads, and a piece of its hidden features
-  std::uint16_t* lane_heads_[kLanes] = {};    // queries, keys and values, unless by heads: then a thread's
+  // Queries, keys and values of the heads together, and the keys and values packed.
+  std::uint16_t *heads_[kLanes] = {}, *packed_[kLanes] = {};
   std::vector<Worker> workers_;
 };
 

@@ -9,7 +9,7 @@ constexpr std::int64_t kHalf = 2;  // a share: half of what is left at a time
 
 class StepsThrough {
  public:
-  StepsThrough(const BlockShape& shape, bool by_heads) : shape_(shape), by_heads_(by_heads) {}
+  StepsThrough(const BlockShape& shape, std::int64_t heads_together) : shape_(shape), together_(heads_together) {}
 
   void add(const PackedBlock& block, bool first) {
     const auto norm = [&](BlockWork work, const PackedBlock::Norm& parameters) {
@@ -37,12 +37,12 @@ class StepsThrough {
   }
 
   void attention(std::int64_t lane, const PackedBlock& block, std::vector<BlockStep>& steps) const {
-    const auto heads = shape_.heads / kLanes;
-    if (by_heads_) {
-      steps.push_back({BlockWork::heads, heads, heads, lane, &block});
-    } else {
-      steps.push_back({BlockWork::qkv, shape_.qkv_of_head(heads) / kPanel, kHalf, lane, &block});
-      steps.push_back({BlockWork::attention, heads * all_rows(), heads * all_rows(), lane, &block});
+    const auto panels = shape_.qkv_of_head(together_) / kPanel,
+               parts = together_ * ((shape_.cells + kAttentionRows - 1) / kAttentionRows);
+    for (std::int64_t piece = 0; piece * together_ < shape_.heads / kLanes; ++piece) {
+      steps.push_back({BlockWork::qkv, panels, kHalf, lane, &block, nullptr, piece});
+      steps.push_back({BlockWork::pack, together_, kHalf, lane, nullptr, nullptr, piece});
+      steps.push_back({BlockWork::attention, parts, kHalf, lane, nullptr, nullptr, piece});
     }
     if (shape_.int8) steps.push_back({BlockWork::quantise_context, all_rows(), kHalf, lane});
     steps.push_back({BlockWork::output, shape_.width / kPanel, kHalf, lane, &block});
@@ -72,9 +72,8 @@ class StepsThrough {
 
   const std::uint8_t* first_weights(const BlockStep& step) const {
     switch (step.work) {
-      case BlockWork::heads:
       case BlockWork::qkv:
-        return step.block->qkv.tiles(0, shape_.qkv_of_head(step.lane * shape_.heads / kLanes));
+        return step.block->qkv.tiles(0, shape_.qkv_of_head(shape_.head(step.lane, step.piece * together_)));
       case BlockWork::output:
         return step.block->output.tiles(step.lane, 0);
       case BlockWork::up:
@@ -90,14 +89,15 @@ class StepsThrough {
   std::int64_t all_rows() const { return shape_.rows() / kRowsTogether; }
 
   const BlockShape shape_;
-  const bool by_heads_;
+  const std::int64_t together_;
   StagedTasks<BlockStep> tasks_;
 };
 
 }  // namespace
 
-StagedTasks<BlockStep> steps_through(const std::vector<PackedBlock>& blocks, const BlockShape& shape, bool by_heads) {
-  StepsThrough steps(shape, by_heads);
+StagedTasks<BlockStep> steps_through(const std::vector<PackedBlock>& blocks, const BlockShape& shape,
+                                     std::int64_t heads_together) {
+  StepsThrough steps(shape, heads_together);
   for (const auto& block : blocks) steps.add(block, &block == &blocks.front());
   return steps.finish();
 }

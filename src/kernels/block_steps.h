@@ -13,9 +13,9 @@ namespace tessera {
 enum class BlockWork {
   enter,             // the stream as it comes, and its first norm; 32 of the lane's own rows
   norm,              // the sums of both lanes, and a norm of them; the same
-  heads,             // queries, keys, values and attention; the lane's heads
-  qkv,               // queries, keys and values of all of the lane's heads; panels of channels
-  attention,         // 32 rows of one of the lane's heads
+  qkv,               // queries, keys and values of some of the lane's heads; panels of channels
+  pack,              // their keys and values as attention reads them; the heads
+  attention,         // 64 rows of one of them
   quantise_context,  // what attention gave, for int8; 32 rows
   output,            // its product, added to the lane's sums; panels
   up,                // a piece of the hidden features; panels
@@ -31,12 +31,16 @@ struct BlockStep {
   std::int64_t lane;
   const PackedBlock* block = nullptr;
   const PackedBlock::Norm* norm = nullptr;
-  std::int64_t piece = 0;               // of the hidden features
+  std::int64_t piece = 0;               // of the hidden features, or of the lane's heads
   const std::uint8_t* after = nullptr;  // weights that the lane reads next
 };
 
-/// by_heads: a head's queries, keys and values go from their product to attention at once; otherwise those of all of a
-/// lane's heads lie side by side, which more threads than heads can share. The blocks are referred to.
-StagedTasks<BlockStep> steps_through(const std::vector<PackedBlock>& blocks, const BlockShape& shape, bool by_heads);
+/// Rows of a head that are a task.
+inline constexpr std::int64_t kAttentionRows = 64;
+
+/// heads_together: of a lane, that go through their steps together; one after the other, a head's queries, keys and
+/// values stay in the cache, all together more threads find work. The blocks are referred to.
+StagedTasks<BlockStep> steps_through(const std::vector<PackedBlock>& blocks, const BlockShape& shape,
+                                     std::int64_t heads_together);
 
 }  // namespace tessera

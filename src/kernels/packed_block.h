@@ -30,6 +30,7 @@ struct BlockShape {
   /// Pieces that a lane's hidden features are cut into, and the features of one.
   std::int64_t pieces() const { return (hidden / kLanes + kMost - 1) / kMost; }
   std::int64_t piece() const { return hidden / kLanes / pieces(); }
+  std::int64_t head(std::int64_t lane, std::int64_t index) const { return lane * heads / kLanes + index; }
   /// The channel of the packed qkv with which a head begins.
   std::int64_t qkv_of_head(std::int64_t head) const { return head * 3 * head_width(); }
   /// The part of `down`, and of the hidden features, that is a lane's piece.

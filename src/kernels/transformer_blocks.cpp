@@ -69,16 +69,15 @@ torch::Tensor transformer_blocks(const torch::Tensor& given, std::int64_t images
   for (std::int64_t team = 0; team < teams; ++team) {
     passages.push_back(std::make_unique<BlockPassage>(shape, options, packed, threads_of_team(team, teams)));
   }
+  const auto passage_of = [&](std::int64_t image) { return passages[static_cast<std::size_t>(image % teams)].get(); };
   std::vector<std::vector<StepProgress>> progress;  // of each image
-  for (std::int64_t image = 0; image < images; ++image) progress.emplace_back(passages.front()->steps());
+  for (std::int64_t image = 0; image < images; ++image) progress.emplace_back(passage_of(image)->steps());
   const auto size = shape.cells * shape.width;
   at::parallel_for(0, threads, 1, [&](std::int64_t begin, std::int64_t end) {
     for (auto thread = begin; thread < end; ++thread) {
-      const auto team = thread % teams;
-      for (auto image = team; image < images; image += teams) {
-        passages[static_cast<std::size_t>(team)]->go(x.data_ptr<float>() + image * size,
-                                                     result.data_ptr<float>() + image * size,
-                                                     progress[static_cast<std::size_t>(image)], thread / teams);
+      for (auto image = thread % teams; image < images; image += teams) {
+        passage_of(image)->go(x.data_ptr<float>() + image * size, result.data_ptr<float>() + image * size,
+                              progress[static_cast<std::size_t>(image)], thread / teams);
       }
     }
   });
