@@ -1,11 +1,10 @@
 #include "kernels/block_steps.h"
 
 #include <array>
+#include <utility>
 
 namespace tessera {
 namespace {
-
-constexpr std::int64_t kHalf = 2;  // a share: half of what is left at a time
 
 class StepsThrough {
  public:
@@ -14,7 +13,7 @@ class StepsThrough {
   void add(const PackedBlock& block, bool first) {
     const auto norm = [&](BlockWork work, const PackedBlock::Norm& parameters) {
       phase([&](std::int64_t lane, auto& steps) {
-        steps.push_back({work, own_rows(lane), kHalf, lane, &block, &parameters});
+        steps.push_back({work, own_rows(lane), lane, &block, &parameters});
       });
     };
     norm(first ? BlockWork::enter : BlockWork::norm, block.norm1);
@@ -24,7 +23,7 @@ class StepsThrough {
   }
 
   StagedTasks<BlockStep> finish() {
-    phase([&](std::int64_t lane, auto& steps) { steps.push_back({BlockWork::leave, own_rows(lane), kHalf, lane}); });
+    phase([&](std::int64_t lane, auto& steps) { steps.push_back({BlockWork::leave, own_rows(lane), lane}); });
     link();
     return std::move(tasks_);
   }
@@ -40,19 +39,19 @@ class StepsThrough {
     const auto panels = shape_.qkv_of_head(together_) / kPanel,
                parts = together_ * ((shape_.cells + kAttentionRows - 1) / kAttentionRows);
     for (std::int64_t piece = 0; piece * together_ < shape_.heads / kLanes; ++piece) {
-      steps.push_back({BlockWork::qkv, panels, kHalf, lane, &block, nullptr, piece});
-      steps.push_back({BlockWork::pack, together_, kHalf, lane, nullptr, nullptr, piece});
-      steps.push_back({BlockWork::attention, parts, kHalf, lane, nullptr, nullptr, piece});
+      steps.push_back({BlockWork::qkv, panels, lane, &block, nullptr, piece});
+      steps.push_back({BlockWork::pack, together_, lane, nullptr, nullptr, piece});
+      steps.push_back({BlockWork::attention, parts, lane, nullptr, nullptr, piece});
     }
-    if (shape_.int8) steps.push_back({BlockWork::quantise_context, all_rows(), kHalf, lane});
-    steps.push_back({BlockWork::output, shape_.width / kPanel, kHalf, lane, &block});
+    if (shape_.int8) steps.push_back({BlockWork::quantise_context, all_rows(), lane});
+    steps.push_back({BlockWork::output, shape_.width / kPanel, lane, &block});
   }
 
   void feed_forward(std::int64_t lane, const PackedBlock& block, std::vector<BlockStep>& steps) const {
     for (std::int64_t piece = 0; piece < shape_.pieces(); ++piece) {
-      steps.push_back({BlockWork::up, shape_.piece() / kPanel, kHalf, lane, &block, nullptr, piece});
-      if (shape_.int8) steps.push_back({BlockWork::quantise_hidden, all_rows(), kHalf, lane, nullptr, nullptr, piece});
-      steps.push_back({BlockWork::down, shape_.width / kPanel, kHalf, lane, &block, nullptr, piece});
+      steps.push_back({BlockWork::up, shape_.piece() / kPanel, lane, &block, nullptr, piece});
+      if (shape_.int8) steps.push_back({BlockWork::quantise_hidden, all_rows(), lane, nullptr, nullptr, piece});
+      steps.push_back({BlockWork::down, shape_.width / kPanel, lane, &block, nullptr, piece});
     }
   }
 

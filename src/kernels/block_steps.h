@@ -27,7 +27,6 @@ enum class BlockWork {
 struct BlockStep {
   BlockWork work;
   std::int64_t tasks;
-  std::int64_t share;  // as in StagedTasks
   std::int64_t lane;
   const PackedBlock* block = nullptr;
   const PackedBlock::Norm* norm = nullptr;

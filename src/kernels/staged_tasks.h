@@ -38,7 +38,7 @@ class StepProgress {
 
   /// Returns when all are done, by whichever thread.
   void wait(std::int64_t tasks) const {
-    constexpr int kPatience = 4096;  // looks, before other programs may have the processor
+    constexpr int kPatience = 256;  // looks, some fifteen microseconds: then other programs may have the processor
     for (int look = 0; done_.load(std::memory_order_acquire) < tasks; ++look) {
       if (look < kPatience) {
 #if defined(__x86_64__)
@@ -55,7 +55,7 @@ class StepProgress {
   std::atomic<std::int64_t> done_{0};
 };
 
-/// Step: has `tasks`, and `share`, as in StepProgress::work for one thread on a lane.
+/// Step: has `tasks`. A thread that is alone on a lane takes half of what a step has left at a time, several less.
 template <typename Step>
 struct StagedTasks {
   using Phase = std::array<std::vector<Step>, kLanes>;
@@ -79,8 +79,7 @@ struct StagedTasks {
         auto at = first + (lane == 0 ? 0 : phase[0].size());
         for (const auto& step : phase[lane]) {
           auto& now = progress[at++];
-          now.work(step.tasks, step.share * together,
-                   [&](std::int64_t begin, std::int64_t end) { run(step, begin, end); });
+          now.work(step.tasks, 2 * together, [&](std::int64_t begin, std::int64_t end) { run(step, begin, end); });
           now.wait(step.tasks);
         }
       }

@@ -34,7 +34,7 @@ struct TransformerBlock {
 };
 
 /// Whether transformer_blocks computes such a block: no gradients, bfloat16 or int8 on a processor that has them, an
-/// even number of heads of a multiple of 32 features, and no more threads than it has work for.
+/// even number of heads of a multiple of 32 features, and hidden features that fall into equal pieces.
 bool transformer_blocks_apply(const torch::Tensor& x, std::int64_t images, std::int64_t heads, Precision precision,
                               const TransformerBlock& block);
 

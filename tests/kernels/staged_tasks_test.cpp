@@ -11,7 +11,7 @@ namespace tessera {
 namespace staged_tasks_test {
 
 struct Step {
-  std::int64_t tasks, share;
+  std::int64_t tasks;
   std::size_t phase, lane, place;
 };
 
@@ -24,7 +24,7 @@ StagedTasks<Step> example() {
     auto& made = tasks.phases.emplace_back();
     for (std::size_t lane = 0; lane < made.size(); ++lane) {
       for (std::size_t place = 0; place < counts[phase][lane].size(); ++place) {
-        made[lane].push_back({counts[phase][lane][place], place % 2 == 0 ? 2 : 100, phase, lane, place});
+        made[lane].push_back({counts[phase][lane][place], phase, lane, place});
       }
     }
   }
