@@ -57,14 +57,8 @@ __m256i load_pixel(const uint16_t* pixel, int64_t channel, __mmask16 mask) {
   return pixel == nullptr ? _mm256_setzero_si256() : _mm256_maskz_loadu_epi16(mask, pixel + channel);
 }
 
-template <Result result>
-void multiply_to(const Product& product) {
-  const BlockProduct<Element::bfloat16> block_product;
-  alignas(64) float sums[2][32 * 32], bias[kPanel];
-  const int64_t across = blocks(product.columns, 16), count = product.rows * across;
-  const int64_t steps = product.taps * product.depth, panel = steps * 2 * kTile,
-                apart = product.weights_panel > 0 ? product.weights_panel : panel;
-  Finishing<result, RowsOf> finishing(product, steps);  // a kernel may have no tap that reaches the output
+/// How a product's operands lie.
+Block block_of(const Product& product) {
   Block block;
   block.pitch = product.input_pixel;
   block.left_step = kDepth;
@@ -74,6 +68,18 @@ void multiply_to(const Product& product) {
   block.left_passes = product.taps == 1;  // the taps of a larger kernel read the same pixels
   block.right_half = kTile;
   block.right_step = 2 * kTile;
+  return block;
+}
+
+template <Result result>
+void multiply_to(const Product& product) {
+  const BlockProduct<Element::bfloat16> block_product;
+  alignas(64) float sums[2][32 * 32], bias[kPanel];
+  const int64_t across = blocks(product.columns, 16), count = product.rows * across;
+  const int64_t steps = product.taps * product.depth, panel = steps * 2 * kTile,
+                apart = product.weights_panel > 0 ? product.weights_panel : panel;
+  Finishing<result, RowsOf> finishing(product, steps);  // a kernel may have no tap that reaches the output
+  Block block = block_of(product);
   block.sums = sums[0];
   block.start = product.bias != nullptr ? bias : nullptr;
   for (int64_t begin = 0; begin < count; begin += kRowsTogether) {
@@ -139,13 +145,7 @@ void multiply_onto(const Product& product, int64_t fresh, int64_t fresh_end) {
   const BlockProduct<Element::bfloat16> block_product;
   const int64_t pitch = product.output_pixel, panel = product.depth * 2 * kTile,
                 apart = product.weights_panel > 0 ? product.weights_panel : panel;
-  Block block;
-  block.pitch = product.input_pixel;
-  block.left_step = kDepth;
-  block.depth = product.depth;
-  block.left_passes = true;
-  block.right_half = kTile;
-  block.right_step = 2 * kTile;
+  Block block = block_of(product);
   block.sums_pitch = pitch;
   for (int64_t begin = 0; begin < product.columns; begin += kMostRows) {
     const int64_t end = std::min(begin + kMostRows, product.columns);

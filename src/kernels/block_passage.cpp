@@ -6,13 +6,6 @@
 #include "kernels/row_layout.h"
 
 namespace tessera {
-namespace {
-
-std::int64_t pitch_of(std::int64_t features) {
-  return row_pitch(features * std::int64_t(sizeof(std::uint16_t))) / std::int64_t(sizeof(std::uint16_t));
-}
-
-}  // namespace
 
 BlockPassage::BlockPassage(const BlockShape& shape, const BlockOptions& options, const std::vector<PackedBlock>& blocks,
                            std::int64_t threads)
@@ -20,8 +13,8 @@ BlockPassage::BlockPassage(const BlockShape& shape, const BlockOptions& options,
       options_(options),
       heads_together_(threads <= kLanes ? 1 : shape.heads / kLanes),
       steps_(steps_through(blocks, shape, heads_together_)),
-      sums_row_(row_pitch(shape.width * std::int64_t(sizeof(float))) / std::int64_t(sizeof(float))),
-      heads_pitch_(pitch_of(shape.qkv_of_head(heads_together_))),
+      sums_row_(elements_apart<float>(shape.width)),
+      heads_pitch_(elements_apart<std::uint16_t>(shape.qkv_of_head(heads_together_))),
       workers_(static_cast<std::size_t>(threads)) {
   normed_ = operand(shape.width, !shape.int8);
   clear_padding(normed_);
@@ -34,7 +27,7 @@ BlockPassage::BlockPassage(const BlockShape& shape, const BlockOptions& options,
   }
   for (auto& worker : workers_) {
     worker.scratch = room<std::uint16_t>(bf16::attention_scratch(attention(0, 0)));
-    if (shape.int8) worker.normed = room<std::uint16_t>(kRowsTogether * pitch_of(shape.width));
+    if (shape.int8) worker.normed = room<std::uint16_t>(kRowsTogether * elements_apart<std::uint16_t>(shape.width));
   }
 }
 
@@ -48,19 +41,17 @@ void BlockPassage::go(const float* x, float* result, std::vector<StepProgress>& 
 // -----------------------------------------------------------------------------------------------------------
 // memory
 
+/// Aligned to a cache line, as all that LibTorch hands out.
 template <typename Element>
 Element* BlockPassage::room(std::int64_t count) {
-  constexpr std::int64_t kAlignment = 64;  // bytes
-  const auto bytes = count * std::int64_t(sizeof(Element));
-  memory_.push_back(fresh_rows(1, bytes + kAlignment, torch::kUInt8));
-  const auto address = reinterpret_cast<std::uintptr_t>(memory_.back().data_ptr());
-  return reinterpret_cast<Element*>((address + kAlignment - 1) / kAlignment * kAlignment);
+  memory_.push_back(fresh_rows(1, count * std::int64_t(sizeof(Element)), torch::kUInt8));
+  return static_cast<Element*>(memory_.back().data_ptr());
 }
 
 BlockPassage::Operand BlockPassage::operand(std::int64_t features, bool values) {
   Operand made;
   if (values) {
-    made.pitch = pitch_of(features);
+    made.pitch = elements_apart<std::uint16_t>(features);
     made.values = room<std::uint16_t>(shape_.rows() * made.pitch);
   }
   if (shape_.int8) {
@@ -126,7 +117,7 @@ void BlockPassage::normalise(const BlockStep& step, std::int64_t row, const Work
     sum.second = nullptr;
   }
   auto* const to = shape_.int8 ? worker.normed : normed_.values + row * normed_.pitch;
-  const auto pitch = shape_.int8 ? pitch_of(shape_.width) : normed_.pitch;
+  const auto pitch = shape_.int8 ? elements_apart<std::uint16_t>(shape_.width) : normed_.pitch;
   avx512::layer_norm_of_sum(sum, options_.eps, step.norm->weight, step.norm->bias, to, pitch);
   if (!shape_.int8) return;
   int8::quantise_rows(to, pitch, sum.rows, shape_.width, normed_.bytes + row * normed_.bytes_pitch,
@@ -135,12 +126,10 @@ void BlockPassage::normalise(const BlockStep& step, std::int64_t row, const Work
 
 /// Panels [begin, end) of queries, keys and values.
 void BlockPassage::project(const BlockStep& step, std::int64_t begin, std::int64_t end) const {
-  const auto base = shape_.qkv_of_head(shape_.head(step.lane, step.piece * heads_together_));
-  ProductOutput to;
+  auto to = output_of(step, begin, end);
   to.output = heads_[step.lane] + begin * kPanel;
   to.output_pixel = heads_pitch_;
-  to.bias = step.block->qkv_bias + base + begin * kPanel;
-  multiply(to, normed_, channels(step, step.block->qkv, 0, base, begin, end, step.tasks));
+  multiply(step, begin, end, normed_, to);
 }
 
 /// Parts [begin, end) of what attention makes of the heads, kAttentionRows rows each, head after head.
@@ -169,42 +158,34 @@ void BlockPassage::quantise(const Operand& of, std::int64_t features, std::int64
 
 /// Panels [begin, end) of a piece of the lane's hidden features.
 void BlockPassage::raise(const BlockStep& step, std::int64_t begin, std::int64_t end) const {
-  const auto base = shape_.part(step.lane, step.piece) * shape_.piece();
   const auto& hidden = hidden_[step.lane];
-  ProductOutput to;
+  auto to = output_of(step, begin, end);
   to.gelu = hidden.values + begin * kPanel;
   to.output_pixel = hidden.pitch;
-  to.bias = step.block->up_bias + base + begin * kPanel;
-  multiply(to, normed_, channels(step, step.block->up, 0, base, begin, end, step.tasks));
+  multiply(step, begin, end, normed_, to);
 }
 
 /// Panels [begin, end) of a product, added to the lane's sums. The first of a sublayer finds nothing yet in the other
 /// lane's rows, which begin with its bias.
 void BlockPassage::add(const BlockStep& step, std::int64_t begin, std::int64_t end) const {
-  const bool output = step.work == BlockWork::output, first = output || step.piece == 0;
-  const auto& left = output ? context_[step.lane] : hidden_[step.lane];
-  const auto panels =
-      output ? channels(step, step.block->output, step.lane, 0, begin, end, step.tasks)
-             : channels(step, step.block->down, shape_.part(step.lane, step.piece), 0, begin, end, step.tasks);
-  const auto* const bias = (output ? step.block->output_bias : step.block->down_bias) + panels.first;
+  const bool first = step.piece == 0;
+  const auto& left = step.work == BlockWork::output ? context_[step.lane] : hidden_[step.lane];
   const auto other = 1 - step.lane, fresh = first ? shape_.begin(other) : 0, fresh_end = first ? shape_.end(other) : 0;
-  ProductOutput to;
-  to.sum = sums_[step.lane] + panels.first;
+  auto to = output_of(step, begin, end);
+  to.sum = sums_[step.lane] + begin * kPanel;
   to.output_pixel = sums_row_;
-  to.channels = panels.count;
-  if (!shape_.int8) {
-    to.bias = bias;
-    return bf16::multiply_onto(describe(to, left, panels), fresh, fresh_end);
-  }
+  if (!shape_.int8) return bf16::multiply_onto(describe(step, begin, end, left, to), fresh, fresh_end);
   const auto rows = [&](std::int64_t from, std::int64_t until, bool hold_nothing) {
     if (from == until) return;
-    auto product = describe_int8(to, left, panels);
+    auto product = describe_int8(step, begin, end, left, to);
     product.input += from * left.bytes_pitch;
     product.row_scale += from;
     product.rows = until - from;
     product.sum += from * sums_row_;
-    product.bias = hold_nothing ? bias : nullptr;
-    product.residual = hold_nothing ? nullptr : product.sum;
+    if (!hold_nothing) {
+      product.residual = product.sum;
+      product.bias = nullptr;
+    }
     int8::multiply(product);
   };
   rows(0, fresh, false);
@@ -249,40 +230,48 @@ bf16::Attention BlockPassage::attention(std::int64_t lane, std::int64_t index) c
   return head;
 }
 
-/// Panels [begin, end) of the `panels` that lie from channel `base` on.
-BlockPassage::Channels BlockPassage::channels(const BlockStep& step, const PackedParts& weight, std::int64_t part,
-                                              std::int64_t base, std::int64_t begin, std::int64_t end,
-                                              std::int64_t panels) const {
-  return {&weight, part, base + begin * kPanel, (end - begin) * kPanel,
-          end < panels ? weight.tiles(part, base + end * kPanel) : step.after};
+/// What all products say of the result's panels [begin, end).
+ProductOutput BlockPassage::output_of(const BlockStep& step, std::int64_t begin, std::int64_t end) const {
+  ProductOutput to;
+  to.channels = (end - begin) * kPanel;
+  to.bias = step.bias + begin * kPanel;
+  return to;
 }
 
-void BlockPassage::multiply(ProductOutput to, const Operand& left, const Channels& channels) const {
-  to.channels = channels.count;
+/// The weights to bring nearer behind the panels before `end`.
+const std::uint8_t* BlockPassage::after(const BlockStep& step, std::int64_t end) const {
+  return end < step.tasks ? step.weight->tiles(step.part, step.channel + end * kPanel) : step.after;
+}
+
+void BlockPassage::multiply(const BlockStep& step, std::int64_t begin, std::int64_t end, const Operand& left,
+                            const ProductOutput& to) const {
   if (shape_.int8) {
-    int8::multiply(describe_int8(to, left, channels));
+    int8::multiply(describe_int8(step, begin, end, left, to));
   } else {
-    bf16::multiply(describe(to, left, channels));
+    bf16::multiply(describe(step, begin, end, left, to));
   }
 }
 
-bf16::Product BlockPassage::describe(const ProductOutput& to, const Operand& left, const Channels& channels) const {
+bf16::Product BlockPassage::describe(const BlockStep& step, std::int64_t begin, std::int64_t end, const Operand& left,
+                                     const ProductOutput& to) const {
+  const auto* const tiles = step.weight->tiles(step.part, step.channel + begin * kPanel);
   bf16::Product product;
   static_cast<ProductOutput&>(product) = to;
   product.input = left.values;
   product.input_pixel = left.pitch;
-  product.depth = channels.weight->inputs() / bf16::kDepth;
-  product.weights = reinterpret_cast<const std::uint16_t*>(channels.weight->tiles(channels.part, channels.first));
-  product.weights_after = reinterpret_cast<const std::uint16_t*>(channels.after);
+  product.depth = step.weight->inputs() / bf16::kDepth;
+  product.weights = reinterpret_cast<const std::uint16_t*>(tiles);
+  product.weights_after = reinterpret_cast<const std::uint16_t*>(after(step, end));
   product.far_weights = true;
   product.rows = 1;
   product.columns = shape_.rows();
   return product;
 }
 
-int8::Product BlockPassage::describe_int8(const ProductOutput& to, const Operand& left,
-                                          const Channels& channels) const {
-  const auto& weight = *channels.weight;
+int8::Product BlockPassage::describe_int8(const BlockStep& step, std::int64_t begin, std::int64_t end,
+                                          const Operand& left, const ProductOutput& to) const {
+  const auto& weight = *step.weight;
+  const auto channel = step.channel + begin * kPanel;
   int8::Product product;
   static_cast<ProductOutput&>(product) = to;
   product.input = left.bytes;
@@ -290,10 +279,10 @@ int8::Product BlockPassage::describe_int8(const ProductOutput& to, const Operand
   product.row_scale = left.scale;
   product.rows = shape_.rows();
   product.depth = int8::padded(weight.inputs(), int8::kDepth) / int8::kDepth;
-  product.weights = reinterpret_cast<const std::int8_t*>(weight.tiles(channels.part, channels.first));
-  product.weights_after = reinterpret_cast<const std::int8_t*>(channels.after);
-  product.channel_scale = weight.scale(channels.part, channels.first);
-  product.channel_sum = weight.sum(channels.part, channels.first);
+  product.weights = reinterpret_cast<const std::int8_t*>(weight.tiles(step.part, channel));
+  product.weights_after = reinterpret_cast<const std::int8_t*>(after(step, end));
+  product.channel_scale = weight.scale(step.part, channel);
+  product.channel_sum = weight.sum(step.part, channel);
   return product;
 }
 

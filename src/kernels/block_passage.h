@@ -47,12 +47,6 @@ class BlockPassage {
   struct Worker {
     std::uint16_t *scratch = nullptr, *normed = nullptr;
   };
-  /// Panels of a packed weight, and the weights to bring nearer meanwhile.
-  struct Channels {
-    const PackedParts* weight = nullptr;
-    std::int64_t part = 0, first = 0, count = 0;
-    const std::uint8_t* after = nullptr;
-  };
 
   template <typename Element>
   Element* room(std::int64_t count);
@@ -71,11 +65,14 @@ class BlockPassage {
 
   avx512::SumOfRows sum_of_lanes(std::int64_t lane, std::int64_t row) const;
   bf16::Attention attention(std::int64_t lane, std::int64_t head) const;
-  Channels channels(const BlockStep& step, const PackedParts& weight, std::int64_t part, std::int64_t base,
-                    std::int64_t begin, std::int64_t end, std::int64_t panels) const;
-  void multiply(ProductOutput to, const Operand& left, const Channels& channels) const;
-  bf16::Product describe(const ProductOutput& to, const Operand& left, const Channels& channels) const;
-  int8::Product describe_int8(const ProductOutput& to, const Operand& left, const Channels& channels) const;
+  ProductOutput output_of(const BlockStep& step, std::int64_t begin, std::int64_t end) const;
+  const std::uint8_t* after(const BlockStep& step, std::int64_t end) const;
+  void multiply(const BlockStep& step, std::int64_t begin, std::int64_t end, const Operand& left,
+                const ProductOutput& to) const;
+  bf16::Product describe(const BlockStep& step, std::int64_t begin, std::int64_t end, const Operand& left,
+                         const ProductOutput& to) const;
+  int8::Product describe_int8(const BlockStep& step, std::int64_t begin, std::int64_t end, const Operand& left,
+                              const ProductOutput& to) const;
 
   const BlockShape shape_;
   const BlockOptions options_;

@@ -12,9 +12,7 @@ class StepsThrough {
 
   void add(const PackedBlock& block, bool first) {
     const auto norm = [&](BlockWork work, const PackedBlock::Norm& parameters) {
-      phase([&](std::int64_t lane, auto& steps) {
-        steps.push_back({work, own_rows(lane), lane, &block, &parameters});
-      });
+      phase([&](std::int64_t lane, auto& steps) { steps.push_back({work, own_rows(lane), lane, 0, &parameters}); });
     };
     norm(first ? BlockWork::enter : BlockWork::norm, block.norm1);
     phase([&](std::int64_t lane, auto& steps) { attention(lane, block, steps); });
@@ -39,19 +37,24 @@ class StepsThrough {
     const auto panels = shape_.qkv_of_head(together_) / kPanel,
                parts = together_ * ((shape_.cells + kAttentionRows - 1) / kAttentionRows);
     for (std::int64_t piece = 0; piece * together_ < shape_.heads / kLanes; ++piece) {
-      steps.push_back({BlockWork::qkv, panels, lane, &block, nullptr, piece});
-      steps.push_back({BlockWork::pack, together_, lane, nullptr, nullptr, piece});
-      steps.push_back({BlockWork::attention, parts, lane, nullptr, nullptr, piece});
+      const auto channel = shape_.qkv_of_head(shape_.head(lane, piece * together_));
+      steps.push_back({BlockWork::qkv, panels, lane, piece, nullptr, &block.qkv, 0, channel, block.qkv_bias + channel});
+      steps.push_back({BlockWork::pack, together_, lane, piece});
+      steps.push_back({BlockWork::attention, parts, lane, piece});
     }
     if (shape_.int8) steps.push_back({BlockWork::quantise_context, all_rows(), lane});
-    steps.push_back({BlockWork::output, shape_.width / kPanel, lane, &block});
+    steps.push_back(
+        {BlockWork::output, shape_.width / kPanel, lane, 0, nullptr, &block.output, lane, 0, block.output_bias});
   }
 
   void feed_forward(std::int64_t lane, const PackedBlock& block, std::vector<BlockStep>& steps) const {
     for (std::int64_t piece = 0; piece < shape_.pieces(); ++piece) {
-      steps.push_back({BlockWork::up, shape_.piece() / kPanel, lane, &block, nullptr, piece});
-      if (shape_.int8) steps.push_back({BlockWork::quantise_hidden, all_rows(), lane, nullptr, nullptr, piece});
-      steps.push_back({BlockWork::down, shape_.width / kPanel, lane, &block, nullptr, piece});
+      const auto part = shape_.part(lane, piece), channel = part * shape_.piece();
+      steps.push_back({BlockWork::up, shape_.piece() / kPanel, lane, piece, nullptr, &block.up, 0, channel,
+                       block.up_bias + channel});
+      if (shape_.int8) steps.push_back({BlockWork::quantise_hidden, all_rows(), lane, piece});
+      steps.push_back(
+          {BlockWork::down, shape_.width / kPanel, lane, piece, nullptr, &block.down, part, 0, block.down_bias});
     }
   }
 
@@ -63,24 +66,9 @@ class StepsThrough {
         auto& steps = (*phase)[lane];
         for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
           step->after = next[lane];
-          if (const auto* weights = first_weights(*step)) next[lane] = weights;
+          if (step->weight != nullptr) next[lane] = step->weight->tiles(step->part, step->channel);
         }
       }
-    }
-  }
-
-  const std::uint8_t* first_weights(const BlockStep& step) const {
-    switch (step.work) {
-      case BlockWork::qkv:
-        return step.block->qkv.tiles(0, shape_.qkv_of_head(shape_.head(step.lane, step.piece * together_)));
-      case BlockWork::output:
-        return step.block->output.tiles(step.lane, 0);
-      case BlockWork::up:
-        return step.block->up.tiles(0, shape_.part(step.lane, step.piece) * shape_.piece());
-      case BlockWork::down:
-        return step.block->down.tiles(shape_.part(step.lane, step.piece), 0);
-      default:
-        return nullptr;
     }
   }
 

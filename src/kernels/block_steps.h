@@ -28,9 +28,11 @@ struct BlockStep {
   BlockWork work;
   std::int64_t tasks;
   std::int64_t lane;
-  const PackedBlock* block = nullptr;
-  const PackedBlock::Norm* norm = nullptr;
-  std::int64_t piece = 0;               // of the hidden features, or of the lane's heads
+  std::int64_t piece = 0;                   // of the hidden features, or of the lane's heads
+  const PackedBlock::Norm* norm = nullptr;  // for enter and norm
+  const PackedParts* weight = nullptr;      // for products: of its part `part` the channels from `channel` on
+  std::int64_t part = 0, channel = 0;
+  const float* bias = nullptr;          // of the first of them
   const std::uint8_t* after = nullptr;  // weights that the lane reads next
 };
 

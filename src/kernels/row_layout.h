@@ -33,8 +33,7 @@ inline torch::Tensor fresh_rows(std::int64_t rows, std::int64_t features, torch:
 
 /// Uninitialised [rows, features] bfloat16, its rows as far apart as suits who writes and who reads them in columns.
 inline torch::Tensor rows_for_product(std::int64_t rows, std::int64_t features) {
-  constexpr std::int64_t kBytes = 2;  // of an element
-  return fresh_rows(rows, features, row_pitch(features * kBytes) / kBytes, torch::kBFloat16);
+  return fresh_rows(rows, features, elements_apart<std::uint16_t>(features), torch::kBFloat16);
 }
 
 /// tensor.to(type)

@@ -12,4 +12,11 @@ inline std::int64_t row_pitch(std::int64_t bytes) {
   return ((bytes + kLine - 1) / kLine | 1) * kLine;
 }
 
+/// The same in elements, for rows of `count` of them.
+template <typename Element>
+std::int64_t elements_apart(std::int64_t count) {
+  constexpr auto kBytes = static_cast<std::int64_t>(sizeof(Element));
+  return row_pitch(count * kBytes) / kBytes;
+}
+
 }  // namespace tessera

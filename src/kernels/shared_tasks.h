@@ -15,6 +15,18 @@ namespace tessera {
 /// So many tasks for each thread even out what threads differ in.
 inline constexpr std::int64_t kTasksAThread = 4;
 
+/// Takes a `share`-th of what is left from `next` up to `end`, at least one. Empty: nothing is left.
+inline std::pair<std::int64_t, std::int64_t> take_share(std::atomic<std::int64_t>& next, std::int64_t end,
+                                                        std::int64_t share) {
+  auto begin = next.load();
+  std::int64_t size = 0;
+  do {
+    if (begin >= end) return {end, end};
+    size = std::max<std::int64_t>(1, (end - begin) / share);
+  } while (!next.compare_exchange_weak(begin, begin + size));
+  return {begin, begin + size};
+}
+
 /// make_worker()(begin, end) for ranges that make up the tasks 0 .. count - 1. Thread t begins with the t-th part of
 /// them, so that neighbouring tasks of one operation and the next find their data in its cache, and then takes what is
 /// left of the others' parts. At a time it takes a `share`-th of what a part has left: the last pieces are small, and
@@ -25,16 +37,6 @@ void share_ranges(std::int64_t count, std::int64_t share, const MakeWorker& make
   struct alignas(64) Part {
     std::atomic<std::int64_t> next;
     std::int64_t end;
-
-    std::pair<std::int64_t, std::int64_t> take(std::int64_t of_it) {
-      auto begin = next.load();
-      std::int64_t size = 0;
-      do {
-        if (begin >= end) return {end, end};
-        size = std::max<std::int64_t>(1, (end - begin) / of_it);
-      } while (!next.compare_exchange_weak(begin, begin + size));
-      return {begin, begin + size};
-    }
   };
   const std::int64_t threads = std::min<std::int64_t>(count, at::get_num_threads());
   if (threads <= 1) {
@@ -50,8 +52,10 @@ void share_ranges(std::int64_t count, std::int64_t share, const MakeWorker& make
     auto worker = make_worker();
     for (std::int64_t t = 0; t < threads; ++t) {
       auto& part = parts[static_cast<std::size_t>((first + t) % threads)];
-      for (auto range = part.take(share); range.first < range.second; range = part.take(share)) {
-        worker(range.first, range.second);
+      for (;;) {
+        const auto [begin, end] = take_share(part.next, part.end, share);
+        if (begin == end) break;
+        worker(begin, end);
       }
     }
   });

@@ -6,12 +6,13 @@
 /// wrote for that lane in the one before, and no thread waits long for a slow one.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <thread>
 #include <vector>
+
+#include "kernels/shared_tasks.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -27,12 +28,11 @@ class StepProgress {
   /// body(begin, end) for ranges of the `tasks`, each a `share`-th of what is left, until none is left to take.
   template <typename Body>
   void work(std::int64_t tasks, std::int64_t share, const Body& body) {
-    for (auto begin = taken_.load(std::memory_order_relaxed); begin < tasks;) {
-      const auto size = std::max<std::int64_t>(1, (tasks - begin) / share);
-      if (!taken_.compare_exchange_weak(begin, begin + size, std::memory_order_relaxed)) continue;
-      body(begin, begin + size);
-      done_.fetch_add(size, std::memory_order_release);
-      begin = taken_.load(std::memory_order_relaxed);
+    for (;;) {
+      const auto [begin, end] = take_share(taken_, tasks, share);
+      if (begin == end) return;
+      body(begin, end);
+      done_.fetch_add(end - begin, std::memory_order_release);
     }
   }
 
