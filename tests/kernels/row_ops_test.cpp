@@ -99,8 +99,10 @@ TEST(Gelu, MatchesFloat64OverTheWholeRange) {
   const auto y = gelu_activation(x);
   const auto size = x64.detach().abs(), tail = 0.5 * torch::erfc(size / std::sqrt(2.0));
   const double cancelled = cpu_has_avx512_bf16() ? 0 : 0x1p-23;  // LibTorch adds 1 to erf in float32
-  // Rounding to bfloat16 alone may cost 2e-3 |y|.
-  EXPECT_TRUE(is_within(y, y64, size * (tail * 2e-4 + cancelled) + 1e-8));
+  // Rounding to bfloat16 alone may cost 2e-3 |y|. The far tail is an absolute matter.
+  EXPECT_TRUE(is_within(y, y64, size * (tail * 1e-4 + cancelled) + 1.4e-5));
+  const auto near = (size < 3).to(torch::kBFloat16);
+  EXPECT_TRUE(is_within(y * near, y64 * near, near * size * (tail * 3e-4 + cancelled) + 1e-8));
   for (int repeat = 0; repeat < 2; ++repeat) {
     const auto d = torch::autograd::grad({y}, {x}, {g}, true)[0];
     EXPECT_TRUE(is_within(d, d64, g.to(torch::kDouble).abs() * 1e-4));
