@@ -67,8 +67,9 @@ torch::Tensor int8_linear(const torch::Tensor& input, const torch::Tensor& weigh
   if (plain) {
     const auto x = rows_bf16.to(torch::kFloat), w = weight.to(torch::kFloat);
     const auto x_step = step_of(x), w_step = step_of(w);
-    auto product = linear(torch::round(x * (1 / x_step)), torch::round(w / w_step), {}, Precision::float32) *
-                   (x_step * w_step.transpose(0, 1));
+    // Rounded once, as the kernel does.
+    const auto steps = torch::round(x.to(torch::kDouble) * (1 / x_step)).to(torch::kFloat);
+    auto product = linear(steps, torch::round(w / w_step), {}, Precision::float32) * (x_step * w_step.transpose(0, 1));
     if (bias.defined()) product = product + bias;
     return with_result(product, result, residual);
   }

@@ -141,6 +141,11 @@ void pack(const float* weight, int64_t weight_row, int64_t outputs, int64_t inpu
 
 void quantise_rows(const uint16_t* input, int64_t input_row, int64_t rows, int64_t inputs, uint8_t* bytes,
                    float* scale) {
+  constexpr int kFirstChooses = 0xca;  // a bit of the second operand where the first one has it, else of the third
+  // Added to a small number, 1.5 * 2^23 leaves the nearest whole one in the lowest bits.
+  const __m512 rounding = _mm512_set1_ps(12582912.f + kZero);
+  alignas(64) static constexpr uint16_t kEven[32] = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
+  const __m512i even = _mm512_load_si512(kEven);
   const int64_t wide = padded(inputs, kDepth);
   for (int64_t r = 0; r < rows; ++r, input += input_row, bytes += row_pitch(inputs)) {
     // Without their sign the bits of bfloat16 are ordered as the values are; what is no number is the greatest.
@@ -161,11 +166,11 @@ void quantise_rows(const uint16_t* input, int64_t input_row, int64_t rows, int64
       const __m512i pairs = _mm512_maskz_loadu_epi16(low_mask(inputs - c), input + c);
       const __m512 first = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)),
                    second = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(int(0xffff0000u))));
-      const __m512i lower = _mm512_cvtps_epi32(_mm512_mul_ps(first, factor)),
-                    upper = _mm512_slli_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(second, factor)), 16);
-      const __m512i values = _mm512_mask_blend_epi16(0xaaaaaaaau, lower, upper);
+      const __m512i lower = _mm512_castps_si512(_mm512_fmadd_ps(first, factor, rounding)),
+                    upper = _mm512_slli_epi32(_mm512_castps_si512(_mm512_fmadd_ps(second, factor, rounding)), 8);
+      const __m512i both = _mm512_ternarylogic_epi32(_mm512_set1_epi32(0xff), lower, upper, kFirstChooses);
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(bytes + c),
-                          _mm512_cvtepi16_epi8(_mm512_add_epi16(values, _mm512_set1_epi16(kZero))));
+                          _mm512_castsi512_si256(_mm512_permutexvar_epi16(even, both)));
     }
   }
 }

@@ -33,7 +33,8 @@ void pack(const float* weight, int64_t weight_row, int64_t outputs, int64_t inpu
           int32_t* sum);
 
 /// rows [rows, inputs] bfloat16, `input_row` elements apart, as bytes [rows, inputs padded to 64], row_pitch(inputs)
-/// apart, and their scales [rows].
+/// apart, and their scales [rows]. x times the float32 reciprocal of the scale is rounded once, to the nearest whole
+/// number.
 void quantise_rows(const uint16_t* input, int64_t input_row, int64_t rows, int64_t inputs, uint8_t* bytes,
                    float* scale);
 

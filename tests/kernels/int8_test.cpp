@@ -22,9 +22,9 @@ torch::Tensor step_of(const torch::Tensor& x) {
 /// The quantised product itself, in float64.
 torch::Tensor reference(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
   const auto rows = on_bfloat16(x), row_step = step_of(rows), channel_step = step_of(weight);
-  const auto a = torch::round(rows * (1 / row_step)), w = torch::round(weight / channel_step);
-  const auto product = torch::matmul(a.to(torch::kDouble), w.to(torch::kDouble).t()) * row_step.to(torch::kDouble) *
-                       channel_step.to(torch::kDouble).t();
+  const auto a = torch::round(rows.to(torch::kDouble) * (1 / row_step)), w = torch::round(weight / channel_step);
+  const auto product =
+      torch::matmul(a, w.to(torch::kDouble).t()) * row_step.to(torch::kDouble) * channel_step.to(torch::kDouble).t();
   return bias.defined() ? product + bias.to(torch::kDouble) : product;
 }
 
