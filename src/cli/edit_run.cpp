@@ -8,6 +8,7 @@
 
 #include "canvas/partial_canvas.h"
 #include "cli/frames.h"
+#include "cli/picture_files.h"
 #include "image/contact_sheet.h"
 #include "image/image_io.h"
 #include "runtime/error.h"
@@ -118,6 +119,7 @@ class EditRun {
     const auto cells = grid.masked_cells();
     const auto filled = already_filled(grid, first, last);
     const auto codes = filled.defined() ? filled : fill(grid, options, cells);
+    std::vector<PictureFile> pictures;
     for (std::size_t i = first; i < last; ++i) {
       const auto own = codes[static_cast<std::int64_t>(i - first)];
       finished_.push_back(own);
@@ -126,11 +128,12 @@ class EditRun {
       if (one_file_) continue;
       auto record = record_;
       record["image"] = i;
-      const auto file = fs::path(flags_.output) / fmt::format("{:05}.png", i);
-      write_png(file, pictures_.back(),
-                {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}});
-      files_.push_back(file.string());
+      pictures.push_back({fs::path(flags_.output) / fmt::format("{:05}.png", i),
+                          pictures_.back(),
+                          {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}}});
+      files_.push_back(pictures.back().path.string());
     }
+    write_pictures(pictures);
     done_cells_ += cells;
     progress_->update(done_cells_, "");
   }

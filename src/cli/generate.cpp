@@ -6,6 +6,7 @@
 #include "cli/edit_run.h"
 #include "cli/model_flags.h"
 #include "cli/neighbours.h"
+#include "cli/picture_files.h"
 #include "cli/verbs.h"
 #include "data/catalogue.h"
 #include "image/contact_sheet.h"
@@ -67,6 +68,11 @@ void generate(const CLI::App& verb, const GenerateOptions& options) {
   const std::filesystem::path output = options.output;
   const bool one_file = output.extension() == ".png";
   if (!one_file) std::filesystem::create_directories(output);
+  const auto sheet = one_file ? output : output / "sheet.png";
+  auto record = to_json(fill);
+  record["model"] = valid_utf8(std::filesystem::path(options.model.model).filename().string());
+  record["dtype"] = pipeline.dtype();
+  record["command"] = command_line(verb);
 
   std::vector<Image> all;
   std::vector<torch::Tensor> codes;
@@ -86,29 +92,29 @@ void generate(const CLI::App& verb, const GenerateOptions& options) {
       if (done == 0) first_image_seconds = seconds_since(begin);
       evaluations += made.report.evaluations;
       codes.push_back(made.grid.codes());
+      std::vector<PictureFile> pictures;
       for (std::int64_t i = 0; i < now; ++i) {
         all.push_back(to_image(made.images[i]));
         if (one_file || options.sheet_only) continue;
-        auto record = to_json(fill);
-        record["dtype"] = pipeline.dtype();
-        record["model"] = valid_utf8(std::filesystem::path(options.model.model).filename().string());
-        record["command"] = command_line(verb);
-        record["image"] = part.first_image + static_cast<std::uint64_t>(i);
-        const auto file = output / fmt::format("{:05}.png", part.first_image + static_cast<std::uint64_t>(i));
-        write_png(file, all.back(),
-                  {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}});
-        files.push_back(valid_utf8(file.string()));
+        const auto number = part.first_image + static_cast<std::uint64_t>(i);
+        auto own = record;
+        own["image"] = number;
+        pictures.push_back({output / fmt::format("{:05}.png", number),
+                            all.back(),
+                            {{"tessera", own.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}}});
+        files.push_back(valid_utf8(pictures.back().path.string()));
       }
+      if (done + now == options.count) {
+        auto own = record;
+        own["count"] = options.count;
+        pictures.push_back(
+            {sheet, all.size() == 1 && one_file ? all.front() : contact_sheet(all), {{"tessera", own.dump()}}});
+      }
+      write_pictures(pictures);
       progress.update(done + now, "");
     }
   }
-  const auto sheet = one_file ? output : output / "sheet.png";
-  auto record = to_json(fill);
-  record["model"] = valid_utf8(std::filesystem::path(options.model.model).filename().string());
-  record["dtype"] = pipeline.dtype();
-  record["command"] = command_line(verb);
   record["count"] = options.count;
-  write_png(sheet, all.size() == 1 && one_file ? all.front() : contact_sheet(all), {{"tessera", record.dump()}});
   const double seconds = seconds_since(begin);
   const auto beside = one_file ? output.parent_path() / fmt::format("{}-neighbours.png", output.stem().string())
                                : output / "neighbours.png";

@@ -4,6 +4,7 @@
 
 #include "checkpoint/safetensors.h"
 #include "cli/model_flags.h"
+#include "cli/picture_files.h"
 #include "cli/verbs.h"
 #include "data/catalogue.h"
 #include "data/dataset.h"
@@ -130,9 +131,14 @@ void decode(const CodecOptionsOfVerb& options, const std::string& tokens_file) {
   require(stated == std::to_string(codes), "{}: tokens of {} codes, the model has {}", tokens_file, stated, codes);
   const TokenGrid grid(found->second.to(torch::kInt64), codes);
   std::filesystem::create_directories(options.output);
+  constexpr std::size_t kAtOnce = 16;  // pictures that are written side by side
+  std::vector<PictureFile> pictures;
   for (std::int64_t i = 0; i < grid.count(); ++i) {
     const auto images = pipeline.codec()->decode({grid.codes().slice(0, i, i + 1), codes});
-    write_png(std::filesystem::path(options.output) / fmt::format("{:05}.png", i), to_image(images[0]));
+    pictures.push_back({std::filesystem::path(options.output) / fmt::format("{:05}.png", i), to_image(images[0]), {}});
+    if (pictures.size() < kAtOnce && i + 1 < grid.count()) continue;
+    write_pictures(pictures);
+    pictures.clear();
   }
   fmt::print("{}\n", options.output);
 }
