@@ -197,28 +197,40 @@ class BlockProduct {
   template <bool passes, typename Meanwhile>
   static void whole_tiles(Block& block, Meanwhile& given) {
     Meanwhile meanwhile = given;
-    const int64_t in = block.pitch * int64_t(sizeof(uint16_t)), depth = block.depth, lower = block.second - block.first,
-                  fours = block.next_fours;
     begin_sums(block, true);
     const uint16_t *right = block.right, *next = block.next;
     for (int64_t tap = 0; tap < block.taps; ++tap) {
-      const uint16_t* left = block.first + (block.tap_offset != nullptr ? block.tap_offset[tap] : 0);
-      for (int64_t k = 0; k < depth; ++k) {
-        _tile_loadd(6, right, 64);
-        load_left<4, passes>(left, in);
-        _tile_loadd(7, right + kTileElements, 64);
-        load_left<5, passes>(left + lower, in);
-        upper_products();
-        lower_products();
-        right += 2 * kTileElements;
-        left += kLine;
-        meanwhile();
-        next = fetch(next, fours);
+      const int64_t offset = block.tap_offset != nullptr ? block.tap_offset[tap] : 0;
+      if (block.next_fours == 1) {
+        steps<passes, true>(block, offset, right, next, meanwhile);
+      } else {
+        steps<passes, false>(block, offset, right, next, meanwhile);
       }
     }
     block.next = next;
     given = meanwhile;
     store_sums(block, true);
+  }
+
+  /// All of a tap's depth. four: what is fetched are four lines a step.
+  template <bool passes, bool four, typename Meanwhile>
+  [[gnu::always_inline]] static void steps(const Block& block, int64_t offset, const uint16_t*& right,
+                                           const uint16_t*& next, Meanwhile& meanwhile) {
+    const int64_t in = block.pitch * int64_t(sizeof(uint16_t)), fours = block.next_fours;
+    const uint16_t *upper = block.first + offset, *lower = block.second + offset;
+    for (const uint16_t* const end = right + block.depth * 2 * kTileElements; right != end;) {
+      _tile_loadd(6, right, 64);
+      load_left<4, passes>(upper, in);
+      _tile_loadd(7, right + kTileElements, 64);
+      load_left<5, passes>(lower, in);
+      upper_products();
+      lower_products();
+      right += 2 * kTileElements;
+      upper += kLine;
+      lower += kLine;
+      meanwhile();
+      next = fetch(next, four ? 1 : fours);
+    }
   }
 
   static const uint16_t* fetch(const uint16_t* next, int64_t fours) {
