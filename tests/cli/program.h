@@ -13,6 +13,7 @@
 #include <string>
 
 #include "image/image_io.h"
+#include "support/scratch.h"
 
 namespace tessera::testing {
 
@@ -76,6 +77,13 @@ inline void make_pictures(const std::filesystem::path& folder, int count) {
   }
 }
 
+/// The program's cache where a test has none of its own: never the user's.
+inline bool use_own_cache() {
+  static const auto folder = scratch_folder("cache");
+  return ::setenv("XDG_CACHE_HOME", folder.c_str(), 1) == 0;
+}
+inline const bool kOwnCache = use_own_cache();
+
 /// A folder of one test, with the program's cache inside, removed at the end.
 class ProgramTest : public ::testing::Test {
  protected:
@@ -87,6 +95,7 @@ class ProgramTest : public ::testing::Test {
     ::setenv("XDG_CACHE_HOME", (folder_ / "cache").c_str(), 1);
   }
   void TearDown() override {
+    use_own_cache();
     std::error_code code;
     if (!folder_.empty()) std::filesystem::remove_all(folder_, code);
   }
