@@ -38,8 +38,8 @@ std::string text_of(const c10::Error& error) {
 /// thousands of operators apart one by one, is 0.1 s of nobody's use.
 [[noreturn]] void leave(int status) {
   std::fflush(nullptr);
-#ifdef __SANITIZE_ADDRESS__
-  std::exit(status);  // leaks are reported at the end of an orderly exit
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  std::exit(status);  // leaks and races count at the end of an orderly exit
 #else
   std::_Exit(status);
 #endif
