@@ -1,12 +1,15 @@
 /// The `tessera` program: one verb a file, each registered in verbs.h.
 #include <c10/util/Exception.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "cli/verbs.h"
 #include "runtime/error.h"
@@ -34,6 +37,12 @@ std::string text_of(const c10::Error& error) {
                      text.substr(begin, text.find('\n', begin) - begin));
 }
 
+std::vector<std::string> verbs_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const auto* verb : app.get_subcommands({})) names.push_back(verb->get_name());
+  return names;
+}
+
 /// Every verb has put its own things away when this is called. What LibTorch's libraries would do now, taking their
 /// thousands of operators apart one by one, is 0.1 s of nobody's use.
 [[noreturn]] void leave(int status) {
@@ -57,6 +66,9 @@ int run(int argc, char** argv) {
     return 0;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    const auto verbs = verbs_of(app);
+    if (argc > 1 && argv[1][0] != '-' && std::find(verbs.begin(), verbs.end(), argv[1]) == verbs.end())
+      return fail_with(2, fmt::format("{}: no such verb; expected one of {}", argv[1], fmt::join(verbs, ", ")));
     return fail_with(2, error.what());
   } catch (const tessera::UsageError& error) {
     return fail_with(2, error.what());

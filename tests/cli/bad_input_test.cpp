@@ -101,6 +101,12 @@ TEST_F(BadInput, Generate) {
        {fmt::format("generate -t 1 --steps 1 -m {} -o {}/none/out.png", model_, at("empty")), 1, "cannot be written"}});
 }
 
+TEST_F(BadInput, Verbs) {
+  expect({{"", 2, "subcommand"},
+          {"generat -m x", 2, "generat: no such verb; expected one of bench"},
+          {"--frobnicate", 2, "subcommand"}});
+}
+
 TEST_F(BadInput, BrokenModels) {
   const auto weights = std::string("vqvae/diffusion_pytorch_model.safetensors");
   const auto whole = bytes_of(shared_ / "m" / weights);
