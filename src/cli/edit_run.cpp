@@ -65,7 +65,7 @@ class EditRun {
   }
 
   void report(const std::vector<Image>& pictures, double seconds) {
-    const auto text = PngText{{"tessera", record_.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}};
+    const auto text = picture_text(record_);
     bool one_size = true;
     for (const auto& picture : pictures) {
       one_size = one_size && picture.width == pictures[0].width && picture.height == pictures[0].height;
@@ -128,9 +128,8 @@ class EditRun {
       if (one_file_) continue;
       auto record = record_;
       record["image"] = i;
-      pictures.push_back({fs::path(flags_.output) / fmt::format("{:05}.png", i),
-                          pictures_.back(),
-                          {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}}});
+      pictures.push_back(
+          {fs::path(flags_.output) / fmt::format("{:05}.png", i), pictures_.back(), picture_text(record)});
       files_.push_back(pictures.back().path.string());
     }
     write_pictures(pictures);

@@ -99,22 +99,18 @@ void generate(const CLI::App& verb, const GenerateOptions& options) {
         const auto number = part.first_image + static_cast<std::uint64_t>(i);
         auto own = record;
         own["image"] = number;
-        pictures.push_back({output / fmt::format("{:05}.png", number),
-                            all.back(),
-                            {{"tessera", own.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}}});
+        pictures.push_back({output / fmt::format("{:05}.png", number), all.back(), picture_text(own)});
         files.push_back(valid_utf8(pictures.back().path.string()));
       }
       if (done + now == options.count) {
-        auto own = record;
-        own["count"] = options.count;
+        record["count"] = options.count;
         pictures.push_back(
-            {sheet, all.size() == 1 && one_file ? all.front() : contact_sheet(all), {{"tessera", own.dump()}}});
+            {sheet, all.size() == 1 && one_file ? all.front() : contact_sheet(all), {{"tessera", record.dump()}}});
       }
       write_pictures(pictures);
       progress.update(done + now, "");
     }
   }
-  record["count"] = options.count;
   const double seconds = seconds_since(begin);
   const auto beside = one_file ? output.parent_path() / fmt::format("{}-neighbours.png", output.stem().string())
                                : output / "neighbours.png";

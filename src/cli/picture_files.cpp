@@ -2,7 +2,13 @@
 
 #include <ATen/Parallel.h>
 
+#include <nlohmann/json.hpp>
+
 namespace tessera::cli {
+
+PngText picture_text(const nlohmann::json& record) {
+  return {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}};
+}
 
 void write_pictures(const std::vector<PictureFile>& files) {
   at::parallel_for(0, static_cast<std::int64_t>(files.size()), 1, [&](std::int64_t begin, std::int64_t end) {

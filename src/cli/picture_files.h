@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <vector>
 
 #include "image/image_io.h"
@@ -13,6 +14,9 @@ struct PictureFile {
   Image image;
   PngText text;
 };
+
+/// What a picture carries: how it was made, and by which program.
+PngText picture_text(const nlohmann::json& record);
 
 /// Writes each file atomically, side by side on the program's threads: compressing a picture of 256x256 takes one
 /// thread as long as an evaluation of the network takes two. Throws the Error of one that could not be written.

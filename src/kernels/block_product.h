@@ -192,8 +192,6 @@ class BlockProduct {
     store_sums(block, both);
   }
 
-  /// The loop that most of the time goes into: what it changes must fit the processor's registers, and what it does
-  /// meanwhile must be part of it (a call would save and restore vectors).
   template <bool passes, typename Meanwhile>
   static void whole_tiles(Block& block, Meanwhile& given) {
     Meanwhile meanwhile = given;
@@ -212,7 +210,9 @@ class BlockProduct {
     store_sums(block, true);
   }
 
-  /// All of a tap's depth. four: what is fetched are four lines a step.
+  /// All of a tap's depth, the loop that most of the time goes into: what it changes must fit the processor's
+  /// registers, and what it does meanwhile must be part of it (a call would save and restore vectors). four: what is
+  /// fetched are four lines a step.
   template <bool passes, bool four, typename Meanwhile>
   [[gnu::always_inline]] static void steps(const Block& block, int64_t offset, const uint16_t*& right,
                                            const uint16_t*& next, Meanwhile& meanwhile) {

@@ -142,8 +142,7 @@ void pack(const float* weight, int64_t weight_row, int64_t outputs, int64_t inpu
 void quantise_rows(const uint16_t* input, int64_t input_row, int64_t rows, int64_t inputs, uint8_t* bytes,
                    float* scale) {
   constexpr int kFirstChooses = 0xca;  // a bit of the second operand where the first one has it, else of the third
-  // Added to a small number, 1.5 * 2^23 leaves the nearest whole one in the lowest bits.
-  const __m512 rounding = _mm512_set1_ps(12582912.f + kZero);
+  const __m512 rounding = _mm512_set1_ps(avx512::kRounding + kZero);
   alignas(64) static constexpr uint16_t kEven[32] = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
   const __m512i even = _mm512_load_si512(kEven);
   const int64_t wide = padded(inputs, kDepth);

@@ -38,7 +38,6 @@ class BadInput : public testing::ProgramTest {
     std::string name = (fs::temp_directory_path() / "tessera-model-XXXXXX").string();
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     shared_ = name;
-    ::setenv("XDG_CACHE_HOME", (shared_ / "cache").c_str(), 1);
     testing::make_pictures(shared_ / "data", 12);
     const auto common = fmt::format("--data {}/data --steps 1", name);
     auto outcome = run(fmt::format("train codec {} --out {}/m {}", common, name, testing::tiny_codec()));

@@ -87,7 +87,6 @@ class EvaluateVerb : public ::testing::Test {
     std::string name = (fs::temp_directory_path() / "tessera-evaluate-XXXXXX").string();
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     folder_ = name;
-    ::setenv("XDG_CACHE_HOME", (folder_ / "cache").c_str(), 1);
     write_model(folder_ / "absorbing", 1, false);
     write_model(folder_ / "autoregressive", 2, true);
     write_pictures(folder_ / "data", 20, 16, 3);

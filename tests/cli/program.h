@@ -77,14 +77,10 @@ inline void make_pictures(const std::filesystem::path& folder, int count) {
   }
 }
 
-/// The program's cache where a test has none of its own: never the user's.
-inline bool use_own_cache() {
-  static const auto folder = scratch_folder("cache");
-  return ::setenv("XDG_CACHE_HOME", folder.c_str(), 1) == 0;
-}
-inline const bool kOwnCache = use_own_cache();
+/// The program's cache in all of these tests: never the user's.
+inline const bool kOwnCache = ::setenv("XDG_CACHE_HOME", scratch_folder("cache").c_str(), 1) == 0;
 
-/// A folder of one test, with the program's cache inside, removed at the end.
+/// A folder of one test, removed at the end.
 class ProgramTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -92,10 +88,8 @@ class ProgramTest : public ::testing::Test {
     std::string name = (std::filesystem::temp_directory_path() / "tessera-cli-XXXXXX").string();
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     folder_ = name;
-    ::setenv("XDG_CACHE_HOME", (folder_ / "cache").c_str(), 1);
   }
   void TearDown() override {
-    use_own_cache();
     std::error_code code;
     if (!folder_.empty()) std::filesystem::remove_all(folder_, code);
   }
