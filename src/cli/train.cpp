@@ -11,6 +11,7 @@
 #include "kernels/device.h"
 #include "pipeline/pipeline.h"
 #include "runtime/error.h"
+#include "runtime/folder_lock.h"
 #include "runtime/log.h"
 #include "training/codec_trainer.h"
 #include "training/conditional_trainer.h"
@@ -42,10 +43,16 @@ void add_common(CLI::App& verb, TrainOptions& options) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   verb.add_option("--validate-every", options.loop.validate_every,
-                  "steps between validations and previews; 0 only at the end")
+                  "steps between validations and previews; 0 only at the end; -1 by time: after 40 s, then each time as "
+                  "long again as has passed, 1 to 10 minutes")
       ->capture_default_str();
-  verb.add_option("--save-every", options.loop.save_every, "steps between saved states; 0 only at the end")
+  verb.add_option("--save-every", options.loop.save_every,
+                  "steps between saved states; 0 only at the end; -1 every two minutes")
       ->capture_default_str();
+  verb.add_option("--patience", options.loop.patience,
+                  "validations without a gain on held-out pictures after which the run ends; 0 never")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   verb.add_flag("--resume", options.loop.resume, "go on from the saved state");
   verb.add_flag("--strict", options.strict, "a broken picture is an error");
   verb.add_option("--device", options.device, kDeviceHelp)->capture_default_str();
@@ -68,6 +75,7 @@ void train_codec(const TrainOptions& options, CodecRecipe recipe) {
   set_threads(options.threads);
   const auto device = device_from(options.device);
   check_early(recipe);
+  const FolderLock lock(std::filesystem::path(options.out) / "training");
   DatasetOptions data_options;
   data_options.path = options.data;
   data_options.background = recipe.background;
@@ -154,6 +162,7 @@ void train_prior(const TrainOptions& options, PriorRecipe recipe, const Conditio
       throw UsageError(fmt::format("--prior {}: with --process or --condition expected none", recipe.prior));
     if (recipe.total_steps == 0) recipe.total_steps = kConditionalSteps;
   }
+  const FolderLock lock(std::filesystem::path(options.out) / "training");
   Codec codec{nullptr};
   ConditionData conditions;
   const auto data = prior_data(options, recipe, conditional, device, codec, conditions);
@@ -184,6 +193,7 @@ void train_pixels(const TrainOptions& options, const PixelRecipe& recipe, const 
   data_options.strict = options.strict;
   const auto data = Dataset::open(data_options);
   const std::filesystem::path bundle = options.out.empty() ? model : options.out;
+  const FolderLock lock(bundle / "training");
   auto task = make_pixel_training(recipe, data, model, bundle, device);
   auto loop = options.loop;
   loop.steps = recipe.steps;
@@ -203,8 +213,15 @@ void add_train(CLI::App& app) {
   codec->add_option("-o,--out", options->out, "bundle folder to write")->required();
   const auto apply = add_field_options(*codec, recipe->fields());
   codec->callback([options, recipe, apply] {
-    if (!options->recipe.empty()) read_recipe(options->recipe, "codec", recipe->fields());
-    apply();
+    const auto choose = [&] {
+      if (!options->recipe.empty()) read_recipe(options->recipe, "codec", recipe->fields());
+      apply();
+    };
+    choose();
+    if (!recipe->start_from.empty()) {  // what the user chose goes before what the other bundle has
+      inherit_architecture(*recipe);
+      choose();
+    }
     train_codec(*options, *recipe);
   });
 
@@ -224,8 +241,15 @@ void add_train(CLI::App& app) {
   for (const auto& field : conditional->fields()) every_field.push_back(field);
   const auto apply_prior = add_field_options(*prior, every_field);
   prior->callback([prior_options, prior_recipe, conditional, every_field, apply_prior] {
-    if (!prior_options->recipe.empty()) read_recipe(prior_options->recipe, "prior", every_field);
-    apply_prior();
+    const auto choose = [&] {
+      if (!prior_options->recipe.empty()) read_recipe(prior_options->recipe, "prior", every_field);
+      apply_prior();
+    };
+    choose();
+    if (!prior_recipe->start_from.empty()) {
+      inherit_architecture(*prior_recipe, *conditional);
+      choose();
+    }
     train_prior(*prior_options, *prior_recipe, *conditional);
   });
 

@@ -17,8 +17,15 @@ class Progress {
 
   /// Work has come to `step`; `text` says how it goes (losses).
   void update(std::int64_t step, const std::string& text);
-  /// Units per second since the start.
+  /// What was done since the last update was no step (a validation, saving): it does not count for the rate, and is
+  /// counted on in the time left as often as it came so far.
+  void other_work_done();
+  /// The run was taken back to `step`.
+  void went_back(std::int64_t step) { step_ = step; }
+  /// Units per second of the steps themselves.
   double rate() const;
+  /// Seconds to the end by the latest steps; below zero while nothing can be said yet.
+  double seconds_left() const;
 
  private:
   void print(bool last);
@@ -27,7 +34,11 @@ class Progress {
   std::int64_t start_, total_, step_;
   double units_per_step_;
   bool terminal_;
-  std::chrono::steady_clock::time_point begin_, printed_;
+  std::chrono::steady_clock::time_point begin_, printed_, updated_;
+  double step_seconds_ = 0;   // spent on steps, without the first
+  std::int64_t timed_ = 0;    // those steps
+  double recent_ = 0;         // seconds a step, of the latest
+  double other_seconds_ = 0;  // spent on other work
 };
 
 /// "1:02:03", "2:03".

@@ -119,7 +119,7 @@ void Adam::update(const std::vector<Slot*>& slots, double learning_rate, double 
     at::_foreach_addcdiv_(parameters, first, denominators, -learning_rate / correction1);
   }
   // By the difference: an average that has arrived stays.
-  if (!averages.empty()) at::_foreach_add_(averages, at::_foreach_sub(averaged, averages), 1 - options_.ema_decay);
+  if (!averages.empty()) at::_foreach_add_(averages, at::_foreach_sub(averaged, averages), average_share());
   for (auto* slot : slots) note_written(*slot);
 }
 
@@ -142,7 +142,7 @@ void Adam::update(Slot& slot, double learning_rate, double gradient_scale) {
   pass.root_correction2 = static_cast<float>(std::sqrt(correction2));
   pass.epsilon = static_cast<float>(options_.epsilon);
   pass.gradient_scale = static_cast<float>(gradient_scale);
-  pass.average_share = static_cast<float>(1 - options_.ema_decay);
+  pass.average_share = static_cast<float>(average_share());
   const auto* from = gradient.data_ptr<float>();
   auto *parameter = slot.parameter.data_ptr<float>(), *first = slot.first.data_ptr<float>(),
        *second = slot.second.data_ptr<float>();
@@ -160,6 +160,12 @@ void Adam::update(Slot& slot, double learning_rate, double gradient_scale) {
 TensorMap Adam::averaged() const {
   TensorMap map;
   for (const auto& slot : slots_) map[slot.name] = slot.average.defined() ? slot.average : slot.parameter.detach();
+  return map;
+}
+
+TensorMap Adam::plain() const {
+  TensorMap map;
+  for (const auto& slot : slots_) map[slot.name] = slot.parameter.detach();
   return map;
 }
 
@@ -189,6 +195,12 @@ void Adam::load(const std::string& prefix, const TensorMap& from) {
     copy("second." + slot.name, slot.second);
     if (slot.average.defined()) copy("average." + slot.name, slot.average);
   }
+}
+
+double average_decay(double decay, bool warmup, std::int64_t updates) {
+  if (!warmup) return decay;
+  const auto u = static_cast<double>(updates);
+  return std::min(decay, (1 + u) / (10 + u));
 }
 
 double learning_rate_at(std::int64_t step, double base, std::int64_t warmup, std::int64_t total,

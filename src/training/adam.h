@@ -18,7 +18,13 @@ struct AdamOptions {
   double weight_decay = 0;   // decoupled; 0 disables
   double clip_norm = 0;      // largest global gradient norm; 0 disables
   double ema_decay = 0.999;  // of the averaged weights; 0 keeps no average
+  bool ema_warmup = true;    // the average starts short: see average_decay
 };
+
+/// Decay of the averaged weights after `updates` updates (the first is 1): min(decay, (1 + u) / (10 + u)), so that the
+/// average spans about the last tenth of what has been trained until it has reached its full length (the rule of
+/// TensorFlow's ExponentialMovingAverage with num_updates). Without it a short run's average is mostly its start.
+double average_decay(double decay, bool warmup, std::int64_t updates);
 
 class Adam {
  public:
@@ -31,6 +37,9 @@ class Adam {
 
   /// The averaged weights by name (the plain ones where no average is kept).
   TensorMap averaged() const;
+  /// The weights as they are, by name.
+  TensorMap plain() const;
+  bool has_average() const { return options_.ema_decay > 0; }
   /// Moments, averages and the count of updates, under `prefix`; and back (every entry required).
   void save(const std::string& prefix, TensorMap& into) const;
   void load(const std::string& prefix, const TensorMap& from);
@@ -48,6 +57,8 @@ class Adam {
   void update(const std::vector<Slot*>& slots, double learning_rate, double gradient_scale);
   /// Kept forms of the weights are out of date.
   static void note_written(Slot& slot);
+  /// What the average moves towards the weights in this update.
+  double average_share() const { return 1 - average_decay(options_.ema_decay, options_.ema_warmup, updates_); }
 
   AdamOptions options_;
   std::int64_t updates_ = 0;

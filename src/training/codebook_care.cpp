@@ -73,6 +73,10 @@ void CodebookCare::after_step(std::int64_t step, const torch::Tensor& indices, Q
   counts_.zero_();
 }
 
+std::int64_t CodebookCare::codes_in_use() const {
+  return in_use_ >= 0 ? in_use_ : (counts_ > 0).sum().item<std::int64_t>();
+}
+
 torch::Tensor CodebookCare::state() const {
   return torch::cat({counts_, torch::tensor({in_use_}, torch::kInt64)});
 }

@@ -18,16 +18,16 @@ class CodebookCare {
   /// Counts the codes of a step; when due, codes unused since the last time get random latents of this batch.
   void after_step(std::int64_t step, const torch::Tensor& indices, QuantizerImpl& quantizer,
                   const torch::Tensor& latents);
-  /// Codes used within the last full window of steps.
-  std::int64_t codes_in_use() const { return in_use_; }
+  /// Codes used within the last full window of steps; before its end, since the beginning.
+  std::int64_t codes_in_use() const;
   torch::Tensor state() const;
   void restore(const torch::Tensor& state);
 
  private:
   std::int64_t codebook_size_, reseed_every_, total_steps_;
   Seed seed_;
-  torch::Tensor counts_;  // [K] int64, since the last re-seeding
-  std::int64_t in_use_ = 0;
+  torch::Tensor counts_;      // [K] int64, since the last re-seeding
+  std::int64_t in_use_ = -1;  // of the last full window; below zero: there was none yet
 };
 
 }  // namespace tessera

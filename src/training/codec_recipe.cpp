@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
 
+#include "checkpoint/bundle.h"
 #include "runtime/error.h"
 #include "training/codec_trainer.h"
 
@@ -34,18 +37,26 @@ Fields CodecRecipe::fields() {
       {"adversarial", "train a discriminator (false: a plain VQ-VAE)", &adversarial},
       {"discriminator_channels", "width of the discriminator's first convolution", &discriminator_channels},
       {"discriminator_layers", "convolutions of stride 2 in the discriminator", &discriminator_layers},
-      {"disc_start_step", "the adversarial term counts from this step on", &disc_start_step},
+      {"disc_start_step", "the adversarial term counts from this step on; -1: from disc_start of the run on",
+       &disc_start_step},
+      {"disc_start", "share of the run after which the adversarial term counts, where disc_start_step is -1",
+       &disc_start},
+      {"disc_lead", "share of the run in which the discriminator learns before its term counts; 0: none", &disc_lead},
+      {"disc_ramp", "share of the run over which the term's weight then rises to its full size; 0: at once",
+       &disc_ramp},
       {"disc_weight_max", "largest adaptive weight of the adversarial term", &disc_weight_max},
       {"diff_aug", "colour and translation augmentation of the discriminator's inputs", &diff_aug},
       {"steps", "updates in all; 0 chooses from the number of pictures", &steps},
       {"batch_size", "pictures an update", &batch_size},
       {"learning_rate", "of Adam", &learning_rate},
       {"discriminator_learning_rate", "0: the same", &discriminator_learning_rate},
-      {"warmup", "steps of linear warm-up", &warmup},
+      {"warmup", "steps of linear warm-up; -1: a thirtieth of the run, at most 500", &warmup},
       {"final_learning_rate", "fraction of the learning rate reached at the end by a cosine; 1: constant",
        &final_learning_rate},
       {"clip_norm", "largest gradient norm; 0 disables", &clip_norm},
-      {"ema_decay", "of the averaged weights that the bundle gets; 0: the plain ones", &ema_decay},
+      {"ema_decay", "of the averaged weights, which the bundle gets where they are the better ones; 0: none",
+       &ema_decay},
+      {"ema_warmup", "the average spans a tenth of the run so far until it has its full length", &ema_warmup},
       {"validation_fraction", "of the pictures held out", &validation_fraction},
       {"background", "colour under transparent pixels", &background},
       {"flip", "mirror pictures at random", &flip},
@@ -57,13 +68,20 @@ Fields CodecRecipe::fields() {
 }
 
 CodecOptions CodecRecipe::codec_options() const {
-  CodecOptions options;
+  auto options = inherited.value_or(CodecOptions{});
   options.image_size = image_size;
   options.base_channels = base_channels;
   options.channel_multipliers = channel_multipliers;
   options.residual_blocks = residual_blocks;
   options.decoder_residual_blocks = decoder_residual_blocks;
   options.attention_resolutions = attention_resolutions;
+  if (inherited && attention_resolutions == inherited->attention_resolutions) {
+    // At the levels where the other codec has it, whatever the size.
+    options.attention_resolutions.clear();
+    for (std::int64_t level = 0; level < inherited->levels(); ++level) {
+      if (inherited->attention_at(level)) options.attention_resolutions.push_back(image_size >> level);
+    }
+  }
   options.embedding_width = embedding_width;
   options.codebook_size = codebook_size;
   options.final_activation = final_activation;
@@ -81,12 +99,18 @@ void CodecRecipe::validate() const {
   require(batch_size >= 1, "recipe: batch_size {}, expected 1 or more", batch_size);
   require(steps >= 1, "recipe: steps {}, expected 1 or more", steps);
   require(learning_rate > 0, "recipe: learning_rate {}, expected a positive number", learning_rate);
+  require(warmup >= -1, "recipe: warmup {}, expected 0 or more steps, or -1", warmup);
   require(ema_decay >= 0 && ema_decay < 1, "recipe: ema_decay {}, expected 0 up to below 1", ema_decay);
   require(lpips_vgg.empty() == lpips_heads.empty(), "recipe: lpips_vgg and lpips_heads go together");
   require(crop_scale >= 1, "recipe: crop_scale {}, expected 1 or more", crop_scale);
   require(reseed_every >= 0, "recipe: reseed_every {}, expected 0 or more", reseed_every);
   (void)training_precision(precision);
   if (!adversarial) return;
+  require(disc_start_step >= -1, "recipe: disc_start_step {}, expected 0 or more, or -1", disc_start_step);
+  for (const auto& [name, share] :
+       {std::pair{"disc_start", disc_start}, std::pair{"disc_lead", disc_lead}, std::pair{"disc_ramp", disc_ramp}}) {
+    require(share >= 0 && share <= 1, "recipe: {} {}, expected a share of the run, 0 to 1", name, share);
+  }
   require(discriminator_channels >= 1 && discriminator_channels <= 4096,
           "recipe: discriminator_channels {}, expected 1 to 4096", discriminator_channels);
   require(discriminator_layers >= 1 && discriminator_layers <= 8, "recipe: discriminator_layers {}, expected 1 to 8",
@@ -107,6 +131,35 @@ void choose_defaults(CodecRecipe& recipe, std::int64_t smaller_image_side, std::
   }
   if (recipe.steps == 0)
     recipe.steps = std::clamp<std::int64_t>(40 * images / std::max<std::int64_t>(recipe.batch_size, 1), 2000, 100000);
+  recipe.warmup = warmup_of(recipe.warmup, recipe.steps);
+}
+
+std::int64_t warmup_of(std::int64_t warmup, std::int64_t steps) {
+  return warmup >= 0 ? warmup : std::min<std::int64_t>(500, steps / 30);
+}
+
+std::int64_t CodecRecipe::adversarial_from() const {
+  return disc_start_step >= 0 ? disc_start_step : static_cast<std::int64_t>(disc_start * static_cast<double>(steps));
+}
+
+void inherit_architecture(CodecRecipe& recipe) {
+  if (recipe.start_from.empty()) return;
+  const auto bundle = load_bundle(recipe.start_from);
+  require(bundle.codec.has_value(), "start_from: {}: the bundle holds no codec (vqvae/)", recipe.start_from);
+  const auto given = codec_options_from_json(bundle.codec->config);
+  recipe.image_size = given.image_size;
+  recipe.base_channels = given.base_channels;
+  recipe.channel_multipliers = given.channel_multipliers;
+  recipe.residual_blocks = given.residual_blocks;
+  recipe.decoder_residual_blocks = given.decoder_residual_blocks;
+  recipe.attention_resolutions = given.attention_resolutions;
+  recipe.embedding_width = given.embedding_width;
+  recipe.codebook_size = given.codebook_size;
+  recipe.final_activation = given.final_activation;
+  recipe.quantizer = to_string(given.quantizer);
+  recipe.beta = given.beta;
+  recipe.beta_on = to_string(given.beta_term);
+  recipe.inherited = given;
 }
 
 }  // namespace tessera

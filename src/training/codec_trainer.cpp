@@ -1,5 +1,6 @@
 #include "training/codec_trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -18,6 +19,7 @@
 #include "training/codebook_care.h"
 #include "training/model_card.h"
 #include "training/recipe.h"
+#include "training/take_matching.h"
 
 namespace tessera {
 namespace {
@@ -39,6 +41,7 @@ AdamOptions adam_options(const CodecRecipe& recipe) {
   options.beta1 = 0.9;
   options.clip_norm = recipe.clip_norm;
   options.ema_decay = recipe.ema_decay;
+  options.ema_warmup = recipe.ema_warmup;
   return options;
 }
 
@@ -46,17 +49,47 @@ void set_trainable(torch::nn::Module& module, bool on) {
   for (auto& parameter : module.parameters()) parameter.requires_grad_(on);
 }
 
+constexpr double kSpoiled = 1.15;       // times the best distance: the run is being ruined
+constexpr double kRetreatFactor = 0.5;  // of the adversarial weight, each time the run is taken back
+constexpr std::int64_t kMostRetreats = 3;
+
+/// How well held-out pictures come back; means over pictures.
+struct Reconstruction {
+  double psnr = 0;        // dB
+  double l1 = 0;          // of values in 0..1
+  double perceptual = 0;  // of the recipe's term
+  double loss = 0;        // the reconstruction loss that is trained, without codebook and discriminator
+  CodebookUse use;
+};
+
+/// When the discriminator learns and when its term counts, in steps. An untrained discriminator's gradient ruins a
+/// codec that was good, so it learns alone first, and then its weight rises.
+class AdversarialSchedule {
+ public:
+  AdversarialSchedule() = default;
+  explicit AdversarialSchedule(const CodecRecipe& recipe)
+      : counts_from_(recipe.adversarial_from()),
+        lead_(static_cast<std::int64_t>(recipe.disc_lead * static_cast<double>(recipe.steps))),
+        ramp_(static_cast<std::int64_t>(recipe.disc_ramp * static_cast<double>(recipe.steps))) {}
+  bool counts(std::int64_t step) const { return step >= counts_from_; }
+  /// Without a lead from the step after the first that counts, as the releases do.
+  bool learns(std::int64_t step) const { return step > counts_from_ - lead_; }
+  double share(std::int64_t step) const {
+    return ramp_ == 0 ? 1 : std::min(1.0, static_cast<double>(step - counts_from_ + 1) / static_cast<double>(ramp_));
+  }
+  std::int64_t full_from() const { return counts_from_ + ramp_; }
+
+ private:
+  std::int64_t counts_from_ = 0, lead_ = 0, ramp_ = 0;
+};
+
 class CodecTraining : public TrainingTask {
  public:
   CodecTraining(const CodecRecipe& recipe, const Dataset& data, std::filesystem::path bundle, torch::Device device)
       : recipe_(recipe), data_(data), bundle_(std::move(bundle)), loader_(make_loader(recipe, data)) {
     torch::manual_seed(static_cast<std::uint64_t>(recipe.seed));
     codec_ = Codec(recipe.codec_options());
-    if (!recipe.start_from.empty()) {
-      const auto given = load_bundle(recipe.start_from);
-      require(given.codec.has_value(), "start_from: {}: the bundle holds no codec (vqvae/)", recipe.start_from);
-      codec_->load(given.codec->tensors, recipe.start_from);
-    }
+    if (!recipe.start_from.empty()) begin_from_bundle();
     average_ = Codec(recipe.codec_options());
     average_->eval();
     const auto precision = training_precision(recipe.precision, device);
@@ -80,6 +113,7 @@ class CodecTraining : public TrainingTask {
       options.ema_decay = 0;
       discriminator_adam_ = std::make_unique<Adam>(discriminator_->named_parameters(), options);
     }
+    schedule_ = AdversarialSchedule(recipe);
     care_ = std::make_unique<CodebookCare>(recipe.codebook_size, recipe.reseed_every, recipe.steps,
                                            static_cast<Seed>(recipe.seed));
     log().info("codec: {} parameters, {}x{} pixels to {}x{} cells of {} codes; perceptual term: {}; {} activations",
@@ -95,11 +129,15 @@ class CodecTraining : public TrainingTask {
     auto copy = recipe_;
     auto object = to_json(copy.fields());
     object["data_key"] = data_.key();
+    object["data_count"] = data_.size();
     return object;
   }
 
   Metrics step(std::int64_t step) override;
-  void validate(std::int64_t step, Recorder& recorder) override;
+  std::optional<Judgement> validate(std::int64_t step, Recorder& recorder) override;
+  bool may_go_back() const override { return recipe_.adversarial; }
+  bool wants_to_go_back(double best, double now) const override;
+  void went_back() override;
   void save_state(TensorMap& into) const override;
   void load_state(const TensorMap& from) override;
   void write_bundle(std::int64_t step) override;
@@ -120,8 +158,12 @@ class CodecTraining : public TrainingTask {
     return count;
   }
 
+  void begin_from_bundle();
   void start_codebook();
   void update_average();
+  /// The weights that the last validation found better.
+  Codec& chosen() { return averaged_is_better_ ? average_ : codec_; }
+  Reconstruction look_at(Codec& codec, const std::vector<std::int64_t>& pictures, std::vector<Image>* sheet);
   torch::Tensor augment(const torch::Tensor& images, std::int64_t step, std::uint64_t stream) const {
     if (!recipe_.diff_aug) return images;
     return diff_augment(images, draw_augmentation(images.size(0), images.size(2), images.size(3),
@@ -137,8 +179,27 @@ class CodecTraining : public TrainingTask {
   std::unique_ptr<PerceptualLoss> perceptual_;
   std::unique_ptr<Adam> adam_, discriminator_adam_;
   std::unique_ptr<CodebookCare> care_;
-  Metrics figures_;  // of the last validation
+  AdversarialSchedule schedule_;
+  Metrics figures_;                       // of the last validation
+  bool averaged_is_better_ = true;        // found there
+  bool codebook_taken_over_ = false;      // from start_from
+  std::int64_t discriminator_steps_ = 0;  // updates that the discriminator has had
+  std::int64_t retreats_ = 0;             // times the run was taken back
 };
+
+void CodecTraining::begin_from_bundle() {
+  const auto given = load_bundle(recipe_.start_from);
+  require(given.codec.has_value(), "start_from: {}: the bundle holds no codec (vqvae/)", recipe_.start_from);
+  auto weights = codec_->weights();
+  const auto taken = take_matching(weights, given.codec->tensors);
+  require(taken.taken > 0, "start_from: {}: none of its {} tensors fits this codec", recipe_.start_from,
+          given.codec->tensors.size());
+  codec_->load(weights, recipe_.start_from);
+  codebook_taken_over_ = taken.anew.empty() || std::none_of(taken.anew.begin(), taken.anew.end(), [](const auto& name) {
+                           return name.starts_with("quantize");
+                         });
+  log().info("codec: {}", taken.text(recipe_.start_from));
+}
 
 void CodecTraining::start_codebook() {
   const torch::NoGradGuard no_grad;
@@ -157,7 +218,7 @@ Metrics CodecTraining::step(std::int64_t step) {
   const double rate =
       learning_rate_at(step, recipe_.learning_rate, recipe_.warmup, recipe_.steps, recipe_.final_learning_rate);
   codec_->train();
-  const bool has_codebook = !recipe_.start_from.empty() || recipe_.quantizer == "gumbel";
+  const bool has_codebook = codebook_taken_over_ || recipe_.quantizer == "gumbel";
   if (step == 0 && recipe_.kmeans_start && !has_codebook) start_codebook();
   const auto batch = loader_->batch(step);
   const auto pass = codec_->train_pass(batch.images, {step, static_cast<Seed>(recipe_.seed)});
@@ -173,13 +234,17 @@ Metrics CodecTraining::step(std::int64_t step) {
   }
   auto loss = reconstruction_loss + pass.quantizer_loss;
   torch::Tensor fake;
-  if (recipe_.adversarial && step >= recipe_.disc_start_step) {
+  const bool discriminates = recipe_.adversarial && schedule_.learns(step);
+  if (recipe_.adversarial && (discriminates || schedule_.counts(step))) {
     discriminator_->train();
     fake = augment(pass.reconstruction, step, 0);
+  }
+  if (recipe_.adversarial && schedule_.counts(step)) {
     set_trainable(*discriminator_, false);  // the generator's loss is to move the codec alone
     const auto generator_loss = -discriminator_->forward(fake).mean();
     const auto weight =
-        adaptive_weight(reconstruction_loss, generator_loss, codec_->decoder->last_layer(), recipe_.disc_weight_max);
+        adaptive_weight(reconstruction_loss, generator_loss, codec_->decoder->last_layer(), recipe_.disc_weight_max) *
+        (schedule_.share(step) * std::pow(kRetreatFactor, static_cast<double>(retreats_)));
     loss = loss + weight * generator_loss;
     metrics["generator"] = generator_loss.item<double>();
     metrics["adversarial_weight"] = weight.item<double>();
@@ -193,7 +258,8 @@ Metrics CodecTraining::step(std::int64_t step) {
 
   loss.backward();
   metrics["gradient_norm"] = adam_->step(rate);
-  if (recipe_.adversarial && step > recipe_.disc_start_step) {
+  if (discriminates) {
+    ++discriminator_steps_;
     set_trainable(*discriminator_, true);
     const auto real_logits = discriminator_->forward(augment(pass.target, step, 1));
     const auto fake_logits = discriminator_->forward(fake.detach());
@@ -217,41 +283,92 @@ void CodecTraining::update_average() {
   average_->load(weights, "averaged codec");
 }
 
-void CodecTraining::validate(std::int64_t step, Recorder& recorder) {
-  const auto& held_out = data_.split(data_.split(Split::validation).empty() ? Split::train : Split::validation);
-  const bool at_end = step >= recipe_.steps;
-  const auto count = at_end ? static_cast<std::int64_t>(held_out.size())
-                            : std::min<std::int64_t>(kValidationImages, static_cast<std::int64_t>(held_out.size()));
-  update_average();
-  double psnr = 0, l1 = 0;
+Reconstruction CodecTraining::look_at(Codec& codec, const std::vector<std::int64_t>& pictures,
+                                      std::vector<Image>* sheet) {
+  const torch::NoGradGuard no_grad;
+  codec->eval();
+  Reconstruction sum;
   std::vector<torch::Tensor> codes;
-  std::vector<Image> sheet;
+  const auto count = static_cast<std::int64_t>(pictures.size());
   for (std::int64_t start = 0; start < count; start += recipe_.batch_size) {
     const auto end = std::min(start + recipe_.batch_size, count);
-    const std::vector<std::int64_t> picked(held_out.begin() + start, held_out.begin() + end);
+    const std::vector<std::int64_t> picked(pictures.begin() + start, pictures.begin() + end);
     const auto images = data_.images().index_select(0, torch::tensor(picked));
-    const auto grid = average_->encode(images);
-    const auto decoded = average_->decode(grid);
+    const auto grid = codec->encode(images);
+    const auto decoded = codec->decode(grid);
     const auto error = (decoded.to(torch::kFloat64) - images.to(torch::kFloat64)) / 255.0;
-    psnr += (-10.0 * torch::log10(error.square().mean({1, 2, 3}).clamp_min(1e-10))).sum().item<double>();
-    l1 += error.abs().mean({1, 2, 3}).sum().item<double>();
+    sum.psnr += (-10.0 * torch::log10(error.square().mean({1, 2, 3}).clamp_min(1e-10))).sum().item<double>();
+    sum.l1 += error.abs().mean({1, 2, 3}).sum().item<double>();
+    sum.loss +=
+        (recipe_.reconstruction_loss == "l1" ? error.abs() : error.square()).mean({1, 2, 3}).sum().item<double>();
+    if (recipe_.perceptual_weight > 0) {
+      const auto target = codec->to_network_range(images.to(codec->device())),
+                 output = codec->to_network_range(decoded.to(codec->device()));
+      sum.perceptual += perceptual_->distance(target, output).sum().item<double>();
+    }
     codes.push_back(grid.codes());
-    for (std::int64_t i = 0; i < end - start && static_cast<std::int64_t>(sheet.size()) < 2 * kPreviewImages; ++i) {
-      sheet.push_back(to_image(images[i]));
-      sheet.push_back(to_image(decoded[i]));
+    for (std::int64_t i = 0;
+         sheet != nullptr && i < end - start && static_cast<std::int64_t>(sheet->size()) < 2 * kPreviewImages; ++i) {
+      sheet->push_back(to_image(images[i]));
+      sheet->push_back(to_image(decoded[i]));
     }
   }
-  const auto use = codebook_use(torch::cat(codes), recipe_.codebook_size);
-  const auto images = static_cast<double>(count);
-  figures_ = {{"validation_psnr_db", psnr / images},
-              {"validation_l1", l1 / images},
-              {"validation_images", images},
-              {"validation_perplexity", use.perplexity},
-              {"validation_codes_used", static_cast<double>(use.used)}};
+  for (auto* value : {&sum.psnr, &sum.l1, &sum.loss, &sum.perceptual}) *value /= static_cast<double>(count);
+  sum.loss += recipe_.perceptual_weight * sum.perceptual;
+  sum.use = codebook_use(torch::cat(codes), recipe_.codebook_size);
+  return sum;
+}
+
+std::optional<Judgement> CodecTraining::validate(std::int64_t step, Recorder& recorder) {
+  const bool has_held_out = !data_.split(Split::validation).empty();
+  auto pictures = data_.split(has_held_out ? Split::validation : Split::train);
+  const bool at_end = step >= recipe_.steps && has_held_out;
+  if (!at_end && static_cast<std::int64_t>(pictures.size()) > kValidationImages) pictures.resize(kValidationImages);
+  update_average();
+  std::vector<Image> plain_sheet, average_sheet;
+  const auto plain = look_at(codec_, pictures, &plain_sheet);
+  auto best = plain;
+  averaged_is_better_ = false;
+  if (adam_->has_average()) {
+    const auto averaged = look_at(average_, pictures, &average_sheet);
+    averaged_is_better_ = averaged.loss <= plain.loss;
+    if (averaged_is_better_) best = averaged;
+    figures_["psnr_db_of_averaged_weights"] = averaged.psnr;
+    figures_["psnr_db_of_plain_weights"] = plain.psnr;
+  }
+  const std::string of =
+      has_held_out ? "validation_" : "training_";  // a figure of nothing held out is none of held out
+  figures_[of + "psnr_db"] = best.psnr;
+  figures_[of + "l1"] = best.l1;
+  figures_[of + "distance"] = best.loss;
+  if (recipe_.perceptual_weight > 0) figures_[of + "perceptual"] = best.perceptual;
+  figures_[of + "images"] = static_cast<double>(pictures.size());
+  figures_[of + "perplexity"] = best.use.perplexity;
+  figures_[of + "codes_used"] = static_cast<double>(best.use.used);
   recorder.scalars(step, figures_);
-  recorder.image(step, "reconstructions", contact_sheet(sheet, {8, 2, {}}));
-  log().info("codec: step {}: {:.2f} dB PSNR on {} held-out pictures, {} of {} codes used there, perplexity {:.1f}",
-             step, psnr / images, count, use.used, recipe_.codebook_size, use.perplexity);
+  recorder.image(step, "reconstructions", contact_sheet(averaged_is_better_ ? average_sheet : plain_sheet, {8, 2, {}}));
+  log().info(
+      "codec: step {}: {:.2f} dB PSNR, distance {:.4f} on {} {} ({} weights), {} of {} codes used there, "
+      "perplexity {:.1f}",
+      step, best.psnr, best.loss, pictures.size(),
+      has_held_out ? "held-out pictures" : "training pictures (none are held out)",
+      averaged_is_better_ ? "averaged" : "plain", best.use.used, recipe_.codebook_size, best.use.perplexity);
+  if (!has_held_out) return std::nullopt;
+  // The adversarial term costs some of the distance that it is there to improve on: its weights are compared among
+  // themselves.
+  return Judgement{best.loss, recipe_.adversarial && step > schedule_.full_from() ? 1 : 0};
+}
+
+bool CodecTraining::wants_to_go_back(double best, double now) const {
+  return recipe_.adversarial && discriminator_steps_ > 0 && retreats_ < kMostRetreats && now > kSpoiled * best;
+}
+
+void CodecTraining::went_back() {
+  ++retreats_;
+  log().warn(
+      "codec: held-out reconstructions got worse by more than {:.0f} % under the discriminator: its term counts {} "
+      "as much from here on",
+      100 * (kSpoiled - 1), std::pow(kRetreatFactor, static_cast<double>(retreats_)));
 }
 
 void CodecTraining::save_state(TensorMap& into) const {
@@ -262,6 +379,7 @@ void CodecTraining::save_state(TensorMap& into) const {
     discriminator_adam_->save("discriminator_adam.", into);
   }
   into["codebook_care"] = care_->state();
+  into["adversarial_counts"] = torch::tensor({discriminator_steps_, retreats_}, torch::kInt64);
 }
 
 void CodecTraining::load_state(const TensorMap& from) {
@@ -281,21 +399,30 @@ void CodecTraining::load_state(const TensorMap& from) {
   const auto care = from.find("codebook_care");
   require(care != from.end(), "training state: 'codebook_care' is missing");
   care_->restore(care->second);
+  const auto counts = from.find("adversarial_counts");
+  require(counts != from.end() && counts->second.numel() == 2, "training state: 'adversarial_counts' is missing");
+  discriminator_steps_ = counts->second[0].item<std::int64_t>();
+  retreats_ = counts->second[1].item<std::int64_t>();
 }
 
 void CodecTraining::write_bundle(std::int64_t step) {
-  update_average();
+  if (averaged_is_better_) update_average();
+  auto& codec = chosen();
   ModelCard card;
   card.part = "codec";
   card.description = fmt::format(
-      "{} at {}x{} pixels, {}x{} cells of {} codes ({} quantiser), {} steps of {} pictures; perceptual term: {}; {}",
-      recipe_.adversarial ? "VQGAN" : "VQ-VAE", recipe_.image_size, recipe_.image_size, average_->options().grid().h,
-      average_->options().grid().w, recipe_.codebook_size, recipe_.quantizer, step, recipe_.batch_size,
+      "{} at {}x{} pixels, {}x{} cells of {} codes ({} quantizer), {} steps of {} pictures; perceptual term: {}; {}; "
+      "{} "
+      "weights",
+      discriminator_steps_ > 0 ? "VQGAN" : "VQ-VAE", recipe_.image_size, recipe_.image_size, codec->options().grid().h,
+      codec->options().grid().w, recipe_.codebook_size, recipe_.quantizer, step, recipe_.batch_size,
       recipe_.perceptual_weight > 0 ? perceptual_->name() : "none",
-      recipe_.adversarial ? "PatchGAN discriminator" : "no discriminator");
+      discriminator_steps_ > 0 ? fmt::format("PatchGAN discriminator for {} steps", discriminator_steps_)
+                               : std::string("no discriminator was trained"),
+      averaged_is_better_ ? "averaged" : "plain");
   card.figures = figures_;
   card.recipe = recipe();
-  write_codec_bundle(bundle_, to_json(average_->options()), average_->weights(), card);
+  write_codec_bundle(bundle_, to_json(codec->options()), codec->weights(), card);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,7 @@ struct CodecRecipe {
   std::int64_t residual_blocks = 1;
   std::int64_t decoder_residual_blocks = 1;
   std::vector<std::int64_t> attention_resolutions = {16};
-  std::int64_t embedding_width = 64;
+  std::int64_t embedding_width = 32;
   bool final_activation = true;
   // quantiser
   std::string quantizer = "nearest";
@@ -34,7 +35,7 @@ struct CodecRecipe {
   double gumbel_kl_weight = 1e-8;
   bool gumbel_straight_through = false;
   bool kmeans_start = true;
-  std::int64_t reseed_every = 200;
+  std::int64_t reseed_every = 100;
   // losses
   std::string reconstruction_loss = "l1";
   double perceptual_weight = 1.0;
@@ -43,18 +44,22 @@ struct CodecRecipe {
   bool adversarial = true;
   std::int64_t discriminator_channels = 64;
   std::int64_t discriminator_layers = 3;
-  std::int64_t disc_start_step = 30000;
+  std::int64_t disc_start_step = -1;
+  double disc_start = 0.5;
+  double disc_lead = 0.05;
+  double disc_ramp = 0.1;
   double disc_weight_max = 1;
   bool diff_aug = true;
   // optimisation
   std::int64_t steps = 0;
-  std::int64_t batch_size = 16;
-  double learning_rate = 1e-4;
+  std::int64_t batch_size = 8;
+  double learning_rate = 4e-4;
   double discriminator_learning_rate = 0;
-  std::int64_t warmup = 0;
-  double final_learning_rate = 1;
-  double clip_norm = 0;
+  std::int64_t warmup = -1;
+  double final_learning_rate = 0.02;
+  double clip_norm = 1;
   double ema_decay = 0.995;
+  bool ema_warmup = true;
   // data
   double validation_fraction = 0.05;
   std::string background = "#ffffff";
@@ -63,15 +68,26 @@ struct CodecRecipe {
   std::int64_t seed = 0;
   std::string precision = "auto";
   std::string start_from;
+  std::optional<CodecOptions> inherited;  // what no field has a word for; see inherit_architecture
 
   Fields fields();
   /// Throws Error naming the field. Resolves nothing.
   void validate() const;
   CodecOptions codec_options() const;
+  /// The step from which the adversarial term counts: disc_start_step, else that share of the run.
+  std::int64_t adversarial_from() const;
 };
 
-/// Fills the fields that are left to the data (image_size, steps).
+/// Gives the fields of the network's geometry the values of the codec in the bundle `recipe.start_from`, so that its
+/// weights fit; attention stays at the levels where that codec has it, whatever image_size becomes. To be called before
+/// what the user chose is laid over it. Does nothing where start_from is empty.
+void inherit_architecture(CodecRecipe& recipe);
+
+/// Fills the fields that are left to the data (image_size, steps) and those that follow from the run's length (warmup).
 void choose_defaults(CodecRecipe& recipe, std::int64_t smaller_image_side, std::int64_t images);
+
+/// Linear warm-up of a run that names none: a thirtieth of it, at most 500 steps.
+std::int64_t warmup_of(std::int64_t warmup, std::int64_t steps);
 
 /// The task for run_training. In: data at recipe.image_size; bundle, the folder that gets vqvae/ and model_index.json.
 std::unique_ptr<TrainingTask> make_codec_training(const CodecRecipe& recipe, const Dataset& data,

@@ -23,6 +23,7 @@
 #include "training/model_card.h"
 #include "training/recipe.h"
 #include "training/row_order.h"
+#include "training/take_matching.h"
 #include "training/time_sampler_state.h"
 
 namespace tessera {
@@ -84,7 +85,11 @@ class ConditionalTraining : public TrainingTask {
               recipe.start_from);
     }
     if (has_text()) {
-      tokenizer_ = std::make_unique<ClipTokenizer>(learn_tokenizer(conditions.train_captions, conditional.text_merges));
+      // A text encoder that is taken over knows the words of its own tokenizer.
+      const bool has_own = start_ && start_->text_encoder && !start_->tokenizer.empty();
+      tokenizer_ = std::make_unique<ClipTokenizer>(
+          has_own ? ClipTokenizer::load(start_->tokenizer)
+                  : learn_tokenizer(conditions.train_captions, conditional.text_merges));
       train_ids_ = ids_of(conditions.train_captions);
       validation_ids_ = ids_of(conditions.validation_captions);
     }
@@ -117,11 +122,12 @@ class ConditionalTraining : public TrainingTask {
     auto object = to_json(copy.fields());
     object.update(to_json(own.fields()));
     object["data_key"] = data_.key;
+    if (data_.count > 0) object["data_count"] = data_.count;
     return object;
   }
 
   Metrics step(std::int64_t step) override;
-  void validate(std::int64_t step, Recorder& recorder) override;
+  std::optional<Judgement> validate(std::int64_t step, Recorder& recorder) override;
   void save_state(TensorMap& into) const override;
   void load_state(const TensorMap& from) override;
   void write_bundle(std::int64_t step) override;
@@ -139,7 +145,9 @@ class ConditionalTraining : public TrainingTask {
   void begin_from_bundle();
   torch::Tensor ids_of(const std::vector<std::string>& captions) const;
   Condition condition_of(Networks& networks, const torch::Tensor& rows, bool validation, std::int64_t step) const;
-  double measure(const torch::Tensor& grids, bool validation);
+  double measure(Networks& networks, const torch::Tensor& grids, bool validation);
+  /// The weights that the last validation found better.
+  Networks& chosen() { return averaged_is_better_ ? average_ : model_; }
 
   PriorRecipe recipe_;
   ConditionalRecipe conditional_;
@@ -156,6 +164,7 @@ class ConditionalTraining : public TrainingTask {
   Networks model_, average_;
   std::unique_ptr<Adam> adam_;
   Metrics figures_;
+  bool averaged_is_better_ = true;
 };
 
 Networks ConditionalTraining::make_networks() const {
@@ -197,14 +206,21 @@ Networks ConditionalTraining::make_networks() const {
 void ConditionalTraining::begin_from_bundle() {
   const auto& given = *start_->denoiser;
   if (is_conditional_config(given.config)) {
-    model_.denoiser->load(given.tensors, recipe_.start_from);
-    if (!has_text()) return;
-    require(start_->text_encoder && start_->null_condition && !start_->tokenizer.empty() &&
-                ClipTokenizer::load(start_->tokenizer).symbols() == tokenizer_->symbols(),
-            "start_from: {}: its tokenizer is not the one that these captions give", recipe_.start_from);
-    model_.text->load(start_->text_encoder->tensors, recipe_.start_from);
+    auto weights = model_.denoiser->state();
+    auto taken = take_matching(weights, given.tensors);
+    require(taken.taken > 0, "start_from: {}: none of its {} tensors fits this prior", recipe_.start_from,
+            given.tensors.size());
+    model_.denoiser->load(weights, recipe_.start_from);
+    log().info("prior: {}", taken.text(recipe_.start_from));
+    if (!has_text() || !start_->text_encoder) return;
+    weights = model_.text->state();
+    taken = take_matching(weights, start_->text_encoder->tensors);
+    model_.text->load(weights, recipe_.start_from);
+    log().info("text encoder: {}", taken.text(recipe_.start_from));
+    if (!start_->null_condition) return;
+    const auto& null_states = start_->null_condition->tensors.at("embeddings");
     const torch::NoGradGuard no_grad;
-    model_.null_embedding.copy_(start_->null_condition->tensors.at("embeddings"));
+    if (null_states.sizes() == model_.null_embedding.sizes()) model_.null_embedding.copy_(null_states);
     return;
   }
   start_from_prior(model_.denoiser, TransformerOptions::from_config(given.config), given.tensors, recipe_.start_from);
@@ -274,9 +290,10 @@ Metrics ConditionalTraining::step(std::int64_t step) {
   return metrics;
 }
 
-double ConditionalTraining::measure(const torch::Tensor& grids, bool validation) {
+double ConditionalTraining::measure(Networks& networks, const torch::Tensor& grids, bool validation) {
   // One time in each stratum of 1..T; the mean of the bound's terms, times T, in bits a token.
   const torch::NoGradGuard no_grad;
+  networks.denoiser->eval();
   const auto rows = recipe_.grids_to_measure(grids.size(0));
   const auto count = rows.size(0);
   const auto seed = static_cast<Seed>(recipe_.seed) + 1;
@@ -286,7 +303,7 @@ double ConditionalTraining::measure(const torch::Tensor& grids, bool validation)
     const auto last = std::min(count, start + recipe_.batch_size);
     const auto part = rows.slice(0, start, last);
     const auto x0 = grids.index_select(0, part).flatten(1).to(torch::kInt64);
-    const auto condition = condition_of(average_, part, validation, -1);
+    const auto condition = condition_of(networks, part, validation, -1);
     for (std::int64_t stratum = 0; stratum < strata; ++stratum) {
       const RandomStream random(seed, Purpose::training_times, static_cast<std::uint64_t>(start),
                                 static_cast<std::uint32_t>(stratum));
@@ -297,7 +314,7 @@ double ConditionalTraining::measure(const torch::Tensor& grids, bool validation)
       const auto uniforms = uniform_rows(seed, Purpose::training_masks, static_cast<std::uint64_t>(start),
                                          static_cast<std::uint32_t>(stratum), x0.size(0), x0.size(1));
       const auto xt = process_->q_sample(x0, t, uniforms).tokens;
-      const auto logits = average_.denoiser->forward(xt, t, condition);
+      const auto logits = networks.denoiser->forward(xt, t, condition);
       const auto even = torch::ones({x0.size(0)});
       sum += objective_sums(*process_, {}, x0.to(device_), xt.to(device_), logits, t, even).bound.sum().item<double>();
     }
@@ -307,26 +324,41 @@ double ConditionalTraining::measure(const torch::Tensor& grids, bool validation)
          (std::numbers::ln2 * static_cast<double>(count * strata * cells));
 }
 
-void ConditionalTraining::validate(std::int64_t step, Recorder& recorder) {
+std::optional<Judgement> ConditionalTraining::validate(std::int64_t step, Recorder& recorder) {
   average_.load(adam_->averaged());
   const bool held_out = data_.validation.size(0) > 0;
-  figures_ = {{"validation_bits_per_token", measure(held_out ? data_.validation : data_.train, held_out)},
-              {"train_bits_per_token", measure(data_.train, false)}};
+  const auto& grids = held_out ? data_.validation : data_.train;
+  auto bits = measure(average_, grids, held_out);
+  figures_.clear();
+  if (adam_->has_average()) {
+    const WeightsCompared compared{bits, measure(model_, grids, held_out)};
+    averaged_is_better_ = compared.averaged_is_better();
+    bits = std::min(bits, compared.plain);
+    if (held_out) compared.add_to(figures_);
+  }
+  figures_["train_bits_per_token"] = measure(chosen(), data_.train, false);
+  if (held_out) figures_["validation_bits_per_token"] = bits;
   recorder.scalars(step, figures_);
-  log().info("prior: step {}: {:.4f} validation bits per token, {:.4f} on training grids", step,
-             figures_["validation_bits_per_token"], figures_["train_bits_per_token"]);
-  if (!preview_) return;
+  if (held_out) {
+    log().info("prior: step {}: {:.4f} validation bits per token, {:.4f} on training grids ({} weights)", step, bits,
+               figures_["train_bits_per_token"], averaged_is_better_ ? "averaged" : "plain");
+  } else {
+    log().info("prior: step {}: {:.4f} bits per token on training grids (none are held out)", step,
+               figures_["train_bits_per_token"]);
+  }
+  if (!preview_) return std::nullopt;
   const torch::NoGradGuard no_grad;
   const Extent grid{data_.train.size(1), data_.train.size(2)};
-  GuidedDenoiser denoiser(average_.denoiser);
+  auto& networks = chosen();
+  GuidedDenoiser denoiser(networks.denoiser);
   std::vector<torch::Tensor> made;
   const auto available = held_out ? data_.validation.size(0) : data_.train.size(0);
   for (std::int64_t i = 0; i < kPreviewGrids; ++i) {
-    const auto condition = condition_of(average_, torch::full({1}, i % available, torch::kInt64), held_out, -1);
+    const auto condition = condition_of(networks, torch::full({1}, i % available, torch::kInt64), held_out, -1);
     Guidance guidance;
     if (has_text()) {
       guidance.states = condition.states[0];
-      guidance.null_states = average_.null_embedding;
+      guidance.null_states = networks.null_embedding;
     }
     if (has_classes()) guidance.label = condition.classes.item<std::int64_t>();
     denoiser.set_guidance(guidance);
@@ -338,6 +370,7 @@ void ConditionalTraining::validate(std::int64_t step, Recorder& recorder) {
     made.push_back(fill(TokenGrid::all_masked(1, grid, data_.codebook_size), denoiser, options).grid.codes());
   }
   preview_(step, TokenGrid(torch::cat(made), data_.codebook_size), recorder);
+  return std::nullopt;
 }
 
 void ConditionalTraining::save_state(TensorMap& into) const {
@@ -358,15 +391,18 @@ void ConditionalTraining::load_state(const TensorMap& from) {
 
 void ConditionalTraining::write_bundle(std::int64_t step) {
   average_.load(adam_->averaged());
+  auto& networks = chosen();
   ModelCard card;
   card.part = "prior";
   card.description = fmt::format(
-      "{} process of {} steps, condition {}: {} layers, {} heads, width {}, {} parameters; {} steps of {} grids",
+      "{} process of {} steps, condition {}: {} layers, {} heads, width {}, {} parameters; {} steps of {} grids; {} "
+      "weights",
       conditional_.process, recipe_.total_steps, conditional_.condition, recipe_.layers, recipe_.heads, recipe_.width,
-      average_.denoiser->parameter_count(), step, recipe_.batch_size);
+      networks.denoiser->parameter_count(), step, recipe_.batch_size,
+      averaged_is_better_ && adam_->has_average() ? "averaged" : "plain");
   card.figures = figures_;
   card.recipe = recipe();
-  write_prior_bundle(bundle_, average_.denoiser->options().to_config(), scheduler(), average_.denoiser->state(), card);
+  write_prior_bundle(bundle_, networks.denoiser->options().to_config(), scheduler(), networks.denoiser->state(), card);
   auto bundle = load_bundle(bundle_);
   bundle.text_encoder.reset();
   bundle.null_condition.reset();
@@ -374,12 +410,12 @@ void ConditionalTraining::write_bundle(std::int64_t step) {
   if (has_text()) {
     tokenizer_->save(bundle_ / "tokenizer");
     bundle.tokenizer = bundle_ / "tokenizer";
-    bundle.text_encoder = BundlePart{average_.text->options().to_config(), average_.text->state()};
+    bundle.text_encoder = BundlePart{networks.text->options().to_config(), networks.text->state()};
     bundle.null_condition = BundlePart{{{"_class_name", "LearnedClassifierFreeSamplingEmbeddings"},
                                         {"learnable", true},
                                         {"hidden_size", conditional_.text_width},
                                         {"length", conditional_.text_length}},
-                                       {{"embeddings", average_.null_embedding.detach()}}};
+                                       {{"embeddings", networks.null_embedding.detach()}}};
   }
   save_bundle(bundle_, bundle);
 }
@@ -409,6 +445,36 @@ void ConditionalRecipe::validate() const {
   require(auxiliary_weight >= 0, "recipe: auxiliary_weight {}, expected 0 or more", auxiliary_weight);
   require(text_merges >= 0 && text_merges <= 50000, "recipe: text_merges {}, expected 0 to 50000", text_merges);
   require(text_length >= 3 && text_length <= 1024, "recipe: text_length {}, expected 3 to 1024", text_length);
+}
+
+void inherit_architecture(PriorRecipe& recipe, ConditionalRecipe& conditional) {
+  if (recipe.start_from.empty()) return;
+  const auto bundle = load_bundle(recipe.start_from);
+  require(bundle.denoiser.has_value(), "start_from: {}: the bundle holds no prior (transformer/)", recipe.start_from);
+  const auto& config = bundle.denoiser->config;
+  if (!is_conditional_config(config)) {
+    const auto given = TransformerOptions::from_config(config);
+    recipe.prior = given.kind == TransformerKind::bidirectional ? "absorbing" : "autoregressive";
+    recipe.layers = given.layers;
+    recipe.heads = given.heads;
+    recipe.width = given.width;
+    return;
+  }
+  const auto given = ConditionalOptions::from_config(config);
+  recipe.layers = given.layers;
+  recipe.heads = given.heads;
+  recipe.width = given.width();
+  recipe.total_steps = given.total_steps;
+  conditional.condition = given.condition_width > 0 ? "text" : given.classes > 0 ? "class" : "none";
+  if (bundle.scheduler) {
+    const auto own = bundle.scheduler->value("tessera", nlohmann::json::object());
+    conditional.process = own.value("process", conditional.process);
+  }
+  if (!bundle.text_encoder) return;
+  const auto text = ClipTextOptions::from_config(bundle.text_encoder->config);
+  conditional.text_width = text.width;
+  conditional.text_layers = text.layers;
+  conditional.text_length = text.length;
 }
 
 std::unique_ptr<TrainingTask> make_conditional_training(const PriorRecipe& recipe, const ConditionalRecipe& conditional,

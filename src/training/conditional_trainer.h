@@ -38,6 +38,11 @@ struct ConditionData {
   torch::Tensor codebook;  // [K, D], for the nearest-embedding process
 };
 
+/// Gives the fields of the network's geometry (layers, width, process, condition, text encoder ...) the values of the
+/// prior in the bundle `recipe.start_from`, so that its weights fit. To be called before what the user chose is laid
+/// over it. Does nothing where start_from is empty.
+void inherit_architecture(PriorRecipe& recipe, ConditionalRecipe& conditional);
+
 /// The task for run_training. bundle: gets transformer/, scheduler/ and, with text, text_encoder/, tokenizer/ and the
 /// learned embedding. Throws Error where the condition is not in the data.
 std::unique_ptr<TrainingTask> make_conditional_training(const PriorRecipe& recipe, const ConditionalRecipe& conditional,

@@ -98,7 +98,7 @@ class PixelTraining : public TrainingTask {
     return metrics;
   }
 
-  void validate(std::int64_t step, Recorder& recorder) override {
+  std::optional<Judgement> validate(std::int64_t step, Recorder& recorder) override {
     const torch::NoGradGuard no_grad;
     const auto& held_out = data_.split(data_.split(Split::validation).empty() ? Split::train : Split::validation);
     const auto count = std::min<std::int64_t>(kImagesLookedAt, static_cast<std::int64_t>(held_out.size()));
@@ -117,6 +117,7 @@ class PixelTraining : public TrainingTask {
     log().info(
         "pixels: step {}: {:.4f} bits a dimension (density of byte/255, without the prior) on {} held-out pictures",
         step, total / static_cast<double>(count), count);
+    return std::nullopt;
   }
 
   void save_state(TensorMap& into) const override {

@@ -24,13 +24,15 @@ Fields PriorRecipe::fields() {
       {"steps", "updates in all; 0 chooses from the number of grids", &steps},
       {"batch_size", "grids an update", &batch_size},
       {"learning_rate", "of Adam", &learning_rate},
-      {"warmup", "steps of linear warm-up", &warmup},
+      {"warmup", "steps of linear warm-up; -1: a thirtieth of the run, at most 500", &warmup},
       {"final_learning_rate", "fraction of the learning rate reached at the end by a cosine; 1: constant",
        &final_learning_rate},
       {"weight_decay", "decoupled; 0 disables", &weight_decay},
       {"beta2", "of Adam", &beta2},
       {"clip_norm", "largest gradient norm; 0 disables", &clip_norm},
-      {"ema_decay", "of the averaged weights that the bundle gets; 0: the plain ones", &ema_decay},
+      {"ema_decay", "of the averaged weights, which the bundle gets where they are the better ones; 0: none",
+       &ema_decay},
+      {"ema_warmup", "the average spans a tenth of the run so far until it has its full length", &ema_warmup},
       {"sampling", "epochs (permutations) or replacement (uniform draws)", &sampling},
       {"flip", "train on mirrored pictures too", &flip},
       {"validation_grids", "held-out grids looked at", &validation_grids},
@@ -58,6 +60,7 @@ void PriorRecipe::validate() const {
   require(total_steps >= 1, "recipe: total_steps {}, expected 1 or more", total_steps);
   require(batch_size >= 1, "recipe: batch_size {}, expected 1 or more", batch_size);
   require(learning_rate > 0, "recipe: learning_rate {}, expected a positive number", learning_rate);
+  require(warmup >= -1, "recipe: warmup {}, expected 0 or more steps, or -1", warmup);
   require(ema_decay >= 0 && ema_decay < 1, "recipe: ema_decay {}, expected 0 up to below 1", ema_decay);
   require(beta2 > 0 && beta2 < 1, "recipe: beta2 {}, expected a number between 0 and 1", beta2);
   require(validation_grids >= 1, "recipe: validation_grids {}, expected 1 or more", validation_grids);
@@ -70,6 +73,7 @@ AdamOptions PriorRecipe::adam() const {
   options.weight_decay = weight_decay;
   options.clip_norm = clip_norm;
   options.ema_decay = ema_decay;
+  options.ema_warmup = ema_warmup;
   return options;
 }
 
@@ -84,6 +88,12 @@ void choose_defaults(PriorRecipe& recipe, const TokenData& data) {
   if (recipe.steps == 0)
     recipe.steps =
         std::clamp<std::int64_t>(100 * data.train.size(0) / std::max<std::int64_t>(recipe.batch_size, 1), 2000, 200000);
+  recipe.warmup = warmup_of(recipe.warmup, recipe.steps);
+}
+
+void WeightsCompared::add_to(Metrics& figures) const {
+  figures["validation_bits_of_averaged_weights"] = averaged;
+  figures["validation_bits_of_plain_weights"] = plain;
 }
 
 }  // namespace tessera

@@ -17,6 +17,7 @@
 #include "training/model_card.h"
 #include "training/recipe.h"
 #include "training/row_order.h"
+#include "training/take_matching.h"
 #include "training/time_sampler_state.h"
 
 namespace tessera {
@@ -63,7 +64,12 @@ class PriorTraining : public TrainingTask {
       const auto given = load_bundle(recipe.start_from);
       require(given.denoiser.has_value(), "start_from: {}: the bundle holds no prior (transformer/)",
               recipe.start_from);
-      model_->load(given.denoiser->tensors, recipe.start_from);
+      auto weights = model_->state();
+      const auto taken = take_matching(weights, given.denoiser->tensors);
+      require(taken.taken > 0, "start_from: {}: none of its {} tensors fits this prior", recipe.start_from,
+              given.denoiser->tensors.size());
+      model_->load(weights, recipe.start_from);
+      log().info("prior: {}", taken.text(recipe.start_from));
     }
     average_ = Transformer(options, Initialisation::none);
     average_->eval();
@@ -83,11 +89,12 @@ class PriorTraining : public TrainingTask {
     auto copy = recipe_;
     auto object = to_json(copy.fields());
     object["data_key"] = data_.key;
+    if (data_.count > 0) object["data_count"] = data_.count;
     return object;
   }
 
   Metrics step(std::int64_t step) override;
-  void validate(std::int64_t step, Recorder& recorder) override;
+  std::optional<Judgement> validate(std::int64_t step, Recorder& recorder) override;
   void save_state(TensorMap& into) const override;
   void load_state(const TensorMap& from) override;
   void write_bundle(std::int64_t step) override;
@@ -95,8 +102,10 @@ class PriorTraining : public TrainingTask {
  private:
   bool absorbing() const { return recipe_.prior == "absorbing"; }
   torch::Tensor absorbing_loss(const torch::Tensor& x0, std::int64_t step, Metrics& metrics);
-  Likelihood measure(const torch::Tensor& grids);
-  Likelihood measure_absorbing(const torch::Tensor& x0);
+  Likelihood measure(Transformer& network, const torch::Tensor& grids);
+  Likelihood measure_absorbing(Transformer& network, const torch::Tensor& x0);
+  /// The weights that the last validation found better.
+  Transformer& chosen() { return averaged_is_better_ ? average_ : model_; }
 
   PriorRecipe recipe_;
   TokenData data_;
@@ -107,6 +116,7 @@ class PriorTraining : public TrainingTask {
   Transformer model_{nullptr}, average_{nullptr};
   std::unique_ptr<Adam> adam_;
   Metrics figures_;
+  bool averaged_is_better_ = true;
 };
 
 torch::Tensor PriorTraining::absorbing_loss(const torch::Tensor& x0, std::int64_t step, Metrics& metrics) {
@@ -148,7 +158,7 @@ Metrics PriorTraining::step(std::int64_t step) {
   return metrics;
 }
 
-Likelihood PriorTraining::measure_absorbing(const torch::Tensor& x0) {
+Likelihood PriorTraining::measure_absorbing(Transformer& network, const torch::Tensor& x0) {
   // Stratified: each grid sees one time step in each of S equal strata of 1..T, each term weighted by T / S.
   const std::int64_t T = recipe_.total_steps, cells = x0.size(1);
   const std::int64_t strata = recipe_.validation_terms > 0 ? std::min(recipe_.validation_terms, T) : T;
@@ -170,9 +180,8 @@ Likelihood PriorTraining::measure_absorbing(const torch::Tensor& x0) {
                                             static_cast<std::uint64_t>(start), static_cast<std::uint32_t>(stratum));
       const auto rows = rows_of(noised.changed);
       if (rows.numel() == 0) continue;
-      const auto nats =
-          masked_cross_entropy_at(average_->logits_at(noised.tokens, rows).to(torch::kFloat32), part, rows)
-              .to(torch::kCPU, torch::kFloat64);
+      const auto nats = masked_cross_entropy_at(network->logits_at(noised.tokens, rows).to(torch::kFloat32), part, rows)
+                            .to(torch::kCPU, torch::kFloat64);
       total.slice(0, start, start + part.size(0)) += nats / t * (static_cast<double>(T) / static_cast<double>(strata));
       const auto counts = noised.changed.sum(1);
       for (std::int64_t i = 0; i < part.size(0); ++i) {
@@ -191,14 +200,15 @@ Likelihood PriorTraining::measure_absorbing(const torch::Tensor& x0) {
   return result;
 }
 
-Likelihood PriorTraining::measure(const torch::Tensor& grids) {
+Likelihood PriorTraining::measure(Transformer& network, const torch::Tensor& grids) {
   const torch::NoGradGuard no_grad;
   const auto x0 = grids.index_select(0, recipe_.grids_to_measure(grids.size(0))).flatten(1).to(torch::kInt64);
-  if (absorbing()) return measure_absorbing(x0);
+  network->eval();
+  if (absorbing()) return measure_absorbing(network, x0);
   std::vector<torch::Tensor> nats;
   for (std::int64_t start = 0; start < x0.size(0); start += recipe_.batch_size) {
     const auto part = x0.slice(0, start, std::min(start + recipe_.batch_size, x0.size(0)));
-    const auto logits = average_->forward(part.slice(1, 0, part.size(1) - 1)).to(torch::kCPU);
+    const auto logits = network->forward(part.slice(1, 0, part.size(1) - 1)).to(torch::kCPU);
     nats.push_back(autoregressive_nll(logits, part).to(torch::kFloat64));
   }
   const auto each = torch::cat(nats) / std::numbers::ln2 / static_cast<double>(x0.size(1));
@@ -209,32 +219,53 @@ Likelihood PriorTraining::measure(const torch::Tensor& grids) {
   return result;
 }
 
-void PriorTraining::validate(std::int64_t step, Recorder& recorder) {
+std::optional<Judgement> PriorTraining::validate(std::int64_t step, Recorder& recorder) {
   average_->load(adam_->averaged(), "averaged prior");
-  const auto held_out = measure(data_.validation.size(0) > 0 ? data_.validation : data_.train);
-  const auto seen = measure(data_.train);  // the gap between the two shows memorisation
-  figures_ = {{"validation_bits_per_token", held_out.bits_per_token},
-              {"validation_bits_per_token_standard_error", held_out.standard_error},
-              {"train_bits_per_token", seen.bits_per_token}};
+  const bool has_held_out = data_.validation.size(0) > 0;
+  const auto& grids = has_held_out ? data_.validation : data_.train;
+  const auto averaged = measure(average_, grids);
+  auto held_out = averaged;
+  figures_.clear();
+  if (adam_->has_average()) {
+    const auto plain = measure(model_, grids);
+    const WeightsCompared compared{averaged.bits_per_token, plain.bits_per_token};
+    averaged_is_better_ = compared.averaged_is_better();
+    if (!averaged_is_better_) held_out = plain;
+    if (has_held_out) compared.add_to(figures_);
+  }
+  const auto seen = measure(chosen(), data_.train);  // the gap between the two shows memorisation
+  figures_["train_bits_per_token"] = seen.bits_per_token;
+  if (has_held_out) {
+    figures_["validation_bits_per_token"] = held_out.bits_per_token;
+    figures_["validation_bits_per_token_standard_error"] = held_out.standard_error;
+  }
   recorder.scalars(step, figures_);
   if (absorbing()) {
-    recorder.series(step, "validation_bits_by_time", held_out.bits_by_time);
+    if (has_held_out) recorder.series(step, "validation_bits_by_time", held_out.bits_by_time);
     recorder.series(step, "train_bits_by_time", seen.bits_by_time);
     const auto history = times_.loss_history.contiguous();
     recorder.series(step, "training_loss_by_time",
                     std::vector<double>(history.data_ptr<float>() + 1, history.data_ptr<float>() + history.numel()));
   }
-  log().info("prior: step {}: {:.4f} (se {:.4f}) validation bits per token, {:.4f} on as many training grids", step,
-             held_out.bits_per_token, held_out.standard_error, seen.bits_per_token);
-  if (!preview_) return;
+  if (has_held_out) {
+    log().info(
+        "prior: step {}: {:.4f} (se {:.4f}) validation bits per token, {:.4f} on as many training grids ({} weights)",
+        step, held_out.bits_per_token, held_out.standard_error, seen.bits_per_token,
+        averaged_is_better_ ? "averaged" : "plain");
+  } else {
+    log().info("prior: step {}: {:.4f} bits per token on training grids (none are held out)", step,
+               seen.bits_per_token);
+  }
+  if (!preview_) return std::nullopt;
   FillOptions options;
   options.sampler = absorbing() ? "ancestral" : "autoregressive";
   options.steps = std::min(kPreviewSteps, recipe_.total_steps);
   options.seed = static_cast<Seed>(recipe_.seed);
   options.total_steps = recipe_.total_steps;
   const Extent grid{data_.train.size(1), data_.train.size(2)};
-  preview_(step, fill(TokenGrid::all_masked(kPreviewGrids, grid, data_.codebook_size), *average_, options).grid,
+  preview_(step, fill(TokenGrid::all_masked(kPreviewGrids, grid, data_.codebook_size), *chosen(), options).grid,
            recorder);
+  return std::nullopt;
 }
 
 void PriorTraining::save_state(TensorMap& into) const {
@@ -255,11 +286,13 @@ void PriorTraining::load_state(const TensorMap& from) {
 
 void PriorTraining::write_bundle(std::int64_t step) {
   average_->load(adam_->averaged(), "averaged prior");
+  auto& network = chosen();
   ModelCard card;
   card.part = "prior";
   card.description =
-      fmt::format("{} transformer of {} layers, {} heads, width {}, {} parameters; {} steps of {} grids", recipe_.prior,
-                  recipe_.layers, recipe_.heads, recipe_.width, average_->parameter_count(), step, recipe_.batch_size);
+      fmt::format("{} transformer of {} layers, {} heads, width {}, {} parameters; {} steps of {} grids; {} weights",
+                  recipe_.prior, recipe_.layers, recipe_.heads, recipe_.width, network->parameter_count(), step,
+                  recipe_.batch_size, averaged_is_better_ && adam_->has_average() ? "averaged" : "plain");
   card.figures = figures_;
   card.recipe = recipe();
   const nlohmann::json scheduler = {{"_class_name", "TesseraProcess"},
@@ -268,7 +301,7 @@ void PriorTraining::write_bundle(std::int64_t step) {
                                       {"process", recipe_.prior},
                                       {"total_steps", recipe_.total_steps},
                                       {"mask_schedule", recipe_.mask_schedule}}}};
-  write_prior_bundle(bundle_, average_->options().to_config(), scheduler, average_->state(), card);
+  write_prior_bundle(bundle_, network->options().to_config(), scheduler, network->state(), card);
 }
 
 }  // namespace

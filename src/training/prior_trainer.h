@@ -19,25 +19,26 @@ namespace tessera {
 /// Table [prior] of a recipe; every field is also a flag of `tessera train prior`.
 struct PriorRecipe {
   std::string prior = "absorbing";
-  std::int64_t layers = 8;
-  std::int64_t heads = 8;
+  std::int64_t layers = 6;
+  std::int64_t heads = 4;
   std::int64_t width = 256;
   double dropout = 0;
-  std::string initialisation = "framework";
+  std::string initialisation = "small_normal";
   std::string start_from;
   std::int64_t total_steps = 0;
   std::string loss = "reweighted_elbo";
   std::string mask_schedule = "random";
   std::string time_sampling = "uniform";
   std::int64_t steps = 0;
-  std::int64_t batch_size = 32;
-  double learning_rate = 5e-4;
-  std::int64_t warmup = 200;
-  double final_learning_rate = 1;
-  double weight_decay = 0;
-  double beta2 = 0.999;
-  double clip_norm = 0;
-  double ema_decay = 0.999;
+  std::int64_t batch_size = 16;
+  double learning_rate = 1e-3;
+  std::int64_t warmup = -1;
+  double final_learning_rate = 0.02;
+  double weight_decay = 0.01;
+  double beta2 = 0.99;
+  double clip_norm = 1;
+  double ema_decay = 0.998;
+  bool ema_warmup = true;
   std::string sampling = "epochs";
   bool flip = false;
   std::int64_t validation_grids = 128;
@@ -58,13 +59,22 @@ struct TokenData {
   torch::Tensor train;       // [n, h, w] integers
   torch::Tensor validation;  // [m, h, w]
   std::int64_t codebook_size = 0;
-  std::string key;  // hash of where they come from
+  std::string key;         // hash of where they come from
+  std::int64_t count = 0;  // pictures or grids in the set, held out or not; 0: not known
 };
 
 /// Puts what is to be seen of grids sampled at a validation into the recorder; empty: nothing is sampled.
 using GridPreview = std::function<void(std::int64_t step, const TokenGrid& samples, Recorder& recorder)>;
 
-/// steps from the number of grids, total_steps from the cells.
+/// Likelihoods of the averaged weights and of the plain ones on the same held-out grids, bits a token, as figures; and
+/// which is the better.
+struct WeightsCompared {
+  double averaged = 0, plain = 0;
+  bool averaged_is_better() const { return averaged <= plain; }
+  void add_to(Metrics& figures) const;
+};
+
+/// steps from the number of grids, total_steps from the cells, warmup from the steps.
 void choose_defaults(PriorRecipe& recipe, const TokenData& data);
 
 /// The task for run_training. bundle: gets transformer/ and scheduler/.

@@ -85,6 +85,7 @@ TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_h
   const auto all = tokens(data, codec, codec_hash, false, cache_folder);
   const auto train = torch::tensor(data.require_split(Split::train)),
              held_out = torch::tensor(data.split(Split::validation), torch::kInt64);
+  result.count = data.size();
   result.train = all.index_select(0, train);
   result.validation = all.index_select(0, held_out);
   if (flip) {
@@ -102,6 +103,7 @@ TokenData read_token_file(const std::filesystem::path& file) {
   TokenData result;
   result.train = as_grids(tensors.at("train"), file.string() + ": 'train'");
   result.validation = as_grids(tensors.at("validation"), file.string() + ": 'validation'");
+  result.count = result.train.size(0) + result.validation.size(0);
   require(result.train.numel() > 0, "{}: 'train' is empty", file.string());
   require(result.validation.numel() == 0 || result.validation.sizes().slice(1) == result.train.sizes().slice(1),
           "{}: 'train' holds grids of {}x{}, 'validation' of {}x{}", file.string(), result.train.size(1),

@@ -2,14 +2,17 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "runtime/progress.h"
+#include "runtime/seconds_since.h"
 #include "runtime/stop_signal.h"
 
 namespace tessera {
@@ -21,14 +24,59 @@ std::string losses_text(const Metrics& metrics) {
   return text;
 }
 
-void save(const TrainingTask& task, std::int64_t step, const std::filesystem::path& file) {
+constexpr double kFirstValidation = 40, kLeastInterval = 60, kMostInterval = 600;  // seconds
+constexpr double kSaveInterval = 120;
+constexpr double kCostShare = 12;           // by time, at most a twelfth of a run is spent on validations
+constexpr std::int64_t kFirstRecords = 10;  // steps whose losses are all recorded
+
+/// What was found best at a validation.
+struct Best {
+  std::optional<double> score;
+  std::int64_t phase = 0;
+  std::int64_t step = 0;
+  std::int64_t without_gain = 0;  // validations since
+};
+
+void save(const TrainingTask& task, std::int64_t step, const Best& best, const std::filesystem::path& file) {
   TensorMap tensors;
   task.save_state(tensors);
-  save_safetensors(file, tensors, {{"step", std::to_string(step)}, {"recipe", task.recipe().dump()}});
+  Metadata metadata{{"step", std::to_string(step)}, {"recipe", task.recipe().dump()}};
+  if (best.score) {
+    const nlohmann::json text = {
+        {"score", *best.score}, {"phase", best.phase}, {"step", best.step}, {"without_gain", best.without_gain}};
+    metadata["best"] = text.dump();
+  }
+  save_safetensors(file, tensors, metadata);
+}
+
+Best best_of(const Metadata& metadata) {
+  Best best;
+  const auto found = metadata.find("best");
+  if (found == metadata.end()) return best;
+  const auto text = nlohmann::json::parse(found->second, nullptr, false);
+  if (!text.is_object()) return best;
+  if (text.contains("score") && text["score"].is_number()) best.score = text["score"].get<double>();
+  best.phase = text.value("phase", std::int64_t{0});
+  best.step = text.value("step", std::int64_t{0});
+  best.without_gain = text.value("without_gain", std::int64_t{0});
+  return best;
+}
+
+/// Where two runs differ in what they are trained on, in people's words.
+std::string other_data(const nlohmann::json& before, const nlohmann::json& now) {
+  const auto count = [](const nlohmann::json& recipe) {
+    const auto found = recipe.find("data_count");
+    return found != recipe.end() && found->is_number_integer() ? fmt::format("{} pictures", found->get<std::int64_t>())
+                                                               : std::string("other pictures");
+  };
+  return fmt::format(
+      "was trained on {}, the data now hold {}: --resume needs the same; to go on with these, start a "
+      "new run with --start-from",
+      count(before), count(now));
 }
 
 /// Returns the step to go on from.
-std::int64_t restore(TrainingTask& task, const std::filesystem::path& file) {
+std::int64_t restore(TrainingTask& task, const std::filesystem::path& file, Best& best) {
   Metadata metadata;
   const auto tensors = load_safetensors(file, &metadata);
   require(metadata.count("step") && metadata.count("recipe"), "{}: not a training state (no step or recipe in it)",
@@ -36,12 +84,15 @@ std::int64_t restore(TrainingTask& task, const std::filesystem::path& file) {
   const auto saved = nlohmann::json::parse(metadata.at("recipe"), nullptr, false);
   const auto asked = task.recipe();
   for (const auto& [name, value] : asked.items()) {
-    if (name == "steps") continue;  // a run may be made longer or shorter; the learning rate follows the new total
+    if (name == "steps") continue;       // a run may be made longer or shorter; the learning rate follows the new total
+    if (name == "data_count") continue;  // data_key says the same, and more
     const auto before = saved.is_object() && saved.contains(name) ? saved.at(name) : nlohmann::json();
+    require(name != "data_key" || before == value, "{}: {}", file.string(), other_data(saved, asked));
     require(before == value, "{}: was trained with {} = {}, now asked to resume with {}", file.string(), name,
             before.dump(), value.dump());
   }
   task.load_state(tensors);
+  best = best_of(metadata);
   std::int64_t step = 0;
   const auto& text = metadata.at("step");
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), step);
@@ -67,58 +118,162 @@ void remove_partial_files(const std::filesystem::path& folder) {
   for (const auto& file : found) std::filesystem::remove(file, code);
 }
 
+/// One run: what run_training keeps while it goes on.
+class Run {
+ public:
+  Run(TrainingTask& task, const LoopOptions& options, const std::filesystem::path& folder);
+  TrainingEnd go();
+
+ private:
+  bool is_due(std::int64_t every, double next) const;
+  bool ends_early();
+  void one_step();
+  void validate(bool last);
+  void save_now();
+  void go_back();
+
+  TrainingTask& task_;
+  const LoopOptions& options_;
+  std::filesystem::path folder_, state_, good_;  // good: the state at the best validation, where one may go back to it
+  std::int64_t step_ = 0, saved_ = 0;
+  Best best_;
+  std::optional<Recorder> recorder_;
+  std::optional<Progress> progress_;
+  std::chrono::steady_clock::time_point begin_;
+  double next_validation_ = kFirstValidation, next_save_ = kSaveInterval;  // seconds since the beginning
+  std::string early_;                                                      // why the run ends before its last step
+};
+
+Run::Run(TrainingTask& task, const LoopOptions& options, const std::filesystem::path& folder)
+    : task_(task),
+      options_(options),
+      folder_(folder),
+      state_(folder / "state.safetensors"),
+      good_(folder / "best.safetensors"),
+      begin_(std::chrono::steady_clock::now()) {
+  if (options.resume) {
+    require(std::filesystem::exists(state_), "{}: no saved state to resume from", state_.string());
+    step_ = restore(task, state_, best_);
+    log().info("{}: resumed at step {} from {}", task.name(), step_, state_.string());
+  } else {
+    require(!std::filesystem::exists(state_), "{}: a run is there already: give --resume to go on, or another folder",
+            state_.string());
+  }
+  saved_ = step_;
+  remove_partial_files(folder);
+  recorder_.emplace(folder, step_);
+}
+
+bool Run::is_due(std::int64_t every, double next) const {
+  if (step_ >= options_.steps) return false;
+  return every > 0 ? step_ % every == 0 : every < 0 && seconds_since(begin_) >= next;
+}
+
+void Run::one_step() {
+  Metrics metrics;
+  try {
+    metrics = task_.step(step_);
+  } catch (const Error& error) {
+    fail("{}; the last good state (step {}) is in {}", error.what(), saved_,
+         saved_ > 0 ? state_.string() : "no file yet");
+  }
+  ++step_;
+  progress_->update(step_, losses_text(metrics));
+  if (step_ <= kFirstRecords || step_ % options_.log_every == 0 || step_ == options_.steps) {
+    metrics[task_.unit() + "_per_second"] = progress_->rate();
+    recorder_->scalars(step_, metrics);
+  }
+}
+
+void Run::validate(bool last) {
+  const auto before = std::chrono::steady_clock::now();
+  const auto now = task_.validate(step_, *recorder_);
+  const bool lower = !now || !best_.score || now->score < *best_.score;
+  const bool spoiled = !lower && task_.wants_to_go_back(*best_.score, now->score);
+  const bool gained = lower || (now->phase > best_.phase && !spoiled);
+  const bool worse = !last && spoiled && std::filesystem::exists(good_);
+  if (worse) {
+    go_back();
+  } else if (gained) {
+    if (now) best_ = {now->score, now->phase, step_, 0};
+    if (step_ > 0) task_.write_bundle(step_);
+    if (now && task_.may_go_back()) save(task_, step_, best_, good_);
+  } else {
+    ++best_.without_gain;
+  }
+  const double elapsed = seconds_since(begin_);
+  next_validation_ = elapsed + seconds_to_next(elapsed, seconds_since(before));
+}
+
+void Run::go_back() {
+  const auto bad = step_;
+  auto best = best_;
+  step_ = restore(task_, good_, best);
+  best_ = best;
+  task_.went_back();
+  recorder_.emplace(folder_, step_);
+  progress_->went_back(step_);
+  log().warn("{}: step {} is worse than step {}: back to that state", task_.name(), bad, step_);
+  save_now();
+}
+
+void Run::save_now() {
+  const auto before = std::chrono::steady_clock::now();
+  save(task_, step_, best_, state_);
+  saved_ = step_;
+  next_save_ = seconds_since(begin_) + std::max(kSaveInterval, kCostShare * seconds_since(before));
+}
+
+bool Run::ends_early() {
+  if (options_.patience > 0 && best_.without_gain >= options_.patience) {
+    early_ = fmt::format("{} validations brought no gain over step {}", best_.without_gain, best_.step);
+  } else if (options_.deadline_seconds > 0 && seconds_since(begin_) >= options_.deadline_seconds) {
+    early_ = "the time given is over";
+  }
+  return !early_.empty();
+}
+
+TrainingEnd Run::go() {
+  const StopSignal stop;
+  progress_.emplace(task_.name(), step_, options_.steps, task_.unit(), task_.units_per_step());
+  while (step_ < options_.steps && !stop.requested() && !ends_early()) {
+    one_step();
+    // In this order: a run that is killed in between validates again when it is resumed.
+    const bool validates = is_due(options_.validate_every, next_validation_);
+    if (validates) validate(false);
+    const bool saves = is_due(options_.save_every, next_save_);
+    if (saves) save_now();
+    if (validates || saves) progress_->other_work_done();
+  }
+  progress_.reset();
+  const bool done = step_ >= options_.steps || !early_.empty();
+  if (!early_.empty()) log().info("{}: ends at step {} of {}: {}", task_.name(), step_, options_.steps, early_);
+  if (done) log().info("{}: last validation and saving", task_.name());
+  save(task_, step_, best_, state_);
+  if (!done) {
+    if (step_ > 0 && !best_.score) task_.write_bundle(step_);
+    log().warn("{}: stopped at step {} of {}; state and bundle are saved: the same command with --resume goes on",
+               task_.name(), step_, options_.steps);
+    return {false, step_, best_.score ? best_.step : step_, best_.score};
+  }
+  validate(true);
+  if (best_.score && best_.step != step_) {
+    log().info("{}: the bundle holds step {}, the best on held-out data ({:.4g})", task_.name(), best_.step,
+               *best_.score);
+  }
+  std::error_code code;
+  std::filesystem::remove(good_, code);
+  return {true, step_, best_.score ? best_.step : step_, best_.score};
+}
+
 }  // namespace
 
-bool run_training(TrainingTask& task, const LoopOptions& options, const std::filesystem::path& folder) {
-  const auto state = folder / "state.safetensors";
-  std::int64_t step = 0;
-  if (options.resume) {
-    require(std::filesystem::exists(state), "{}: no saved state to resume from", state.string());
-    step = restore(task, state);
-    log().info("{}: resumed at step {} from {}", task.name(), step, state.string());
-  } else {
-    require(!std::filesystem::exists(state), "{}: a run is there already: give --resume to go on, or another folder",
-            state.string());
-  }
-  remove_partial_files(folder);
-  Recorder recorder(folder, step);
-  const StopSignal stop;
-  std::int64_t saved = step;
-  const auto is_due = [&](std::int64_t every) { return every > 0 && step % every == 0 && step < options.steps; };
-  {
-    Progress progress(task.name(), step, options.steps, task.unit(), task.units_per_step());
-    while (step < options.steps && !stop.requested()) {
-      Metrics metrics;
-      try {
-        metrics = task.step(step);
-      } catch (const Error& error) {
-        fail("{}; the last good state (step {}) is in {}", error.what(), saved,
-             saved > 0 ? state.string() : "no file yet");
-      }
-      ++step;
-      progress.update(step, losses_text(metrics));
-      if (step % options.log_every == 0 || step == options.steps) {
-        metrics[task.unit() + "_per_second"] = progress.rate();
-        recorder.scalars(step, metrics);
-      }
-      // In this order: a run that is killed in between validates again when it is resumed.
-      if (is_due(options.validate_every)) task.validate(step, recorder);
-      if (is_due(options.save_every)) {
-        save(task, step, state);
-        saved = step;
-      }
-    }
-  }
-  save(task, step, state);
-  if (step < options.steps) {
-    if (step > 0) task.write_bundle(step);
-    log().warn("{}: stopped at step {} of {}; state and bundle are saved: the same command with --resume goes on",
-               task.name(), step, options.steps);
-    return false;
-  }
-  task.validate(step, recorder);
-  task.write_bundle(step);
-  return true;
+double seconds_to_next(double elapsed, double cost) {
+  return std::max(std::clamp(elapsed, kLeastInterval, kMostInterval), kCostShare * cost);
+}
+
+TrainingEnd run_training(TrainingTask& task, const LoopOptions& options, const std::filesystem::path& folder) {
+  return Run(task, options, folder).go();
 }
 
 }  // namespace tessera

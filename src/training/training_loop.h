@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 
 #include "checkpoint/safetensors.h"
@@ -13,11 +14,20 @@
 namespace tessera {
 
 struct LoopOptions {
-  std::int64_t steps = 0;             // updates in all; 0 chooses from the data's size
-  std::int64_t log_every = 50;        // steps between records of the losses
-  std::int64_t validate_every = 500;  // steps between validations and previews; 0 only at the end
-  std::int64_t save_every = 500;      // steps between saved states; 0 only at the end
-  bool resume = false;                // go on from the saved state
+  std::int64_t steps = 0;            // updates in all; 0 chooses from the data's size
+  std::int64_t log_every = 50;       // steps between records of the losses; the first ten are recorded too
+  std::int64_t validate_every = -1;  // steps between validations and previews; 0 only at the end; -1 by time: the first
+                                     // after 40 s, then as long again as has passed, 1 to 10 minutes
+  std::int64_t save_every = -1;      // steps between saved states; 0 only at the end; -1 by time: every two minutes
+  std::int64_t patience = 0;         // validations without a gain after which the run ends; 0 never
+  double deadline_seconds = 0;       // of this run, after which it ends as if all steps were done; 0 none
+  bool resume = false;               // go on from the saved state
+};
+
+/// What a run is judged by at a validation.
+struct Judgement {
+  double score = 0;        // lower is better
+  std::int64_t phase = 0;  // scores of different phases (another loss) do not compare: a later phase begins anew
 };
 
 /// What the loop trains. A step is a pure function of (state, step number), so that a resumed run repeats an unbroken
@@ -32,16 +42,38 @@ class TrainingTask {
   virtual nlohmann::json recipe() const = 0;
   /// One update. Throws Error before touching the weights where the loss is not finite.
   virtual Metrics step(std::int64_t step) = 0;
-  /// Figures and pictures at a step.
-  virtual void validate(std::int64_t step, Recorder& recorder) = 0;
+  /// Figures and pictures at a step. Returns what the run is judged by on held-out data; none where nothing was held
+  /// out or the latest weights are always the ones to keep.
+  virtual std::optional<Judgement> validate(std::int64_t step, Recorder& recorder) = 0;
+  /// Whether the loop keeps the state of the best validation, so that the run can be taken back to it.
+  virtual bool may_go_back() const { return false; }
+  /// Asked after a validation that came out worse than the best so far: is the run spoiled, and to go back to the best
+  /// state?
+  virtual bool wants_to_go_back(double /*best*/, double /*now*/) const { return false; }
+  /// The best state is restored: the task changes what it takes to be the cause. What it changes is part of its state.
+  virtual void went_back() {}
   virtual void save_state(TensorMap& into) const = 0;
   virtual void load_state(const TensorMap& from) = 0;
   /// Writes the inference bundle.
   virtual void write_bundle(std::int64_t step) = 0;
 };
 
-/// Runs `task` to options.steps, writing under `folder` (state.safetensors, metrics.jsonl, previews/, event files).
-/// Returns true when done, false when a signal asked to stop: the state is saved then.
-bool run_training(TrainingTask& task, const LoopOptions& options, const std::filesystem::path& folder);
+/// How a run ended.
+struct TrainingEnd {
+  bool done = false;           // false: a signal asked to stop; the state is saved then
+  std::int64_t step = 0;       // updates that were made
+  std::int64_t best_step = 0;  // of the weights in the bundle
+  std::optional<double> best;  // what those were judged by
+  explicit operator bool() const { return done; }
+};
+
+/// Runs `task` to options.steps, writing under `folder` (state.safetensors, metrics.jsonl, previews/, event files) and,
+/// at every validation that is the best so far, the bundle: what lies there can be used while the training goes on.
+/// Where the task judges itself, the bundle ends with its best weights, else with its latest.
+TrainingEnd run_training(TrainingTask& task, const LoopOptions& options, const std::filesystem::path& folder);
+
+/// Seconds from one validation (or save) by time to the next. elapsed: since the run began; cost: what the last one
+/// took, of which at most a twelfth of the time may go.
+double seconds_to_next(double elapsed, double cost);
 
 }  // namespace tessera

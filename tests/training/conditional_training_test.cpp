@@ -55,6 +55,9 @@ PriorRecipe small_recipe() {
   recipe.batch_size = 15;
   recipe.learning_rate = 1e-3;
   recipe.warmup = 10;
+  recipe.final_learning_rate = 1;
+  recipe.weight_decay = 0;
+  recipe.beta2 = 0.999;
   recipe.clip_norm = 1;
   recipe.ema_decay = 0.9;
   recipe.precision = "float32";

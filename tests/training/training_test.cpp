@@ -9,6 +9,7 @@
 #include "runtime/error.h"
 #include "training/adam.h"
 #include "training/codebook_care.h"
+#include "training/conditional_trainer.h"
 #include "training/event_file.h"
 #include "training/prior_trainer.h"
 #include "training/recipe.h"
@@ -72,7 +73,9 @@ class Interrupted : public TrainingTask {
     if (step + 1 == last_) std::raise(SIGTERM);
     return task_.step(step);
   }
-  void validate(std::int64_t step, Recorder& recorder) override { task_.validate(step, recorder); }
+  std::optional<Judgement> validate(std::int64_t step, Recorder& recorder) override {
+    return task_.validate(step, recorder);
+  }
   void save_state(TensorMap& into) const override { task_.save_state(into); }
   void load_state(const TensorMap& from) override { task_.load_state(from); }
   void write_bundle(std::int64_t step) override { task_.write_bundle(step); }
@@ -134,6 +137,7 @@ TEST(Adam, ManyParametersAtOnceTakeTheStepsOfOneByOne) {
   options.clip_norm = 0.7;
   options.weight_decay = 0.05;
   options.ema_decay = 0.9;
+  options.ema_warmup = false;
   Adam first(with_idle(one, idle), options), second(with_idle(many, idle_wide), options);
   for (int step = 0; step < 15; ++step) {
     const auto x = torch::randn({7, 6});
@@ -150,6 +154,38 @@ TEST(Adam, ManyParametersAtOnceTakeTheStepsOfOneByOne) {
   EXPECT_FALSE(torch::allclose(wide.at("weight"), many->weight, 1e-4, 1e-6)) << "the average is no copy";
   EXPECT_TRUE(wide.at("idle").equal(idle_wide.detach())) << "what stands still is its own average";
   EXPECT_TRUE(averages.at("idle").equal(idle.detach()));
+}
+
+TEST(Adam, TheAverageOfAShortRunIsNotItsStart) {
+  EXPECT_DOUBLE_EQ(average_decay(0.999, true, 1), 2.0 / 11);
+  EXPECT_DOUBLE_EQ(average_decay(0.999, true, 90), 91.0 / 100);
+  EXPECT_DOUBLE_EQ(average_decay(0.999, true, 100000), 0.999);
+  EXPECT_DOUBLE_EQ(average_decay(0.999, false, 1), 0.999);
+
+  // A weight that walks at constant speed from 1 to about 0: the average has to follow, within a fifth of the way.
+  for (const bool warmup : {true, false}) {
+    auto layer = torch::nn::Linear(torch::nn::LinearOptions(1, 1).bias(false));
+    {
+      const torch::NoGradGuard no_grad;
+      layer->weight.fill_(1);
+    }
+    AdamOptions options;
+    options.ema_decay = 0.999;
+    options.ema_warmup = warmup;
+    Adam adam(layer->named_parameters(), options);
+    for (int step = 0; step < 200; ++step) {
+      layer->weight.sum().backward();  // gradient 1: Adam walks by the learning rate
+      adam.step(5e-3);
+    }
+    const double now = layer->weight.item<double>(), averaged = adam.averaged().at("weight").item<double>();
+    EXPECT_NEAR(now, 0, 0.01);
+    EXPECT_NEAR(adam.plain().at("weight").item<double>(), now, 0);
+    if (warmup) {
+      EXPECT_LT(averaged, 0.2);
+    } else {
+      EXPECT_GT(averaged, 0.8) << "what the bundles of short runs held before";
+    }
+  }
 }
 
 TEST(LearningRate, WarmsUpThenFallsToItsFraction) {
@@ -265,6 +301,23 @@ TEST(Training, ARunMayStartFromTheWeightsOfABundle) {
   for (const auto& [name, tensor] : shipped) EXPECT_TRUE(torch::equal(begun.at("model." + name), tensor)) << name;
   recipe.width = 16;
   EXPECT_THROW(make_prior_training(recipe, data, folder / "c", {}), Error) << "of another width";
+
+  // The architecture comes along, and what does not fit is begun anew.
+  PriorRecipe bare;
+  bare.start_from = recipe.start_from;
+  ConditionalRecipe conditional;
+  inherit_architecture(bare, conditional);
+  EXPECT_EQ(bare.layers, 2);
+  EXPECT_EQ(bare.heads, 2);
+  EXPECT_EQ(bare.width, 8);
+  EXPECT_EQ(bare.prior, "absorbing");
+  auto more_codes = data;
+  more_codes.codebook_size = 7;
+  recipe.width = 8;
+  TensorMap grown;
+  make_prior_training(recipe, more_codes, folder / "d", {})->save_state(grown);
+  EXPECT_TRUE(torch::equal(grown.at("model.position_embedding"), shipped.at("position_embedding")));
+  EXPECT_EQ(grown.at("model.head.weight").size(0), 7);
 }
 
 }  // namespace training_test
