@@ -6,6 +6,7 @@
 #include "checkpoint/bundle.h"
 #include "kernels/device.h"
 #include "pipeline/process_config.h"
+#include "pipeline/sampling_choice.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -140,23 +141,18 @@ const TransformerOptions& Pipeline::prior_options() {
   return guided_ ? guided_options_ : prior_->options();
 }
 
-FillOptions Pipeline::with_process(const FillOptions& options) const {
-  auto own = options;
-  if (!own.process) own.process = fill_process_;
-  return own;
-}
-
 Generated Pipeline::generate(std::int64_t count, const FillOptions& options, const StepCallback& on_step) {
   const torch::NoGradGuard no_grad;
   auto filled = tessera::fill(TokenGrid::all_masked(count, prior_options().grid, prior().codebook_size()), prior(),
-                              with_process(options), on_step);
+                              decided_by_model(options, *this), on_step);
   auto images = filled.report.cancelled ? torch::Tensor() : codec_->decode(filled.grid);
   return {images, std::move(filled.grid), filled.report};
 }
 
 FillResult Pipeline::fill(const TokenGrid& grid, const FillOptions& options, const WindowOptions& windows,
                           const StepCallback& on_step, const FillCheckpoint& from) {
-  return fill_canvas(grid, prior(), prior_options().grid, with_process(options), windows, on_step, from);
+  return fill_canvas(grid, prior(), prior_options().grid, decided_by_model(options, *this, grid.extent()), windows,
+                     on_step, from);
 }
 
 torch::Tensor Pipeline::decode(const TokenGrid& grid) {

@@ -71,8 +71,9 @@ class Pipeline {
   /// What the dtype asked for came to: float32, bfloat16 or int8.
   const std::string& dtype() const { return dtype_; }
 
-  /// `count` pictures of seed options.seed, numbered from options.first_image.
-  Generated generate(std::int64_t count, const FillOptions& options, const StepCallback& on_step = {});
+  /// `count` pictures of seed options.seed, numbered from options.first_image. FillOptions{} makes what `tessera
+  /// generate` without sampling flags makes.
+  Generated generate(std::int64_t count, const FillOptions& options = {}, const StepCallback& on_step = {});
 
   /// Fills the MASK cells of a grid of any extent; through overlapping windows where it is not the prior's own. Every
   /// edit (canvas/edit_plan.h) comes to this.
@@ -83,7 +84,6 @@ class Pipeline {
 
  private:
   void load_conditional_prior(const Bundle& parts, Precision precision, torch::Device device, WeightLoading loading);
-  FillOptions with_process(const FillOptions& options) const;
 
   std::filesystem::path bundle_;
   Codec codec_{nullptr};

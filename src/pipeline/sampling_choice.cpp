@@ -6,9 +6,10 @@
 
 namespace tessera {
 
-FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas) {
+namespace {
+
+FillOptions with_what_the_model_decides(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas) {
   auto fill = choice.fill;
-  if (choice.steps < 0) throw UsageError(fmt::format("steps is {}, expected 0 or more", choice.steps));
   const auto own = pipeline.prior_options().grid;
   const bool larger = canvas.h > own.h || canvas.w > own.w;
   const auto suggested = choice.sampler.empty() && !larger ? pipeline.suggestion() : SamplingSuggestion{};
@@ -23,6 +24,30 @@ FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent can
   fill.context_guidance = choice.context_guidance.value_or(suggested.context_guidance.value_or(1.0));
   fill.total_steps = pipeline.total_steps();
   fill.process = pipeline.fill_process();
+  return fill;
+}
+
+}  // namespace
+
+FillOptions decided_by_model(const FillOptions& options, Pipeline& pipeline, Extent canvas) {
+  auto fill = options;
+  if (options.sampler.empty()) {
+    SamplingChoice choice;
+    choice.fill = options;
+    choice.steps = options.steps;
+    if (options.draw.temperature != 1) choice.temperature = options.draw.temperature;
+    if (options.context_guidance != 1) choice.context_guidance = options.context_guidance;
+    fill = with_what_the_model_decides(choice, pipeline, canvas);
+    if (options.process) fill.process = options.process;
+    if (options.total_steps > 0) fill.total_steps = options.total_steps;
+  }
+  if (!fill.process) fill.process = pipeline.fill_process();
+  return fill;
+}
+
+FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas) {
+  if (choice.steps < 0) throw UsageError(fmt::format("steps is {}, expected 0 or more", choice.steps));
+  auto fill = with_what_the_model_decides(choice, pipeline, canvas);
   pipeline.set_prompt(choice.prompt);
   const auto& prompt = choice.prompt;
   if (!prompt.prompt.empty() || !prompt.negative_prompt.empty() || prompt.label >= 0) {

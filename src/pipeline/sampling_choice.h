@@ -24,6 +24,10 @@ struct SamplingChoice {
 /// range.
 FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas = {});
 
+/// Whatever is left open in `options` (FillOptions::sampler empty) decided in the same way; options that name a sampler
+/// are returned as they are, with the model's process.
+FillOptions decided_by_model(const FillOptions& options, Pipeline& pipeline, Extent canvas = {});
+
 /// For metadata and reports.
 nlohmann::json to_json(const FillOptions& options);
 

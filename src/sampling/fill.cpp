@@ -21,6 +21,17 @@ const std::map<std::string, SamplerFunction>& samplers() {
   return table;
 }
 
+/// What is left open, decided by the denoiser and the process alone.
+FillOptions decided(FillOptions options, const Denoiser& denoiser, Extent grid) {
+  if (options.sampler.empty()) options.sampler = denoiser.is_autoregressive() ? "autoregressive" : "ancestral";
+  if (options.steps == 0) {
+    options.steps = options.process           ? options.process->total_steps()
+                    : options.total_steps > 0 ? options.total_steps
+                                              : grid.cells();
+  }
+  return options;
+}
+
 template <typename Value>
 void require_option(bool condition, const char* option, Value value, const char* expected) {
   if (!condition) throw UsageError(fmt::format("{} is {}, expected {}", option, value, expected));
@@ -35,10 +46,10 @@ std::vector<std::string> sampler_names() {
 }
 
 void FillOptions::validate() const {
-  if (!samplers().count(sampler)) {
+  if (!sampler.empty() && !samplers().count(sampler)) {
     throw UsageError(fmt::format("sampler '{}': expected one of {}", sampler, fmt::join(sampler_names(), ", ")));
   }
-  require_option(steps >= 1 && steps <= 1 << 20, "steps", steps, "1 to 1048576");
+  require_option(steps >= 0 && steps <= 1 << 20, "steps", steps, "1 to 1048576, or 0 for the model's own");
   require_option(draw.temperature >= 0 && draw.temperature <= 1e6, "temperature", draw.temperature,
                  "0 (the most probable token) to 1e6");
   require_option(draw.top_k >= 0, "top_k", draw.top_k, "at least 1, or 0 for all");
@@ -65,9 +76,10 @@ std::unique_ptr<Denoiser> with_context_guidance(Denoiser& denoiser, const FillOp
   return std::make_unique<ContextGuidance>(denoiser, scale, options.process ? options.process->total_steps() : 0);
 }
 
-FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& options, const StepCallback& on_step,
+FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& given, const StepCallback& on_step,
                 const FillCheckpoint& from) {
-  options.validate();
+  given.validate();
+  const auto options = decided(given, denoiser, grid.extent());
   require(grid.codebook_size() == denoiser.codebook_size(), "fill: a grid of {} codes, expected {} as the denoiser has",
           grid.codebook_size(), denoiser.codebook_size());
   if (denoiser.is_autoregressive() != (options.sampler == "autoregressive")) {

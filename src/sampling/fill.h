@@ -17,10 +17,13 @@
 
 namespace tessera {
 
+/// A sampler that is left open is the model's to choose: a Pipeline takes what its bundle suggests (sampler, and steps,
+/// temperature and context guidance where these are at their off-values here), `fill` alone the denoiser's own order.
 struct FillOptions {
-  std::string sampler = "ancestral";  // one of sampler_names()
-  std::int64_t steps = 256;           // S >= 1 (autoregressive: one step a cell, not used; raster: at most one a cell)
-  DrawOptions draw;                   // temperature, top_k, top_p, typical_p
+  std::string sampler;     // one of sampler_names(); empty: as the model suggests, else ancestral or autoregressive
+  std::int64_t steps = 0;  // S (autoregressive: one step a cell, not used; raster: at most one a cell); 0: as the model
+                           // suggests, else T
+  DrawOptions draw;        // temperature, top_k, top_p, typical_p
   Seed seed = 0;
   std::uint64_t first_image = 0;    // number of the grid's first image: image i of a seed is the same in every split
   std::int64_t total_steps = 0;     // T of the process the network learned (mlm); 0: the number of cells

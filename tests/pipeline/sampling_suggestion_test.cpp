@@ -118,6 +118,18 @@ TEST(SamplingSuggestion, CountsWhereTheSamplerIsOpenAndTheCanvasNoLarger) {
   prompt.guidance_scale = 4;
   EXPECT_EQ(pipeline.guidance_scale(prompt), 4);
 
+  // The C++ interface decides as the program does.
+  const auto bare = decided_by_model(FillOptions{}, pipeline);
+  EXPECT_EQ(to_json(bare), to_json(open));
+  EXPECT_EQ(bare.total_steps, open.total_steps);
+  FillOptions named;
+  named.sampler = "ancestral";
+  named.steps = 7;
+  EXPECT_EQ(decided_by_model(named, pipeline).steps, 7);
+  EXPECT_EQ(decided_by_model(named, pipeline).draw.temperature, 1.0);
+  EXPECT_TRUE(pipeline.generate(3).grid.codes().equal(pipeline.generate(3, open).grid.codes()));
+  EXPECT_FALSE(pipeline.generate(3).grid.codes().equal(pipeline.generate(3, exact).grid.codes()));
+
   const auto larger = resolve({}, pipeline, {2, 3});
   EXPECT_EQ(larger.sampler, "ancestral");
   EXPECT_EQ(larger.steps, 4);

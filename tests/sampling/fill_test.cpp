@@ -229,7 +229,7 @@ TEST(FillOptions, ErrorsNameTheOptionAndWhatIsExpected) {
   EXPECT_EQ(error_of([](auto&) {}), "");
   EXPECT_EQ(error_of([](auto& o) { o.sampler = "ancestrl"; }),
             "sampler 'ancestrl': expected one of ancestral, autoregressive, confidence, mlm, purity, raster");
-  EXPECT_EQ(error_of([](auto& o) { o.steps = 0; }), "steps is 0, expected 1 to 1048576");
+  EXPECT_EQ(error_of([](auto& o) { o.steps = -1; }), "steps is -1, expected 1 to 1048576, or 0 for the model's own");
   EXPECT_EQ(error_of([](auto& o) { o.draw.top_p = 0; }), "top_p is 0, expected 0 < top_p <= 1");
   EXPECT_EQ(error_of([](auto& o) { o.draw.temperature = -1; }),
             "temperature is -1, expected 0 (the most probable token) to 1e6");
