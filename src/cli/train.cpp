@@ -14,6 +14,7 @@
 #include "runtime/folder_lock.h"
 #include "runtime/log.h"
 #include "training/codec_trainer.h"
+#include "training/condition_data.h"
 #include "training/conditional_trainer.h"
 #include "training/pixel_trainer.h"
 #include "training/prior_trainer.h"
@@ -30,8 +31,6 @@ struct TrainOptions {
   LoopOptions loop;
   int threads = 0;
   bool strict = false;
-  std::string background = "#ffffff";
-  double validation_fraction = 0.05;
 };
 
 void add_common(CLI::App& verb, TrainOptions& options) {
@@ -42,9 +41,10 @@ void add_common(CLI::App& verb, TrainOptions& options) {
   verb.add_option("--log-every", options.loop.log_every, "steps between records of the losses")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  verb.add_option("--validate-every", options.loop.validate_every,
-                  "steps between validations and previews; 0 only at the end; -1 by time: after 40 s, then each time as "
-                  "long again as has passed, 1 to 10 minutes")
+  verb.add_option(
+          "--validate-every", options.loop.validate_every,
+          "steps between validations and previews; 0 only at the end; -1 by time: after 40 s, then each time as "
+          "long again as has passed, 1 to 10 minutes")
       ->capture_default_str();
   verb.add_option("--save-every", options.loop.save_every,
                   "steps between saved states; 0 only at the end; -1 every two minutes")
@@ -82,6 +82,7 @@ void train_codec(const TrainOptions& options, CodecRecipe recipe) {
   data_options.validation_fraction = recipe.validation_fraction;
   data_options.split_seed = static_cast<Seed>(recipe.seed);
   data_options.strict = options.strict;
+  data_options.upscale = recipe.upscale;
   choose_defaults(recipe, 64, 1);  // image_size must be known before the pictures are decoded
   data_options.size = recipe.image_size;
   const auto data = Dataset::open(data_options);
@@ -105,22 +106,6 @@ void check_codes(const TokenData& tokens, const std::filesystem::path& folder, c
           folder.string(), codes);
 }
 
-/// What the pictures say about themselves, in the order of their grids.
-ConditionData conditions_of(const Dataset& data, const ConditionalRecipe& conditional) {
-  ConditionData conditions;
-  const auto fill = [&](Split split, std::vector<std::string>& captions, std::vector<std::int64_t>& labels) {
-    for (const auto index : data.split(split)) {
-      if (conditional.condition == "text") captions.push_back(data.caption(index));
-      if (conditional.condition == "class") labels.push_back(data.label(index));
-    }
-  };
-  if (conditional.condition == "text" && !data.has_captions()) return conditions;
-  fill(Split::train, conditions.train_captions, conditions.train_labels);
-  fill(Split::validation, conditions.validation_captions, conditions.validation_labels);
-  conditions.classes = static_cast<std::int64_t>(data.class_names().size());
-  return conditions;
-}
-
 /// Pictures through the bundle's codec, or a file of tokens.
 TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, const ConditionalRecipe& conditional,
                      torch::Device device, Codec& codec, ConditionData& conditions) {
@@ -140,10 +125,11 @@ TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, con
   DatasetOptions data_options;
   data_options.path = options.data;
   data_options.size = codec->options().image_size;
-  data_options.background = options.background;
-  data_options.validation_fraction = options.validation_fraction;
+  data_options.background = recipe.background;
+  data_options.validation_fraction = recipe.validation_fraction;
   data_options.split_seed = static_cast<Seed>(recipe.seed);
   data_options.strict = options.strict;
+  data_options.upscale = recipe.upscale;
   const auto data = Dataset::open(data_options);
   conditions = conditions_of(data, conditional);
   conditions.codebook = codec->quantizer->codebook().to(torch::kCPU);
@@ -203,8 +189,9 @@ void train_pixels(const TrainOptions& options, const PixelRecipe& recipe, const 
 }  // namespace
 
 void add_train(CLI::App& app) {
-  auto* train = app.add_subcommand("train", "train a codec or a prior");
-  train->require_subcommand(1);
+  auto* train = app.add_subcommand("train", "make a model of your own pictures");
+  train->require_subcommand(0, 1);
+  add_train_pictures(*train);
 
   auto* codec = train->add_subcommand("codec", "stage 1: pictures to tokens and back");
   auto options = std::make_shared<TrainOptions>();
@@ -230,12 +217,6 @@ void add_train(CLI::App& app) {
   auto prior_recipe = std::make_shared<PriorRecipe>();
   add_common(*prior, *prior_options);
   prior->add_option("-m,--model", prior_options->out, "bundle folder with the codec; gets the prior")->required();
-  prior->add_option("--background", prior_options->background, "colour under transparent pixels, as for the codec")
-      ->capture_default_str();
-  prior
-      ->add_option("--validation-fraction", prior_options->validation_fraction,
-                   "of the pictures held out, as for the codec")
-      ->capture_default_str();
   auto conditional = std::make_shared<ConditionalRecipe>();
   auto every_field = prior_recipe->fields();
   for (const auto& field : conditional->fields()) every_field.push_back(field);

@@ -20,6 +20,7 @@ void add_reconstruct(CLI::App& app);  // reconstruct, encode, decode
 void add_serve(CLI::App& app);
 void add_stitch(CLI::App& app);
 void add_train(CLI::App& app);
+void add_train_pictures(CLI::App& train);  // tessera train DATA
 void add_import(CLI::App& app);
 void add_info(CLI::App& app);
 void add_variations(CLI::App& app);

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "image/image.h"
 
@@ -28,6 +29,10 @@ bool image_files_supported();
 /// In: name, for messages. Throws Error on an unknown format, a truncated or broken file, or too many pixels.
 Image read_image(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options = {});
 Image read_image(const std::filesystem::path& path, const ReadOptions& options = {});
+
+/// Width and height in pixels as the file's header says, before it is turned upright; no pixel is decoded. Errors as
+/// read_image's.
+std::pair<int, int> read_image_size(std::span<const std::uint8_t> bytes, std::string_view name);
 
 /// Where a picture is transparent, as a picture that is white where alpha is below 128 and black elsewhere; nothing
 /// where it has no alpha channel or no such pixel. Same bounds and errors as read_image.

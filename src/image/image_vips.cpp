@@ -181,6 +181,12 @@ Image read_image(std::span<const std::uint8_t> bytes, std::string_view name, con
   return copy_pixels(image, name);
 }
 
+std::pair<int, int> read_image_size(std::span<const std::uint8_t> bytes, std::string_view name) {
+  start_vips();
+  const Handle image = open_by_signature(bytes, name);
+  return {vips_image_get_width(image.get()), vips_image_get_height(image.get())};
+}
+
 std::optional<Image> read_transparency(std::span<const std::uint8_t> bytes, std::string_view name,
                                        const ReadOptions& options) {
   Handle image = decode(bytes, name, options);
@@ -296,6 +302,9 @@ bool image_files_supported() {
   return false;
 }
 Image read_image(std::span<const std::uint8_t>, std::string_view, const ReadOptions&) {
+  fail_without_vips();
+}
+std::pair<int, int> read_image_size(std::span<const std::uint8_t>, std::string_view) {
   fail_without_vips();
 }
 Image resize_exact(const Image& image, int width, int height) {

@@ -61,6 +61,7 @@ Fields CodecRecipe::fields() {
       {"background", "colour under transparent pixels", &background},
       {"flip", "mirror pictures at random", &flip},
       {"crop_scale", "resize to this multiple of image_size and cut out at random; 1 disables", &crop_scale},
+      {"upscale", "enlarge pictures smaller than image_size (false: they are skipped)", &upscale},
       {"seed", "of weights, batches and noise", &seed},
       {"precision", "auto, float32 or bfloat16 (activations; weights stay float32)", &precision},
       {"start_from", "bundle folder whose codec's weights to start from; empty: random ones", &start_from},

@@ -65,6 +65,7 @@ struct CodecRecipe {
   std::string background = "#ffffff";
   bool flip = false;
   double crop_scale = 1;
+  bool upscale = false;
   std::int64_t seed = 0;
   std::string precision = "auto";
   std::string start_from;

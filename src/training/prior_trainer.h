@@ -40,7 +40,10 @@ struct PriorRecipe {
   double ema_decay = 0.998;
   bool ema_warmup = true;
   std::string sampling = "epochs";
+  double validation_fraction = 0.05;
+  std::string background = "#ffffff";
   bool flip = false;
+  bool upscale = false;
   std::int64_t validation_grids = 128;
   bool validation_spread = true;
   std::int64_t validation_terms = 16;

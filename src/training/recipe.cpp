@@ -73,6 +73,36 @@ void read_recipe(const std::filesystem::path& file, const std::string& table, co
   }
 }
 
+std::string recipe_text(const std::vector<std::pair<std::string, Fields>>& tables, const std::string& comment) {
+  constexpr std::size_t kCommentColumn = 40;
+  std::string text;
+  std::istringstream lines(comment);
+  for (std::string line; std::getline(lines, line);) text += line.empty() ? "#\n" : "# " + line + "\n";
+  for (const auto& [table, fields] : tables) {
+    text += "\n[" + table + "]\n";
+    for (const auto& field : fields) {
+      toml::array values;
+      auto line = field.name + " = " +
+                  std::visit(
+                      [&](const auto* value) {
+                        using Value = std::decay_t<decltype(*value)>;
+                        std::ostringstream out;
+                        if constexpr (std::is_same_v<Value, std::vector<std::int64_t>>) {
+                          for (const auto number : *value) values.push_back(number);
+                          out << values;
+                        } else {
+                          out << toml::value<Value>(*value);
+                        }
+                        return out.str();
+                      },
+                      field.target);
+      if (line.size() < kCommentColumn) line.resize(kCommentColumn, ' ');
+      text += line + "  # " + field.help + "\n";
+    }
+  }
+  return text;
+}
+
 nlohmann::json to_json(const Fields& fields) {
   nlohmann::json object = nlohmann::json::object();
   for (const auto& field : fields) {

@@ -1,0 +1,333 @@
+/// tessera train DATA: looks at the pictures, proposes, says how long it takes, and trains codec and prior.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <tuple>
+
+#include "checkpoint/bundle.h"
+#include "cli/model_flags.h"
+#include "cli/threads.h"
+#include "cli/verbs.h"
+#include "data/dataset.h"
+#include "data/token_cache.h"
+#include "image/contact_sheet.h"
+#include "image/image_io.h"
+#include "kernels/device.h"
+#include "pipeline/pipeline.h"
+#include "runtime/atomic_file.h"
+#include "runtime/error.h"
+#include "runtime/folder_lock.h"
+#include "runtime/log.h"
+#include "runtime/seconds_since.h"
+#include "training/condition_data.h"
+#include "training/recipe.h"
+#include "training/sample_preview.h"
+#include "training/token_data.h"
+#include "training/training_loop.h"
+#include "training/training_plan.h"
+
+namespace tessera::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::int64_t kMeasuredSteps = 20;
+constexpr std::int64_t kCodecPatience = 6;  // validations without a gain
+constexpr std::int64_t kShown = 16;         // samples on the sheet at the end
+constexpr std::int64_t kShownSteps = 64;
+constexpr double kOverrun = 1.1;  // of the time given, before a run is cut off
+
+struct TrainPicturesOptions {
+  std::string data, out, start, device = "cpu", background = "#ffffff";
+  double minutes = 0;
+  std::int64_t size = 0, seed = 0;
+  int threads = 0;
+  bool yes = false, dry_run = false, resume = false, strict = false;
+};
+
+/// What a run has come to, beside its recipe: what --resume goes on from.
+struct Stages {
+  double minutes = 0;
+  bool codec_done = false, prior_done = false;
+
+  static fs::path file(const fs::path& out) { return out / "training" / "stages.json"; }
+  void save(const fs::path& out) const {
+    const nlohmann::json text = {{"minutes", minutes}, {"codec_done", codec_done}, {"prior_done", prior_done}};
+    write_file_atomically(file(out), text.dump(2) + "\n");
+  }
+  static Stages load(const fs::path& out) {
+    require(fs::exists(file(out)), "{}: no run of tessera train to resume (no {})", out.string(), file(out).string());
+    const auto text = nlohmann::json::parse(read_file(file(out), 1 << 16), nullptr, false);
+    require(text.is_object(), "{}: not what tessera train writes", file(out).string());
+    return {text.value("minutes", 0.0), text.value("codec_done", false), text.value("prior_done", false)};
+  }
+};
+
+DatasetOptions data_options(const TrainPicturesOptions& options, std::int64_t size, double held_out) {
+  DatasetOptions data;
+  data.path = options.data;
+  data.size = size;
+  data.background = options.background;
+  data.validation_fraction = held_out;
+  data.split_seed = static_cast<Seed>(options.seed);
+  data.strict = options.strict;
+  data.upscale = true;
+  return data;
+}
+
+bool is_pack(const std::string& data) {
+  return fs::path(data).extension() == ".tessera-pack";
+}
+
+/// Token grids of the codec's extent, for measuring a step before there are any.
+TokenData random_grids(const CodecRecipe& codec, std::int64_t batch) {
+  const auto options = codec.codec_options();
+  TokenData tokens;
+  tokens.codebook_size = options.codebook_size;
+  tokens.train = torch::randint(0, options.codebook_size, {2 * batch, options.grid().h, options.grid().w});
+  tokens.validation = tokens.train.slice(0, 0, 1);
+  tokens.key = "random";
+  return tokens;
+}
+
+ConditionData random_conditions(const Dataset& data, const ConditionalRecipe& conditional, std::int64_t count) {
+  auto all = conditions_of(data, conditional);
+  const auto repeat = [count](auto& list) {
+    if (list.empty()) return;
+    const auto own = list;
+    while (static_cast<std::int64_t>(list.size()) < count) list.insert(list.end(), own.begin(), own.end());
+    list.resize(static_cast<std::size_t>(count));
+  };
+  if (!all.train_labels.empty()) repeat(all.train_labels);
+  if (!all.train_captions.empty()) repeat(all.train_captions);
+  return all;
+}
+
+std::unique_ptr<TrainingTask> make_prior(const TrainingPlan& plan, const TokenData& tokens,
+                                         const ConditionData& conditions, const fs::path& bundle,
+                                         const GridPreview& preview, torch::Device device) {
+  return plan.conditional.is_plain()
+             ? make_prior_training(plan.prior, tokens, bundle, preview, device)
+             : make_conditional_training(plan.prior, plan.conditional, tokens, conditions, bundle, preview, device);
+}
+
+/// Twenty steps of each training on this machine, with these pictures, decide how many fit the time.
+void measure(TrainingPlan& plan, const Dataset& data, torch::Device device) {
+  log().info("measuring {} steps of each training", kMeasuredSteps);
+  auto trial = plan;
+  trial.codec.steps = trial.prior.steps = 1 << 20;
+  choose_defaults(trial.codec, trial.codec.image_size, data.size());
+  trial.codec.kmeans_start = false;  // it happens once, not at every step
+  const auto each_codec = seconds_a_step(*make_codec_training(trial.codec, data, fs::path(), device), kMeasuredSteps);
+  const auto tokens = random_grids(trial.codec, trial.prior.batch_size);
+  trial.prior.start_from.clear();
+  choose_defaults(trial.prior, tokens);
+  auto conditions = random_conditions(data, trial.conditional, tokens.train.size(0));
+  conditions.codebook = torch::randn({tokens.codebook_size, 4});
+  const auto each_prior =
+      seconds_a_step(*make_prior(trial, tokens, conditions, fs::path(), {}, device), kMeasuredSteps);
+  fit_steps(plan, each_codec, each_prior);
+  choose_defaults(plan.codec, plan.codec.image_size, data.size());
+  plan.prior.warmup = warmup_of(plan.prior.warmup, plan.prior.steps);
+}
+
+bool goes_on(const TrainPicturesOptions& options) {
+  if (options.yes) return true;
+  if (::isatty(STDIN_FILENO) != 1 || ::isatty(STDERR_FILENO) != 1) {
+    log().info("no terminal to ask at: training starts");
+    return true;
+  }
+  fmt::print(stderr, "Train? [Y/n] ");
+  std::string answer;
+  if (!std::getline(std::cin, answer)) return false;
+  return answer.empty() || answer[0] == 'y' || answer[0] == 'Y';
+}
+
+/// Returns false where a signal stopped it.
+bool train_codec(const TrainingPlan& plan, const Dataset& data, const fs::path& out, torch::Device device,
+                 bool resume) {
+  const auto folder = out / "training" / "codec";
+  auto task = make_codec_training(plan.codec, data, out, device);
+  LoopOptions loop;
+  loop.steps = plan.codec.steps;
+  loop.patience = kCodecPatience;
+  loop.deadline_seconds = kOverrun * plan.codec_seconds;
+  loop.resume = resume && fs::exists(folder / "state.safetensors");
+  const auto end = run_training(*task, loop, folder);
+  if (end.done && end.best) log().info("codec: held-out distance {:.4f} at step {}", *end.best, end.best_step);
+  return end.done;
+}
+
+bool train_prior(TrainingPlan plan, const Dataset& data, const fs::path& out, torch::Device device, double seconds,
+                 bool resume) {
+  const auto folder = out / "training" / "prior";
+  const auto parts = load_bundle(out);
+  require(parts.codec.has_value(), "{}: the bundle holds no codec (vqvae/)", out.string());
+  Codec codec(codec_options_from_json(parts.codec->config));
+  codec->load(parts.codec->tensors, (out / "vqvae").string());
+  codec->eval();
+  codec->to(device);
+  const auto tokens = tokens_of(data, codec, name_of_codec(part_hash(parts, "vqvae"), "float32", device),
+                                plan.prior.flip, default_cache_folder());
+  auto conditions = conditions_of(data, plan.conditional);
+  conditions.codebook = codec->quantizer->codebook().to(torch::kCPU);
+  choose_defaults(plan.prior, tokens);
+  auto task = make_prior(plan, tokens, conditions, out, make_sample_preview(codec, tokens), device);
+  LoopOptions loop;
+  loop.steps = plan.prior.steps;
+  loop.deadline_seconds = kOverrun * seconds;
+  loop.resume = resume && fs::exists(folder / "state.safetensors");
+  return run_training(*task, loop, folder).done;
+}
+
+/// The model shows itself: samples, and held-out pictures beside what the codec makes of them.
+void show(const Dataset& data, const fs::path& out, const std::string& device) {
+  PipelineOptions load;
+  load.dtype = "auto";
+  load.device = device;
+  auto pipeline = Pipeline::load(out, load);
+  FillOptions fill;
+  fill.steps = std::min(kShownSteps, pipeline.total_steps());
+  write_png(out / "samples.png", contact_sheet(to_images(pipeline.generate(kShown, fill).images)));
+  const auto& held_out = data.split(data.split(Split::validation).empty() ? Split::train : Split::validation);
+  std::vector<Image> pairs;
+  for (std::size_t i = 0; i < held_out.size() && i < static_cast<std::size_t>(kShown); ++i) {
+    const auto picture = data.images()[held_out[i]].unsqueeze(0);
+    pairs.push_back(to_image(picture[0]));
+    pairs.push_back(to_image(pipeline.decode(pipeline.codec()->encode(picture))[0]));
+  }
+  write_png(out / "reconstructions.png", contact_sheet(pairs, {8, 2, {}}));
+}
+
+TrainingPlan propose(const TrainPicturesOptions& options, std::optional<Dataset>& data, torch::Device device) {
+  PlanOptions wishes;
+  wishes.minutes = options.minutes;
+  wishes.size = options.size;
+  wishes.start = options.start == "none" ? "" : options.start;
+  wishes.start_from_nothing = options.start == "none";
+  wishes.accelerated = !device.is_cpu();
+  wishes.seed = options.seed;
+  FileSurvey files;
+  std::string why;
+  if (is_pack(options.data)) {
+    wishes.size = options.size > 0 ? options.size : Dataset::open(data_options(options, 0, 0)).image_size();
+    why = "as packed";
+  } else {
+    files = survey_files(options.data);
+    require(files.pictures > 0, "{}: no pictures in it", options.data);
+    std::tie(wishes.size, why) = choose_size(files, wishes);
+  }
+  data.emplace(Dataset::open(data_options(options, wishes.size, 0)));
+  const auto held_out = share_held_out(data->size());
+  data.emplace(data->content(), held_out, static_cast<Seed>(options.seed));
+  auto plan = plan_training(files, survey_pictures(*data), wishes);
+  plan.lines.insert(plan.lines.begin() + 1, {"size", fmt::format("{0}x{0} pixels: {1}", wishes.size, why)});
+  plan.codec.background = plan.prior.background = options.background;
+  plan.codec.validation_fraction = plan.prior.validation_fraction = held_out;
+  measure(plan, *data, device);
+  return plan;
+}
+
+/// The plan that a run was begun with.
+TrainingPlan planned(const Stages& stages, const fs::path& recipe) {
+  TrainingPlan plan;
+  read_recipe(recipe, "codec", plan.codec.fields());
+  inherit_architecture(plan.codec);
+  read_recipe(recipe, "codec", plan.codec.fields());
+  auto fields = plan.prior.fields();
+  for (const auto& field : plan.conditional.fields()) fields.push_back(field);
+  read_recipe(recipe, "prior", fields);
+  require(plan.codec.steps > 0 && plan.prior.steps > 0, "{}: says no steps", recipe.string());
+  plan.seconds = 60 * stages.minutes;
+  return plan;
+}
+
+void train_pictures(TrainPicturesOptions options) {
+  const auto begin = Clock::now();
+  if (options.minutes < 0) throw UsageError(fmt::format("--minutes {}: expected 0 or more", options.minutes));
+  set_threads(options.threads);
+  const auto device = device_from(options.device);
+  const fs::path out = options.out.empty() ? fs::path("runs") / fs::path(options.data).stem() : fs::path(options.out);
+  const auto recipe_file = out / "training" / "recipe.toml";
+  std::optional<FolderLock> lock;
+  if (!options.dry_run) {
+    lock.emplace(out / "training");
+    require(options.resume || !fs::exists(recipe_file), "{}: a run is there already: give --resume, or another --out",
+            out.string());
+  }
+  std::optional<Dataset> data;
+  TrainingPlan plan;
+  Stages stages;
+  if (options.resume) {
+    stages = Stages::load(out);
+    plan = planned(stages, recipe_file);
+    options.background = plan.codec.background;
+    options.seed = plan.codec.seed;
+    data.emplace(Dataset::open(data_options(options, plan.codec.image_size, plan.codec.validation_fraction)));
+  } else {
+    plan = propose(options, data, device);
+    stages.minutes = plan.seconds / 60;
+    plan.lines.emplace_back("writes",
+                            fmt::format("{}: the model, samples.png, reconstructions.png, training/recipe.toml "
+                                        "and previews (the first within a minute)",
+                                        out.string()));
+    fmt::print("{}", plan.text());
+    std::fflush(stdout);
+    if (options.dry_run || !goes_on(options)) return;
+    write_file_atomically(recipe_file, plan.recipe(options.data, out.string()));
+    stages.save(out);
+  }
+  const auto hint = fmt::format("tessera train {} --out {} --resume goes on", options.data, out.string());
+  if (!stages.codec_done) {
+    if (!train_codec(plan, *data, out, device, options.resume)) return log().warn("{}", hint);
+    stages.codec_done = true;
+    stages.save(out);
+  }
+  if (!stages.prior_done) {
+    const double left = std::max(60.0, plan.seconds - seconds_since(begin));
+    if (!train_prior(plan, *data, out, device, left, options.resume)) return log().warn("{}", hint);
+    stages.prior_done = true;
+    stages.save(out);
+  }
+  show(*data, out, options.device);
+  fmt::print("{}\n{}\n", (out / "samples.png").string(), (out / "reconstructions.png").string());
+  fmt::print(
+      "next:  tessera generate -m {0} -n 16 --output {0}/more.png\n"
+      "       tessera serve -m {0}\n"
+      "       tessera train {1} --start-from {0} --minutes 60 --out {0}-longer     more time makes it better\n",
+      out.string(), options.data);
+}
+
+}  // namespace
+
+void add_train_pictures(CLI::App& train) {
+  auto options = std::make_shared<TrainPicturesOptions>();
+  train.add_option("DATA", options->data, "your pictures: a folder, zip, tar shards or .tessera-pack");
+  train.add_option("-o,--out", options->out, "bundle folder to write [runs/ and the data's name]");
+  train.add_option("--minutes", options->minutes, "time for all of it; 0: 20, with a GPU 10")->capture_default_str();
+  train.add_option("--size", options->size, "pixels a side; 0: by the pictures and the time")->capture_default_str();
+  train.add_option("--start-from", options->start,
+                   "bundle to go on from; none: from nothing [the general model that comes with the program]");
+  train.add_option("--background", options->background, "colour under transparent pixels")->capture_default_str();
+  train.add_option("--seed", options->seed, "of weights, batches and the held-out pictures")->capture_default_str();
+  train.add_option("--device", options->device, kDeviceHelp)->capture_default_str();
+  train.add_option("-t,--threads", options->threads, "threads; 0: one a processor")->capture_default_str();
+  train.add_flag("-y,--yes", options->yes, "do not ask");
+  train.add_flag("--dry-run", options->dry_run, "say what would be done, and end");
+  train.add_flag("--resume", options->resume, "go on with the run in --out");
+  train.add_flag("--strict", options->strict, "a broken picture is an error");
+  auto* verb = &train;
+  train.callback([verb, options] {
+    if (!verb->get_subcommands().empty()) return;
+    if (options->data.empty())
+      throw UsageError("train: expected your pictures (tessera train pictures/), or codec, prior or pixels");
+    train_pictures(*options);
+  });
+}
+
+}  // namespace tessera::cli
