@@ -4,6 +4,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/safetensors_bytes.h"
 #include "checkpoint/safetensors_header.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
@@ -15,22 +16,43 @@ namespace {
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kMaxHeaderBytes = 16 << 20;
 
+void check_truths(const SafetensorsEntry& entry, const char* data, const std::string& where) {
+  if (entry.type != torch::kBool) return;
+  const auto odd = std::any_of(data, data + (entry.end - entry.begin), [](char c) { return c != 0 && c != 1; });
+  require(!odd, "{}: tensor '{}' holds bytes that are neither true nor false", where, entry.name);
+}
+
+torch::Tensor copy_of(const SafetensorsEntry& entry, const char* data) {
+  auto copy = torch::empty(entry.shape, entry.type);
+  if (entry.begin < entry.end) std::memcpy(copy.data_ptr(), data, entry.end - entry.begin);
+  return copy;
+}
+
 /// The entry's tensor: over the file where its address suits the type, else a copy.
 torch::Tensor tensor_of(const SafetensorsEntry& entry, const std::shared_ptr<MappedFile>& file,
                         std::uint64_t data_start, const std::string& where) {
   if (entry.begin == entry.end) return torch::empty(entry.shape, entry.type);
   char* data = file->data() + data_start + entry.begin;
-  if (entry.type == torch::kBool) {
-    const auto odd = std::any_of(data, data + (entry.end - entry.begin), [](char c) { return c != 0 && c != 1; });
-    require(!odd, "{}: tensor '{}' holds bytes that are neither true nor false", where, entry.name);
-  }
+  check_truths(entry, data, where);
   if (reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(entry.type) == 0) {
     return torch::from_blob(
         data, entry.shape, [file](void*) {}, torch::TensorOptions().dtype(entry.type));
   }
-  auto copy = torch::empty(entry.shape, entry.type);
-  std::memcpy(copy.data_ptr(), data, entry.end - entry.begin);
-  return copy;
+  return copy_of(entry, data);
+}
+
+/// Where the tensors' bytes begin, and the header's entries.
+std::pair<std::uint64_t, std::vector<SafetensorsEntry>> entries_of(std::string_view bytes, const std::string& where,
+                                                                   Metadata* metadata) {
+  require(bytes.size() >= kLengthBytes, "{}: {} bytes, expected a safetensors header", where, bytes.size());
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), kLengthBytes);
+  require(length <= bytes.size() - kLengthBytes, "{}: a header of {} bytes in a file of {}", where, length,
+          bytes.size());
+  require(length <= kMaxHeaderBytes, "{}: a header of {} bytes, expected at most {}", where, length, kMaxHeaderBytes);
+  if (metadata) metadata->clear();
+  const auto start = kLengthBytes + length;
+  return {start, parse_safetensors_header(bytes.substr(kLengthBytes, length), bytes.size() - start, where, metadata)};
 }
 
 }  // namespace
@@ -38,18 +60,19 @@ torch::Tensor tensor_of(const SafetensorsEntry& entry, const std::shared_ptr<Map
 TensorMap load_safetensors(const std::filesystem::path& path, Metadata* metadata) {
   const auto file = MappedFile::open(path);
   const auto where = path.string();
-  require(file->size() >= kLengthBytes, "{}: {} bytes, expected a safetensors header", where, file->size());
-  std::uint64_t length = 0;
-  std::memcpy(&length, file->data(), kLengthBytes);
-  require(length <= file->size() - kLengthBytes, "{}: a header of {} bytes in a file of {}", where, length,
-          file->size());
-  require(length <= kMaxHeaderBytes, "{}: a header of {} bytes, expected at most {}", where, length, kMaxHeaderBytes);
-  const auto data_start = kLengthBytes + length;
-  if (metadata) metadata->clear();
+  const auto [start, entries] = entries_of(file->bytes(), where, metadata);
   TensorMap tensors;
-  for (const auto& entry : parse_safetensors_header(file->bytes().substr(kLengthBytes, length),
-                                                    file->size() - data_start, where, metadata)) {
-    tensors.emplace(entry.name, tensor_of(entry, file, data_start, where));
+  for (const auto& entry : entries) tensors.emplace(entry.name, tensor_of(entry, file, start, where));
+  return tensors;
+}
+
+TensorMap safetensors_of(std::string_view bytes, const std::string& where, Metadata* metadata) {
+  const auto [start, entries] = entries_of(bytes, where, metadata);
+  TensorMap tensors;
+  for (const auto& entry : entries) {
+    const char* data = bytes.data() + start + entry.begin;
+    check_truths(entry, data, where);
+    tensors.emplace(entry.name, copy_of(entry, data));
   }
   return tensors;
 }

@@ -2,6 +2,7 @@
 #include <map>
 
 #include "cli/edit_run.h"
+#include "cli/evaluate_references.h"
 #include "cli/evaluation_flags.h"
 #include "cli/threads.h"
 #include "cli/verbs.h"
@@ -58,7 +59,10 @@ nlohmann::ordered_json compare_pictures(const CompareOptions& options, HtmlRepor
   report.heading("B against A");
   report.paragraph("A takes the part of the real pictures, B that of the generated ones.");
   report.figures(figures);
-  return {{"distribution", figures}};
+  nlohmann::ordered_json all = {{"distribution", figures}};
+  if (auto references = picture_references(options, *network, a, b, report); !references.is_null())
+    all["references"] = std::move(references);
+  return all;
 }
 
 /// Mean of B's minus A's value over the images that both have.
@@ -78,13 +82,13 @@ void add_paired(const nlohmann::ordered_json& a, const nlohmann::ordered_json& b
   if (!apart.empty()) differences[label] = to_json(interval_of(torch::tensor(apart, torch::kFloat64), confidence));
 }
 
-/// Two bundles on the same data, with the same features (A's codec where none are named).
+/// Two bundles on the same data, with the same features (`--features codec`: of A's codec).
 nlohmann::ordered_json compare_models(const CompareOptions& options, HtmlReport& report) {
   nlohmann::ordered_json figures;
   for (const auto& [name, path] : {std::pair{"a", options.a}, std::pair{"b", options.b}}) {
     auto flags = static_cast<EvaluationFlags>(options);
     flags.model.model = path;
-    if (flags.inception.empty() && flags.features_from.empty()) flags.features_from = options.a;
+    if (flags.features == "codec") flags.features_from = options.a;
     auto model = load_named(flags.model);
     if (!model.pipeline.has_prior()) flags.metrics = {"reconstruction"};
     report.heading(fmt::format("Model {}: {}", name, path));
@@ -100,7 +104,7 @@ nlohmann::ordered_json compare_models(const CompareOptions& options, HtmlReport&
   }
   for (const char* value : {"l1", "psnr_db", "ssim", "lpips_vgg"})
     add_paired(a, b, "reconstruction", value, 1, 1, value, confidence, differences);
-  for (const char* value : {"fid", "precision", "recall", "density", "coverage"}) {
+  for (const char* value : {"frechet_distance", "precision", "recall", "density", "coverage"}) {
     if (a.contains("distribution") && b.contains("distribution")) {
       differences[value] = b["distribution"][value].get<double>() - a["distribution"][value].get<double>();
     }

@@ -5,6 +5,7 @@
 
 #include "checkpoint/bundle.h"
 #include "cli/edit_run.h"
+#include "cli/evaluate_references.h"
 #include "cli/evaluation_flags.h"
 #include "cli/threads.h"
 #include "cli/verbs.h"
@@ -88,7 +89,7 @@ nlohmann::ordered_json evaluate_tokens(const EvaluateOptions& options, HtmlRepor
 }
 
 nlohmann::ordered_json sweep(const EvaluateOptions& options, NamedModel& model, const std::filesystem::path& output,
-                             HtmlReport& report) {
+                             HtmlReport& report, nlohmann::ordered_json& references) {
   auto choice = options.sampling;
   // A model's suggestion is meant for the sampler that it suggests.
   if (!options.sweep.samplers.empty() && !choice.context_guidance) choice.context_guidance = 1;
@@ -119,9 +120,21 @@ nlohmann::ordered_json sweep(const EvaluateOptions& options, NamedModel& model, 
     }));
   }
   add_sweep(all, report);
-  write_file_atomically(output / "sweep.svg",
-                        sweep_plot(all, "fid", network->published() ? "FID" : "Fréchet distance of codec features"));
+  references = sample_references(options, model, data, *network, real, {}, report);
+  write_file_atomically(output / "sweep.svg", sweep_plot(all, "frechet_distance", network->distance_name()));
   return all;
+}
+
+void print_references(const nlohmann::ordered_json& references) {
+  fmt::print("{:<26} {:>7} {:>14} {:>10} {:>8} {:>9} {:>12}\n", "beside references", "images",
+             references["distance_name"].get<std::string>(), "precision", "recall", "coverage", "to nearest");
+  for (const auto& row : references["rows"]) {
+    const auto number = [&](const char* name) { return number_text(row[name].get<double>()); };
+    fmt::print("{:<26} {:>7} {:>14} {:>10} {:>8} {:>9} {:>12}\n", row["set"].get<std::string>(), number("images"),
+               number("frechet_distance"), number("precision"), number("recall"), number("coverage"),
+               number("distance_to_nearest_real"));
+  }
+  for (const auto& note : references["notes"]) fmt::print("{}\n", note.get<std::string>());
 }
 
 void print_summary(const nlohmann::ordered_json& figures, const std::filesystem::path& report) {
@@ -139,12 +152,15 @@ void print_summary(const nlohmann::ordered_json& figures, const std::filesystem:
   line("reconstruction", "psnr_db", "reconstruction PSNR, dB");
   line("reconstruction", "ssim", "reconstruction SSIM");
   line("reconstruction", "lpips_vgg", "reconstruction LPIPS");
-  line("distribution", "fid", "Fréchet distance");
+  if (figures.contains("distribution")) {
+    line("distribution", "frechet_distance", figures["distribution"]["distance_name"].get<std::string>().c_str());
+  }
   for (const char* name : {"precision", "recall", "density", "coverage"}) line("distribution", name, name);
   line("captions", "top1", "captions whose own picture is nearest");
   line("captions", "chance_top1", "  by chance");
   line("captions", "mean_rank", "mean rank of the own caption");
   line("captions", "chance_mean_rank", "  by chance");
+  if (figures.contains("references")) print_references(figures["references"]);
   if (figures.contains("distribution"))
     fmt::print("features: {}\n", figures["distribution"]["features"].get<std::string>());
   fmt::print("{}\n", report.string());
@@ -167,7 +183,9 @@ void evaluate(const EvaluateOptions& options) {
     figures["data"] = {{"path", options.data}, {"real", options.real}};
     figures["samples_a_cell"] = options.count;
     figures["seed"] = options.sampling.fill.seed;
-    figures["sweep"] = sweep(options, model, output, report);
+    nlohmann::ordered_json references;
+    figures["sweep"] = sweep(options, model, output, report, references);
+    figures["references"] = references;
   } else {
     auto model = load_named(options.model);
     figures.update(evaluate_model(options, model, output / "samples", report));

@@ -1,10 +1,12 @@
 /// Everything that an evaluation measures of one model.
 #include <algorithm>
 
+#include "cli/evaluate_references.h"
 #include "cli/evaluation_flags.h"
 #include "denoiser/guided_denoiser.h"
 #include "image/contact_sheet.h"
 #include "metrics/confidence.h"
+#include "metrics/references.h"
 #include "runtime/error.h"
 
 namespace tessera::cli {
@@ -100,6 +102,7 @@ void evaluate_captions(const EvaluationFlags& flags, NamedModel& model, const Da
           condition == "none" ? "no condition" : condition);
   auto options = flags.captions;
   options.confidence = flags.likelihood.confidence;
+  options.cache_folder = cache_of(flags);
   auto fill = resolve(flags.sampling, model.pipeline);
   auto prompt = flags.sampling.prompt;
   const MakePictures make = [&](const std::string& caption, std::int64_t number) {
@@ -134,20 +137,39 @@ void evaluate_held_out(const EvaluationFlags& flags, NamedModel& model, const Da
       const auto real =
           extract_features(*dataset_stream(data, indices), network, "features of originals", cache_of(flags));
       const auto back = extract_features(*tensor_stream(made.images, ""), network, "features of reconstructions");
-      part["reconstruction_fid"] = {
-          {"value", frechet_distance(real, back)}, {"images", indices.size()}, {"features", network.label()}};
-      report.figures({{"reconstruction_fid", part["reconstruction_fid"]}});
+      part["reconstruction_distance"] = {{"name", network.distance_name()},
+                                         {"value", frechet_distance(real, back)},
+                                         {"images", indices.size()},
+                                         {"features", network.label()}};
+      report.figures({{"reconstruction_distance", part["reconstruction_distance"]}});
     }
+    if (const auto heads = untrained_heads(*codec); flags.pixel_bits > 0 && !heads.empty()) {
+      part["untrained_heads"] = heads;
+      report.paragraph(fmt::format("{}: this head was never trained, so the pixel likelihood means nothing.",
+                                   fmt::join(heads, ", ")));
+    }
+    part["references"] =
+        reconstruction_references(flags, model, data, network, indices, part["psnr_db"]["mean"].get<double>(), report);
     figures["reconstruction"] = part;
   }
   if (!flags.wants("likelihood")) return;
   const auto tokens = made.tokens.defined() ? made.tokens : encoded(codec, data, indices);
   torch::Tensor nats;
   const auto grids = named_grids(tokens, data, indices);
-  figures["likelihood"] =
-      model.pipeline.prior().sees_time()
-          ? process_likelihood(flags, model, grids, data, indices, report, &nats)
-          : likelihood_figures(transformer_of(model), grids, likelihood_options(flags, model), report, &nats);
+  const auto measure = [&](const NamedGrids& of, const std::vector<std::int64_t>& pictures, HtmlReport& into,
+                           torch::Tensor* out) {
+    return model.pipeline.prior().sees_time()
+               ? process_likelihood(flags, model, of, data, pictures, into, out)
+               : likelihood_figures(transformer_of(model), of, likelihood_options(flags, model), into, out);
+  };
+  figures["likelihood"] = measure(grids, indices, report, &nats);
+  const BitsOfGrids bits_of = [&](const torch::Tensor& given, const std::vector<std::int64_t>& pictures) {
+    HtmlReport unseen("");
+    return measure(named_grids(given, data, pictures), pictures, unseen, nullptr)["bits_per_token"]["mean"]
+        .get<double>();
+  };
+  figures["likelihood"]["references"] = likelihood_references(
+      flags, model, data, indices, figures["likelihood"]["bits_per_token"]["mean"].get<double>(), bits_of, report);
   if (!made.pixel_nats.defined()) return;
   const auto values = 3 * data.image_size() * data.image_size();
   const auto bits = image_bits_per_dimension(made.pixel_nats, nats, values);
@@ -181,15 +203,16 @@ void evaluate_samples(const EvaluationFlags& flags, NamedModel& model, const Dat
   const auto shown = to_images(images.slice(0, 0, std::min(kSheetImages, images.size(0))));
   report.picture(contact_sheet(shown), fmt::format("the first {} samples", shown.size()));
   figures["samples"] = settings;
+  const auto real =
+      extract_features(*dataset_stream(data, indices), network, "features of real pictures", cache_of(flags));
+  const auto fake = extract_features(*tensor_stream(images, ""), network, "features of samples");
   if (flags.wants("distribution")) {
-    const auto real =
-        extract_features(*dataset_stream(data, indices), network, "features of real pictures", cache_of(flags));
-    const auto fake = extract_features(*tensor_stream(images, ""), network, "features of samples");
     const auto part = distribution_figures(real, fake, network, flags.distribution);
     report.heading("Samples against real pictures");
     report.figures(part);
     figures["distribution"] = part;
   }
+  figures["references"] = sample_references(flags, model, data, network, real, fake, report);
   if (flags.wants("neighbours")) {
     figures["neighbours"] = neighbour_figures(images, data, indices, network, lpips, flags.neighbours_shown,
                                               flags.neighbours, cache_of(flags), report);

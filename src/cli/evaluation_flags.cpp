@@ -13,6 +13,20 @@ namespace {
 
 const std::vector<std::string> kMetrics = {"likelihood", "reconstruction", "distribution", "neighbours", "captions"};
 
+constexpr const char* kDefaultFeatures = "mobilenetv2";
+
+/// What --features takes: a network that ships, codec, or a JSON file.
+std::string feature_choices() {
+  return fmt::format("{}, codec, or a feature network's JSON file", fmt::join(shipped_backbone_names(), ", "));
+}
+
+void check_features(const std::string& name) {
+  const auto shipped = shipped_backbone_names();
+  const bool known = name.empty() || name == "codec" || name.ends_with(".json") ||
+                     std::find(shipped.begin(), shipped.end(), name) != shipped.end();
+  if (!known) throw UsageError(fmt::format("--features '{}': expected one of {}", name, feature_choices()));
+}
+
 TensorMap weights_of(const std::string& file) {
   return looks_like_torch_archive(file) ? load_torch_archive(file).tensors() : load_safetensors(file);
 }
@@ -31,8 +45,15 @@ void EvaluationFlags::validate() const {
     }
   }
   if (lpips_vgg.empty() != lpips_heads.empty()) throw UsageError("--lpips-vgg and --lpips-heads go together");
-  if (!inception.empty() && !features_from.empty())
-    throw UsageError("--inception and --features-from: expected one of them");
+  if (!inception.empty() + !features_from.empty() + (!features.empty() && features != "codec") > 1)
+    throw UsageError("--features, --inception and --features-from: expected one of them");
+  if (!inception.empty() && features == "codec")
+    throw UsageError("--features codec and --inception: expected one of them");
+  if (feature_size < 0 || feature_size > 2048)
+    throw UsageError(fmt::format("--feature-size {}: expected 0 (the network's own) to 2048", feature_size));
+  if (feature_size > 0 && (!inception.empty() || !features_from.empty() || features == "codec"))
+    throw UsageError("--feature-size: only feature networks of --features are given a size");
+  check_features(features);
   if (processes < 1 || processes > 256) throw UsageError(fmt::format("--processes {}: expected 1 to 256", processes));
   if (pixel_bits < 0 || pixel_bits > 8)
     throw UsageError(fmt::format("--pixel-bits {}: expected 0 (off) to 8", pixel_bits));
@@ -84,14 +105,21 @@ void add_evaluation_flags(CLI::App& verb, EvaluationFlags& flags) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
+  verb.add_option("--features", flags.features,
+                  fmt::format("{} (the model's own) [{}]", feature_choices(), kDefaultFeatures))
+      ->group("Features");
+  verb.add_option("--feature-size", flags.feature_size,
+                  "pixels a side that pictures are resized to for --features; 0: the network's own (128 of those that "
+                  "ship)")
+      ->capture_default_str()
+      ->group("Features");
   verb.add_option("--inception", flags.inception,
                   "InceptionV3 weights (pt_inception-2015-12-05-6726825d.pth): figures as published")
       ->group("Features");
   verb.add_option("--inception-input", flags.inception_input, "pytorch-fid, torch-fidelity or clean-fid (antialiased)")
       ->capture_default_str()
       ->group("Features");
-  verb.add_option("--features-from", flags.features_from, "bundle whose codec gives the features [the model's own]")
-      ->group("Features");
+  verb.add_option("--features-from", flags.features_from, "bundle whose codec gives the features")->group("Features");
   verb.add_option("-k,--nearest", flags.distribution.prdc.k,
                   "neighbour that sets a ball's radius (precision, recall, density, coverage)")
       ->capture_default_str()
@@ -147,6 +175,14 @@ void add_evaluation_flags(CLI::App& verb, EvaluationFlags& flags) {
   verb.add_option("--captions-each", flags.captions.each, "pictures made from each of them")
       ->capture_default_str()
       ->group("Samples");
+  verb.add_option("--concept-field", flags.captions.concept_field,
+                  "field of the metadata that names what a picture shows, for the nearest concept")
+      ->capture_default_str()
+      ->group("Samples");
+  verb.add_option("--style-field", flags.captions.style_field,
+                  "field that names its style: a concept is judged by its pictures in other styles")
+      ->capture_default_str()
+      ->group("Samples");
   verb.add_option("--neighbours", flags.neighbours, "training pictures shown beside each sample")
       ->capture_default_str()
       ->group("Samples");
@@ -174,7 +210,13 @@ std::unique_ptr<FeatureNetwork> feature_network(const EvaluationFlags& flags, co
     return codec_features(named.pipeline.codec(), named.codec_key(),
                           std::filesystem::path(named.path).filename().string());
   }
-  if (!model) throw UsageError("expected --inception FILE or --features-from BUNDLE to compare pictures with");
+  const std::string name = flags.features.empty() ? kDefaultFeatures : flags.features;
+  if (name != "codec") {
+    const auto device = model ? model->pipeline.codec()->device() : torch::Device(torch::kCPU);
+    auto backbone = name.ends_with(".json") ? load_backbone(name) : shipped_backbone(name);
+    return backbone_features(std::move(backbone), flags.feature_size, device);
+  }
+  if (!model) throw UsageError("--features codec: no model here; expected --features-from BUNDLE");
   return codec_features(model->pipeline.codec(), model->codec_key(),
                         std::filesystem::path(model->path).filename().string());
 }

@@ -26,6 +26,8 @@ struct EvaluationFlags {
   std::int64_t images = 0;  // of `split` that likelihood and reconstruction take; 0: all
   bool no_cache = false;
   // Features.
+  std::string features;  // empty: kDefaultFeatures, unless --inception or --features-from say otherwise
+  std::int64_t feature_size = 0;
   std::string inception, inception_input = "torch-fidelity", features_from, lpips_vgg, lpips_heads;
   DistributionOptions distribution;
   // Likelihood.
@@ -58,7 +60,8 @@ struct NamedModel {
 };
 NamedModel load_named(const ModelFlags& flags);
 
-/// The features that the flags name: Inception, a bundle's codec, or this model's own.
+/// The features that the flags name: a feature network that ships or the user's own, Inception, a bundle's codec, or
+/// this model's own.
 std::unique_ptr<FeatureNetwork> feature_network(const EvaluationFlags& flags, const NamedModel* model);
 /// LPIPS from the two files; null where none are given.
 std::unique_ptr<Lpips> lpips_of(const EvaluationFlags& flags);

@@ -5,6 +5,9 @@
 #include "image/contact_sheet.h"
 #include "metrics/caption_retrieval.h"
 #include "metrics/evaluation.h"
+#include "metrics/nearest_concept.h"
+#include "metrics/neighbours.h"
+#include "metrics/references.h"
 #include "runtime/error.h"
 #include "runtime/progress.h"
 
@@ -26,6 +29,87 @@ std::vector<std::int64_t> captioned(const Dataset& data, const std::vector<std::
   require(static_cast<std::int64_t>(chosen.size()) == count,
           "captions: {} different ones in this part of the pictures, expected {}", seen.size(), count);
   return chosen;
+}
+
+/// A field of every picture's metadata, empty where it has none.
+std::vector<std::string> field_of(const Dataset& data, const std::vector<std::int64_t>& indices,
+                                  const std::string& field) {
+  std::vector<std::string> values;
+  for (const auto index : indices) {
+    const auto fields = nlohmann::json::parse(data.item(index).fields, nullptr, false);
+    const bool there = fields.is_object() && fields.contains(field) && fields[field].is_string();
+    values.push_back(there ? fields[field].get<std::string>() : std::string());
+  }
+  return values;
+}
+
+/// Features of the training picture nearest to each of the chosen ones; undefined where there are none.
+torch::Tensor copied(const Dataset& data, const std::vector<std::int64_t>& chosen, const torch::Tensor& real,
+                     FeatureNetwork& network, const CaptionOptions& options) {
+  std::vector<std::int64_t> others;
+  const std::set<std::int64_t> own(chosen.begin(), chosen.end());
+  for (const auto index : data.split(Split::train)) {
+    if (!own.count(index)) others.push_back(index);
+  }
+  if (others.empty()) return {};
+  const auto base =
+      extract_features(*dataset_stream(data, others), network, "features of training pictures", options.cache_folder);
+  return base.index_select(0, nearest_features(real, base, 1).index.select(1, 0));
+}
+
+/// What each of the pictures made is nearest to, and the same of the real pictures, of noise and of copies.
+nlohmann::ordered_json concept_figures(const Dataset& data, const std::vector<std::int64_t>& chosen,
+                                       const CaptionOptions& options, FeatureNetwork& network,
+                                       const torch::Tensor& real, const torch::Tensor& made, HtmlReport& report) {
+  const auto& every = data.split(Split::all);
+  ConceptRows known{{}, field_of(data, every, options.concept_field), field_of(data, every, options.style_field), {}};
+  ConceptRows asked{real, field_of(data, chosen, options.concept_field), field_of(data, chosen, options.style_field),
+                    chosen};
+  if (std::all_of(asked.concepts.begin(), asked.concepts.end(), [](const auto& name) { return name.empty(); }))
+    return {};
+  known.features =
+      extract_features(*dataset_stream(data, every), network, "features of every picture", options.cache_folder);
+  nlohmann::ordered_json figures = {{"concept_field", options.concept_field}, {"style_field", options.style_field}};
+  std::vector<std::vector<std::string>> table = {{"set", "pictures", "top-1", "top-5", "by chance"}};
+  auto rows = nlohmann::ordered_json::array();
+  const auto add = [&](const char* name, const ConceptRows& queries) {
+    const auto found = nearest_concept(known, queries, options.confidence);
+    rows.push_back({{"set", name},
+                    {"images", found.judged},
+                    {"top1", to_json(found.top1)},
+                    {"top5", to_json(found.top5)},
+                    {"chance", found.chance}});
+    table.push_back({name, std::to_string(found.judged), number_text(found.top1.mean), number_text(found.top5.mean),
+                     number_text(found.chance)});
+  };
+  // Each picture made stands under its caption's concept and style.
+  auto repeated = asked;
+  repeated.features = made;
+  repeated.concepts.clear();
+  repeated.styles.clear();
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    for (std::int64_t copy = 0; copy < options.each; ++copy) {
+      repeated.concepts.push_back(asked.concepts[i]);
+      repeated.styles.push_back(asked.styles[i]);
+    }
+  }
+  repeated.rows.assign(repeated.concepts.size(), -1);
+  add("what was made", repeated);
+  add("the captions' real pictures", asked);
+  auto noise = asked;
+  noise.rows.assign(chosen.size(), -1);
+  noise.features = extract_features(
+      *tensor_stream(pixel_noise(static_cast<std::int64_t>(chosen.size()), data.image_size(), kNoiseSeed), ""), network,
+      "features of noise");
+  add(kPixelNoiseRow, noise);
+  figures["rows"] = rows;
+  report.heading("Nearest concept");
+  report.paragraph(fmt::format(
+      "Which concept's mean of pictures in other styles is each picture nearest to ('{}' and '{}' of the metadata, "
+      "cosine distance of {})?",
+      options.concept_field, options.style_field, network.label()));
+  report.table(table);
+  return figures;
 }
 
 }  // namespace
@@ -81,6 +165,18 @@ nlohmann::ordered_json caption_figures(const Dataset& data, const std::vector<st
     rows.push_back({data.file_name(index), data.caption(index), number_text(rank), data.caption(nearest)});
   }
   report.table(rows);
+  // A model that copies: the nearest other picture in place of what a caption makes.
+  if (auto copies = copied(data, chosen, real, network, options); copies.defined()) {
+    const auto retrieval = caption_retrieval(real, copies.unsqueeze(1), options.confidence);
+    figures["references"] = nlohmann::ordered_json::array(
+        {{{"set", kCopiesRow}, {"top1", to_json(retrieval.top1)}, {"mean_rank", to_json(retrieval.mean_rank)}},
+         {{"set", "chance (noise)"}, {"top1", found.chance_top1}, {"mean_rank", found.chance_mean_rank}}});
+    report.table({{"reference", "top-1", "mean rank"},
+                  {kCopiesRow, number_text(retrieval.top1.mean), number_text(retrieval.mean_rank.mean)},
+                  {"chance (noise)", number_text(found.chance_top1), number_text(found.chance_mean_rank)}});
+  }
+  if (auto concepts = concept_figures(data, chosen, options, network, real, fake, report); !concepts.is_null())
+    figures["nearest_concept"] = std::move(concepts);
   figures["images"] = each;
   return figures;
 }

@@ -51,23 +51,27 @@ void add_to(Columns& columns, const std::string& name, const torch::Tensor& valu
 nlohmann::ordered_json distribution_figures(const torch::Tensor& real, const torch::Tensor& fake,
                                             const FeatureNetwork& network, const DistributionOptions& options) {
   require_features(real, fake, options.prdc.k + 1);
-  nlohmann::ordered_json figures = {{"features", network.label()},   {"comparable_with_published", network.published()},
-                                    {"real_images", real.size(0)},   {"generated_images", fake.size(0)},
-                                    {"feature_width", real.size(1)}, {"fid", frechet_distance(real, fake)}};
+  nlohmann::ordered_json figures = {{"features", network.label()},
+                                    {"comparable_with_published", network.published()},
+                                    {"real_images", real.size(0)},
+                                    {"generated_images", fake.size(0)},
+                                    {"feature_width", real.size(1)},
+                                    {"distance_name", network.distance_name()},
+                                    {"frechet_distance", frechet_distance(real, fake)}};
   if (options.infinity.points > 0 && fake.size(0) >= 4) {
     const auto infinite = fid_infinity(real, fake, options.infinity);
-    figures["fid_infinity"] = {{"value", infinite.value},
-                               {"standard_error", infinite.standard_error},
-                               {"counts", infinite.counts},
-                               {"fids", infinite.fids}};
+    figures["frechet_distance_infinity"] = {{"value", infinite.value},
+                                            {"standard_error", infinite.standard_error},
+                                            {"counts", infinite.counts},
+                                            {"distances", infinite.fids}};
   }
   auto kernel = options.kid;
   kernel.subset_size = std::min({kernel.subset_size, real.size(0), fake.size(0)});
   const auto distance = kid(real, fake, kernel);
-  figures["kid"] = {{"mean", distance.mean},
-                    {"deviation", distance.deviation},
-                    {"subsets", kernel.subsets},
-                    {"subset_size", kernel.subset_size}};
+  figures["kernel_distance"] = {{"mean", distance.mean},
+                                {"deviation", distance.deviation},
+                                {"subsets", kernel.subsets},
+                                {"subset_size", kernel.subset_size}};
   const auto balls = prdc(real, fake, options.prdc);
   figures["k"] = options.prdc.k;
   figures["precision"] = balls.precision;

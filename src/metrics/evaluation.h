@@ -28,7 +28,8 @@ struct DistributionOptions {
   FidInfinityOptions infinity;  // points 0: no FID-infinity
 };
 
-/// FID, FID-infinity, KID, PRDC of two feature sets. `network` names the features in the figures.
+/// Fréchet distance (FID where the features are the published ones), the same for infinitely many samples, kernel
+/// distance (KID), PRDC of two feature sets. `network` names the features and the distance in the figures.
 nlohmann::ordered_json distribution_figures(const torch::Tensor& real, const torch::Tensor& fake,
                                             const FeatureNetwork& network, const DistributionOptions& options);
 
@@ -82,13 +83,16 @@ struct CaptionOptions {
   std::int64_t each = 1;   // pictures made from each
   double confidence = 0.95;
   std::int64_t shown = 32;  // captions in the report's picture
+  std::string concept_field = "concept", style_field = "style";  // of the data's metadata: nearest_concept.h
+  std::filesystem::path cache_folder;                            // of features; empty: none
 };
 
 /// Pictures of a caption, [each, 3, H, W] uint8. number: of the caption in this evaluation, from 0, for the draws.
 using MakePictures = std::function<torch::Tensor(const std::string& caption, std::int64_t number)>;
 
 /// Makes pictures from the captions of `count` pictures of the data set and asks which real picture each is nearest to
-/// (caption_retrieval.h). Throws Error where there are no captions, or too few different ones.
+/// (caption_retrieval.h); where the data name concepts, also which concept each picture is nearest to
+/// (nearest_concept.h). Both beside noise and copies of the nearest other picture. Throws Error where there are no captions, or too few different ones.
 nlohmann::ordered_json caption_figures(const Dataset& data, const std::vector<std::int64_t>& indices,
                                        const CaptionOptions& options, FeatureNetwork& network, const MakePictures& make,
                                        HtmlReport& report);

@@ -1,6 +1,7 @@
 #include "metrics/feature_network.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "checkpoint/safetensors.h"
 #include "checkpoint/sha256.h"
@@ -35,6 +36,7 @@ class InceptionFeatures : public FeatureNetwork {
     return fmt::format("InceptionV3 with other weights (sha256 {}): not comparable with published figures; input as {}",
                        hash_.substr(0, 8), name_of(convention_));
   }
+  std::string distance_name() const override { return published() ? "FID" : "FD-InceptionV3 (other weights)"; }
   bool published() const override { return hash_ == kPublishedInceptionHash; }
   std::string key() const override { return fmt::format("inception {} {}", hash_, name_of(convention_)); }
 
@@ -44,6 +46,62 @@ class InceptionFeatures : public FeatureNetwork {
   std::string hash_;
 };
 
+/// Runs of one size go through the network together. compute: [n, 3, H, W] uint8 to rows [n, D].
+torch::Tensor rows_by_size(const std::vector<torch::Tensor>& images, const std::string& what,
+                           const std::function<torch::Tensor(const torch::Tensor&)>& compute) {
+  std::vector<torch::Tensor> rows;
+  for (std::size_t first = 0; first < images.size();) {
+    auto last = first;
+    while (last < images.size() && images[last].sizes() == images[first].sizes()) ++last;
+    const std::vector<torch::Tensor> run(images.begin() + static_cast<std::ptrdiff_t>(first),
+                                         images.begin() + static_cast<std::ptrdiff_t>(last));
+    rows.push_back(compute(torch::stack(run)));
+    require(rows.back().size(1) == rows.front().size(1), "{}: pictures of sizes that give unlike features", what);
+    first = last;
+  }
+  return torch::cat(rows);
+}
+
+class BackboneFeatures : public FeatureNetwork {
+ public:
+  BackboneFeatures(Backbone backbone, std::int64_t size, torch::Device device)
+      : backbone_(std::move(backbone)), size_(size > 0 ? size : backbone_.description().judge_size), device_(device) {
+    const auto smallest = backbone_.description().smallest_side();
+    require(size_ == 0 || size_ >= smallest, "features of {}: pictures of {} pixels a side, expected {} or more",
+            short_name(), size_, smallest);
+    backbone_.to(device_);
+  }
+
+  torch::Tensor features(const std::vector<torch::Tensor>& images) override {
+    const torch::NoGradGuard no_grad;
+    return rows_by_size(images, "features of " + short_name(), [&](const torch::Tensor& bytes) {
+      auto pictures = bytes.to(device_, torch::kFloat32) / 255.0;
+      const bool resize = size_ > 0 && (pictures.size(2) != size_ || pictures.size(3) != size_);
+      if (resize) pictures = at::_upsample_bilinear2d_aa(pictures, {size_, size_}, false);
+      return backbone_.forward(pictures).features.to(torch::kCPU);
+    });
+  }
+  std::string label() const override {
+    return fmt::format("{} features ({} numbers), pictures {}: NOT comparable with published FID", short_name(),
+                       backbone_.width(),
+                       size_ > 0 ? fmt::format("at {}x{} pixels", size_, size_) : "in their own size");
+  }
+  std::string distance_name() const override {
+    auto name = short_name();
+    const auto word = name.find(' ');
+    return "FD-" + name.substr(0, word);
+  }
+  bool published() const override { return false; }
+  std::string key() const override { return fmt::format("backbone {} size {}", backbone_.hash(), size_); }
+
+ private:
+  std::string short_name() const { return backbone_.description().short_name(); }
+
+  Backbone backbone_;
+  std::int64_t size_;
+  torch::Device device_;
+};
+
 class CodecFeatures : public FeatureNetwork {
  public:
   CodecFeatures(Codec codec, std::string hash, std::string name)
@@ -51,32 +109,23 @@ class CodecFeatures : public FeatureNetwork {
 
   torch::Tensor features(const std::vector<torch::Tensor>& images) override {
     const torch::NoGradGuard no_grad;
-    std::vector<torch::Tensor> rows;
     const auto factor = codec_->options().factor();
-    for (std::size_t first = 0; first < images.size();) {  // runs of one size go through the network together
-      auto last = first;
-      while (last < images.size() && images[last].sizes() == images[first].sizes()) ++last;
-      const auto& one = images[first];
-      require(one.size(1) % factor == 0 && one.size(2) % factor == 0,
-              "codec features: a picture of {}x{}, expected sides that are multiples of {}", one.size(2), one.size(1),
-              factor);
-      const std::vector<torch::Tensor> run(images.begin() + static_cast<std::ptrdiff_t>(first),
-                                           images.begin() + static_cast<std::ptrdiff_t>(last));
-      const auto pixels = codec_->to_network_range(torch::stack(run).to(codec_->device()));
+    return rows_by_size(images, "codec features", [&](const torch::Tensor& bytes) {
+      require(bytes.size(2) % factor == 0 && bytes.size(3) % factor == 0,
+              "codec features: a picture of {}x{}, expected sides that are multiples of {}", bytes.size(3),
+              bytes.size(2), factor);
+      const auto pixels = codec_->to_network_range(bytes.to(codec_->device()));
       const auto latents = codec_->latents(pixels).to(torch::kCPU, torch::kFloat32);
       const auto h = std::min(kRaster, latents.size(2)), w = std::min(kRaster, latents.size(3));
-      rows.push_back(torch::adaptive_avg_pool2d(latents, {h, w}).flatten(1));
-      require(rows.back().size(1) == rows.front().size(1),
-              "codec features: pictures of sizes that give unlike features");
-      first = last;
-    }
-    return torch::cat(rows);
+      return torch::adaptive_avg_pool2d(latents, {h, w}).flatten(1);
+    });
   }
   std::string label() const override {
     return fmt::format(
         "encoder latents of the codec in {}, averaged over {}x{} parts: NOT comparable with published FID", name_,
         kRaster, kRaster);
   }
+  std::string distance_name() const override { return "FD-codec"; }
   bool published() const override { return false; }
   std::string key() const override { return fmt::format("codec {} raster {}", hash_, kRaster); }
 
@@ -110,6 +159,10 @@ torch::Tensor cached(const std::filesystem::path& file, const std::string& key, 
 
 std::unique_ptr<FeatureNetwork> inception_features(const std::filesystem::path& weights, InceptionInput convention) {
   return std::make_unique<InceptionFeatures>(weights, convention);
+}
+
+std::unique_ptr<FeatureNetwork> backbone_features(Backbone backbone, std::int64_t size, torch::Device device) {
+  return std::make_unique<BackboneFeatures>(std::move(backbone), size, device);
 }
 
 std::unique_ptr<FeatureNetwork> codec_features(Codec codec, std::string hash, std::string name) {

@@ -82,20 +82,22 @@ std::string sweep_plot(const nlohmann::ordered_json& cells, const std::string& f
 void add_sweep(const nlohmann::ordered_json& cells, HtmlReport& report) {
   require(cells.is_array() && !cells.empty(), "sweep: no cells");
   report.heading("Sweep of samplers, steps, temperatures and context guidance");
-  std::vector<std::vector<std::string>> rows = {{"sampler", "steps", "temperature", "context guidance", "FID", "KID",
-                                                 "precision", "recall", "density", "coverage", "evaluations an image",
-                                                 "seconds an image"}};
+  const auto distance = cells.at(0).value("distance_name", std::string("Fréchet distance"));
+  std::vector<std::vector<std::string>> rows = {{"sampler", "steps", "temperature", "context guidance", distance,
+                                                 "kernel distance", "precision", "recall", "density", "coverage",
+                                                 "evaluations an image", "seconds an image"}};
   for (const auto& cell : cells) {
     const auto number = [&](const char* name) { return number_text(cell.at(name).get<double>()); };
     rows.push_back({cell.at("sampler").get<std::string>(), number("steps"), number("temperature"),
-                    number_text(guidance_of(cell)), number("fid"), number_text(cell.at("kid").at("mean").get<double>()),
-                    number("precision"), number("recall"), number("density"), number("coverage"),
-                    number("evaluations_an_image"), number("seconds_an_image")});
+                    number_text(guidance_of(cell)), number("frechet_distance"),
+                    number_text(cell.at("kernel_distance").at("mean").get<double>()), number("precision"),
+                    number("recall"), number("density"), number("coverage"), number("evaluations_an_image"),
+                    number("seconds_an_image")});
   }
   report.paragraph(cells.at(0).at("features").get<std::string>());
   report.table(rows);
   for (const auto& [figure, label] :
-       std::vector<std::pair<std::string, std::string>>{{"fid", "FID"},
+       std::vector<std::pair<std::string, std::string>>{{"frechet_distance", distance},
                                                         {"precision", "Precision"},
                                                         {"recall", "Recall"},
                                                         {"density", "Density"},

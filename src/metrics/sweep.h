@@ -41,7 +41,7 @@ nlohmann::ordered_json sweep_figures(const SweepCell& cell, const std::filesyste
 /// not 1, `context_guidance`.
 void add_sweep(const nlohmann::ordered_json& cells, HtmlReport& report);
 
-/// The plot of one figure ("fid") over steps, as add_sweep draws it. Out: SVG.
+/// The plot of one figure ("frechet_distance") over steps, as add_sweep draws it. Out: SVG.
 std::string sweep_plot(const nlohmann::ordered_json& cells, const std::string& figure, const std::string& label);
 
 }  // namespace tessera

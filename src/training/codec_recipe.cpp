@@ -7,6 +7,33 @@
 #include "training/codec_trainer.h"
 
 namespace tessera {
+namespace {
+
+constexpr std::int64_t kSmallestForSqueezeNet = 17;  // pixels a side, BackboneDescription::smallest_side()
+constexpr double kFeatureDistanceWeight = 0.1;       // docs/training: chosen by trial
+
+void check_perceptual(const CodecRecipe& recipe) {
+  const auto term = recipe.perceptual_term();
+  const bool known = term == "squeezenet" || term == "lpips" || term == "edges" || term == "none";
+  require(
+      known || term.ends_with(".json"),
+      "recipe: perceptual '{}': expected one of auto, squeezenet, lpips, edges, none, or a feature network's JSON file",
+      term);
+  require(term != "lpips" || !recipe.lpips_vgg.empty(), "recipe: perceptual lpips needs lpips_vgg and lpips_heads");
+  require(term == "lpips" || recipe.lpips_vgg.empty(),
+          "recipe: lpips_vgg is not used by perceptual {}: expected perceptual = lpips, or no lpips_vgg", term);
+  require(term != "squeezenet" || recipe.image_size >= kSmallestForSqueezeNet,
+          "recipe: perceptual squeezenet on pictures of {} pixels, expected {} or more (or perceptual = edges)",
+          recipe.image_size, kSmallestForSqueezeNet);
+  require(term != "none" || recipe.perceptual_weight <= 0,
+          "recipe: perceptual_weight {} is not used by perceptual none: expected 0, or another term",
+          recipe.perceptual_weight);
+  require(recipe.perceptual_weight >= 0 || recipe.perceptual_weight == -1,
+          "recipe: perceptual_weight {}, expected 0 (off) or more, or -1 (chosen for the term)",
+          recipe.perceptual_weight);
+}
+
+}  // namespace
 
 Fields CodecRecipe::fields() {
   return {
@@ -31,8 +58,14 @@ Fields CodecRecipe::fields() {
       {"kmeans_start", "start the codebook from k-means over latents of the first batches", &kmeans_start},
       {"reseed_every", "steps between re-seedings of codes that went unused since the last; 0 never", &reseed_every},
       {"reconstruction_loss", "l1 or l2", &reconstruction_loss},
-      {"perceptual_weight", "weight of the perceptual term; 0 disables", &perceptual_weight},
-      {"lpips_vgg", "VGG16 weights for LPIPS; empty: the edge pyramid stands in", &lpips_vgg},
+      {"perceptual",
+       "perceptual term: squeezenet (ships with the program), lpips, edges, none, or the JSON of a feature network; "
+       "auto: "
+       "lpips where its files are given, else squeezenet (edges below 17 pixels)",
+       &perceptual},
+      {"perceptual_weight", "weight of the perceptual term; 0 disables; -1: lpips and edges 1, a feature network 0.1",
+       &perceptual_weight},
+      {"lpips_vgg", "VGG16 weights for LPIPS", &lpips_vgg},
       {"lpips_heads", "LPIPS head weights", &lpips_heads},
       {"adversarial", "train a discriminator (false: a plain VQ-VAE)", &adversarial},
       {"discriminator_channels", "width of the discriminator's first convolution", &discriminator_channels},
@@ -66,6 +99,19 @@ Fields CodecRecipe::fields() {
       {"precision", "auto, float32 or bfloat16 (activations; weights stay float32)", &precision},
       {"start_from", "bundle folder whose codec's weights to start from; empty: random ones", &start_from},
   };
+}
+
+std::string CodecRecipe::perceptual_term() const {
+  if (perceptual != "auto") return perceptual;
+  if (!lpips_vgg.empty()) return "lpips";
+  return image_size >= kSmallestForSqueezeNet ? "squeezenet" : "edges";
+}
+
+double CodecRecipe::perceptual_term_weight() const {
+  const auto term = perceptual_term();
+  if (term == "none") return 0;
+  if (perceptual_weight >= 0) return perceptual_weight;
+  return term == "lpips" || term == "edges" ? 1 : kFeatureDistanceWeight;
 }
 
 CodecOptions CodecRecipe::codec_options() const {
@@ -103,6 +149,7 @@ void CodecRecipe::validate() const {
   require(warmup >= -1, "recipe: warmup {}, expected 0 or more steps, or -1", warmup);
   require(ema_decay >= 0 && ema_decay < 1, "recipe: ema_decay {}, expected 0 up to below 1", ema_decay);
   require(lpips_vgg.empty() == lpips_heads.empty(), "recipe: lpips_vgg and lpips_heads go together");
+  check_perceptual(*this);
   require(crop_scale >= 1, "recipe: crop_scale {}, expected 1 or more", crop_scale);
   require(reseed_every >= 0, "recipe: reseed_every {}, expected 0 or more", reseed_every);
   (void)training_precision(precision);
@@ -130,6 +177,8 @@ void choose_defaults(CodecRecipe& recipe, std::int64_t smaller_image_side, std::
     recipe.image_size = 32;
     while (recipe.image_size < 64 && recipe.image_size * 2 <= smaller_image_side) recipe.image_size *= 2;
   }
+  recipe.perceptual_weight = recipe.perceptual_term_weight();
+  recipe.perceptual = recipe.perceptual_term();
   if (recipe.steps == 0)
     recipe.steps = std::clamp<std::int64_t>(40 * images / std::max<std::int64_t>(recipe.batch_size, 1), 2000, 100000);
   recipe.warmup = warmup_of(recipe.warmup, recipe.steps);

@@ -9,6 +9,7 @@
 #include "codec/codec.h"
 #include "codec/diff_augment.h"
 #include "codec/discriminator.h"
+#include "codec/feature_distance.h"
 #include "codec/perceptual.h"
 #include "data/batch_loader.h"
 #include "image/contact_sheet.h"
@@ -31,9 +32,21 @@ TensorMap load_weights_file(const std::string& path) {
   return path.ends_with(".safetensors") ? load_safetensors(path) : load_torch_archive(path).tensors();
 }
 
+/// null: none. Says a feature network's faults before the training begins.
 std::unique_ptr<PerceptualLoss> make_perceptual(const CodecRecipe& recipe, Precision precision) {
-  if (recipe.lpips_vgg.empty()) return std::make_unique<EdgePyramidLoss>();
-  return std::make_unique<Lpips>(load_weights_file(recipe.lpips_vgg), load_weights_file(recipe.lpips_heads), precision);
+  const auto term = recipe.perceptual_term();
+  if (recipe.perceptual_term_weight() == 0) return nullptr;
+  if (term == "edges") return std::make_unique<EdgePyramidLoss>();
+  if (term == "lpips") {
+    return std::make_unique<Lpips>(load_weights_file(recipe.lpips_vgg), load_weights_file(recipe.lpips_heads),
+                                   precision);
+  }
+  auto backbone = term == "squeezenet" ? shipped_backbone(term, precision) : load_backbone(term, precision);
+  const auto& description = backbone.description();
+  require(description.taps() > 0, "{}: no layer has a tap, expected at least one for a perceptual term", term);
+  require(recipe.image_size >= description.smallest_side(), "{}: needs pictures of {} pixels a side, these have {}",
+          term, description.smallest_side(), recipe.image_size);
+  return std::make_unique<FeatureDistance>(std::move(backbone), recipe.codec_options().pixel_range);
 }
 
 AdamOptions adam_options(const CodecRecipe& recipe) {
@@ -100,7 +113,7 @@ class CodecTraining : public TrainingTask {
       gumbel->straight_through = recipe.gumbel_straight_through;
     }
     perceptual_ = make_perceptual(recipe, precision);
-    perceptual_->to(device);
+    if (perceptual_) perceptual_->to(device);
     codec_->to(device);
     average_->to(device);
     adam_ = std::make_unique<Adam>(codec_->named_parameters(), adam_options(recipe));
@@ -118,7 +131,7 @@ class CodecTraining : public TrainingTask {
                                            static_cast<Seed>(recipe.seed));
     log().info("codec: {} parameters, {}x{} pixels to {}x{} cells of {} codes; perceptual term: {}; {} activations",
                parameter_count(), recipe.image_size, recipe.image_size, codec_->options().grid().h,
-               codec_->options().grid().w, recipe.codebook_size, perceptual_->name(), name_of(precision));
+               codec_->options().grid().w, recipe.codebook_size, perceptual_name(), name_of(precision));
   }
 
   std::string name() const override { return "codec"; }
@@ -157,6 +170,8 @@ class CodecTraining : public TrainingTask {
     for (const auto& parameter : codec_->parameters()) count += parameter.numel();
     return count;
   }
+
+  std::string perceptual_name() const { return perceptual_ ? perceptual_->name() : "none"; }
 
   void begin_from_bundle();
   void start_codebook();
@@ -227,10 +242,10 @@ Metrics CodecTraining::step(std::int64_t step) {
   const auto difference = pass.reconstruction - pass.target;
   auto reconstruction_loss = recipe_.reconstruction_loss == "l1" ? difference.abs().mean() : difference.square().mean();
   metrics["reconstruction"] = reconstruction_loss.item<double>();
-  if (recipe_.perceptual_weight > 0) {
+  if (perceptual_) {
     const auto perceptual = perceptual_->distance(pass.target, pass.reconstruction).mean();
     metrics["perceptual"] = perceptual.item<double>();
-    reconstruction_loss = reconstruction_loss + recipe_.perceptual_weight * perceptual;
+    reconstruction_loss = reconstruction_loss + recipe_.perceptual_term_weight() * perceptual;
   }
   auto loss = reconstruction_loss + pass.quantizer_loss;
   torch::Tensor fake;
@@ -301,7 +316,7 @@ Reconstruction CodecTraining::look_at(Codec& codec, const std::vector<std::int64
     sum.l1 += error.abs().mean({1, 2, 3}).sum().item<double>();
     sum.loss +=
         (recipe_.reconstruction_loss == "l1" ? error.abs() : error.square()).mean({1, 2, 3}).sum().item<double>();
-    if (recipe_.perceptual_weight > 0) {
+    if (perceptual_) {
       const auto target = codec->to_network_range(images.to(codec->device())),
                  output = codec->to_network_range(decoded.to(codec->device()));
       sum.perceptual += perceptual_->distance(target, output).sum().item<double>();
@@ -314,7 +329,7 @@ Reconstruction CodecTraining::look_at(Codec& codec, const std::vector<std::int64
     }
   }
   for (auto* value : {&sum.psnr, &sum.l1, &sum.loss, &sum.perceptual}) *value /= static_cast<double>(count);
-  sum.loss += recipe_.perceptual_weight * sum.perceptual;
+  sum.loss += recipe_.perceptual_term_weight() * sum.perceptual;
   sum.use = codebook_use(torch::cat(codes), recipe_.codebook_size);
   return sum;
 }
@@ -341,7 +356,7 @@ std::optional<Judgement> CodecTraining::validate(std::int64_t step, Recorder& re
   figures_[of + "psnr_db"] = best.psnr;
   figures_[of + "l1"] = best.l1;
   figures_[of + "distance"] = best.loss;
-  if (recipe_.perceptual_weight > 0) figures_[of + "perceptual"] = best.perceptual;
+  if (perceptual_) figures_[of + "perceptual"] = best.perceptual;
   figures_[of + "images"] = static_cast<double>(pictures.size());
   figures_[of + "perplexity"] = best.use.perplexity;
   figures_[of + "codes_used"] = static_cast<double>(best.use.used);
@@ -415,8 +430,7 @@ void CodecTraining::write_bundle(std::int64_t step) {
       "{} "
       "weights",
       discriminator_steps_ > 0 ? "VQGAN" : "VQ-VAE", recipe_.image_size, recipe_.image_size, codec->options().grid().h,
-      codec->options().grid().w, recipe_.codebook_size, recipe_.quantizer, step, recipe_.batch_size,
-      recipe_.perceptual_weight > 0 ? perceptual_->name() : "none",
+      codec->options().grid().w, recipe_.codebook_size, recipe_.quantizer, step, recipe_.batch_size, perceptual_name(),
       discriminator_steps_ > 0 ? fmt::format("PatchGAN discriminator for {} steps", discriminator_steps_)
                                : std::string("no discriminator was trained"),
       averaged_is_better_ ? "averaged" : "plain");

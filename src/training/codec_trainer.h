@@ -38,7 +38,8 @@ struct CodecRecipe {
   std::int64_t reseed_every = 100;
   // losses
   std::string reconstruction_loss = "l1";
-  double perceptual_weight = 1.0;
+  std::string perceptual = "auto";
+  double perceptual_weight = -1;
   std::string lpips_vgg;
   std::string lpips_heads;
   bool adversarial = true;
@@ -77,6 +78,9 @@ struct CodecRecipe {
   CodecOptions codec_options() const;
   /// The step from which the adversarial term counts: disc_start_step, else that share of the run.
   std::int64_t adversarial_from() const;
+  /// Which perceptual term `perceptual` means, never "auto", and its weight, never negative.
+  std::string perceptual_term() const;
+  double perceptual_term_weight() const;
 };
 
 /// Gives the fields of the network's geometry the values of the codec in the bundle `recipe.start_from`, so that its
@@ -84,7 +88,8 @@ struct CodecRecipe {
 /// what the user chose is laid over it. Does nothing where start_from is empty.
 void inherit_architecture(CodecRecipe& recipe);
 
-/// Fills the fields that are left to the data (image_size, steps) and those that follow from the run's length (warmup).
+/// Fills the fields that are left to the data (image_size, steps), those that follow from the run's length (warmup) and
+/// from each other (perceptual, its weight).
 void choose_defaults(CodecRecipe& recipe, std::int64_t smaller_image_side, std::int64_t images);
 
 /// Linear warm-up of a run that names none: a thirtieth of it, at most 500 steps.

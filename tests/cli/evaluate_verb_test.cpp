@@ -121,18 +121,39 @@ TEST_F(EvaluateVerb, WritesEveryFigureAndASelfContainedReport) {
   EXPECT_TRUE(got["likelihood"]["time_steps"].contains("difference_bits_per_token"));
   EXPECT_EQ(got["likelihood"]["images"].size(), got["reconstruction"]["images"].size());
   EXPECT_TRUE(got["image_likelihood"]["bits_per_dimension"].contains("mean"));
-  for (const char* name :
-       {"l1", "psnr_db", "ssim", "ms_ssim_1_scales", "pixel_bits_per_dimension", "reconstruction_fid", "codebook"}) {
+  for (const char* name : {"l1", "psnr_db", "ssim", "ms_ssim_1_scales", "pixel_bits_per_dimension",
+                           "reconstruction_distance", "codebook"}) {
     EXPECT_TRUE(got["reconstruction"].contains(name)) << name;
   }
-  for (const char* name : {"fid", "fid_infinity", "kid", "precision", "recall", "density", "coverage"}) {
+  for (const char* name : {"frechet_distance", "frechet_distance_infinity", "kernel_distance", "precision", "recall",
+                           "density", "coverage"}) {
     EXPECT_TRUE(got["distribution"].contains(name)) << name;
   }
   EXPECT_FALSE(got["distribution"]["comparable_with_published"].get<bool>());
   EXPECT_NE(got["distribution"]["features"].get<std::string>().find("NOT comparable"), std::string::npos);
+  EXPECT_EQ(got["distribution"]["distance_name"], "FD-MobileNetV2");
   EXPECT_EQ(got["neighbours"]["samples"].size(), 3U);
+  // Every report has rows of noise, unseen pictures and copies, in the page, too.
+  const auto sets = [](const json& rows) {
+    std::vector<std::string> names;
+    for (const auto& row : rows) names.push_back(row["set"]);
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(sets(got["references"]["rows"]), (Names{"samples", "held-out pictures", "nearest-neighbour copies",
+                                                    "random codes, decoded", "pixel noise"}));
+  EXPECT_EQ(got["references"]["rows"][2]["distance_to_nearest_real"], 0);
+  EXPECT_EQ(sets(got["reconstruction"]["references"]),
+            (Names{"pictures of validation", "training pictures", "pixel noise", "nearest-neighbour copies"}));
+  EXPECT_EQ(sets(got["likelihood"]["references"]),
+            (Names{"pictures of validation", "training pictures", "random codes", "uniform distribution"}));
+  EXPECT_EQ(got["likelihood"]["references"][3]["bits_per_token"], 4);  // log2 of 16 codes
+  // The test's codec has a head with random weights.
+  EXPECT_EQ(got["reconstruction"]["untrained_heads"], json::array({"decoder.logsigma"}));
   EXPECT_NE(got["command"].get<std::string>().find("tessera evaluate --model"), std::string::npos);
   const auto html = read_file(folder_ / "out/report.html");
+  for (const char* part : {"nearest-neighbour copies", "pixel noise", "held-out pictures", "never trained"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
   EXPECT_NE(html.find("<svg"), std::string::npos);
   EXPECT_NE(html.find("data:image/png;base64,"), std::string::npos);
   for (const char* outside : {"<script", "<link", "src=\"http", "href="})
@@ -166,14 +187,14 @@ TEST_F(EvaluateVerb, ASweepGoesOnWhereItStopped) {
   // A cell marked by hand is taken as it is; a removed one is measured again.
   const auto cell = folder_ / "sweep/cells/ancestral-s2-t1.json";
   auto kept = json::parse(read_file(cell));
-  const double fid = report("sweep")["sweep"][1]["fid"];
-  kept["figures"]["fid"] = 123456;
+  const double distance = report("sweep")["sweep"][1]["frechet_distance"];
+  kept["figures"]["frechet_distance"] = 123456;
   write_file_atomically(cell, kept.dump());
   fs::remove(folder_ / "sweep/cells/ancestral-s5-t1.json");
   outcome = run(arguments);
   ASSERT_EQ(outcome.status, 0) << outcome.output;
-  EXPECT_EQ(report("sweep")["sweep"][0]["fid"], 123456);
-  EXPECT_EQ(report("sweep")["sweep"][1]["fid"], fid);
+  EXPECT_EQ(report("sweep")["sweep"][0]["frechet_distance"], 123456);
+  EXPECT_EQ(report("sweep")["sweep"][1]["frechet_distance"], distance);
 }
 
 TEST_F(EvaluateVerb, AnAutoregressivePriorIsExact) {
@@ -254,7 +275,11 @@ TEST_F(EvaluateVerb, BadInputGivesOneLine) {
       {fmt::format("evaluate -m {} --draw-only {} --shard 3", model, path("x")), 2, "--shard"},
       {fmt::format("compare {} {}{}", data, path("few"), features), 1, "expected at least 6"},
       {fmt::format("compare {} {}{} -k 2", data, path("odd"), features), 1, "17x17"},
-      {fmt::format("compare {} {} -t 1", data, data), 2, "--inception"},
+      {fmt::format("compare {} {} -t 1 --features codec", data, data), 2, "--features-from"},
+      {fmt::format("compare {} {} -t 1 --features vgg", data, data), 2, "mobilenetv2, squeezenet, codec"},
+      {fmt::format("compare {} {} -t 1 --features mobilenetv2 --inception x", data, data), 2, "expected one of them"},
+      {fmt::format("compare {} {} -t 1 --features {}/none.json", data, data, data), 1, "none.json"},
+      {fmt::format("compare {} {} -t 1 --features squeezenet --feature-size 8", data, data), 1, "17 or more"},
       {fmt::format("compare {} {}", model, model), 2, "--data"},
       {fmt::format("compare {} /nowhere", data), 1, "/nowhere"},
   };
