@@ -15,10 +15,10 @@ namespace tessera {
 namespace {
 
 constexpr double kMinutes = 20, kAcceleratedMinutes = 10;
-constexpr double kFilled = 0.9;      // share of the pictures that must fill a size
-constexpr double kEnlarged = 0.75;   // a picture of this part of the size is enlarged without much harm
-constexpr double kShortMinutes = 8;  // below, pictures of 128 pixels take too long
-constexpr double kForSteps = 0.85;   // share of the time that goes into steps: the rest looks, saves and encodes
+constexpr double kFilled = 0.9;     // share of the pictures that must fill a size
+constexpr double kEnlarged = 0.75;  // a picture of this part of the size is enlarged without much harm
+constexpr double kShortMinutes = 8, kLongMinutes = 90;  // for 128 pixels: with a codec that ships, without
+constexpr double kForSteps = 0.85;  // share of the time that goes into steps: the rest looks, saves and encodes
 constexpr double kCodecShare = 0.5, kStartedCodecShare = 0.35;
 constexpr std::int64_t kFewPictures = 2000;
 constexpr std::int64_t kCaptionsNeeded = 1000;  // below, words are learned by heart
@@ -130,15 +130,17 @@ void plan_prior(TrainingPlan& plan, const PictureSurvey& pictures, const PlanOpt
 std::pair<std::int64_t, std::string> choose_size(const FileSurvey& files, const PlanOptions& options) {
   if (options.size > 0) return {options.size, "as asked for"};
   const double minutes = options.minutes > 0 ? options.minutes : options.accelerated ? kAcceleratedMinutes : kMinutes;
-  const std::int64_t bound = options.accelerated ? 256 : minutes < kShortMinutes ? 64 : 128;
+  // A codec of 128 pixels learns in minutes where it goes on from one that ships, else in hours.
+  const double needed = shipped_start(128).empty() || options.start_from_nothing ? kLongMinutes : kShortMinutes;
+  const std::int64_t bound = options.accelerated ? 256 : minutes < needed ? 64 : 128;
   std::int64_t size = 32;
   while (size < bound && files.share_of(static_cast<int>(static_cast<double>(2 * size) * kEnlarged)) >= kFilled)
     size *= 2;
-  const auto fill = percent(files.share_of(static_cast<int>(size)));
-  if (size < bound) return {size, fmt::format("{} of the pictures are that large, fewer are larger", fill)};
-  if (options.accelerated) return {size, fmt::format("{} of the pictures are that large", fill)};
-  return {size, bound == 64 ? fmt::format("{} are that large; 128 needs {:.0f} minutes or more", fill, kShortMinutes)
-                            : fmt::format("{} are that large; more needs a GPU", fill)};
+  const auto fill = fmt::format("{} of the pictures are that large", percent(files.share_of(static_cast<int>(size))));
+  if (size < bound) return {size, fill + ", fewer are larger"};
+  if (options.accelerated) return {size, fill};
+  return {size, bound == 64 ? fmt::format("{}; 128 needs {:.0f} minutes or more here (--minutes, --size)", fill, needed)
+                            : fill + "; more needs a GPU"};
 }
 
 double share_held_out(std::int64_t pictures) {
