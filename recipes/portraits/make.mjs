@@ -2,7 +2,6 @@
 /** Draws a captioned data set of portraits into a zip: PNGs, metadata.jsonl, LICENSES. `node make.mjs --help` lists the options. */
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { licences } from './licences.mjs';
 import { help, parseOptions } from './options.mjs';
 import { ZipWriter } from './zip.mjs';
 
@@ -43,7 +42,17 @@ async function drawAll(options, take) {
   }
 }
 
-export async function make(options) {
+/** In a message of ours rather than of the module loader. */
+async function loadLicences() {
+  try {
+    return (await import('./licences.mjs')).licences;
+  } catch (error) {
+    throw error.code === 'ERR_MODULE_NOT_FOUND' ? new Error(`${fileURLToPath(new URL('node_modules', import.meta.url))}: expected DiceBear and resvg there, run \`npm ci\` in this folder`) : error;
+  }
+}
+
+async function make(options) {
+  const licences = await loadLicences();
   const start = Date.now();
   const zip = new ZipWriter(options.out);
   try {

@@ -179,7 +179,7 @@ const bigEars = {
   package: 'big-ears',
   collection: 'bigEars',
   name: 'big ears',
-  layout: { scale: 100, translateY: 0 },
+  layout: { scale: 95, translateY: -8 },
   fixed: { face: 'variant02', ear: 'variant01', nose: 'variant02', sideburn: 'variant01', frontHair: 'variant12' },
   colours: { hair: ['hairColor'], skin: ['skinColor'] },
   parts: {
@@ -191,7 +191,6 @@ const bigEars = {
       'flat top': 'short15',
       'bowl cut': 'short14',
       bob: 'long19',
-      bun: 'long06',
       'two buns': 'long05',
       pigtails: 'long16',
       'medium curly hair': 'long13',

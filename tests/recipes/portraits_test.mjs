@@ -21,7 +21,6 @@ const { values: options } = parseArgs({ options: { only: { type: 'string', defau
 const { backgroundColours, clothesColours, hairColours, skinColours } = await import(join(recipe, 'colours.mjs'));
 const { attributes, attributesOf, choose, draw } = await import(join(recipe, 'portrait.mjs'));
 const { drawPixels, pixelsOf, record } = await import(join(recipe, 'render.mjs'));
-const { encodePng } = await import(join(recipe, 'png.mjs'));
 const { heldOutCombinations } = await import(join(recipe, 'split.mjs'));
 const { stream } = await import(join(recipe, 'random.mjs'));
 const { styles } = await import(join(recipe, 'styles.mjs'));
@@ -190,15 +189,28 @@ const cases = {
     });
   },
 
-  'bytes: a zip of more files than 16 bits count is read'() {
-    if (!options.program) return;
+  // APPNOTE.TXT of zip, 4.3.14 to 4.3.16. 65,600 pictures are drawn in minutes, so only their list is looked at here.
+  'bytes: more files than 16 bits count have the zip64 records'() {
     inFolder((folder) => {
       const zip = new ZipWriter(join(folder, 'many.zip'));
-      const png = encodePng(Buffer.alloc(4 * 32 * 32, 255), 32, 32);
-      for (let number = 0; number < 65600; number++) zip.add(`images/${number}.png`, png);
+      for (let number = 0; number < 65600; number++) zip.add(`${number}`, 'x');
       zip.finish();
-      const said = execFileSync(options.program, ['dataset', 'info', '--no-cache', '--data', zip.path], quiet);
-      assert.match(said, /^images +65600$/m);
+      const bytes = readFileSync(zip.path);
+      const [end, locator] = [bytes.length - 22, bytes.length - 42];
+      assert.deepEqual([bytes.readUInt32LE(end), bytes.readUInt16LE(end + 8), bytes.readUInt16LE(end + 10)], [0x06054b50, 0xffff, 0xffff]);
+      assert.equal(bytes.readUInt32LE(locator), 0x07064b50);
+      const record = Number(bytes.readBigUInt64LE(locator + 8));
+      assert.deepEqual([bytes.readUInt32LE(record), bytes.readBigUInt64LE(record + 24), bytes.readBigUInt64LE(record + 32)], [0x06064b50, 65600n, 65600n]);
+      const [size, start] = [Number(bytes.readBigUInt64LE(record + 40)), Number(bytes.readBigUInt64LE(record + 48))];
+      assert.equal(start + size, record);
+      let [at, count] = [start, 0];
+      for (; at < record; at += 46 + bytes.readUInt16LE(at + 28), count++) {
+        const local = bytes.readUInt32LE(at + 42);
+        assert.equal(bytes.readUInt32LE(at), 0x02014b50);
+        assert.equal(bytes.readUInt32LE(local), 0x04034b50);
+        assert.equal(bytes.toString('latin1', local + 30, local + 30 + bytes.readUInt16LE(local + 26)), `${count}`);
+      }
+      assert.deepEqual([at, count], [record, 65600]);
     });
   },
 
