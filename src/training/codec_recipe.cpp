@@ -110,7 +110,7 @@ std::string CodecRecipe::perceptual_term() const {
 double CodecRecipe::perceptual_term_weight() const {
   const auto term = perceptual_term();
   if (term == "none") return 0;
-  if (perceptual_weight >= 0) return perceptual_weight;
+  if (perceptual_weight != -1) return perceptual_weight;  // validate() refuses other negative ones
   return term == "lpips" || term == "edges" ? 1 : kFeatureDistanceWeight;
 }
 
