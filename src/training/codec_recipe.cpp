@@ -10,7 +10,7 @@ namespace tessera {
 namespace {
 
 constexpr std::int64_t kSmallestForSqueezeNet = 17;  // pixels a side, BackboneDescription::smallest_side()
-constexpr double kFeatureDistanceWeight = 0.1;       // docs/training: chosen by trial
+constexpr double kFeatureDistanceWeight = 0.1;       // provisional: docs/references.md
 
 void check_perceptual(const CodecRecipe& recipe) {
   const auto term = recipe.perceptual_term();
