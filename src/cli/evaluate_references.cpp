@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int64_t kMostImages = 500;   // of a row: more would only take longer
 constexpr std::int64_t kMostLookedAt = 64;  // images of a row of reconstruction or likelihood
-constexpr std::int64_t kFewestImages = 8;
+constexpr std::int64_t kFewestImages = 4;
 constexpr std::int64_t kEncodedTogether = 16;
 
 /// `count` of them, spread evenly.

@@ -82,7 +82,7 @@ struct CaptionOptions {
   std::int64_t count = 0;  // captions, of different pictures and different from each other; at least 2
   std::int64_t each = 1;   // pictures made from each
   double confidence = 0.95;
-  std::int64_t shown = 32;  // captions in the report's picture
+  std::int64_t shown = 32;                                       // captions in the report's picture
   std::string concept_field = "concept", style_field = "style";  // of the data's metadata: nearest_concept.h
   std::filesystem::path cache_folder;                            // of features; empty: none
 };
@@ -92,7 +92,8 @@ using MakePictures = std::function<torch::Tensor(const std::string& caption, std
 
 /// Makes pictures from the captions of `count` pictures of the data set and asks which real picture each is nearest to
 /// (caption_retrieval.h); where the data name concepts, also which concept each picture is nearest to
-/// (nearest_concept.h). Both beside noise and copies of the nearest other picture. Throws Error where there are no captions, or too few different ones.
+/// (nearest_concept.h). Both beside noise and copies of the nearest other picture. Throws Error where there are no
+/// captions, or too few different ones.
 nlohmann::ordered_json caption_figures(const Dataset& data, const std::vector<std::int64_t>& indices,
                                        const CaptionOptions& options, FeatureNetwork& network, const MakePictures& make,
                                        HtmlReport& report);

@@ -10,7 +10,7 @@ namespace tessera {
 namespace {
 
 constexpr std::int64_t kSmallestForSqueezeNet = 17;  // pixels a side, BackboneDescription::smallest_side()
-constexpr double kFeatureDistanceWeight = 0.1;       // docs/training: chosen by trial
+constexpr double kFeatureDistanceWeight = 0.1;       // provisional: docs/references.md
 
 void check_perceptual(const CodecRecipe& recipe) {
   const auto term = recipe.perceptual_term();
@@ -110,7 +110,7 @@ std::string CodecRecipe::perceptual_term() const {
 double CodecRecipe::perceptual_term_weight() const {
   const auto term = perceptual_term();
   if (term == "none") return 0;
-  if (perceptual_weight >= 0) return perceptual_weight;
+  if (perceptual_weight != -1) return perceptual_weight;  // validate() refuses other negative ones
   return term == "lpips" || term == "edges" ? 1 : kFeatureDistanceWeight;
 }
 

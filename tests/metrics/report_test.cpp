@@ -49,6 +49,7 @@ class MeanColour : public FeatureNetwork {
     return torch::stack(rows);
   }
   std::string label() const override { return "mean colour"; }
+  std::string distance_name() const override { return "FD-test"; }
   bool published() const override { return false; }
   std::string key() const override { return "mean colour 1"; }
   int calls = 0;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "runtime/error.h"
 #include "training/codec_trainer.h"
 #include "training/conditional_trainer.h"
 #include "training/prior_trainer.h"
@@ -40,6 +41,60 @@ TEST(Recipes, EveryShippedRecipeIsReadAndValid) {
     choose_defaults(prior, data);
     EXPECT_NO_THROW(prior.validate());
   }
+}
+
+TEST(Recipes, ThePerceptualTermIsTheSqueezeNetUnlessAnotherIsAskedFor) {
+  const auto chosen = [](auto change) {
+    CodecRecipe recipe;
+    recipe.image_size = 64;
+    change(recipe);
+    choose_defaults(recipe, 64, 1000);
+    recipe.validate();
+    return std::pair{recipe.perceptual, recipe.perceptual_weight};
+  };
+  using Chosen = std::pair<std::string, double>;
+  const auto network = chosen([](CodecRecipe&) {});
+  EXPECT_EQ(network.first, "squeezenet");
+  EXPECT_GT(network.second, 0);
+  EXPECT_EQ(chosen([](CodecRecipe& r) {
+              r.image_size = 16;
+              r.channel_multipliers = {1, 1};
+              r.adversarial = false;
+            }),
+            (Chosen{"edges", 1}));
+  EXPECT_EQ(chosen([](CodecRecipe& r) { r.lpips_vgg = r.lpips_heads = "x"; }), (Chosen{"lpips", 1}));
+  EXPECT_EQ(chosen([](CodecRecipe& r) {
+              r.perceptual = "edges";
+              r.perceptual_weight = 0.2;
+            }),
+            (Chosen{"edges", 0.2}));
+  EXPECT_EQ(chosen([](CodecRecipe& r) { r.perceptual = "none"; }), (Chosen{"none", 0}));
+  EXPECT_EQ(chosen([](CodecRecipe& r) { r.perceptual_weight = 0; }), (Chosen{"squeezenet", 0}));
+  EXPECT_EQ(chosen([](CodecRecipe& r) { r.perceptual = "own.json"; }), (Chosen{"own.json", network.second}));
+  const auto fault = [&](auto change) {
+    try {
+      (void)chosen(change);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  const auto holds = [](const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos && text.find('\n') == std::string::npos;
+  };
+  EXPECT_TRUE(holds(fault([](CodecRecipe& r) { r.perceptual = "vgg"; }), "'vgg': expected one of auto, squeezenet"));
+  EXPECT_TRUE(holds(fault([](CodecRecipe& r) { r.perceptual = "lpips"; }), "lpips_vgg and lpips_heads"));
+  EXPECT_TRUE(holds(fault([](CodecRecipe& r) {
+                      r.lpips_vgg = r.lpips_heads = "x";
+                      r.perceptual = "edges";
+                    }),
+                    "lpips_vgg is not used by perceptual edges"));
+  EXPECT_TRUE(holds(fault([](CodecRecipe& r) {
+                      r.image_size = 16;
+                      r.perceptual = "squeezenet";
+                    }),
+                    "17 or more"));
+  EXPECT_TRUE(holds(fault([](CodecRecipe& r) { r.perceptual_weight = -0.5; }), "perceptual_weight -0.5"));
 }
 
 TEST(Recipes, AValidationLooksAtGridsSpreadOverTheData) {
