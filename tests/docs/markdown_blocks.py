@@ -11,6 +11,7 @@ COMMENT = re.compile(r"<!--\s*test:\s*(.*?)\s*-->", re.S)
 INLINE_CODE = re.compile(r"(?<!`)`([^`\n]+(?:\n[^`\n]+)*)`(?!`)")
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)[^)]*\)")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)[^)]*\)")
+OF_THE_PAGE = ("pictures", "flags")
 COMMAND_LANGUAGES = ("sh", "bash", "shell", "console")
 
 
@@ -42,7 +43,8 @@ class Block:
 class Page:
     path: str
     blocks: list
-    page_directives: list  # of comments that no block follows: (word, arguments)
+    page_directives: list  # what speaks of the whole page: (word, arguments)
+    loose: list  # (line, word) of comments that no block follows
     inline: list  # (line, text)
     pictures: list  # (line, target)
     links: list  # (line, target)
@@ -74,12 +76,13 @@ def without_code(lines, taken):
 def read_page(path, name):
     with open(path, encoding="utf-8") as file:
         lines = file.read().split("\n")
-    page = Page(name, [], [], [], [], [], [])
+    page = Page(name, [], [], [], [], [], [], [])
     pending, taken, i = [], set(), 0
     paragraph_is_list = False
 
     def give_up_pending():
-        page.page_directives.extend(pending)
+        if pending:
+            page.loose.append((i + 1, pending[0][0]))
         pending.clear()
 
     def add(start, end, language, text):
@@ -103,7 +106,8 @@ def read_page(path, name):
                 end += 1
             comment = COMMENT.search("\n".join(lines[i : end + 1]))
             if comment:
-                pending.extend(directives_of(comment.group(1)))
+                for word, arguments in directives_of(comment.group(1)):
+                    (page.page_directives if word in OF_THE_PAGE else pending).append((word, arguments))
             i = end + 1
             continue
         if re.match(r"^ {4}\S", line) and not paragraph_is_list and (i == 0 or not lines[i - 1].strip() or "-->" in lines[i - 1]):

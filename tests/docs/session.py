@@ -86,7 +86,7 @@ class Session:
             command = command.replace("127.0.0.1:8080", self.address)
         if re.match(r"^(\S*/)?tessera serve\b(?!.*--help)", command):
             return self.serve(command)
-        script = f". {self.state_file}\nexport TESSERA_DOCS_SMALL={shlex.quote(small or '')}\nset -eo pipefail\n{command}\n{{ export -p; printf 'cd %q\\n' \"$PWD\"; }} > {self.state_file}\n"
+        script = f". {self.state_file}\nexport TESSERA_DOCS_SMALL={shlex.quote(small or '')}\nset -aeo pipefail\n{command}\n{{ export -p; printf 'cd %q\\n' \"$PWD\"; }} > {self.state_file}\n"
         process = subprocess.Popen(["bash", "-c", script], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                    stdin=subprocess.DEVNULL, start_new_session=True)
         try:

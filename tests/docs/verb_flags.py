@@ -16,6 +16,7 @@ class Verb:
         self.canonical = {}  # any spelling -> the last long one
         self.takes_value = {}
         self.subcommands = set()
+        self.takes_positionals = "\nPositionals:" in help_text
         in_subcommands = False
         for line in help_text.split("\n"):
             if line.startswith("Subcommands:"):
@@ -50,11 +51,12 @@ class Program:
         if self.cache_ and os.path.exists(self.cache_):
             with open(self.cache_, encoding="utf-8") as file:
                 kept = json.load(file)
-        key = " ".join(name)
+        state = os.stat(self.path)
+        key = f"{self.path} {state.st_mtime_ns} {state.st_size}: {' '.join(name)}"
         if key not in kept:
             run = subprocess.run([self.path, *name, "--help"], capture_output=True, text=True)
             if run.returncode != 0:
-                raise ValueError(f"tessera {key} --help: exit status {run.returncode}")
+                raise ValueError(f"tessera {' '.join(name)} --help: exit status {run.returncode}")
             kept[key] = run.stdout
             if self.cache_:
                 with open(self.cache_ + f".{os.getpid()}", "w", encoding="utf-8") as file:
@@ -72,7 +74,7 @@ class Program:
             if used >= len(words) or words[used].startswith("-"):
                 return verb, used
             if words[used] not in verb.subcommands:
-                if verb.subcommands:
+                if verb.subcommands and not verb.takes_positionals:
                     raise ValueError(f"tessera {' '.join(name)}: no verb '{words[used]}'")
                 return verb, used
             name, used = (*name, words[used]), used + 1
