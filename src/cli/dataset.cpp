@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "cli/data_flags.h"
 #include "cli/verbs.h"
 #include "data/dataset.h"
 #include "runtime/error.h"
@@ -24,11 +25,12 @@ struct Arguments {
 void add_common(CLI::App& verb, Arguments& arguments) {
   auto& options = arguments.options;
   verb.add_option("--data", options.path,
-                  "A folder, .zip, .tar, shard-{000..127}.tar, folder of tar shards, or .tessera-pack")
+                  "A folder, .zip, .tar, shard-{000..127}.tar, folder of archives, or .tessera-pack")
       ->required();
   verb.add_option("--background", options.background, "Colour under transparent pixels, #rrggbb")
       ->capture_default_str();
-  verb.add_flag("--strict", options.strict, "A broken file is an error");
+  verb.add_flag("--strict", options.strict, "A file that is neither picture nor companion, or broken, is an error");
+  add_choice_flags(verb, options.choice);
   verb.add_flag("--upscale", options.upscale, "Accept images smaller than --size");
   verb.add_option("--validation-fraction", options.validation_fraction, "Part of the images kept for validation")
       ->capture_default_str();
@@ -43,6 +45,7 @@ void add_common(CLI::App& verb, Arguments& arguments) {
 Dataset open_dataset(Arguments& arguments) {
   arguments.options.cache_folder = arguments.cache;
   arguments.options.use_cache = !arguments.no_cache;
+  arguments.options.say_account = false;  // it is in the report
   try {
     arguments.options.validate();
   } catch (const Error& error) {
@@ -63,9 +66,17 @@ void print(const Dataset& dataset, const Arguments& arguments) {
   report["size"] = dataset.image_size();
   report["train"] = dataset.split(Split::train).size();
   report["validation"] = dataset.split(Split::validation).size();
+  if (!dataset.split(Split::test).empty()) report["test"] = dataset.split(Split::test).size();
   report["skipped"] = dataset.skipped_count();
-  report["captions"] = dataset.has_captions();
+  report["captions"] = dataset.captioned();
   report["classes"] = dataset.class_names();
+  const auto& content = dataset.content();
+  if (content.files > 0) {
+    report["files"] = content.files;
+    report["companions"] = content.companions;
+    report["left_out"] = content.reasons;
+  }
+  report["notes"] = content.notes;
   report["key"] = dataset.key();
   if (!arguments.out.empty()) report["out"] = arguments.out;
   if (arguments.json) {

@@ -4,6 +4,7 @@
 
 #include "checkpoint/bundle.h"
 #include "checkpoint/torch_archive.h"
+#include "cli/data_flags.h"
 #include "data/dataset.h"
 #include "runtime/error.h"
 #include "runtime/progress.h"
@@ -94,6 +95,7 @@ void add_evaluation_flags(CLI::App& verb, EvaluationFlags& flags) {
       ->group("Data");
   verb.add_option("--images", flags.images, "pictures of --split; 0: all")->capture_default_str()->group("Data");
   verb.add_option("--split-seed", flags.split_seed, "as in training")->capture_default_str()->group("Data");
+  add_choice_flags(verb, flags.choice, "Data");
   verb.add_option("--validation-fraction", flags.validation_fraction, "as in training")
       ->capture_default_str()
       ->group("Data");
@@ -232,6 +234,7 @@ Dataset open_data(const EvaluationFlags& flags, std::int64_t size) {
   options.size = size;
   options.background = flags.background;
   options.split_seed = flags.split_seed;
+  options.choice = flags.choice;
   options.validation_fraction = flags.validation_fraction;
   return Dataset::open(options);
 }

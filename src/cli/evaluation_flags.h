@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "data/catalogue_choice.h"
 #include "cli/model_flags.h"
 #include "data/dataset.h"
 #include "metrics/evaluation.h"
@@ -22,6 +23,7 @@ struct EvaluationFlags {
   // Data.
   std::string data, split = "validation", real = "train", background = "#ffffff";
   std::uint64_t split_seed = 0;
+  CatalogueChoice choice;  // of captions, parts and pictures
   double validation_fraction = 0.05;
   std::int64_t images = 0;  // of `split` that likelihood and reconstruction take; 0: all
   bool no_cache = false;

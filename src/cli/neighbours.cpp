@@ -4,6 +4,7 @@
 
 #include "checkpoint/bundle.h"
 #include "codec/nearest_grids.h"
+#include "cli/data_flags.h"
 #include "data/dataset.h"
 #include "data/shard_pattern.h"
 #include "image/contact_sheet.h"
@@ -25,6 +26,7 @@ void add_neighbour_flags(CLI::App& verb, NeighbourFlags& flags) {
   add("--background", flags.background, "colour under transparent pixels, as in training")->capture_default_str();
   add("--validation-fraction", flags.validation_fraction, "held out, as in training")->capture_default_str();
   add("--split-seed", flags.split_seed, "as in training (its --seed)")->capture_default_str();
+  add_choice_flags(verb, flags.choice, "Neighbours");
 }
 
 void check(const NeighbourFlags& flags) {
@@ -45,6 +47,7 @@ nlohmann::json write_neighbours(const NeighbourFlags& flags, const ModelFlags& m
   options.background = flags.background;
   options.validation_fraction = flags.validation_fraction;
   options.split_seed = flags.split_seed;
+  options.choice = flags.choice;
   const auto data = Dataset::open(options);
   const auto& train = data.require_split(Split::train);
   // Rounded products may choose other codes: those are kept apart from the ones that training made in float32.

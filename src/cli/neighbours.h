@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/catalogue_choice.h"
 #include "cli/model_flags.h"
 #include "image/image.h"
 
@@ -18,6 +19,7 @@ struct NeighbourFlags {
   std::int64_t count = 3;  // training pictures beside each sample
   double validation_fraction = 0.05;
   std::uint64_t split_seed = 0;
+  CatalogueChoice choice;  // of captions, parts and pictures
 };
 void add_neighbour_flags(CLI::App& verb, NeighbourFlags& flags);
 

@@ -6,6 +6,7 @@
 #include "cli/model_flags.h"
 #include "cli/picture_files.h"
 #include "cli/verbs.h"
+#include "cli/data_flags.h"
 #include "data/catalogue.h"
 #include "data/dataset.h"
 #include "image/contact_sheet.h"
@@ -21,6 +22,7 @@ struct CodecOptionsOfVerb {
   std::string data, output, split = "validation", background = "#ffffff";
   std::int64_t count = 16;
   std::uint64_t split_seed = 0;
+  CatalogueChoice choice;
   double validation_fraction = 0.05;
   bool json = false;
 };
@@ -53,6 +55,7 @@ std::vector<torch::Tensor> gather(const CodecOptionsOfVerb& options, Codec codec
   data_options.size = codec->options().image_size;
   data_options.background = options.background;
   data_options.split_seed = options.split_seed;
+  data_options.choice = options.choice;
   data_options.validation_fraction = options.validation_fraction;
   const auto data = Dataset::open(data_options);
   for (const auto index : data.require_split(parse_split(options.split))) {
@@ -149,6 +152,7 @@ void add_sources(CLI::App& verb, CodecOptionsOfVerb& options) {
   verb.add_option("--data", options.data, "data set instead of pictures");
   verb.add_option("--split", options.split, "train, validation or all (with --data)")->capture_default_str();
   verb.add_option("--split-seed", options.split_seed, "as in training")->capture_default_str();
+  add_choice_flags(verb, options.choice, "Data");
   verb.add_option("--validation-fraction", options.validation_fraction, "as in training")->capture_default_str();
   verb.add_option("-n,--count", options.count, "pictures of the data set")->capture_default_str();
   verb.add_option("--background", options.background, "colour under transparent pixels")->capture_default_str();

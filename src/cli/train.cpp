@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/bundle.h"
+#include "cli/data_flags.h"
 #include "cli/field_options.h"
 #include "cli/model_flags.h"
 #include "cli/threads.h"
@@ -31,6 +32,7 @@ struct TrainOptions {
   LoopOptions loop;
   int threads = 0;
   bool strict = false;
+  CatalogueChoice choice;
 };
 
 void add_common(CLI::App& verb, TrainOptions& options) {
@@ -54,7 +56,8 @@ void add_common(CLI::App& verb, TrainOptions& options) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   verb.add_flag("--resume", options.loop.resume, "go on from the saved state");
-  verb.add_flag("--strict", options.strict, "a broken picture is an error");
+  verb.add_flag("--strict", options.strict, "a file that is neither picture nor companion, or broken, is an error");
+  add_choice_flags(verb, options.choice, "Data");
   verb.add_option("--device", options.device, kDeviceHelp)->capture_default_str();
   verb.add_option("-t,--threads", options.threads, "threads; 0: one a processor")->capture_default_str();
 }
@@ -71,6 +74,13 @@ void check_early(PriorRecipe recipe) {
   recipe.validate();
 }
 
+void say_parts(const Dataset& data, const std::string& name) {
+  const auto test = data.split(Split::test).size();
+  log().info("{}: {} pictures to train on, {} held out{}; {} of {} have a caption", name,
+             data.split(Split::train).size(), data.split(Split::validation).size(),
+             test == 0 ? "" : fmt::format(", {} kept for the test", test), data.captioned(), data.size());
+}
+
 void train_codec(const TrainOptions& options, CodecRecipe recipe) {
   set_threads(options.threads);
   const auto device = device_from(options.device);
@@ -83,12 +93,12 @@ void train_codec(const TrainOptions& options, CodecRecipe recipe) {
   data_options.split_seed = static_cast<Seed>(recipe.seed);
   data_options.strict = options.strict;
   data_options.upscale = recipe.upscale;
+  data_options.choice = options.choice;
   choose_defaults(recipe, 64, 1);  // image_size must be known before the pictures are decoded
   data_options.size = recipe.image_size;
   const auto data = Dataset::open(data_options);
   choose_defaults(recipe, data.image_size(), static_cast<std::int64_t>(data.split(Split::train).size()));
-  log().info("{}: {} pictures to train on, {} held out", options.data, data.split(Split::train).size(),
-             data.split(Split::validation).size());
+  say_parts(data, options.data);
   const std::filesystem::path bundle = options.out;
   auto task = make_codec_training(recipe, data, bundle, device);
   auto loop = options.loop;
@@ -130,8 +140,10 @@ TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, con
   data_options.split_seed = static_cast<Seed>(recipe.seed);
   data_options.strict = options.strict;
   data_options.upscale = recipe.upscale;
+  data_options.choice = options.choice;
   const auto data = Dataset::open(data_options);
-  conditions = conditions_of(data, conditional);
+  say_parts(data, options.data);
+  conditions = conditions_of(data, options.data, conditional);
   conditions.codebook = codec->quantizer->codebook().to(torch::kCPU);
   return tokens_of(data, codec, name_of_codec(part_hash(parts, "vqvae"), "float32", device), recipe.flip,
                    default_cache_folder());
@@ -177,7 +189,9 @@ void train_pixels(const TrainOptions& options, const PixelRecipe& recipe, const 
   data_options.validation_fraction = recipe.validation_fraction;
   data_options.split_seed = static_cast<Seed>(recipe.seed);
   data_options.strict = options.strict;
+  data_options.choice = options.choice;
   const auto data = Dataset::open(data_options);
+  say_parts(data, options.data);
   const std::filesystem::path bundle = options.out.empty() ? model : options.out;
   const FolderLock lock(bundle / "training");
   auto task = make_pixel_training(recipe, data, model, bundle, device);

@@ -95,8 +95,10 @@ TokenData random_grids(const CodecRecipe& codec, std::int64_t batch) {
   return tokens;
 }
 
-ConditionData random_conditions(const Dataset& data, const ConditionalRecipe& conditional, std::int64_t count) {
-  auto all = conditions_of(data, conditional);
+ConditionData random_conditions(const Dataset& data, const std::string& name, const ConditionalRecipe& conditional,
+                                std::int64_t count) {
+  auto all = conditions_of(data, name, conditional);
+  all.more_train_captions.clear();
   const auto repeat = [count](auto& list) {
     if (list.empty()) return;
     const auto own = list;
@@ -127,7 +129,7 @@ void measure(TrainingPlan& plan, const Dataset& data, torch::Device device) {
   const auto tokens = random_grids(trial.codec, trial.prior.batch_size);
   trial.prior.start_from.clear();
   choose_defaults(trial.prior, tokens);
-  auto conditions = random_conditions(data, trial.conditional, tokens.train.size(0));
+  auto conditions = random_conditions(data, "pictures", trial.conditional, tokens.train.size(0));
   conditions.codebook = torch::randn({tokens.codebook_size, 4});
   const auto each_prior =
       seconds_a_step(*make_prior(trial, tokens, conditions, fs::path(), {}, device), kMeasuredSteps);
@@ -174,7 +176,7 @@ bool train_prior(TrainingPlan plan, const Dataset& data, const fs::path& out, to
   codec->to(device);
   const auto tokens = tokens_of(data, codec, name_of_codec(part_hash(parts, "vqvae"), "float32", device),
                                 plan.prior.flip, default_cache_folder());
-  auto conditions = conditions_of(data, plan.conditional);
+  auto conditions = conditions_of(data, "pictures", plan.conditional);
   conditions.codebook = codec->quantizer->codebook().to(torch::kCPU);
   choose_defaults(plan.prior, tokens);
   auto task = make_prior(plan, tokens, conditions, out, make_sample_preview(codec, tokens), device);

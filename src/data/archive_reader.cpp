@@ -1,5 +1,7 @@
 #include "data/archive_reader.h"
 
+#include <algorithm>
+
 #include "runtime/error.h"
 #include "runtime/printable.h"
 
@@ -13,6 +15,17 @@ namespace {
 std::string reason(::archive* archive) {
   const char* text = archive_error_string(archive);
   return text ? printable(text) : "unknown reason";
+}
+
+bool is_ascii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; });
+}
+
+/// The same but for which separator is written.
+bool same_path(std::string_view left, std::string_view right) {
+  const auto slash = [](char c) { return c == '\\' ? '/' : c; };
+  return std::equal(left.begin(), left.end(), right.begin(), right.end(),
+                    [&](char a, char b) { return slash(a) == slash(b); });
 }
 
 }  // namespace
@@ -35,20 +48,51 @@ ArchiveReader::~ArchiveReader() {
   archive_read_free(archive_);
 }
 
+/// The name of the entry just read, without "./" at its start.
+std::string ArchiveReader::entry_name() {
+  const auto place = entries_++;
+  const char* own = archive_entry_pathname(entry_);
+  if (own == nullptr) own = archive_entry_pathname_utf8(entry_);
+  std::string name = own ? own : fmt::format("unnamed-{}", files_);
+  if ((archive_format(archive_) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_ZIP) {
+    if (place == 0) zip_names_ = read_zip_names(path_);
+    const bool known = zip_names_ && place < zip_names_->names.size();
+    // libarchive reads names through the locale. What is ASCII must agree, or the two walk in different orders.
+    if (known && own && is_ascii(zip_names_->raw[place]) && !same_path(name, zip_names_->raw[place]) &&
+        !same_path(name, zip_names_->names[place]))
+      zip_names_.reset();
+    if (known && zip_names_) name = zip_names_->names[place];
+  }
+  while (name.starts_with("./")) name.erase(0, 2);
+  return name;
+}
+
 std::optional<std::string> ArchiveReader::next() {
   while (true) {
     const int status = archive_read_next_header(archive_, &entry_);
     if (status == ARCHIVE_EOF) return std::nullopt;
     require(status == ARCHIVE_OK || status == ARCHIVE_WARN, "{}: broken after {} files: {}", path_, files_,
             reason(archive_));
-    if (archive_entry_filetype(entry_) != AE_IFREG || archive_entry_hardlink(entry_) != nullptr) continue;
-    const char* name = archive_entry_pathname_utf8(entry_);
-    if (name == nullptr) name = archive_entry_pathname(entry_);
-    name_ = name ? name : fmt::format("unnamed-{}", files_);
-    if (name_.starts_with("./")) name_.erase(0, 2);
-    ++files_;
-    return name_;
+    name_ = entry_name();
+    const auto type = archive_entry_filetype(entry_);
+    if (type == AE_IFDIR) continue;
+    if (archive_entry_hardlink(entry_) != nullptr) {
+      passed_over_.emplace_back(name_, "a link to another file of the archive");
+    } else if (type == AE_IFLNK) {
+      passed_over_.emplace_back(name_, "a link, which is not followed in an archive");
+    } else if (type != AE_IFREG) {
+      passed_over_.emplace_back(name_, "no regular file");
+    } else {
+      ++files_;
+      return name_;
+    }
   }
+}
+
+std::string ArchiveReader::note() const {
+  if (!zip_names_ || zip_names_->guessed == 0) return {};
+  return fmt::format("{}: {} names do not say their encoding, taken for {}", path_, zip_names_->guessed,
+                     zip_names_->guess);
 }
 
 std::vector<std::uint8_t> ArchiveReader::read(std::uint64_t max_bytes) {
@@ -84,6 +128,9 @@ std::optional<std::string> ArchiveReader::next() {
   return std::nullopt;
 }
 std::vector<std::uint8_t> ArchiveReader::read(std::uint64_t) {
+  return {};
+}
+std::string ArchiveReader::note() const {
   return {};
 }
 

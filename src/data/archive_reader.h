@@ -5,7 +5,10 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "data/zip_names.h"
 
 struct archive;
 struct archive_entry;
@@ -20,17 +23,26 @@ class ArchiveReader {
   ArchiveReader(const ArchiveReader&) = delete;
   ArchiveReader& operator=(const ArchiveReader&) = delete;
 
-  /// The next regular file's name; nothing at the end. Throws Error where the archive is broken or truncated.
+  /// The next regular file's name, as bytes; nothing at the end. Throws Error where the archive is broken or truncated.
   std::optional<std::string> next();
   /// The bytes of the file that next() named. Throws Error on more than `max_bytes`, whatever the header declares.
   std::vector<std::uint8_t> read(std::uint64_t max_bytes);
+  /// What next() has passed over that is neither file nor folder, each with its reason.
+  const std::vector<std::pair<std::string, std::string>>& passed_over() const { return passed_over_; }
+  /// What was assumed of its names; empty: nothing.
+  std::string note() const;
 
  private:
+  std::string entry_name();
+
   std::string path_;
   ::archive* archive_ = nullptr;
   ::archive_entry* entry_ = nullptr;
   std::string name_;
   std::int64_t files_ = 0;
+  std::optional<ZipNames> zip_names_;  // of a zip; nothing: libarchive's own are taken
+  std::size_t entries_ = 0;
+  std::vector<std::pair<std::string, std::string>> passed_over_;
 };
 
 }  // namespace tessera

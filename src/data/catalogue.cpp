@@ -1,13 +1,18 @@
 #include "data/catalogue.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cctype>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <unordered_map>
 
+#include "data/metadata_table.h"
+#include "data/sample_pictures.h"
+#include "data/text_bytes.h"
+#include "image/image_io.h"
+#include "runtime/error.h"
+#include "runtime/foreign_bytes.h"
 #include "runtime/printable.h"
 
 namespace tessera {
@@ -15,229 +20,559 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kMetadata = "metadata.jsonl";
-
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
-
-std::string_view base_name(std::string_view name) {
-  return name.substr(name.rfind('/') + 1);
-}
-std::string_view folder_of(std::string_view name) {  // with its '/', or empty
-  return name.substr(0, name.rfind('/') + 1);
-}
-
-std::string lower_extension(std::string_view name) {
-  const auto base = base_name(name);
-  const auto dot = base.rfind('.');
-  if (dot == std::string_view::npos || dot == 0) return {};
-  std::string extension(base.substr(dot + 1));
-  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return extension;
-}
-
-std::string without_extension(std::string_view name) {
-  return std::string(name.substr(0, name.rfind('.')));
-}
+constexpr const char* kLeavesFolder = "a name that leaves its folder";
+constexpr const char* kOtherOfSample = "another picture of its sample";
 
 std::string trimmed(std::string_view text) {
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.remove_suffix(1);
-  return std::string(text);
+  constexpr std::string_view kSpace = " \t\n\v\f\r";
+  const auto begin = text.find_first_not_of(kSpace);
+  if (begin == std::string_view::npos) return {};
+  return std::string(text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin));
 }
 
 bool is_whole_number(std::string_view text) {
-  return !text.empty() && text.size() <= 9 && std::all_of(text.begin(), text.end(), is_digit);
+  return !text.empty() && text.size() <= 9 &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-/// Takes caption and label out of a JSON object; the rest stay fields.
-void take_fields(json object, CatalogueItem& item) {
-  for (const char* name : {"text", "caption"}) {
-    if (object.contains(name) && object[name].is_string()) {
-      item.caption = object[name].get<std::string>();
-      object.erase(name);
-      break;
-    }
-  }
-  if (object.contains("label") && object["label"].is_string()) {
-    item.label = object["label"].get<std::string>();
-    object.erase("label");
-  } else if (object.contains("label") && object["label"].is_number_unsigned()) {
-    item.label = std::to_string(object["label"].get<std::uint64_t>());
-    item.label_is_number = true;
-    object.erase("label");
-  }
-  item.fields = object.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
-using Index = std::unordered_map<std::string, std::size_t>;  // image name -> item
-
-void join_metadata(const std::string& name, const std::string& text, const Index& index, Catalogue& catalogue,
-                   std::vector<bool>& described) {
-  std::size_t line_number = 0;
-  std::size_t begin = 0;
-  while (begin < text.size()) {
+std::vector<std::string> lines_of(std::string_view text) {
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin < text.size();) {
     const auto end = std::min(text.find('\n', begin), text.size());
-    const auto line = trimmed(std::string_view(text).substr(begin, end - begin));
+    if (auto line = trimmed(text.substr(begin, end - begin)); !line.empty()) lines.push_back(std::move(line));
     begin = end + 1;
-    ++line_number;
-    if (line.empty()) continue;
-    const auto where = fmt::format("{}:{}", printable(name), line_number);
-    auto object = json::parse(line, nullptr, false);
-    if (!object.is_object()) {
-      catalogue.problems.push_back(where + ": not a JSON object");
-      continue;
-    }
-    const auto file = object.find("file_name");
-    if (file == object.end() || !file->is_string()) {
-      catalogue.problems.push_back(where + ": no file_name");
-      continue;
-    }
-    const auto image = std::string(folder_of(name)) + file->get<std::string>();
-    const auto found = index.find(image);
-    if (found == index.end()) {
-      catalogue.problems.push_back(fmt::format("{}: file '{}' is missing", where, printable(image)));
-      continue;
-    }
-    if (described[found->second]) {
-      catalogue.problems.push_back(fmt::format("{}: file '{}' is described twice", where, printable(image)));
-      continue;
-    }
-    described[found->second] = true;
-    object.erase("file_name");
-    take_fields(std::move(object), catalogue.items[found->second]);
   }
+  return lines;
 }
 
-void join_companions(const CatalogueInput& input, CatalogueItem& item, std::vector<std::string>& problems) {
-  const auto stem = without_extension(item.name);
-  if (const auto found = input.texts.find(stem + ".json"); found != input.texts.end()) {
-    auto object = json::parse(found->second, nullptr, false);
-    if (object.is_object()) {
-      take_fields(std::move(object), item);
+/// Joins names, texts and choices into a catalogue, one part after another.
+class Joiner {
+ public:
+  explicit Joiner(const CatalogueInput& input)
+      : input_(input), choice_(input.choice), archives_(input.archives.begin(), input.archives.end()) {}
+
+  Catalogue join() {
+    catalogue_.notes = input_.notes;
+    for (const auto& other : input_.others) leave_out(other);
+    sort_out();
+    choose_samples();
+    read_texts();
+    index_items();
+    records_.assign(catalogue_.items.size(), json::object());
+    described_.assign(catalogue_.items.size(), false);
+    join_metadata();
+    join_companions();
+    leave_orphans();
+    name_undescribed();
+    assign_splits();
+    if (tables_.empty() && input_.folders_are_classes) label_by_folder();
+    for (std::size_t i = 0; i < records_.size(); ++i) take_fields(i);
+    check_caption_field();
+    filter();
+    say_captions();
+    catalogue_.files += static_cast<std::int64_t>(items().size());
+    return std::move(catalogue_);
+  }
+
+ private:
+  struct Text {
+    const std::string* name;
+    std::string text;  // UTF-8
+    bool used = false;
+    bool broken = false;  // no text at all: a pointer to a file, say
+  };
+
+  std::vector<CatalogueItem>& items() { return catalogue_.items; }
+
+  void leave_out(LeftOut file) {
+    if (!file.expected) catalogue_.problems.push_back(printable(file.name) + ": " + file.reason);
+    ++catalogue_.files;
+    gone_.insert(canonical_name(file.name));
+    catalogue_.left_out.push_back(std::move(file));
+  }
+
+  /// Every name is a candidate picture, a text, or left out.
+  void sort_out() {
+    std::set<std::string_view> texts;
+    for (std::size_t i = 0; i < input_.names.size(); ++i) {
+      const auto& name = input_.names[i];
+      const auto ending = ending_of(name);
+      if (is_hidden_name(name)) {
+        leave_out({name, "hidden, or left behind by a file system", true});
+      } else if (!is_safe_name(name)) {
+        leave_out({name, kLeavesFolder, false});
+      } else if (is_image_name(name)) {
+        CatalogueItem item;
+        item.file = i;
+        item.name = name;
+        items().push_back(std::move(item));
+      } else if (is_picture_ending(ending)) {
+        leave_out({name, fmt::format(".{}: a format of pictures that is not read here", ending), false});
+      } else if (is_text_name(name) && input_.texts.contains(name)) {
+        if (!texts.insert(name).second) leave_out({name, "more than once, the first is taken", false});
+      } else if (is_document_name(name)) {
+        leave_out({name, "a document about the set", true});
+      } else if (ending == "parquet") {
+        leave_out({name, "a Parquet table, which is not read; expected metadata.jsonl or metadata.csv", false});
+      } else if (ending.empty()) {
+        leave_out({name, "no ending that tells a picture or a companion of one", false});
+      } else {
+        leave_out({name, fmt::format(".{}: no picture and no companion of one", printable(ending, 20)), false});
+      }
+    }
+    std::stable_sort(items().begin(), items().end(),
+                     [](const auto& left, const auto& right) { return natural_less(left.name, right.name); });
+    const auto last = std::unique(items().begin(), items().end(), [&](const auto& left, const auto& right) {
+      if (left.name != right.name) return false;
+      leave_out({right.name, "more than once, the first is taken", false});
+      return true;
+    });
+    items().erase(last, items().end());
+  }
+
+  /// Keeps the pictures at these places.
+  void keep(const std::vector<std::size_t>& places) {
+    std::vector<CatalogueItem> kept;
+    for (const auto place : places) kept.push_back(std::move(items()[place]));
+    items() = std::move(kept);
+  }
+
+  void choose_samples() {
+    std::vector<std::string_view> names;
+    for (const auto& item : items()) names.push_back(item.name);
+    auto chosen = choose_pictures(names, input_.from_tar, choice_.image_field);
+    const bool has_tables = std::any_of(input_.texts.begin(), input_.texts.end(),
+                                        [](const auto& text) { return is_metadata_name(text.first); });
+    // It may be a column of the metadata that names the picture.
+    if (chosen.kept.empty() && has_tables) chosen = choose_pictures(names, input_.from_tar, "");
+    for (const auto place : chosen.left) leave_out({items()[place].name, kOtherOfSample, true});
+    for (const auto place : chosen.without)
+      leave_out({items()[place].name, fmt::format("its sample has no picture '{}'", choice_.image_field), false});
+    require(choice_.image_field.empty() || !chosen.kept.empty() || items().empty(),
+            "image field '{}': no sample has it; the first picture is {}", choice_.image_field,
+            items().empty() ? "" : printable(items().front().name));
+    if (!chosen.left.empty()) {
+      catalogue_.notes.push_back(fmt::format("samples hold several pictures ({}): '{}' is taken{}",
+                                             fmt::join(chosen.fields, ", "), chosen.field,
+                                             choice_.image_field.empty() ? ", --image-field chooses another" : ""));
+    }
+    if (!chosen.left.empty() || !chosen.without.empty()) keep(chosen.kept);
+  }
+
+  /// Decodes the texts, and says which of them are not in UTF-8.
+  void read_texts() {
+    std::map<std::string, std::vector<std::string>> encodings;
+    for (const auto& [name, bytes] : input_.texts) {
+      Text text{&name, {}, false, false};
+      const auto other = bytes.empty() ? std::string() : foreign_bytes(std::string_view(bytes).substr(0, 512));
+      if (other.empty()) {
+        auto decoded = decode_text(bytes);
+        text.text = std::move(decoded.text);
+        if (decoded.encoding.empty()) {
+          catalogue_.problems.push_back(printable(name) + ": its encoding is not known, some characters are lost");
+        } else if (decoded.encoding != "UTF-8") {
+          encodings[decoded.encoding].push_back(printable(name));
+        }
+      } else {
+        text.broken = true;
+        catalogue_.problems.push_back(printable(name) + ": " + other);
+      }
+      if (is_metadata_name(name)) {
+        ++catalogue_.files, ++catalogue_.companions;
+        tables_.push_back(std::move(text));
+      } else if (const auto [at, added] = texts_.emplace(canonical_name(name), std::move(text)); !added) {
+        leave_out({name, fmt::format("the same name as {}, which is taken", printable(*at->second.name)), false});
+      }
+    }
+    for (const auto& [encoding, names] : encodings) {
+      constexpr std::size_t kShown = 3;
+      const bool all = names.size() <= kShown;
+      catalogue_.notes.push_back(fmt::format("read as {}: {}{}", encoding,
+                                             fmt::join(names.begin(), all ? names.end() : names.begin() + kShown, ", "),
+                                             all ? "" : fmt::format(" and {} more texts", names.size() - kShown)));
+    }
+  }
+
+  /// "sub/images.zip/" of "sub/images.zip/1.png"; empty: the name begins with no archive.
+  std::string_view archive_of(std::string_view name) const {
+    for (auto slash = name.find('/'); !archives_.empty() && slash != std::string_view::npos;
+         slash = name.find('/', slash + 1)) {
+      if (archives_.contains(name.substr(0, slash + 1))) return name.substr(0, slash + 1);
+    }
+    return {};
+  }
+
+  void index_items() {
+    for (std::size_t i = 0; i < items().size(); ++i) {
+      const auto& name = items()[i].name;
+      exact_.emplace(name, i);
+      canonical_.emplace(canonical_name(name), i);
+      // What lies in an archive may be named as if it were unpacked, beside the archive or in a folder of its name.
+      if (const auto archive = archive_of(name); !archive.empty()) {
+        const auto folder = std::string(folder_of(archive.substr(0, archive.size() - 1)));
+        const auto inner = name.substr(archive.size());
+        aliases_.emplace(canonical_name(folder + inner), i);
+        aliases_.emplace(
+            canonical_name(std::string(without_ending(archive.substr(0, archive.size() - 1))) + "/" + inner), i);
+      }
+    }
+  }
+
+  /// The one item that a metadata line names; nothing: none, or several in archives.
+  std::optional<std::size_t> find_item(const std::string& name) const {
+    if (const auto found = exact_.find(name); found != exact_.end()) return found->second;
+    const auto canonical = canonical_name(name);
+    if (const auto found = canonical_.find(canonical); found != canonical_.end()) return found->second;
+    const auto [first, last] = aliases_.equal_range(canonical);
+    if (first == last) return std::nullopt;
+    const bool one = std::all_of(first, last, [&](const auto& alias) { return alias.second == first->second; });
+    return one ? std::optional(first->second) : std::nullopt;
+  }
+
+  void join_metadata() {
+    for (auto& table : tables_) {
+      if (table.broken) continue;
+      for (const auto& row : read_metadata(*table.name, table.text, choice_.image_field)) join_row(*table.name, row);
+    }
+    keep_described_pictures();
+  }
+
+  void join_row(const std::string& table, const MetadataRow& row) {
+    const auto where = fmt::format("{}:{}", printable(table), row.line);
+    if (!row.problem.empty()) {
+      catalogue_.problems.push_back(where + ": " + row.problem);
+      return;
+    }
+    const auto folder = std::string(folder_of(table));
+    const auto image = folder + row.file_name;
+    const auto found = find_item(image);
+    if (!found) {
+      if (gone_.contains(canonical_name(image))) return;  // said already, with its reason
+      catalogue_.problems.push_back(fmt::format("{}: file '{}' is missing", where, printable(image)));
+      return;
+    }
+    for (const auto& other : row.other_files) {
+      if (const auto place = find_item(folder + other); place && *place != *found) other_pictures_.insert(*place);
+    }
+    if (described_[*found]) {
+      catalogue_.problems.push_back(fmt::format("{}: file '{}' is described twice", where, printable(image)));
+      return;
+    }
+    described_[*found] = true;
+    records_[*found] = row.fields;
+  }
+
+  /// Pictures that lines name beside their own (mask_file_name) are none of the set.
+  void keep_described_pictures() {
+    for (auto place = other_pictures_.begin(); place != other_pictures_.end();)
+      place = described_[*place] ? other_pictures_.erase(place) : std::next(place);
+    if (other_pictures_.empty()) return;
+    std::vector<std::size_t> places;
+    std::vector<json> records;
+    std::vector<bool> described;
+    for (std::size_t i = 0; i < items().size(); ++i) {
+      if (other_pictures_.contains(i)) {
+        leave_out({items()[i].name, kOtherOfSample, true});
+        continue;
+      }
+      places.push_back(i);
+      records.push_back(std::move(records_[i]));
+      described.push_back(described_[i]);
+    }
+    keep(places);
+    records_ = std::move(records);
+    described_ = std::move(described);
+  }
+
+  /// The text beside a picture: 1.txt or 1.png.txt for 1.png, and the sample's 1.txt for 1.image.png.
+  Text* companion(const CatalogueItem& item, std::string_view ending) {
+    const auto key = sample_name(item.name).key;
+    for (const auto stem : {std::string_view(item.name), without_ending(item.name), key}) {
+      const auto found = texts_.find(canonical_name(fmt::format("{}.{}", stem, ending)));
+      if (found == texts_.end()) continue;
+      found->second.used = true;
+      if (!found->second.broken) return &found->second;
+    }
+    return nullptr;
+  }
+
+  void join_companions() {
+    written_.resize(items().size());
+    for (std::size_t i = 0; i < items().size(); ++i) {
+      const auto& item = items()[i];
+      if (auto* text = companion(item, "json")) {
+        auto object = json::parse(text->text, nullptr, false);
+        if (object.is_object()) {
+          if (!described_[i]) records_[i] = std::move(object);
+        } else {
+          catalogue_.problems.push_back(printable(*text->name) + ": not a JSON object");
+        }
+      }
+      const auto* text = companion(item, "txt");
+      const auto* caption = companion(item, "caption");
+      const auto* chosen = choice_.caption_field.empty() ? nullptr : companion(item, choice_.caption_field);
+      if (!choice_.caption_field.empty()) {
+        text = chosen;
+      } else if (!text) {
+        text = caption;
+      }
+      if (text) {
+        written_[i] = choice_.whole_captions ? std::vector{trimmed(text->text)} : lines_of(text->text);
+        std::erase(written_[i], "");
+      }
+      const auto* label = companion(item, "cls");
+      if (label && !(described_[i] && records_[i].contains("label"))) {
+        records_[i]["label"] = trimmed(label->text);
+        class_files_.insert(i);
+      }
+    }
+  }
+
+  /// Texts beside which no picture lies.
+  void leave_orphans() {
+    std::set<std::string> stems;
+    for (const auto& name : gone_) {
+      stems.insert(name);
+      stems.insert(std::string(without_ending(name)));
+      stems.insert(std::string(sample_name(name).key));
+    }
+    for (std::size_t i = 0; i < items().size(); ++i)
+      sample_keys_.insert(canonical_name(std::string(sample_name(items()[i].name).key) + ".x"));
+    for (const auto& [name, text] : texts_) {
+      if (text.used || sample_keys_.contains(canonical_name(std::string(sample_name(name).key) + ".x"))) {
+        ++catalogue_.files, ++catalogue_.companions;
+      } else if (stems.contains(std::string(without_ending(name))) ||
+                 stems.contains(std::string(sample_name(name).key))) {
+        leave_out({*text.name, "belongs to a picture that is left out", true});
+      } else if (is_document_name(name)) {
+        leave_out({*text.name, "a document about the set", true});
+      } else {
+        leave_out({*text.name, "no picture of this name", false});
+      }
+    }
+  }
+
+  void name_undescribed() {
+    if (tables_.empty()) return;
+    const auto table = std::string(base_name(*tables_.front().name));
+    for (std::size_t i = 0; i < items().size(); ++i) {
+      if (!described_[i] && records_[i].empty() && written_[i].empty())
+        catalogue_.problems.push_back(
+            fmt::format("{}: not in {}, kept without caption", printable(items()[i].name), table));
+    }
+  }
+
+  /// By the chosen field, by 'split' where every picture has it, or by folders that are named train, val, test.
+  void assign_splits() {
+    const bool chosen = !choice_.split_field.empty();
+    const auto field = chosen ? choice_.split_field : std::string("split");
+    std::vector<std::optional<Split>> splits(items().size());
+    std::set<std::string> words;
+    std::size_t found = 0;
+    bool any = false;
+    for (std::size_t i = 0; i < items().size(); ++i) {
+      const auto value = records_[i].find(field);
+      if (value == records_[i].end()) continue;
+      any = true;
+      if (value->is_string()) splits[i] = split_of_word(value->get_ref<const std::string&>());
+      found += splits[i].has_value();
+      if (!splits[i] && words.size() < 5) words.insert(value->dump(-1, ' ', false, json::error_handler_t::replace));
+    }
+    if (chosen) {
+      require(any || items().empty(), "split field '{}': no picture has it; the fields there are: {}", field,
+              fields_text(all_fields()));
+      require(words.empty(), "split field '{}': {}; expected train, validation or test", field, fmt::join(words, ", "));
+      for (std::size_t i = 0; i < items().size(); ++i) items()[i].split = splits[i].value_or(Split::train);
+      catalogue_.notes.push_back(fmt::format("train, validation and test are told by the field '{}'", field));
+    } else if (found == items().size() && found > 0) {
+      for (std::size_t i = 0; i < items().size(); ++i) items()[i].split = splits[i];
+      catalogue_.notes.push_back("train, validation and test are told by the field 'split'");
     } else {
-      problems.push_back(printable(found->first) + ": not a JSON object");
+      split_by_folder();
     }
   }
-  if (const auto found = input.texts.find(stem + ".txt"); found != input.texts.end()) {
-    item.caption = trimmed(valid_utf8(found->second));
-  }
-  if (const auto found = input.texts.find(stem + ".cls"); found != input.texts.end()) {
-    item.label = trimmed(valid_utf8(found->second));
-    item.label_is_number = is_whole_number(item.label);
-  }
-}
 
-/// Class sub-folders: the first folder below those that all images share. One folder for all is no class.
-void label_by_folder(std::vector<CatalogueItem>& items) {
-  if (items.empty()) return;
-  std::string_view shared = folder_of(items.front().name);
-  for (const auto& item : items) {
-    while (!std::string_view(item.name).starts_with(shared)) {
-      shared.remove_suffix(1);
-      shared = folder_of(shared);
+  /// Where the first folder or archive begins that names a part, and which.
+  std::optional<std::pair<std::size_t, Split>> split_folder(const std::string& name) const {
+    const auto archive = archive_of(name);
+    std::size_t begin = 0;
+    for (auto end = name.find('/'); end != std::string::npos; end = name.find('/', begin)) {
+      const auto component = std::string_view(name).substr(begin, end - begin);
+      const bool is_archive = !archive.empty() && end + 1 == archive.size();
+      if (const auto split = is_archive ? split_of_archive(component) : split_of_word(component))
+        return {{begin, *split}};
+      begin = end + 1;
     }
+    return std::nullopt;
   }
-  const std::size_t skip = shared.size();
-  const auto in_folder = [&](const CatalogueItem& item) { return item.name.find('/', skip) != std::string::npos; };
-  if (!std::all_of(items.begin(), items.end(), in_folder)) return;
-  for (auto& item : items) item.label = item.name.substr(skip, item.name.find('/', skip) - skip);
-}
+
+  void split_by_folder() {
+    std::set<Split> kinds;
+    std::vector<std::optional<std::pair<std::size_t, Split>>> places;
+    for (const auto& item : items()) {
+      places.push_back(split_folder(item.name));
+      if (places.back()) kinds.insert(places.back()->second);
+    }
+    if (kinds.size() < 2 || !kinds.contains(Split::train)) return;  // one part alone is a folder like others
+    std::size_t outside = 0;
+    split_begin_.resize(items().size());
+    for (std::size_t i = 0; i < items().size(); ++i) {
+      items()[i].split = places[i] ? places[i]->second : Split::train;
+      if (places[i]) split_begin_[i] = places[i]->first;
+      outside += !places[i];
+    }
+    catalogue_.notes.push_back(fmt::format(
+        "train, validation and test are told by folders and archives of these names{}",
+        outside == 0 ? "" : fmt::format("; {} pictures lie in none of them and are for training", outside)));
+  }
+
+  /// The name without its archive and without the folder that names its part.
+  std::string class_path(std::size_t place) const {
+    std::string name = catalogue_.items[place].name;
+    const auto archive = archive_of(name).size();
+    if (!split_begin_.empty() && split_begin_[place]) {
+      const auto begin = *split_begin_[place];
+      name.erase(begin, name.find('/', begin) + 1 - begin);
+      if (begin < archive) return name;
+    }
+    return name.substr(archive);
+  }
+
+  /// Class sub-folders: the first folder below those that all images share. One folder for all is no class.
+  void label_by_folder() {
+    if (items().empty()) return;
+    std::vector<std::string> paths;
+    for (std::size_t i = 0; i < items().size(); ++i) paths.push_back(class_path(i));
+    std::string_view shared = folder_of(paths.front());
+    for (const auto& path : paths) {
+      while (!std::string_view(path).starts_with(shared)) {
+        shared.remove_suffix(1);
+        shared = folder_of(shared);
+      }
+    }
+    const std::size_t skip = shared.size();
+    const auto in_folder = [&](const std::string& path) { return path.find('/', skip) != std::string::npos; };
+    if (!std::all_of(paths.begin(), paths.end(), in_folder)) return;
+    for (std::size_t i = 0; i < paths.size(); ++i)
+      items()[i].label = paths[i].substr(skip, paths[i].find('/', skip) - skip);
+  }
+
+  /// Takes captions and label out of a picture's record; the rest are its fields.
+  void take_fields(std::size_t place) {
+    auto& item = items()[place];
+    auto record = records_[place];
+    std::vector<std::string> captions;
+    const auto take = [&](const std::string& name) {
+      const auto found = record.find(name);
+      if (found == record.end()) return false;
+      captions = captions_of(*found);
+      if (!captions.empty() || found->is_string()) record.erase(found);
+      return !captions.empty();
+    };
+    if (!choice_.caption_field.empty()) {
+      (void)take(choice_.caption_field);
+    } else {
+      for (const char* name : {"text", "caption", "captions"}) {
+        if (take(name)) break;
+      }
+    }
+    if (!written_[place].empty() && (!described_[place] || captions.empty())) captions = written_[place];
+    for (auto& caption : captions) caption = valid_utf8(caption);
+    if (!captions.empty()) {
+      item.caption = captions.front();
+      item.more_captions.assign(captions.begin() + 1, captions.end());
+    }
+    if (const auto label = record.find("label"); label != record.end() && label->is_string()) {
+      item.label = label->get<std::string>();
+      item.label_is_number = class_files_.contains(place) && is_whole_number(item.label);
+      record.erase(label);
+    } else if (label != record.end() && label->is_number_unsigned()) {
+      item.label = std::to_string(label->get<std::uint64_t>());
+      item.label_is_number = true;
+      record.erase(label);
+    }
+    if (item.split && !says(record, *item.split)) record["split"] = split_name(*item.split);
+    item.fields = record.dump(-1, ' ', false, json::error_handler_t::replace);
+    count_fields(records_[place], catalogue_.fields);
+  }
+
+  static bool says(const json& record, Split split) {
+    const auto found = record.find("split");
+    return found != record.end() && found->is_string() && split_of_word(found->get_ref<const std::string&>()) == split;
+  }
+
+  FieldCounts all_fields() const {
+    FieldCounts counts;
+    for (const auto& record : records_) count_fields(record, counts);
+    return counts;
+  }
+
+  void check_caption_field() const {
+    const auto& field = choice_.caption_field;
+    const auto& all = catalogue_.items;
+    if (field.empty() || all.empty()) return;
+    require(std::any_of(all.begin(), all.end(), [](const auto& item) { return !item.caption.empty(); }),
+            "caption field '{}': no picture has a text there; the fields there are: {}", field,
+            fields_text(catalogue_.fields));
+  }
+
+  void filter() {
+    if (choice_.where.empty() || items().empty()) return;
+    std::vector<std::size_t> places;
+    FieldCounts known;
+    std::vector<json> records;
+    for (std::size_t i = 0; i < items().size(); ++i) {
+      auto record = records_[i];
+      const auto& item = items()[i];
+      record["file_name"] = item.name;
+      if (!item.label.empty()) record["label"] = item.label;
+      if (item.split && !record.contains("split")) record["split"] = split_name(*item.split);
+      count_fields(record, known);
+      records.push_back(std::move(record));
+    }
+    for (const auto& field : fields_of(choice_.where))
+      require(known.contains(field), "where: no picture has a field '{}'; the fields there are: {}", printable(field),
+              fields_text(known));
+    for (std::size_t i = 0; i < items().size(); ++i) {
+      if (holds(choice_.where, records[i])) {
+        places.push_back(i);
+      } else {
+        leave_out({items()[i].name, "left out by --where", true});
+      }
+    }
+    require(!places.empty(), "where {}: holds for none of {} pictures", fmt::join(choice_.where, ", "), items().size());
+    keep(places);
+  }
+
+  void say_captions() {
+    const auto several =
+        std::count_if(items().begin(), items().end(), [](const auto& item) { return !item.more_captions.empty(); });
+    if (several > 0)
+      catalogue_.notes.push_back(fmt::format(
+          "{} pictures have several captions (a list, or lines of a text): one is drawn at each step", several));
+  }
+
+  const CatalogueInput& input_;
+  const CatalogueChoice& choice_;
+  const std::set<std::string_view> archives_;
+  Catalogue catalogue_;
+  std::set<std::string> gone_;         // canonical names of what is left out
+  std::vector<Text> tables_;           // metadata files
+  std::map<std::string, Text> texts_;  // companions, by canonical name
+  std::map<std::string, std::size_t> exact_, canonical_;
+  std::multimap<std::string, std::size_t> aliases_;
+  std::vector<json> records_;    // by item: what metadata and .json say
+  std::vector<bool> described_;  // by item: a metadata line names it
+  std::set<std::size_t> other_pictures_, class_files_;
+  std::vector<std::vector<std::string>> written_;  // by item: the captions of its text file
+  std::set<std::string> sample_keys_;
+  std::vector<std::optional<std::size_t>> split_begin_;  // by item: where the folder that names its part begins
+};
 
 }  // namespace
 
-bool natural_less(std::string_view left, std::string_view right) {
-  std::size_t i = 0, j = 0;
-  while (i < left.size() && j < right.size()) {
-    if (is_digit(left[i]) && is_digit(right[j])) {
-      const auto run = [](std::string_view text, std::size_t& at) {
-        while (at < text.size() && text[at] == '0') ++at;
-        const std::size_t begin = at;
-        while (at < text.size() && is_digit(text[at])) ++at;
-        return text.substr(begin, at - begin);
-      };
-      const auto first = run(left, i);
-      const auto second = run(right, j);
-      if (first.size() != second.size()) return first.size() < second.size();
-      if (const int order = first.compare(second); order != 0) return order < 0;
-    } else {
-      if (left[i] != right[j]) return static_cast<unsigned char>(left[i]) < static_cast<unsigned char>(right[j]);
-      ++i, ++j;
-    }
-  }
-  if (left.size() - i != right.size() - j) return left.size() - i < right.size() - j;
-  return left < right;  // the same but for leading zeros
-}
-
-bool is_image_name(std::string_view name) {
-  static const std::set<std::string> extensions = {"png", "jpg", "jpeg", "webp", "tif", "tiff", "gif"};
-  return !base_name(name).starts_with('.') && !name.starts_with("__MACOSX/") &&
-         extensions.contains(lower_extension(name));
-}
-
-bool is_text_name(std::string_view name) {
-  if (base_name(name).starts_with('.') || name.starts_with("__MACOSX/")) return false;
-  const auto extension = lower_extension(name);
-  return base_name(name) == kMetadata || extension == "txt" || extension == "json" || extension == "cls";
-}
-
-bool is_safe_name(std::string_view name) {
-  if (name.empty() || name.front() == '/' || (name.size() > 1 && name[1] == ':')) return false;
-  for (const char c : name) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == '\\' || c == 0x7f) return false;
-  }
-  std::size_t begin = 0;
-  while (begin <= name.size()) {
-    const auto end = std::min(name.find('/', begin), name.size());
-    if (name.substr(begin, end - begin) == "..") return false;
-    begin = end + 1;
-  }
-  return true;
-}
-
-std::string valid_utf8(std::string_view text) {
-  return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace)).get<std::string>();
-}
-
 Catalogue make_catalogue(const CatalogueInput& input) {
-  Catalogue catalogue;
-  for (std::size_t i = 0; i < input.names.size(); ++i) {
-    if (!is_image_name(input.names[i])) continue;
-    if (!is_safe_name(input.names[i])) {
-      catalogue.problems.push_back(printable(input.names[i]) + ": a name that leaves its folder");
-      continue;
-    }
-    catalogue.items.push_back({.file = i, .name = input.names[i], .caption = {}, .label = {}, .fields = "{}"});
-  }
-  auto& items = catalogue.items;
-  std::stable_sort(items.begin(), items.end(),
-                   [](const auto& left, const auto& right) { return natural_less(left.name, right.name); });
-  const auto last = std::unique(items.begin(), items.end(), [&](const auto& left, const auto& right) {
-    if (left.name != right.name) return false;
-    catalogue.problems.push_back(printable(right.name) + ": more than once, the first is taken");
-    return true;
-  });
-  items.erase(last, items.end());
-
-  const bool has_metadata = std::any_of(input.texts.begin(), input.texts.end(),
-                                        [](const auto& text) { return base_name(text.first) == kMetadata; });
-  if (!has_metadata) {
-    if (input.folders_are_classes) label_by_folder(items);
-    for (auto& item : items) join_companions(input, item, catalogue.problems);
-    return catalogue;
-  }
-  Index index;
-  for (std::size_t i = 0; i < items.size(); ++i) index.emplace(items[i].name, i);
-  std::vector<bool> described(items.size(), false);
-  for (const auto& [name, text] : input.texts) {
-    if (base_name(name) == kMetadata) join_metadata(name, text, index, catalogue, described);
-  }
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    if (!described[i])
-      catalogue.problems.push_back(printable(items[i].name) + ": not in metadata.jsonl, kept without caption");
-  }
-  return catalogue;
+  return Joiner(input).join();
 }
 
 }  // namespace tessera

@@ -1,12 +1,19 @@
-/// What a set of files says about its images: which there are, in what order, with which caption and label.
-/// Knows names and texts only, not where they come from: a folder, a zip and tar shards all end here.
+/// What a set of files says about its images: which there are, in what order, with which captions, label and part.
+/// Knows names and texts only, not where they come from: a folder, a zip and tar shards all end here. Every file is an
+/// image, a companion of one, or left out with its reason.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "data/catalogue_choice.h"
+#include "data/file_names.h"
+#include "data/split.h"
 
 namespace tessera {
 
@@ -17,33 +24,41 @@ struct CatalogueItem {
   std::string caption;   // empty: none
   std::string label;     // class name; empty: none
   bool label_is_number = false;
-  std::string fields = "{}";  // JSON object: what else the metadata say
+  std::string fields = "{}";                    // JSON object: what else the metadata say
+  std::vector<std::string> more_captions = {};  // further ones; training draws one of all at each step
+  std::optional<Split> split = {};              // where folders or a field say so
+};
+
+/// A file that is neither an image nor a companion of one.
+struct LeftOut {
+  std::string name;
+  std::string reason;     // in words
+  bool expected = false;  // explains a set (README) or lies in every folder (.DS_Store): no problem
 };
 
 struct Catalogue {
   std::vector<CatalogueItem> items;   // in natural order of their names
-  std::vector<std::string> problems;  // one line each: broken metadata lines, missing files, unsafe names
+  std::vector<std::string> problems;  // one line each: broken metadata lines, missing files, files left out
+  std::vector<std::string> notes;     // one line each: what was assumed, such as an encoding
+  std::vector<LeftOut> left_out;
+  std::int64_t files = 0;       // items, companions and files left out
+  std::int64_t companions = 0;  // captions, labels, metadata
+  FieldCounts fields;           // that the images' metadata hold, captions and labels among them
 };
 
 struct CatalogueInput {
-  std::vector<std::string> names;            // every file; images are told by their extension
-  std::map<std::string, std::string> texts;  // contents of metadata.jsonl and of .txt .json .cls files, by name
+  std::vector<std::string> names;            // every file; images are told by their ending
+  std::map<std::string, std::string> texts;  // contents of metadata and of companions, by name
   bool folders_are_classes = true;           // sub-folders name classes, where no metadata do
+  bool from_tar = false;                     // several pictures of one key are one sample
+  std::vector<std::string> archives;         // where names begin with one: "images.zip/"
+  std::vector<LeftOut> others;               // what the source has seen and cannot give: links, devices
+  std::vector<std::string> notes;
+  CatalogueChoice choice;
 };
 
-/// Orders the images by name and joins them with metadata.jsonl (`file_name`, `text`, any other field) and with
-/// files of the same stem (.txt caption, .cls label, .json fields: the WebDataset convention).
+/// Orders the images by name and joins them with metadata.jsonl or .csv (`file_name`, `text`, any other field) and with
+/// files of the same stem (.txt and .caption, .cls, .json). Throws Error where a chosen field is nowhere.
 Catalogue make_catalogue(const CatalogueInput& input);
-
-/// Digit runs compare as numbers: "2.png" before "10.png". A strict total order.
-bool natural_less(std::string_view left, std::string_view right);
-/// png jpg jpeg webp tif tiff gif, in either case; hidden files are none.
-bool is_image_name(std::string_view name);
-/// metadata.jsonl, or .txt .json .cls.
-bool is_text_name(std::string_view name);
-/// Relative, no "..", no drive, no control characters.
-bool is_safe_name(std::string_view name);
-/// The text with broken UTF-8 replaced by U+FFFD.
-std::string valid_utf8(std::string_view text);
 
 }  // namespace tessera

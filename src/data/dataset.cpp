@@ -1,7 +1,10 @@
 #include "data/dataset.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "data/content_hash.h"
 #include "data/decode.h"
@@ -27,14 +30,20 @@ std::uint64_t name_hash(const std::string& name) {
 
 /// What besides the source decides over the pixels.
 std::string options_hash(const DatasetOptions& options) {
-  return ContentHash()
-      .add(std::int64_t{kPackVersion})
+  constexpr std::int64_t kReading = 2;  // how names, captions and parts are read; another number decodes again
+  ContentHash hash;
+  hash.add(std::int64_t{kPackVersion})
+      .add(kReading)
       .add(options.size)
       .add(to_string(parse_colour(options.background)))
       .add(std::int64_t{options.upscale})
       .add(options.max_pixels)
-      .add(static_cast<std::int64_t>(options.limits.max_entry_bytes))
-      .hex();
+      .add(static_cast<std::int64_t>(options.limits.max_entry_bytes));
+  const auto& choice = options.choice;
+  hash.add(choice.caption_field).add(choice.split_field).add(choice.image_field);
+  hash.add(std::int64_t{choice.whole_captions}).add(static_cast<std::int64_t>(choice.where.size()));
+  for (const auto& condition : choice.where) hash.add(condition);
+  return hash.hex();
 }
 
 /// The cache of one (source, options): its name says whose it is, its `source` field in which state.
@@ -82,9 +91,29 @@ void save_cache(const CachePlace& place, DatasetContent& content, std::uint64_t 
   }
 }
 
-void report_skipped(const DatasetContent& content, const DatasetOptions& options) {
-  if (content.skipped_count == 0) return;
+/// "files 9: pictures 4 (with a caption 2), companions of pictures 1, left out 4 (.bmp: ...: 2, ...)".
+std::string account(const DatasetContent& content) {
+  const auto captions =
+      std::count_if(content.items.begin(), content.items.end(), [](const auto& item) { return !item.caption.empty(); });
+  std::string left;
+  std::int64_t count = 0;
+  for (const auto& [reason, files] : content.reasons) {
+    left += fmt::format("{}{}: {}", left.empty() ? "" : "; ", reason, files);
+    count += files;
+  }
+  return fmt::format("files {}: pictures {} (with a caption {}), companions of pictures {}, left out {}{}",
+                     content.files, content.items.size(), captions, content.companions, count,
+                     left.empty() ? "" : " (" + left + ")");
+}
+
+/// Says what is in the set, and what is not.
+void report(const DatasetContent& content, const DatasetOptions& options) {
   const auto path = options.path.string();
+  for (const auto& note : content.notes) {
+    if (options.say_account) log().info("{}: {}", path, note);
+  }
+  if (content.files > 0 && options.say_account) log().info("{}: {}", path, account(content));
+  if (content.skipped_count == 0) return;
   if (options.strict) {
     fail("{}: {} problems, none allowed with --strict; the first: {}", path, content.skipped_count,
          content.skipped.empty() ? "" : content.skipped.front());
@@ -92,6 +121,61 @@ void report_skipped(const DatasetContent& content, const DatasetOptions& options
   constexpr std::size_t kShown = 10;
   for (std::size_t i = 0; i < std::min(kShown, content.skipped.size()); ++i) log().warn("{}", content.skipped[i]);
   log().warn("{}: {} problems, {} images are used", path, content.skipped_count, content.items.size());
+}
+
+/// What was chosen of fields and pictures, applied to a pack, whose pictures are decoded and whose names are gone.
+void choose_from_pack(DatasetContent& content, const DatasetOptions& options) {
+  const auto& choice = options.choice;
+  if (choice.is_default()) return;
+  const auto path = options.path.string();
+  require(choice.image_field.empty(), "{}: image field '{}': a pack holds one picture of each sample; pack it again",
+          path, choice.image_field);
+  FieldCounts counts;
+  std::vector<std::int64_t> kept;
+  std::vector<DatasetItem> items;
+  std::int64_t captions = 0, splits = 0;
+  for (std::size_t i = 0; i < content.items.size(); ++i) {
+    auto item = content.items[i];
+    auto record = nlohmann::json::parse(item.fields, nullptr, false);
+    if (!record.is_object()) record = nlohmann::json::object();
+    if (!item.caption.empty()) record["text"] = item.caption;
+    if (item.label >= 0) record["label"] = content.class_names.at(static_cast<std::size_t>(item.label));
+    record["file_name"] = item.file_name;
+    count_fields(record, counts);
+    if (!choice.caption_field.empty() && choice.caption_field != "text") {
+      const auto found = record.find(choice.caption_field);
+      auto texts = found == record.end() ? std::vector<std::string>() : captions_of(*found);
+      item.caption = texts.empty() ? "" : texts.front();
+      item.more_captions.assign(texts.begin() + (texts.empty() ? 0 : 1), texts.end());
+    }
+    captions += !item.caption.empty();
+    if (!choice.split_field.empty()) {
+      const auto found = record.find(choice.split_field);
+      if (found != record.end() && found->is_string()) item.split = split_of_word(found->get<std::string>());
+      splits += item.split.has_value();
+    }
+    if (!holds(choice.where, record)) continue;
+    kept.push_back(static_cast<std::int64_t>(i));
+    items.push_back(std::move(item));
+  }
+  for (const auto& field : fields_of(choice.where))
+    require(counts.contains(field), "{}: where: no picture has a field '{}'; the fields there are: {}", path, field,
+            fields_text(counts));
+  require(choice.caption_field.empty() || captions > 0,
+          "{}: caption field '{}': no picture has a text there; the fields there are: {}", path, choice.caption_field,
+          fields_text(counts));
+  require(choice.split_field.empty() || splits > 0,
+          "{}: split field '{}': no picture has train, validation or test there; the fields there are: {}", path,
+          choice.split_field, fields_text(counts));
+  require(!kept.empty(), "{}: where {}: holds for none of {} pictures", path, fmt::join(choice.where, ", "),
+          content.items.size());
+  const auto gone = static_cast<std::int64_t>(content.items.size() - kept.size());
+  if (gone > 0) {
+    content.images = content.images.index_select(0, torch::tensor(kept));
+    if (content.files > 0) content.reasons["left out by --where"] += gone;
+  }
+  content.items = std::move(items);
+  compute_key(content);
 }
 
 }  // namespace
@@ -102,13 +186,6 @@ fs::path default_cache_folder() {
   return {};
 }
 
-Split parse_split(const std::string& name) {
-  if (name == "train") return Split::train;
-  if (name == "validation") return Split::validation;
-  if (name == "all") return Split::all;
-  fail("split '{}': expected one of train, validation, all", name);
-}
-
 void DatasetOptions::validate() const {
   require(!path.empty(), "data: no path");
   require(size >= 0 && size <= kMaxSize, "size: {}, expected 0 to {}", size, kMaxSize);
@@ -117,6 +194,7 @@ void DatasetOptions::validate() const {
   require(max_pixels > 0, "max_pixels: {}, expected at least 1", max_pixels);
   require(threads >= 0, "threads: {}, expected at least 0", threads);
   parse_colour(background);
+  choice.validate();
 }
 
 Dataset Dataset::open(const DatasetOptions& options) {
@@ -127,7 +205,8 @@ Dataset Dataset::open(const DatasetOptions& options) {
     auto content = read_pack(options.path);
     require(options.size == 0 || content.images.size(2) == options.size, "{}: images of {} pixels, expected {}",
             options.path.string(), content.images.size(2), options.size);
-    report_skipped(content, options);
+    choose_from_pack(content, options);
+    report(content, options);
     return Dataset(std::move(content), options.validation_fraction, options.split_seed);
   }
   require(options.size > 0, "size: 0, expected the width of the images in pixels (only a {} has its own)",
@@ -135,12 +214,12 @@ Dataset Dataset::open(const DatasetOptions& options) {
   const auto place = cache_place(options);
   auto content = load_cache(place);
   if (!content) {
-    const auto source = open_image_source(options.path, options.limits);
+    const auto source = open_image_source(options.path, options.limits, options.choice);
     content = decode_source(*source, options);
     compute_key(*content);
     save_cache(place, *content, options.memory_limit);
   }
-  report_skipped(*content, options);
+  report(*content, options);
   return Dataset(std::move(*content), options.validation_fraction, options.split_seed);
 }
 
@@ -155,24 +234,75 @@ Dataset::Dataset(DatasetContent content, double validation_fraction, Seed split_
           content.items.size());
   if (content.key.empty()) compute_key(content);
   content_ = std::make_shared<const DatasetContent>(std::move(content));
+  const auto& items = content_->items;
+  const bool names_validation =
+      std::any_of(items.begin(), items.end(), [](const auto& item) { return item.split == Split::validation; });
   for (std::int64_t i = 0; i < size(); ++i) {
-    const double draw = RandomStream(split_seed, Purpose::data_split, name_hash(file_name(i))).uniform(0);
-    (draw < validation_fraction ? validation_ : train_).push_back(i);
     all_.push_back(i);
+    const auto own = item(i).split.value_or(Split::train);
+    if (own == Split::validation) {
+      validation_.push_back(i);
+    } else if (own == Split::test) {
+      test_.push_back(i);
+    } else {
+      const double draw = RandomStream(split_seed, Purpose::data_split, name_hash(file_name(i))).uniform(0);
+      (!names_validation && draw < validation_fraction ? validation_ : train_).push_back(i);
+    }
   }
 }
 
-bool Dataset::has_captions() const {
+std::vector<std::string> Dataset::captions(std::int64_t index) const {
+  const auto& own = item(index);
+  std::vector<std::string> captions = {own.caption};
+  captions.insert(captions.end(), own.more_captions.begin(), own.more_captions.end());
+  return captions;
+}
+
+std::int64_t Dataset::captioned() const {
+  return std::count_if(content_->items.begin(), content_->items.end(),
+                       [](const auto& item) { return !item.caption.empty(); });
+}
+
+std::string Dataset::captioned_text() const {
+  const auto captions = captioned();
+  return fmt::format("{} pictures, {} with a caption", size(), captions == 0 ? "none" : std::to_string(captions));
+}
+
+std::string Dataset::no_captions_text() const {
+  FieldCounts counts;
+  for (const auto& item : content_->items) {
+    const auto record = nlohmann::json::parse(item.fields, nullptr, false);
+    if (record.is_object()) count_fields(record, counts);
+  }
+  return fmt::format(
+      "the {} pictures have no captions (text or caption in metadata.jsonl or .csv, .txt or .caption beside the "
+      "picture); the fields there are: {}; --caption-field names one",
+      size(), fields_text(counts));
+}
+
+bool Dataset::has_own_splits() const {
   return std::any_of(content_->items.begin(), content_->items.end(),
-                     [](const auto& item) { return !item.caption.empty(); });
+                     [](const auto& item) { return item.split.has_value(); });
 }
 
 const std::vector<std::int64_t>& Dataset::split(Split split) const {
-  return split == Split::train ? train_ : split == Split::validation ? validation_ : all_;
+  switch (split) {
+    case Split::train:
+      return train_;
+    case Split::validation:
+      return validation_;
+    case Split::test:
+      return test_;
+    case Split::all:
+      break;
+  }
+  return all_;
 }
 
 const std::vector<std::int64_t>& Dataset::require_split(Split split_name) const {
   const auto& indices = split(split_name);
+  require(split_name != Split::test || !indices.empty(),
+          "data set: no test images among {}; expected a folder or a field that names them", size());
   require(!indices.empty(), "data set: no {} images among {} with a validation fraction of {}; expected {}",
           split_name == Split::train ? "training" : "validation", size(), validation_fraction_,
           split_name == Split::train ? "a smaller fraction" : "a larger fraction, another split seed or more images");

@@ -6,29 +6,27 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "data/image_source.h"
+#include "data/split.h"
 #include "runtime/random.h"
 
 namespace tessera {
 
-enum class Split { train, validation, all };
-
 /// $XDG_CACHE_HOME/tessera, else ~/.cache/tessera; empty where neither variable is set.
 std::filesystem::path default_cache_folder();
-
-/// In: "train", "validation" or "all". Throws Error listing these on another name.
-Split parse_split(const std::string& name);
 
 struct DatasetOptions {
   std::filesystem::path path;          // a folder, .zip, .tar, folder of tar shards, or .tessera-pack
   std::int64_t size = 0;               // pixels: images become [size, size]; 0: as packed (.tessera-pack only)
   std::string background = "#ffffff";  // transparent pixels are composited on this
-  double validation_fraction = 0.05;   // of the images, in [0, 1); 0: no validation images
+  double validation_fraction = 0.05;   // of the images, in [0, 1); 0: none. Where the source names its validation
+                                       // images, these are held out instead
   Seed split_seed = 0;                 // which images those are
   bool strict = false;                 // a broken file is an Error, not a warning
   bool upscale = false;                // accept images smaller than `size`
@@ -38,6 +36,8 @@ struct DatasetOptions {
   bool use_cache = true;                                // keep and reuse a packed copy in cache_folder
   std::filesystem::path cache_folder;                   // empty: default_cache_folder()
   SourceLimits limits;
+  CatalogueChoice choice;   // of captions, parts and pictures
+  bool say_account = true;  // log how the files were accounted for and what was assumed; problems are always said
   std::function<void(std::int64_t done, std::int64_t total)> progress;  // called now and then while decoding
 
   /// Throws Error naming the option.
@@ -46,10 +46,12 @@ struct DatasetOptions {
 
 /// One image's record.
 struct DatasetItem {
-  std::string file_name;      // relative, UTF-8; unique in the set
-  std::string caption;        // empty: none
-  std::int64_t label = -1;    // index into class_names; -1: none
-  std::string fields = "{}";  // JSON object: the other metadata
+  std::string file_name;                        // relative, UTF-8; unique in the set
+  std::string caption;                          // empty: none
+  std::int64_t label = -1;                      // index into class_names; -1: none
+  std::string fields = "{}";                    // JSON object: the other metadata
+  std::vector<std::string> more_captions = {};  // further ones beside `caption`
+  std::optional<Split> split = {};              // where the source says so
 };
 
 /// Images and records as they lie in a .tessera-pack.
@@ -60,6 +62,11 @@ struct DatasetContent {
   std::vector<std::string> skipped;  // one line a broken file (the first thousand)
   std::int64_t skipped_count = 0;
   std::string key;  // hash of images and records
+  // How the source's files were accounted for: files = items + companions + the sum of reasons. 0 files: not known.
+  std::int64_t files = 0;
+  std::int64_t companions = 0;                  // captions, labels, metadata
+  std::map<std::string, std::int64_t> reasons;  // why the others were left out: how many
+  std::vector<std::string> notes;               // one line each: what was assumed
 };
 
 /// Immutable; copies share the content.
@@ -77,16 +84,29 @@ class Dataset {
   /// [n, 3, S, S] uint8 on the CPU; do not write to it.
   const torch::Tensor& images() const { return content_->images; }
   const DatasetItem& item(std::int64_t index) const { return content_->items.at(static_cast<std::size_t>(index)); }
+  /// The first caption; empty: none.
   const std::string& caption(std::int64_t index) const { return item(index).caption; }
+  /// All of them: training draws one at each step.
+  std::vector<std::string> captions(std::int64_t index) const;
   std::int64_t label(std::int64_t index) const { return item(index).label; }
   const std::string& file_name(std::int64_t index) const { return item(index).file_name; }
   const std::vector<std::string>& class_names() const { return content_->class_names; }
-  bool has_captions() const;
-  /// Ascending indices into images(). Whether an image is for validation depends on (split_seed, file name) alone.
+  bool has_captions() const { return captioned() > 0; }
+  /// How many images have a caption.
+  std::int64_t captioned() const;
+  /// "12 pictures, 6 with a caption", for a message.
+  std::string captioned_text() const;
+  /// Why there are no captions: where they are looked for, and which fields there are instead.
+  std::string no_captions_text() const;
+  /// Whether the source itself says which images are for training, validation and test.
+  bool has_own_splits() const;
+  /// Ascending indices into images(). Whether an image is for validation depends on (split_seed, file name) alone,
+  /// unless the source says it.
   const std::vector<std::int64_t>& split(Split split) const;
   /// The same, but an empty split is an Error that says how to mend it.
   const std::vector<std::int64_t>& require_split(Split split) const;
-  /// Hash of all pixels and records (64 hexadecimal digits); the split is not part of it.
+  /// Hash of all pixels and records (64 hexadecimal digits); the split is not part of it. Beside it a run keeps size():
+  /// what has changed can then be said in pictures.
   const std::string& key() const { return content_->key; }
   const std::vector<std::string>& skipped() const { return content_->skipped; }
   std::int64_t skipped_count() const { return content_->skipped_count; }
@@ -98,7 +118,7 @@ class Dataset {
  private:
   std::shared_ptr<const DatasetContent> content_;
   double validation_fraction_ = 0;
-  std::vector<std::int64_t> train_, validation_, all_;
+  std::vector<std::int64_t> train_, validation_, test_, all_;
 };
 
 }  // namespace tessera

@@ -144,6 +144,7 @@ class Decoder : public ImageSink {
   std::int64_t count() const { return count_; }
   torch::Tensor images() const { return images_; }
   const std::string& problem(std::size_t item) const { return problems_[item]; }
+  bool is_too_small(std::size_t item) const { return too_small_[item] != 0; }
   bool all_too_small() const {
     return std::all_of(too_small_.begin(), too_small_.end(), [](char small) { return small; });
   }
@@ -238,13 +239,27 @@ class Decoder : public ImageSink {
   std::int64_t reported_ = 0;
 };
 
+/// What there is instead of images, for a message.
+std::string files_there(const Catalogue& catalogue) {
+  if (catalogue.files == 0 && catalogue.problems.empty()) return {};
+  std::string text = fmt::format(" among {} files", catalogue.files);
+  constexpr std::size_t kShown = 3;
+  std::size_t shown = 0;
+  for (const auto& problem : catalogue.problems) {
+    if (++shown > kShown) break;
+    text += fmt::format("{}{}", shown == 1 ? " (" : "; ", problem);
+  }
+  if (catalogue.problems.size() > kShown) text += fmt::format("; {} more problems", catalogue.problems.size() - kShown);
+  return catalogue.problems.empty() ? text : text + ")";
+}
+
 }  // namespace
 
 DatasetContent decode_source(const ImageSource& source, const DatasetOptions& options) {
   const auto& catalogue = source.catalogue();
   const auto path = options.path.string();
-  require(!catalogue.items.empty(), "{}: no images; expected png, jpg, webp, tiff or gif files{}", path,
-          catalogue.problems.empty() ? "" : " (" + catalogue.problems.front() + ")");
+  if (catalogue.items.empty())
+    fail("{}: no images{}; expected png, jpg, webp, tiff or gif files", path, files_there(catalogue));
   require(image_files_supported(), "{}: this build has no libvips; expected a .tessera-pack", path);
   Decoder decoder(source, options);
   decoder.run();
@@ -258,12 +273,17 @@ DatasetContent decode_source(const ImageSource& source, const DatasetOptions& op
     if (content.skipped.size() < kKeptMessages) content.skipped.push_back(message);
   };
   for (const auto& problem : catalogue.problems) skip(problem);
+  for (const auto& file : catalogue.left_out) ++content.reasons[file.reason];
+  content.files = catalogue.files;
+  content.companions = catalogue.companions;
+  content.notes = catalogue.notes;
   auto images = decoder.images();
   std::vector<const CatalogueItem*> kept;
   const std::int64_t bytes = 3 * options.size * options.size;
   for (std::size_t i = 0; i < catalogue.items.size(); ++i) {
     if (!decoder.problem(i).empty()) {
       const bool named = decoder.problem(i) != kNeverRead;
+      ++content.reasons[decoder.is_too_small(i) ? "smaller than asked for" : "cannot be read"];
       skip(named ? decoder.problem(i) : printable(catalogue.items[i].name) + ": " + kNeverRead);
       continue;
     }
@@ -272,7 +292,7 @@ DatasetContent decode_source(const ImageSource& source, const DatasetOptions& op
     const auto place = static_cast<std::int64_t>(content.items.size());
     if (place != static_cast<std::int64_t>(i))
       std::memcpy(base + place * bytes, base + static_cast<std::int64_t>(i) * bytes, bytes);
-    content.items.push_back({valid_utf8(item.name), item.caption, -1, item.fields});
+    content.items.push_back({valid_utf8(item.name), item.caption, -1, item.fields, item.more_captions, item.split});
     kept.push_back(&item);
   }
   if (content.items.empty())

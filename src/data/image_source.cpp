@@ -5,15 +5,25 @@
 
 #include "data/archive_reader.h"
 #include "data/content_hash.h"
+#include "data/folder_walk.h"
 #include "data/shard_pattern.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
-#include "runtime/log.h"
 
 namespace tessera {
 namespace {
 
 namespace fs = std::filesystem;
+
+bool is_tar_name(const std::string& name) {
+  const auto ending = ending_of(name);
+  const bool packed = ending == "gz" || ending == "zst";
+  return ending == "tar" || ending == "tgz" || (packed && ending_of(without_ending(name)) == "tar");
+}
+
+bool is_archive_name(const std::string& name) {
+  return is_tar_name(name) || ending_of(name) == "zip";
+}
 
 /// Adds a text to the catalogue's input while the sum stays within its limit.
 class TextBudget {
@@ -29,48 +39,45 @@ class TextBudget {
   std::uint64_t left_;
 };
 
-struct FolderFile {
-  std::string name;
-  std::uint64_t bytes;
-  std::int64_t changed;
-};
+/// Git writes a link as a text of its target where links are not allowed.
+bool is_written_link(const fs::path& root, const FolderFile& file) {
+  constexpr std::uint64_t kLongest = 1024;
+  if (file.bytes == 0 || file.bytes > kLongest || !ending_of(file.name).empty()) return false;
+  try {
+    const auto target = read_file(root / file.name, kLongest);
+    std::error_code code;
+    return target.find('/') != std::string::npos && target.find_first_of("\n\r\0", 0, 3) == std::string::npos &&
+           fs::exists((root / file.name).parent_path() / target, code);
+  } catch (const Error&) {
+    return false;
+  }
+}
 
-/// Every regular file that matters below a folder, in natural order. Linked folders are not followed.
-std::vector<FolderFile> list_folder(const fs::path& root, const SourceLimits& limits) {
-  std::vector<FolderFile> files;
-  std::error_code code;
-  fs::recursive_directory_iterator iterator(root, fs::directory_options::skip_permission_denied, code);
-  require(!code, "{}: cannot be read: {}", root.string(), code.message());
-  std::int64_t seen = 0;
-  for (; iterator != fs::recursive_directory_iterator(); iterator.increment(code)) {
-    require(!code, "{}: cannot be read: {}", root.string(), code.message());
-    require(++seen <= limits.max_entries, "{}: more than {} files", root.string(), limits.max_entries);
-    const auto& entry = *iterator;
-    if (entry.is_directory(code)) {
-      if (entry.path().filename().string().starts_with('.')) iterator.disable_recursion_pending();
+/// Adds a folder's files to the catalogue's input, and reads its texts.
+void add_files(const fs::path& root, const std::vector<FolderFile>& files, TextBudget& budget, CatalogueInput& input) {
+  for (const auto& file : files) {
+    if (is_archive_name(file.name) && !is_hidden_name(file.name)) {
+      input.others.push_back({file.name, "an archive beside pictures; give it to --data by itself", false});
       continue;
     }
-    const auto name = entry.path().lexically_relative(root).generic_string();
-    if (!is_image_name(name) && !is_text_name(name)) continue;
-    if (!entry.is_regular_file(code)) continue;
-    const auto bytes = entry.file_size(code);
-    const auto changed = entry.last_write_time(code).time_since_epoch().count();
-    if (!code) files.push_back({name, bytes, static_cast<std::int64_t>(changed)});
+    if (is_written_link(root, file)) {
+      input.others.push_back({file.name, "a link written as a text, as Git does where links are not allowed", false});
+      continue;
+    }
+    if (is_text_name(file.name)) budget.keep(input, file.name, read_file(root / file.name, budget.left()));
+    input.names.push_back(file.name);
   }
-  std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return natural_less(a.name, b.name); });
-  return files;
 }
 
 class FolderSource : public ImageSource {
  public:
-  FolderSource(fs::path root, const std::vector<FolderFile>& files, const SourceLimits& limits)
+  FolderSource(fs::path root, FolderListing listing, const SourceLimits& limits, const CatalogueChoice& choice)
       : root_(std::move(root)), limits_(limits) {
     CatalogueInput input;
+    input.choice = choice;
+    input.others = std::move(listing.others);
     TextBudget budget(limits);
-    for (const auto& file : files) {
-      if (is_text_name(file.name)) budget.keep(input, file.name, read_file(root_ / file.name, budget.left()));
-      input.names.push_back(file.name);
-    }
+    add_files(root_, listing.files, budget, input);
     catalogue_ = make_catalogue(input);
   }
 
@@ -92,86 +99,111 @@ class FolderSource : public ImageSource {
   SourceLimits limits_;
 };
 
+/// Archives that are one source, and what lies beside them.
+struct ArchiveSet {
+  std::vector<fs::path> archives;
+  std::vector<std::string> prefixes;  // before the names in each: "shard-000.tar/"; empty where there is one archive
+  bool folders_are_classes = true;
+  fs::path root;                   // of the folder that they lie in; empty: none was given
+  std::vector<FolderFile> beside;  // the folder's other files
+  std::vector<LeftOut> others;
+};
+
 /// One archive, or several read one after another as one.
 class ArchiveSource : public ImageSource {
  public:
-  ArchiveSource(std::vector<fs::path> archives, const SourceLimits& limits)
-      : archives_(std::move(archives)), limits_(limits) {
+  ArchiveSource(ArchiveSet set, const SourceLimits& limits, const CatalogueChoice& choice)
+      : set_(std::move(set)), limits_(limits) {
     CatalogueInput input;
-    input.folders_are_classes = archives_.size() == 1;
+    input.choice = choice;
+    input.folders_are_classes = set_.folders_are_classes;
+    input.others = set_.others;
+    for (std::size_t i = 0; i < set_.archives.size(); ++i) {
+      if (!set_.prefixes[i].empty()) input.archives.push_back(set_.prefixes[i]);
+      input.from_tar = input.from_tar || is_tar_name(set_.archives[i].filename().string());
+    }
     TextBudget budget(limits);
-    walk([&](ArchiveReader& reader, const std::string& name) {
-      require(static_cast<std::int64_t>(input.names.size()) < limits.max_entries, "{}: more than {} files",
-              archives_.front().string(), limits.max_entries);
-      input.names.push_back(name);
-      if (!is_text_name(name) || !is_safe_name(name)) return;
-      const auto bytes = reader.read(budget.left());
-      budget.keep(input, name, {bytes.begin(), bytes.end()});
-    });
+    walk(
+        [&](ArchiveReader& reader, const std::string& name) {
+          require(static_cast<std::int64_t>(input.names.size()) < limits.max_entries, "{}: more than {} files",
+                  set_.archives.front().string(), limits.max_entries);
+          input.names.push_back(name);
+          if (!is_text_name(name) || !is_safe_name(name) || input.texts.contains(name)) return;
+          const auto bytes = reader.read(budget.left());
+          budget.keep(input, name, {bytes.begin(), bytes.end()});
+        },
+        [&](const ArchiveReader& reader, const std::string& prefix) {
+          for (const auto& [name, why] : reader.passed_over()) input.others.push_back({prefix + name, why, false});
+          if (auto note = reader.note(); !note.empty()) input.notes.push_back(std::move(note));
+        });
+    const auto members = input.names.size();
+    add_files(set_.root, set_.beside, budget, input);
     catalogue_ = make_catalogue(input);
-    item_of_file_.assign(input.names.size(), -1);
+    item_of_file_.assign(members, -1);
     for (std::size_t i = 0; i < catalogue_.items.size(); ++i) {
-      item_of_file_[catalogue_.items[i].file] = static_cast<std::int64_t>(i);
+      item_of_file_.at(catalogue_.items[i].file) = static_cast<std::int64_t>(i);
     }
   }
 
   void read_all(ImageSink& sink) const override {
     std::size_t file = 0;
-    walk([&](ArchiveReader& reader, const std::string& name) {
-      require(file < item_of_file_.size(), "{}: changed while it was read", archives_.front().string());
-      const std::int64_t item = item_of_file_[file++];
-      if (item < 0) return;
-      const auto place = static_cast<std::size_t>(item);
-      require(catalogue_.items[place].name == name, "{}: changed while it was read", archives_.front().string());
-      std::vector<std::uint8_t> bytes;
-      try {
-        bytes = reader.read(limits_.max_entry_bytes);
-      } catch (const Error& error) {
-        sink.unreadable(place, error.what());
-        return;
-      }
-      sink.receive(place, std::move(bytes));
-    });
+    walk(
+        [&](ArchiveReader& reader, const std::string& name) {
+          require(file < item_of_file_.size(), "{}: changed while it was read", set_.archives.front().string());
+          const std::int64_t item = item_of_file_[file++];
+          if (item < 0) return;
+          const auto place = static_cast<std::size_t>(item);
+          require(catalogue_.items[place].name == name, "{}: changed while it was read",
+                  set_.archives.front().string());
+          std::vector<std::uint8_t> bytes;
+          try {
+            bytes = reader.read(limits_.max_entry_bytes);
+          } catch (const Error& error) {
+            sink.unreadable(place, error.what());
+            return;
+          }
+          sink.receive(place, std::move(bytes));
+        },
+        [](const ArchiveReader&, const std::string&) {});
   }
 
  private:
-  /// Calls visit(reader, name) for every file of every archive.
-  template <typename Visit>
-  void walk(Visit visit) const {
-    for (const auto& path : archives_) {
-      ArchiveReader reader(path);
-      const std::string prefix = archives_.size() == 1 ? "" : path.filename().string() + "/";
-      while (const auto name = reader.next()) visit(reader, prefix + *name);
+  /// Calls visit(reader, name) for every file of every archive, and end(reader, prefix) behind the last of each.
+  template <typename Visit, typename End>
+  void walk(Visit visit, End end) const {
+    for (std::size_t i = 0; i < set_.archives.size(); ++i) {
+      ArchiveReader reader(set_.archives[i]);
+      while (const auto name = reader.next()) visit(reader, set_.prefixes[i] + *name);
+      end(reader, set_.prefixes[i]);
     }
   }
 
-  std::vector<fs::path> archives_;
+  ArchiveSet set_;
   SourceLimits limits_;
   std::vector<std::int64_t> item_of_file_;  // by place in the archives: index into the catalogue's items, or -1
 };
 
-bool is_tar_name(const std::string& name) {
-  return name.ends_with(".tar") || name.ends_with(".tar.gz") || name.ends_with(".tgz") || name.ends_with(".tar.zst");
-}
-
-/// The .tar files directly in a folder, in natural order.
-std::vector<fs::path> tar_shards(const fs::path& folder) {
-  std::vector<fs::path> shards;
-  std::error_code code;
-  for (fs::directory_iterator iterator(folder, code), end; !code && iterator != end; iterator.increment(code)) {
-    if (is_tar_name(iterator->path().filename().string()) && iterator->is_regular_file(code)) {
-      shards.push_back(iterator->path());
+/// The archives of a folder that holds no pictures of its own; none: it has pictures, or no archives.
+ArchiveSet archives_in(const fs::path& root, const FolderListing& listing) {
+  ArchiveSet set;
+  const auto is_picture = [](const auto& file) { return is_image_name(file.name); };
+  if (std::any_of(listing.files.begin(), listing.files.end(), is_picture)) return set;
+  set.root = root;
+  set.others = listing.others;
+  for (const auto& file : listing.files) {
+    if (!is_archive_name(file.name) || is_hidden_name(file.name)) {
+      set.beside.push_back(file);
+      continue;
     }
+    set.archives.push_back(root / file.name);
+    set.prefixes.push_back(file.name + "/");
+    if (is_tar_name(file.name)) set.folders_are_classes = false;
   }
-  std::sort(shards.begin(), shards.end(),
-            [](const auto& a, const auto& b) { return natural_less(a.string(), b.string()); });
-  return shards;
-}
-
-/// Whether a folder is its .tar files: it has some, and no images.
-bool is_shard_folder(const std::vector<fs::path>& shards, const std::vector<FolderFile>& files) {
-  return !shards.empty() &&
-         std::none_of(files.begin(), files.end(), [](const auto& file) { return is_image_name(file.name); });
+  if (set.archives.size() == 1) {
+    set.folders_are_classes = true;
+    set.prefixes.front().clear();
+  }
+  return set;
 }
 
 /// The archives that a pattern names; every one must be there, no two of one file name.
@@ -196,18 +228,25 @@ void add_file_state(ContentHash& hash, const fs::path& path) {
   require(!code, "{}: cannot be read: {}", path.string(), code.message());
 }
 
+ArchiveSet named_set(const fs::path& path) {
+  ArchiveSet set;
+  set.archives = named_archives(path);
+  set.folders_are_classes = set.archives.size() == 1;
+  for (const auto& archive : set.archives)
+    set.prefixes.push_back(set.archives.size() == 1 ? "" : archive.filename().string() + "/");
+  return set;
+}
+
 }  // namespace
 
-std::unique_ptr<ImageSource> open_image_source(const fs::path& path, const SourceLimits& limits) {
+std::unique_ptr<ImageSource> open_image_source(const fs::path& path, const SourceLimits& limits,
+                                               const CatalogueChoice& choice) {
   std::error_code code;
-  if (fs::is_directory(path, code)) {
-    auto shards = tar_shards(path);
-    auto files = list_folder(path, limits);
-    if (is_shard_folder(shards, files)) return std::make_unique<ArchiveSource>(std::move(shards), limits);
-    if (!shards.empty()) log().warn("{}: has images and .tar files, the .tar files are left out", path.string());
-    return std::make_unique<FolderSource>(path, files, limits);
-  }
-  return std::make_unique<ArchiveSource>(named_archives(path), limits);
+  if (!fs::is_directory(path, code)) return std::make_unique<ArchiveSource>(named_set(path), limits, choice);
+  auto listing = list_folder(path, limits.max_entries);
+  auto set = archives_in(path, listing);
+  if (!set.archives.empty()) return std::make_unique<ArchiveSource>(std::move(set), limits, choice);
+  return std::make_unique<FolderSource>(path, std::move(listing), limits, choice);
 }
 
 std::string source_fingerprint(const fs::path& path, const SourceLimits& limits) {
@@ -217,14 +256,14 @@ std::string source_fingerprint(const fs::path& path, const SourceLimits& limits)
     for (const auto& archive : named_archives(path)) add_file_state(hash, archive);
     return hash.hex();
   }
-  const auto shards = tar_shards(path);
-  const auto files = list_folder(path, limits);
-  if (is_shard_folder(shards, files)) {
-    for (const auto& shard : shards) add_file_state(hash, shard);
-    return hash.hex();
-  }
+  const auto listing = list_folder(path, limits.max_entries);
   hash.add(fs::weakly_canonical(path, code).string());
-  for (const auto& file : files) hash.add(file.name).add(static_cast<std::int64_t>(file.bytes)).add(file.changed);
+  for (const auto& file : listing.files) {
+    if (is_hidden_name(file.name)) continue;
+    const bool read = is_image_name(file.name) || is_text_name(file.name) || is_archive_name(file.name);
+    hash.add(file.name).add(read ? static_cast<std::int64_t>(file.bytes) : 0).add(read ? file.changed : 0);
+  }
+  for (const auto& other : listing.others) hash.add(other.name).add(other.reason);
   return hash.hex();
 }
 

@@ -40,9 +40,10 @@ class ImageSource {
   Catalogue catalogue_;
 };
 
-/// In: a folder of images (with class sub-folders or metadata.jsonl, or of .tar shards), a .zip or a .tar (also .gz,
-/// .zst). Throws Error where there is no such file or it is none of these.
-std::unique_ptr<ImageSource> open_image_source(const std::filesystem::path& path, const SourceLimits& limits = {});
+/// In: a folder of images (with class sub-folders or metadata) or of archives, a .zip or a .tar (also .gz, .zst).
+/// Throws Error where there is no such file, it is none of these, or the choice names a field that is nowhere.
+std::unique_ptr<ImageSource> open_image_source(const std::filesystem::path& path, const SourceLimits& limits = {},
+                                               const CatalogueChoice& choice = {});
 
 /// A hash over what tells one state of the source from another: path, names, sizes, times of last change.
 std::string source_fingerprint(const std::filesystem::path& path, const SourceLimits& limits = {});

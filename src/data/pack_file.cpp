@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -29,6 +30,16 @@ std::string records_text(const DatasetContent& content) {
     if (!record.is_object()) record = json::object();
     record["file_name"] = item.file_name;
     if (!item.caption.empty()) record["text"] = item.caption;
+    if (!item.more_captions.empty()) {
+      record["text"] = json::array({item.caption});
+      for (const auto& caption : item.more_captions) record["text"].push_back(caption);
+    }
+    if (item.split) {
+      const auto found = record.find("split");
+      const bool said =
+          found != record.end() && found->is_string() && split_of_word(found->get<std::string>()) == item.split;
+      if (!said) record["split"] = split_name(*item.split);
+    }
     text += record.dump(-1, ' ', false, json::error_handler_t::replace);
     text.push_back('\n');
   }
@@ -92,7 +103,9 @@ Entry find_entry(const json& header, const char* name, const char* type, std::si
   return entry;
 }
 
-std::vector<DatasetItem> parse_records(std::string_view text, std::size_t count, const std::string& path) {
+/// has_splits: the field 'split' names the part of each image.
+std::vector<DatasetItem> parse_records(std::string_view text, std::size_t count, bool has_splits,
+                                       const std::string& path) {
   std::vector<DatasetItem> items;
   items.reserve(count);
   while (!text.empty()) {
@@ -105,9 +118,17 @@ std::vector<DatasetItem> parse_records(std::string_view text, std::size_t count,
     item.file_name = record.at("file_name").get<std::string>();
     record.erase("file_name");
     if (record.contains("text")) {
-      item.caption = record.at("text").get<std::string>();
+      const auto& written = record.at("text");
+      const auto captions = written.is_array() ? written.get<std::vector<std::string>>()
+                                               : std::vector<std::string>{written.get<std::string>()};
+      if (!captions.empty()) {
+        item.caption = captions.front();
+        item.more_captions.assign(captions.begin() + 1, captions.end());
+      }
       record.erase("text");
     }
+    if (has_splits && record.contains("split") && record.at("split").is_string())
+      item.split = split_of_word(record.at("split").get<std::string>());
     item.fields = record.dump();
     items.push_back(std::move(item));
   }
@@ -142,10 +163,18 @@ DatasetContent parse_pack(const std::shared_ptr<Mapping>& mapping, const std::st
   content.images = torch::from_blob(
       images.data, shape, [mapping](void*) {}, torch::kUInt8);
   content.items = parse_records({reinterpret_cast<const char*>(records.data), records.bytes},
-                                static_cast<std::size_t>(shape[0]), path);
+                                static_cast<std::size_t>(shape[0]), metadata.value("splits", "") == "yes", path);
   content.class_names = json::parse(metadata.at("class_names").get<std::string>()).get<std::vector<std::string>>();
   content.skipped = json::parse(metadata.at("skipped").get<std::string>()).get<std::vector<std::string>>();
   content.skipped_count = json::parse(metadata.at("skipped_count").get<std::string>()).get<std::int64_t>();
+  // Packs of earlier versions do not say these.
+  if (const auto found = metadata.find("account"); found != metadata.end()) {
+    const auto account = json::parse(found->get<std::string>());
+    content.files = account.at("files").get<std::int64_t>();
+    content.companions = account.at("companions").get<std::int64_t>();
+    content.reasons = account.at("reasons").get<std::map<std::string, std::int64_t>>();
+    content.notes = account.at("notes").get<std::vector<std::string>>();
+  }
   content.key = metadata.at("key").get<std::string>();
   require(content.key.size() == 64, "{}: key '{}', expected 64 hexadecimal digits", path, printable(content.key));
   for (std::size_t i = 0; i < content.items.size(); ++i) {
@@ -178,6 +207,8 @@ void write_pack(const std::filesystem::path& path, const DatasetContent& content
       {"images", content.images},
       {"labels", labels},
       {"records", torch::from_blob(records.data(), {static_cast<std::int64_t>(records.size())}, torch::kUInt8)}};
+  const bool has_splits =
+      std::any_of(content.items.begin(), content.items.end(), [](const auto& item) { return item.split.has_value(); });
   const auto dump = [](const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); };
   save_safetensors(path, tensors,
                    {{"format", kFormat},
@@ -186,7 +217,12 @@ void write_pack(const std::filesystem::path& path, const DatasetContent& content
                     {"source", source},
                     {"class_names", dump(content.class_names)},
                     {"skipped", dump(content.skipped)},
-                    {"skipped_count", std::to_string(content.skipped_count)}});
+                    {"skipped_count", std::to_string(content.skipped_count)},
+                    {"splits", has_splits ? "yes" : "no"},
+                    {"account", dump({{"files", content.files},
+                                      {"companions", content.companions},
+                                      {"reasons", content.reasons},
+                                      {"notes", content.notes}})}});
 }
 
 DatasetContent read_pack(const std::filesystem::path& path, std::string* source) {

@@ -1,8 +1,10 @@
 /// `.tessera-pack`: a decoded data set in one file. A safetensors container with
 ///   images  U8 [n, 3, S, S]
 ///   labels  I64 [n]            index into class_names, -1: none
-///   records U8 [bytes]         JSON lines, one an image: file_name, text, further fields
-/// and, in its metadata, format, version, key, source (a hash), class_names, skipped, skipped_count.
+///   records U8 [bytes]         JSON lines, one an image: file_name, text (a list where there are several), further
+///   fields
+/// and, in its metadata, format, version, key, source (a hash), class_names, skipped, skipped_count, splits (yes: the
+/// field 'split' names each image's part), account (of the source's files).
 #pragma once
 
 #include <filesystem>

@@ -3,11 +3,21 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 
 namespace tessera {
+
+bool is_picture_ending(std::string_view ending) {
+  static const std::set<std::string, std::less<>> endings = {
+      "png", "apng", "jpg", "jpeg", "jpe", "jfif", "jif",  "webp", "tif", "tiff", "gif", "bmp",
+      "dib", "ppm",  "pgm", "pbm",  "pnm", "pam",  "heic", "heif", "hif", "avif", "jxl", "jp2",
+      "j2k", "jpx",  "svg", "svgz", "tga", "psd",  "xcf",  "ico",  "exr", "hdr",  "dds", "qoi",
+      "pcx", "eps",  "ai",  "dng",  "cr2", "cr3",  "nef",  "arw",  "orf", "rw2",  "raf", "raw"};
+  return endings.contains(ending);
+}
 
 Image read_image(const std::filesystem::path& path, const ReadOptions& options) {
   const std::string bytes = read_file(path, options.max_file_bytes);

@@ -1,4 +1,5 @@
-/// Image files through libvips: PNG, JPEG, WebP, TIFF and the first frame of a GIF in, PNG out.
+/// Image files through libvips: PNG, JPEG, WebP, TIFF, the first frame of a GIF and, where there is a loader, HEIC and
+/// AVIF in, PNG out.
 /// Files are untrusted: the format is told by its first bytes, sizes are checked before pixels are decoded.
 /// Without TESSERA_WITH_VIPS reading, resizing and writing throw one Error that says so; text chunks still work.
 #pragma once
@@ -24,6 +25,11 @@ struct ReadOptions {
 
 /// true if this build can decode and encode images.
 bool image_files_supported();
+/// Whether files of this ending (lower case, no dot) are pictures: "png", "bmp" ...
+bool is_picture_ending(std::string_view ending);
+/// Whether this build reads them. PNG, JPEG, WebP, TIFF and GIF always; HEIC and AVIF where libvips has a loader for
+/// them that is safe with files of strangers.
+bool reads_picture_ending(std::string_view ending);
 
 /// The picture in a file's bytes as 8-bit sRGB: turned upright (EXIF), colour-managed, transparency composited.
 /// In: name, for messages. Throws Error on an unknown format, a truncated or broken file, or too many pixels.

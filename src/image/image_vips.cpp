@@ -1,8 +1,24 @@
 /// The one file that speaks to libvips.
+#include <set>
+
 #include "image/animation.h"
 #include "image/image_io.h"
 #include "runtime/error.h"
+#include "runtime/foreign_bytes.h"
 #include "runtime/log.h"
+
+namespace tessera {
+namespace {
+
+/// The formats that every build with libvips reads; the others ask for their loader.
+bool is_plain_picture_ending(std::string_view ending) {
+  static const std::set<std::string, std::less<>> endings = {"png",  "apng", "jpg", "jpeg", "jpe", "jfif",
+                                                             "jif",  "webp", "tif", "tiff", "gif"};
+  return endings.contains(ending);
+}
+
+}  // namespace
+}  // namespace tessera
 
 #ifdef TESSERA_WITH_VIPS
 #include <vips/vips.h>
@@ -63,6 +79,18 @@ void apply(Handle& image, std::string_view name, Operation operation) {
   image.reset(out);
 }
 
+/// HEIC and AVIF: whether this libvips has the loader and lets it see files of strangers.
+bool has_heif_loader() {
+  start_vips();
+  static const bool usable = [] {
+    const GType type = vips_type_find("VipsOperation", "heifload_buffer");
+    if (type == 0) return false;
+    const auto* operation = static_cast<VipsOperationClass*>(g_type_class_ref(type));
+    return (operation->flags & VIPS_OPERATION_BLOCKED) == 0;
+  }();
+  return usable;
+}
+
 /// Opens with the loader of the format that the first bytes name; no pixel is decoded yet.
 Handle open_by_signature(std::span<const std::uint8_t> bytes, std::string_view name) {
   const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min<std::size_t>(bytes.size(), 16));
@@ -82,7 +110,12 @@ Handle open_by_signature(std::span<const std::uint8_t> bytes, std::string_view n
     status = vips_tiffload_buffer(data, size, &out, "fail_on", VIPS_FAIL_ON_ERROR, nullptr);
   } else if (head.starts_with("GIF87a"sv) || head.starts_with("GIF89a"sv)) {
     status = vips_gifload_buffer(data, size, &out, "fail_on", VIPS_FAIL_ON_ERROR, nullptr);
+  } else if (head.size() >= 12 && head.substr(4, 4) == "ftyp"sv) {
+    require(has_heif_loader(), "{}: HEIC, AVIF or a film, none of which this build reads", name);
+    status = vips_heifload_buffer(data, size, &out, "fail_on", VIPS_FAIL_ON_ERROR, nullptr);
   } else {
+    const auto other = foreign_bytes({reinterpret_cast<const char*>(bytes.data()), std::min<std::size_t>(size, 512)});
+    require(other.empty(), "{}: not an image but {}", name, other);
     fail("{}: not an image; expected PNG, JPEG, WebP, TIFF or GIF", name);
   }
   Handle image(out);
@@ -173,6 +206,11 @@ Handle decode(std::span<const std::uint8_t> bytes, std::string_view name, const 
 
 bool image_files_supported() {
   return true;
+}
+
+bool reads_picture_ending(std::string_view ending) {
+  return is_plain_picture_ending(ending) ||
+         ((ending == "heic" || ending == "heif" || ending == "hif" || ending == "avif") && has_heif_loader());
 }
 
 Image read_image(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options) {
@@ -300,6 +338,9 @@ namespace {
 
 bool image_files_supported() {
   return false;
+}
+bool reads_picture_ending(std::string_view ending) {
+  return is_plain_picture_ending(ending);
 }
 Image read_image(std::span<const std::uint8_t>, std::string_view, const ReadOptions&) {
   fail_without_vips();

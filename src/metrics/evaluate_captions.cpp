@@ -18,7 +18,7 @@ constexpr int kGroupsARow = 8;
 
 /// The first pictures with different captions.
 std::vector<std::int64_t> captioned(const Dataset& data, const std::vector<std::int64_t>& indices, std::int64_t count) {
-  require(data.has_captions(), "captions: the pictures have none (metadata.jsonl)");
+  require(data.has_captions(), "captions: {}", data.no_captions_text());
   std::vector<std::int64_t> chosen;
   std::set<std::string> seen;
   for (const auto index : indices) {

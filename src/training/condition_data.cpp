@@ -1,8 +1,10 @@
 #include "training/condition_data.h"
 
+#include "runtime/error.h"
+
 namespace tessera {
 
-ConditionData conditions_of(const Dataset& data, const ConditionalRecipe& conditional) {
+ConditionData conditions_of(const Dataset& data, const std::string& name, const ConditionalRecipe& conditional) {
   ConditionData conditions;
   const auto fill = [&](Split split, std::vector<std::string>& captions, std::vector<std::int64_t>& labels) {
     for (const auto index : data.split(split)) {
@@ -10,8 +12,11 @@ ConditionData conditions_of(const Dataset& data, const ConditionalRecipe& condit
       if (conditional.condition == "class") labels.push_back(data.label(index));
     }
   };
-  if (conditional.condition == "text" && !data.has_captions()) return conditions;
+  require(conditional.condition != "text" || data.has_captions(), "{}: {}", name, data.no_captions_text());
   fill(Split::train, conditions.train_captions, conditions.train_labels);
+  for (const auto index : data.split(Split::train)) {
+    if (conditional.condition == "text") conditions.more_train_captions.push_back(data.item(index).more_captions);
+  }
   fill(Split::validation, conditions.validation_captions, conditions.validation_labels);
   conditions.classes = static_cast<std::int64_t>(data.class_names().size());
   return conditions;

@@ -1,13 +1,15 @@
 /// What a data set says of its pictures, as the conditions of a prior.
 #pragma once
 
+#include <string>
+
 #include "data/dataset.h"
 #include "training/conditional_trainer.h"
 
 namespace tessera {
 
 /// Captions or labels of the set's pictures in the order of their grids (token_data.h). Empty where the recipe asks for
-/// none, or for captions that no picture has.
-ConditionData conditions_of(const Dataset& data, const ConditionalRecipe& conditional);
+/// none. Throws Error where it asks for captions that no picture has. name: what to call the set in that message.
+ConditionData conditions_of(const Dataset& data, const std::string& name, const ConditionalRecipe& conditional);
 
 }  // namespace tessera

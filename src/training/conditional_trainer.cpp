@@ -85,12 +85,17 @@ class ConditionalTraining : public TrainingTask {
               recipe.start_from);
     }
     if (has_text()) {
+      auto captions = conditions.train_captions;
+      for (const auto& more : conditions.more_train_captions) {
+        first_more_.push_back(static_cast<std::int64_t>(captions.size()));
+        captions.insert(captions.end(), more.begin(), more.end());
+      }
+      first_more_.push_back(static_cast<std::int64_t>(captions.size()));
       // A text encoder that is taken over knows the words of its own tokenizer.
       const bool has_own = start_ && start_->text_encoder && !start_->tokenizer.empty();
-      tokenizer_ = std::make_unique<ClipTokenizer>(
-          has_own ? ClipTokenizer::load(start_->tokenizer)
-                  : learn_tokenizer(conditions.train_captions, conditional.text_merges));
-      train_ids_ = ids_of(conditions.train_captions);
+      tokenizer_ = std::make_unique<ClipTokenizer>(has_own ? ClipTokenizer::load(start_->tokenizer)
+                                                           : learn_tokenizer(captions, conditional.text_merges));
+      train_ids_ = ids_of(captions);
       validation_ids_ = ids_of(conditions.validation_captions);
     }
     const auto seed = static_cast<Seed>(recipe.seed);
@@ -144,6 +149,7 @@ class ConditionalTraining : public TrainingTask {
   Networks make_networks() const;
   void begin_from_bundle();
   torch::Tensor ids_of(const std::vector<std::string>& captions) const;
+  torch::Tensor drawn_captions(const torch::Tensor& rows, std::int64_t step) const;
   Condition condition_of(Networks& networks, const torch::Tensor& rows, bool validation, std::int64_t step) const;
   double measure(Networks& networks, const torch::Tensor& grids, bool validation);
   /// The weights that the last validation found better.
@@ -160,7 +166,8 @@ class ConditionalTraining : public TrainingTask {
   std::shared_ptr<const Process> process_;
   TimeSampler times_;
   std::unique_ptr<ClipTokenizer> tokenizer_;
-  torch::Tensor train_ids_, validation_ids_;  // [n, P], [m, P]
+  torch::Tensor train_ids_, validation_ids_;  // [n + further captions, P], [m, P]
+  std::vector<std::int64_t> first_more_;      // by training grid: where its further captions begin; one more at the end
   Networks model_, average_;
   std::unique_ptr<Adam> adam_;
   Metrics figures_;
@@ -235,6 +242,23 @@ torch::Tensor ConditionalTraining::ids_of(const std::vector<std::string>& captio
   return ids;
 }
 
+/// The caption of each row at a step, as a place in train_ids_.
+torch::Tensor ConditionalTraining::drawn_captions(const torch::Tensor& rows, std::int64_t step) const {
+  constexpr std::uint32_t kCaptionCell = 1;  // the row's stream gives its cell 0 to whether the condition is dropped
+  if (first_more_.size() < 2) return rows;
+  auto drawn = rows.clone();
+  for (std::int64_t row = 0; row < rows.size(0); ++row) {
+    const auto grid = static_cast<std::size_t>(rows[row].item<std::int64_t>());
+    const auto more = first_more_[grid + 1] - first_more_[grid];
+    if (more == 0) continue;
+    const RandomStream stream(static_cast<Seed>(recipe_.seed), Purpose::dropout, static_cast<std::uint64_t>(row) + 1,
+                              static_cast<std::uint32_t>(step));
+    const auto draw = static_cast<std::int64_t>(stream.below(kCaptionCell, static_cast<std::uint64_t>(more) + 1));
+    if (draw > 0) drawn[row] = first_more_[grid] + draw - 1;
+  }
+  return drawn;
+}
+
 /// step >= 0: in training, where some rows lose their condition.
 Condition ConditionalTraining::condition_of(Networks& networks, const torch::Tensor& rows, bool validation,
                                             std::int64_t step) const {
@@ -248,7 +272,8 @@ Condition ConditionalTraining::condition_of(Networks& networks, const torch::Ten
   }
   if (has_text()) {
     const auto& ids = validation ? validation_ids_ : train_ids_;
-    const auto states = unit_positions(networks.text->forward(ids.index_select(0, rows)));
+    const auto chosen = validation || step < 0 ? rows : drawn_captions(rows, step);
+    const auto states = unit_positions(networks.text->forward(ids.index_select(0, chosen)));
     condition.states = torch::where(dropped.view({-1, 1, 1}).to(device_), networks.null_embedding.unsqueeze(0), states);
   }
   if (has_classes()) {
@@ -269,7 +294,7 @@ Metrics ConditionalTraining::step(std::int64_t step) {
   const auto uniforms = uniform_rows(seed, Purpose::training_masks, 0, key, x0.size(0), x0.size(1));
   const auto xt = process_->q_sample(x0, times.t, uniforms).tokens;
   // Mirrored pictures follow the others and have their captions.
-  const auto of = rows % (has_text()      ? train_ids_.size(0)
+  const auto of = rows % (has_text()      ? static_cast<std::int64_t>(conditions_.train_captions.size())
                           : has_classes() ? static_cast<std::int64_t>(conditions_.train_labels.size())
                                           : data_.train.size(0));
   const auto logits = model_.denoiser->forward(xt, times.t, condition_of(model_, of, false, step));

@@ -33,6 +33,8 @@ struct ConditionalRecipe {
 /// One entry for each grid of TokenData::train and ::validation.
 struct ConditionData {
   std::vector<std::string> train_captions, validation_captions;
+  // Further captions of each training grid, of which one of all is drawn at each step; empty: no grid has any.
+  std::vector<std::vector<std::string>> more_train_captions;
   std::vector<std::int64_t> train_labels, validation_labels;
   std::int64_t classes = 0;
   torch::Tensor codebook;  // [K, D], for the nearest-embedding process

@@ -67,14 +67,16 @@ TEST(NaturalOrder, IsAStrictTotalOrder) {
 }
 
 TEST(Names, UnsafeOnesAreTold) {
-  for (const char* name : {"../x.png", "a/../x.png", "/etc/x.png", "a/..", "C:x.png", "a\\x.png", "a\nb.png", ""})
+  for (const char* name : {"../x.png", "a/../x.png", "/etc/x.png", "a/..", "C:/x.png", "C:\\x.png", ""})
     EXPECT_FALSE(is_safe_name(name)) << name;
-  for (const char* name : {"x.png", "a/b..c.png", "..a/x.png", "a/...png", "\xc3\xa9.png"})
+  for (const char* name :
+       {"x.png", "a/b..c.png", "..a/x.png", "a/...png", "\xc3\xa9.png", "a\\x.png", "a\nb.png", "7:30.png"})
     EXPECT_TRUE(is_safe_name(name)) << name;
 }
 
 TEST(Names, ImagesAreToldByTheirExtension) {
-  for (const char* name : {"a.png", "b/A.JPG", "x.jpeg", "x.webp", "x.tif", "x.TIFF", "x.gif"})
+  for (const char* name :
+       {"a.png", "b/A.JPG", "x.jpeg", "x.webp", "x.tif", "x.TIFF", "x.gif", "x.jfif", "x.JPE", "x.apng"})
     EXPECT_TRUE(is_image_name(name)) << name;
   for (const char* name : {"a.txt", ".png", "a/.hidden.png", "__MACOSX/a.png", "png", "a.png/", "a.svg"})
     EXPECT_FALSE(is_image_name(name)) << name;
@@ -169,7 +171,8 @@ TEST(Catalogue, JoinsCompanionsOfTheSameStem) {
   EXPECT_EQ(catalogue.items[1].caption, "a cat");
   EXPECT_EQ(catalogue.items[1].label, "5");
   EXPECT_EQ(catalogue.items[1].fields, "{\"width\":9}");
-  EXPECT_EQ(catalogue.items[2].caption, "caf\xef\xbf\xbd");
+  EXPECT_EQ(catalogue.items[2].caption, "caf\xc3\xa9");
+  EXPECT_EQ(catalogue.notes, (std::vector<std::string>{"read as windows-1252: s/0003.txt"}));
   EXPECT_EQ(catalogue.problems, (std::vector<std::string>{"s/0003.json: not a JSON object"}));
 }
 

@@ -273,7 +273,8 @@ TEST(DatasetSplit, EmptyOnesAreClearErrorsWhenAskedFor) {
   const auto message = error_of([&] { dataset.require_split(Split::validation); });
   EXPECT_TRUE(contains(message, "no validation images among 3") && contains(message, "larger fraction")) << message;
   EXPECT_EQ(parse_split("validation"), Split::validation);
-  EXPECT_TRUE(contains(error_of([] { parse_split("test"); }), "train, validation, all"));
+  EXPECT_EQ(parse_split("test"), Split::test);
+  EXPECT_TRUE(contains(error_of([] { parse_split("val"); }), "train, validation, test, all"));
 }
 
 TEST(DatasetOptions, ImpossibleValuesAreNamed) {

@@ -119,6 +119,8 @@ TEST(Neighbours, ByLpipsAreThoseOfEveryPairwiseDistance) {
 
 TEST_F(Sweep, CellsAreEveryCombinationAndBadOnesAreFoundBeforeAnyIsMeasured) {
   FillOptions base;
+  base.sampler = "ancestral";
+  base.steps = 256;
   base.steps = 7;
   const auto cells = sweep_cells(base, {{"ancestral", "confidence"}, {4, 8}, {0.5, 1}, {}});
   ASSERT_EQ(cells.size(), 8U);
