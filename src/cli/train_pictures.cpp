@@ -226,7 +226,8 @@ TrainingPlan propose(const TrainPicturesOptions& options, std::optional<Dataset>
   }
   data.emplace(Dataset::open(data_options(options, wishes.size, 0)));
   const auto held_out = share_held_out(data->size());
-  data.emplace(data->content(), held_out, static_cast<Seed>(options.seed));
+  auto content = data->content();  // of its own: emplace takes the old set apart first
+  data.emplace(std::move(content), held_out, static_cast<Seed>(options.seed));
   auto plan = plan_training(files, survey_pictures(*data), wishes);
   plan.lines.insert(plan.lines.begin() + 1, {"size", fmt::format("{0}x{0} pixels: {1}", wishes.size, why)});
   plan.codec.background = plan.prior.background = options.background;

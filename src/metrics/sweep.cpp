@@ -36,6 +36,7 @@ std::vector<SweepCell> sweep_cells(const FillOptions& base, const SweepAxes& axe
           cell.fill.draw.temperature = temperature;
           cell.fill.context_guidance = guidance;
           cell.fill.validate();
+          if (count < 1) throw UsageError(fmt::format("steps is {}, expected 1 to 1048576", count));
           cells.push_back(std::move(cell));
         }
       }

@@ -120,7 +120,6 @@ TEST(Neighbours, ByLpipsAreThoseOfEveryPairwiseDistance) {
 TEST_F(Sweep, CellsAreEveryCombinationAndBadOnesAreFoundBeforeAnyIsMeasured) {
   FillOptions base;
   base.sampler = "ancestral";
-  base.steps = 256;
   base.steps = 7;
   const auto cells = sweep_cells(base, {{"ancestral", "confidence"}, {4, 8}, {0.5, 1}, {}});
   ASSERT_EQ(cells.size(), 8U);
@@ -138,7 +137,8 @@ TEST_F(Sweep, CellsAreEveryCombinationAndBadOnesAreFoundBeforeAnyIsMeasured) {
 }
 
 TEST_F(Sweep, AFinishedCellIsNotMeasuredAgain) {
-  const SweepCell cell{"c", {}};
+  SweepCell cell{"c", {}};
+  cell.fill.sampler = "ancestral";
   int measured = 0;
   const auto measure = [&] {
     ++measured;
