@@ -75,8 +75,10 @@ class Session:
     def calls(self, since=0):
         return [json.loads(line) for line in self.calls_file.read_text().splitlines()[since:]]
 
-    def on_path(self, on):
-        """Whether `tessera` alone names the program: as after a first `export PATH=...` or as where it is installed."""
+    def after_quickstart(self, on):
+        """Whether the reader has been through ./quickstart: `tessera` is on the PATH, and out/ is there."""
+        if on:
+            (self.folder / "out").mkdir(exist_ok=True)
         path = os.environ["PATH"]
         self.environment["PATH"] = f"{self.calls_file.parent}:{path}" if on else path
 

@@ -125,12 +125,15 @@ def output_of(program, words):
 
 
 def made_small(program, words, small):
-    """`words` with the flags of `small` in place of their own where the verb has them; and the flags that were used."""
+    """`words` with the flags of `small` in place of their own where the verb has them; and the flags that were used.
+    A number of pictures only goes in place of one that is there."""
     verb, used = program.verb(words)
     wanted, used_flags, i = [], [], 0
     while i < len(small):
         takes = small[i] in verb.canonical and verb.takes_value[small[i]]
         known = small[i] in verb.canonical
+        if known and verb.canonical[small[i]] == "--count":
+            known = any(verb.canonical.get(word.partition("=")[0]) == "--count" for word in words[used:])
         value = i + 1 < len(small) and not re.match(r"^-[A-Za-z-]", small[i + 1])
         if known:
             wanted.append((small[i], small[i + 1] if takes else None))
