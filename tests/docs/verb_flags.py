@@ -15,6 +15,8 @@ class Verb:
         self.name = name
         self.canonical = {}  # any spelling -> the last long one
         self.takes_value = {}
+        count = re.search(r"--count INT=(\d+)", help_text)
+        self.default_count = int(count.group(1)) if count else 1
         self.subcommands = set()
         self.takes_positionals = "\nPositionals:" in help_text
         in_subcommands = False
@@ -126,14 +128,15 @@ def output_of(program, words):
 
 def made_small(program, words, small):
     """`words` with the flags of `small` in place of their own where the verb has them; and the flags that were used.
-    A number of pictures only goes in place of one that is there."""
+    A number of pictures is never made larger by it."""
     verb, used = program.verb(words)
     wanted, used_flags, i = [], [], 0
     while i < len(small):
         takes = small[i] in verb.canonical and verb.takes_value[small[i]]
         known = small[i] in verb.canonical
         if known and verb.canonical[small[i]] == "--count":
-            known = any(verb.canonical.get(word.partition("=")[0]) == "--count" for word in words[used:])
+            given = any(verb.canonical.get(word.partition("=")[0]) == "--count" for word in words[used:])
+            known = given or int(small[i + 1]) < verb.default_count
         value = i + 1 < len(small) and not re.match(r"^-[A-Za-z-]", small[i + 1])
         if known:
             wanted.append((small[i], small[i + 1] if takes else None))
