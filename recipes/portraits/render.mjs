@@ -9,7 +9,7 @@ const fileName = (number) => `images/${String(number).padStart(6, '0')}.png`;
 /** Without drawing: the SVG and the line of metadata.jsonl. */
 export function record(seed, number, styleNames) {
   const { svg, attributes, keywords, text, license } = portrait(seed, number, styleNames);
-  return { svg, line: { file_name: fileName(number), text, ...attributes, keywords, license, split: splitOf(seed, number, attributes) } };
+  return { svg, line: { file_name: fileName(number), text, ...attributes, keywords, license, split: splitOf(attributes) } };
 }
 
 /** Out: [size, size, 4] bytes, alpha 255. */

@@ -1,4 +1,4 @@
-/** Which portraits no model may train on: fixed combinations of attributes, and a share of all others at random. */
+/** Which portraits no model may train on: fixed combinations of attributes, and a random share of all others. */
 import { stream } from './random.mjs';
 
 /** A portrait that has all attributes of one of these is `combination-heldout`. Each attribute alone is frequent in `train`. */
@@ -21,9 +21,10 @@ export const heldOutCombinations = [
 ];
 const heldOutShare = 0.03;
 
-export const isHeldOutCombination = (said) => heldOutCombinations.some((combination) => Object.entries(combination).every(([name, word]) => said[name] === word));
+const isHeldOutCombination = (said) => heldOutCombinations.some((combination) => Object.entries(combination).every(([name, word]) => said[name] === word));
 
-export function splitOf(seed, number, said) {
+/** Of what a portrait shows, not of its number or seed: the same picture is never in two splits, in no set that is made of any seed. */
+export function splitOf(said) {
   if (isHeldOutCombination(said)) return 'combination-heldout';
-  return stream(seed, number, 'split').uniform() < heldOutShare ? 'held-out' : 'train';
+  return stream('split', ...Object.values(said)).uniform() < heldOutShare ? 'held-out' : 'train';
 }

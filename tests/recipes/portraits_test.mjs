@@ -154,6 +154,16 @@ const cases = {
     assert.ok(Math.abs(drawnOut - 0.03 * rest) < 5 * Math.sqrt(0.03 * 0.97 * rest), `${drawnOut} of ${rest} are held out`);
   },
 
+  'splits: what is held out is not in train under another number or seed'() {
+    const shown = (line) => attributes.map((name) => line[name]).join('|');
+    const lines = [...records(12000), ...records(12000, 1)];
+    const trained = lines.filter((line) => line.split === 'train').map(shown);
+    const train = new Set(trained);
+    const out = lines.filter((line) => line.split !== 'train');
+    assert.ok(trained.length - train.size > 100, 'some portraits are drawn twice');
+    for (const line of out) assert.ok(!train.has(shown(line)), line.text);
+  },
+
   'bytes: the same seed gives the same zip with one thread and with three'() {
     inFolder((folder) => {
       const at = (name) => join(folder, name);
