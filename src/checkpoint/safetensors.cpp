@@ -7,6 +7,7 @@
 #include "checkpoint/safetensors_header.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
+#include "runtime/foreign_bytes.h"
 #include "runtime/mapped_file.h"
 
 namespace tessera {
@@ -15,11 +16,21 @@ namespace {
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kMaxHeaderBytes = 16 << 20;
 
+/// Numbers of 8 bits as float32, which holds them exactly.
+torch::Tensor widened(const SafetensorsEntry& entry, const char* data) {
+  auto tensor = torch::empty(entry.shape, torch::kFloat32);
+  auto* out = tensor.data_ptr<float>();
+  for (std::uint64_t i = 0; i < entry.end - entry.begin; ++i)
+    out[i] = float8_value(static_cast<unsigned char>(data[i]), entry.float8);
+  return tensor;
+}
+
 /// The entry's tensor: over the file where its address suits the type, else a copy.
 torch::Tensor tensor_of(const SafetensorsEntry& entry, const std::shared_ptr<MappedFile>& file,
                         std::uint64_t data_start, const std::string& where) {
   if (entry.begin == entry.end) return torch::empty(entry.shape, entry.type);
   char* data = file->data() + data_start + entry.begin;
+  if (entry.float8 != Float8::none) return widened(entry, data);
   if (entry.type == torch::kBool) {
     const auto odd = std::any_of(data, data + (entry.end - entry.begin), [](char c) { return c != 0 && c != 1; });
     require(!odd, "{}: tensor '{}' holds bytes that are neither true nor false", where, entry.name);
@@ -39,8 +50,12 @@ TensorMap load_safetensors(const std::filesystem::path& path, Metadata* metadata
   const auto file = MappedFile::open(path);
   const auto where = path.string();
   require(file->size() >= kLengthBytes, "{}: {} bytes, expected a safetensors header", where, file->size());
+  const auto other = foreign_bytes(file->bytes().substr(0, 512));
+  require(other.empty(), "{}: {}", where, other);
   std::uint64_t length = 0;
   std::memcpy(&length, file->data(), kLengthBytes);
+  require(length > kMaxHeaderBytes || length <= file->size() - kLengthBytes,
+          "{}: cut off: a header of {} bytes in a file of {}", where, length, file->size());
   require(length <= file->size() - kLengthBytes, "{}: a header of {} bytes in a file of {}", where, length,
           file->size());
   require(length <= kMaxHeaderBytes, "{}: a header of {} bytes, expected at most {}", where, length, kMaxHeaderBytes);
