@@ -64,6 +64,9 @@ if(TESSERA_DNNL_LIBRARY AND TESSERA_DNNL_INCLUDE)
   target_compile_definitions(tessera_onednn INTERFACE TESSERA_WITH_ONEDNN=1)
 endif()
 
+# zlib unpacks CLIP's own vocabulary.
+find_package(ZLIB REQUIRED)
+
 # utf8proc has Unicode's properties and normal forms, for the text tokenizer.
 add_library(tessera_utf8proc INTERFACE)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)

@@ -15,6 +15,7 @@ int rounded_up(int value, int factor) {
 }
 
 int feather_pixels(const RegionOptions& options, int factor) {
+  if (options.sharp) return 0;
   return options.feather < 0 ? factor : options.feather;
 }
 
@@ -28,6 +29,27 @@ std::pair<int, int> surroundings(int low, int high, int size, int own, int facto
   // On a cell's corner of the whole picture where the region still fits, so that boxes along cells touch no others.
   const int aligned = start / factor * factor;
   return {aligned + wanted >= high ? aligned : start, wanted};
+}
+
+/// How much of an edit of `region` shows at each pixel; undefined: all of the decode.
+torch::Tensor fading(const PixelMask& region, const RegionOptions& options, int factor) {
+  if (options.sharp) return region.feathered(0);
+  const int feather = feather_pixels(options, factor);
+  return feather > 0 ? region.feathered(feather) : torch::Tensor();
+}
+
+void note_transparency(EditPlan& plan) {
+  if (plan.base->has_transparency()) plan.notes.emplace_back(kTransparencyNote);
+}
+
+/// Lays a colour of opacity `share` over a pixel of an RGBA picture.
+void lay_over(std::uint8_t* rgba, const std::uint8_t (&colour)[3], float share) {
+  const float below = static_cast<float>(rgba[3]) / 255.F * (1 - share), alpha = share + below;
+  for (int channel = 0; channel < 3; ++channel) {
+    const float mixed = share * static_cast<float>(colour[channel]) + below * static_cast<float>(rgba[channel]);
+    rgba[channel] = static_cast<std::uint8_t>(std::lround(mixed / alpha));
+  }
+  rgba[3] = static_cast<std::uint8_t>(std::lround(255 * alpha));
 }
 
 void require_grid_of(const torch::Tensor& codes, const Image& image, int factor) {
@@ -46,6 +68,8 @@ void RegionOptions::validate() const {
   if (feather < -1 || feather > 4096) {
     throw UsageError(fmt::format("feather is {}, expected 0 to 4096 pixels, or -1 for one cell", feather));
   }
+  if (sharp && feather >= 0)
+    throw UsageError(fmt::format("feather is {} beside sharp, which has none: expected one of them", feather));
 }
 
 void require_edit_size(std::int64_t width, std::int64_t height) {
@@ -87,8 +111,15 @@ Image finish(const EditPlan& plan, const torch::Tensor& decoded) {
         const float mixed = share * in[channel * plane] + (1 - share) * out[channel];
         out[channel] = share >= 1 ? in[channel * plane] : static_cast<std::uint8_t>(std::lround(mixed));
       }
+      if (result.has_transparency()) {
+        const std::uint8_t colour[3] = {in[0], in[plane], in[2 * plane]};
+        lay_over(result.rgba_at(plan.area.x + x, plan.area.y + y), colour, share);
+      }
     }
   }
+  bool opaque = true;
+  for (std::size_t i = 3; i < result.rgba.size() && opaque; i += 4) opaque = result.rgba[i] == 255;
+  if (opaque) result.rgba.clear();
   return result;
 }
 
@@ -119,6 +150,15 @@ Image extended(const Image& image, int left, int top, int width, int height) {
     for (int x = 0; x < width; ++x) {
       const auto* from = image.at(std::clamp(x - left, 0, image.width - 1), std::clamp(y - top, 0, image.height - 1));
       std::copy_n(from, 3, result.at(x, y));
+    }
+  }
+  if (!image.has_transparency()) return result;
+  result.rgba.resize(4 * static_cast<std::size_t>(width) * static_cast<std::size_t>(height));
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      const auto* from =
+          image.rgba_at(std::clamp(x - left, 0, image.width - 1), std::clamp(y - top, 0, image.height - 1));
+      std::copy_n(from, 4, result.rgba_at(x, y));
     }
   }
   return result;
@@ -158,8 +198,8 @@ EditPlan plan_tokens(Codec codec, const torch::Tensor& codes, const Picture& bas
   if (!base) return plan;
   require_grid_of(codes, *base, factor);
   plan.original = encode_picture(codec, *base);
-  const int feather = feather_pixels(options, factor);
-  if (feather == 0) return plan;
+  note_transparency(plan);
+  if (feather_pixels(options, factor) == 0 && !options.sharp) return plan;
   const auto differs = (plan.codes != plan.original).contiguous();
   PixelMask changed(base->width, base->height);
   for (int y = 0; y < base->height; ++y) {
@@ -167,7 +207,7 @@ EditPlan plan_tokens(Codec codec, const torch::Tensor& codes, const Picture& bas
       if (differs.data_ptr<bool>()[y / factor * codes.size(1) + x / factor]) changed.add({x, y, 1, 1}, "cell");
     }
   }
-  plan.alpha = changed.feathered(feather);
+  plan.alpha = fading(changed, options, factor);
   return plan;
 }
 
@@ -218,7 +258,8 @@ EditPlan plan_inpaint(Codec codec, const Picture& image, const PixelMask& mask, 
     plan.original = encode_picture(codec, crop(*image, x, y, width, height));
   }
   plan.codes = plan.original.masked_fill(cells, own.codebook_size);
-  if (feather > 0) plan.alpha = region.feathered(feather);
+  plan.alpha = fading(region, options, factor);
+  note_transparency(plan);
   if (width < image->width || height < image->height) {
     plan.notes.push_back(
         fmt::format("edits {}x{} pixels at {},{} of {}x{}", width, height, x, y, image->width, image->height));
@@ -266,11 +307,11 @@ EditPlan plan_outpaint(Codec codec, const Picture& image, const Borders& borders
   plan.codes.narrow(0, cells_top, rows)
       .narrow(1, cells_left, columns)
       .copy_(old.narrow(0, 0, rows).narrow(1, 0, columns));
-  const int feather = feather_pixels(options, factor);
-  if (feather == 0) return plan;
+  note_transparency(plan);
+  if (feather_pixels(options, factor) == 0 && !options.sharp) return plan;
   PixelMask inside(plan.area.width, plan.area.height);
   inside.add({left, top, image->width, image->height}, "picture");
-  plan.alpha = inside.inverted().feathered(feather);
+  plan.alpha = fading(inside.inverted(), options, factor);
   return plan;
 }
 

@@ -34,6 +34,7 @@ struct EditPlan {
 struct RegionOptions {
   double threshold = 0;  // share of a cell's pixels that the mask must hold, in [0, 1]; 0: one pixel is enough
   int feather = -1;      // pixels over which the edit fades into the picture; 0: the decode as it is; -1: one cell
+  bool sharp = false;    // the edit shows on the mask's own pixels alone, without a feather
 
   /// Throws UsageError naming the option.
   void validate() const;
@@ -43,7 +44,8 @@ struct RegionOptions {
 TokenGrid grid_of(const std::vector<EditPlan>& plans);
 
 /// The picture: base with the decode over its area. ensures: pixels of alpha 0 and outside the area are base's, bit by
-/// bit. In: decoded [3, h * factor, w * factor] uint8.
+/// bit, its transparency as well. Where base is transparent the decode lies over it with its share as opacity (Porter
+/// and Duff's "over"): what the edit covers wholly is opaque. In: decoded [3, h * factor, w * factor] uint8.
 Image finish(const EditPlan& plan, const torch::Tensor& decoded);
 
 /// The picture with the regenerated cells tinted and the cells' borders drawn.
@@ -51,6 +53,10 @@ Image mask_overlay(const EditPlan& plan, std::int64_t factor);
 
 /// The tokens of a picture of any size: the right and lower border are continued to whole cells. Out: [h, w] int64.
 torch::Tensor encode_picture(Codec codec, const Image& image);
+
+/// What is said of a plan whose picture has transparency.
+inline constexpr std::string_view kTransparencyNote =
+    "the picture's transparency is kept outside the edit; what the edit covers is opaque";
 
 /// The picture at (left, top) of a larger one of this size, its border pixels continued outwards.
 Image extended(const Image& image, int left, int top, int width, int height);

@@ -36,7 +36,7 @@ PixelMask::PixelMask(int width, int height) : width_(width), height_(height) {
 }
 
 PixelMask PixelMask::from_image(const Image& image, std::string_view name, int width, int height,
-                                std::vector<std::string>& notes) {
+                                std::vector<std::string>& notes, MaskReading reading) {
   const bool same = image.width == width && image.height == height;
   require(same || std::int64_t{image.width} * height == std::int64_t{image.height} * width,
           "mask {}: {}x{} pixels, expected {}x{} as the picture, or the same aspect", name, image.width, image.height,
@@ -44,16 +44,31 @@ PixelMask PixelMask::from_image(const Image& image, std::string_view name, int w
   if (!same) {
     notes.push_back(fmt::format("mask {}: scaled from {}x{} to {}x{}", name, image.width, image.height, width, height));
   }
+  bool transparent = false;
+  for (std::size_t i = 3; i < image.rgba.size() && !transparent; i += 4) transparent = image.rgba[i] < 128;
   PixelMask mask(width, height);
   for (int y = 0; y < height; ++y) {
     for (int x = 0; x < width; ++x) {
-      const auto* pixel = image.at(static_cast<int>(std::int64_t{x} * image.width / width),
-                                   static_cast<int>(std::int64_t{y} * image.height / height));
-      mask.set_[mask.index(x, y)] = pixel[0] + pixel[1] + pixel[2] >= 3 * 128;
+      const int from_x = static_cast<int>(std::int64_t{x} * image.width / width);
+      const int from_y = static_cast<int>(std::int64_t{y} * image.height / height);
+      const auto* pixel = image.at(from_x, from_y);
+      const bool bright = pixel[0] + pixel[1] + pixel[2] >= 3 * 128;
+      const bool opaque = !transparent || image.rgba_at(from_x, from_y)[3] >= 128;
+      mask.set_[mask.index(x, y)] = !transparent ? bright : opaque == (reading == MaskReading::strokes);
     }
   }
-  require(mask.count() > 0, "mask {}: all black, expected white where the picture is meant", name);
+  require(mask.count() > 0, "mask {}: all {}, expected {} where the picture is meant", name,
+          transparent ? "transparent" : "black", transparent ? "opaque strokes" : "white");
+  const char* rule = !transparent                      ? "its white pixels"
+                     : reading == MaskReading::strokes ? "it has transparency, its opaque pixels"
+                                                       : "its transparent pixels";
+  notes.push_back(fmt::format("mask {}: {} are taken, {}", name, rule, mask.share_text()));
   return mask;
+}
+
+std::string PixelMask::share_text() const {
+  return fmt::format("{:.1f}% of the picture",
+                     100.0 * static_cast<double>(count()) / (static_cast<double>(width_) * height_));
 }
 
 std::int64_t PixelMask::count() const {

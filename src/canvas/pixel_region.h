@@ -24,21 +24,30 @@ struct PixelBox {
 PixelBox parse_pixel_box(std::string_view text, std::string_view what);
 std::string to_string(const PixelBox& box);
 
+/// What a mask picture's transparency says.
+enum class MaskReading {
+  strokes,  // opaque pixels were drawn and are meant: every door but one
+  holes,    // transparent pixels are meant: OpenAI's edits, as documented there
+};
+
 /// A set of pixels of a picture.
 class PixelMask {
  public:
   /// Empty, of this size in pixels.
   PixelMask(int width, int height);
-  /// From a picture: pixels of mean brightness 128 and more are set. A picture of another size but the same aspect is
-  /// scaled (nearest pixel), with a line added to `notes`. Throws Error naming `name` for another aspect or where no
-  /// pixel is set.
+  /// From a picture, by one rule at every door: where it has transparency (a pixel of alpha below 128) its opaque
+  /// pixels are set, whatever their colour; else those of mean brightness 128 and more. A picture of another size but
+  /// the same aspect is scaled (nearest pixel). Which rule it was and the share of the picture go to `notes`. Throws
+  /// Error naming `name` for another aspect or where no pixel is set. In: image, read with ReadOptions::keep_alpha.
   static PixelMask from_image(const Image& image, std::string_view name, int width, int height,
-                              std::vector<std::string>& notes);
+                              std::vector<std::string>& notes, MaskReading reading = MaskReading::strokes);
 
   int width() const { return width_; }
   int height() const { return height_; }
   bool at(int x, int y) const { return set_[index(x, y)] != 0; }
   std::int64_t count() const;
+  /// "14.1% of the picture".
+  std::string share_text() const;
   /// Sets the pixels of a box. Throws Error where it leaves the picture; `what` names it.
   void add(const PixelBox& box, std::string_view what);
   void add(const PixelMask& other);

@@ -78,6 +78,15 @@ void paste(Image& canvas, const Image& image, const PixelBox& from, const PixelB
   for (int y = 0; y < height; ++y) {
     std::memcpy(canvas.at(to.x, to.y + y), image.at(from.x, from.y + y), 3 * static_cast<std::size_t>(width));
   }
+  // On a canvas with transparency a piece brings its own, or none.
+  for (int y = 0; y < height && canvas.has_transparency(); ++y) {
+    for (int x = 0; x < width; ++x) {
+      auto* out = canvas.rgba_at(to.x + x, to.y + y);
+      std::copy_n(image.at(from.x + x, from.y + y), 3, out);
+      out[3] = 255;
+      if (image.has_transparency()) std::copy_n(image.rgba_at(from.x + x, from.y + y), 4, out);
+    }
+  }
 }
 
 /// The part of a box that lies on a picture.

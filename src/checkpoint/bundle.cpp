@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "checkpoint/sha256.h"
-#include "checkpoint/torch_archive.h"
+#include "checkpoint/state_dict.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
@@ -42,21 +42,8 @@ void write_config(const fs::path& path, const json& value) {
   }
 }
 
-/// Weights called `stem` in full or half precision; the hub's names, full precision first.
-TensorMap read_weights(const fs::path& folder, const std::vector<std::string>& stems = {"diffusion_pytorch_model"}) {
-  for (const char* variant : {"", ".fp16", ".bf16"}) {
-    for (const auto& stem : stems) {
-      if (const auto file = folder / (stem + variant + ".safetensors"); fs::exists(file)) return load_safetensors(file);
-      if (const auto file = folder / (stem + variant + ".bin"); fs::exists(file)) {
-        return load_torch_archive(file).tensors();
-      }
-    }
-  }
-  fail("{}: holds neither {}.safetensors nor {}.bin", folder.string(), stems.front(), stems.back());
-}
-
 BundlePart read_codec(const fs::path& folder) {
-  auto codec = import_hub_codec(read_weights(folder), read_config(folder / "config.json"), folder.string());
+  auto codec = import_hub_codec(load_hub_weights(folder), read_config(folder / "config.json"), folder.string());
   return {std::move(codec.config), std::move(codec.tensors)};
 }
 
@@ -107,7 +94,8 @@ void copy_tokenizer(const fs::path& from, const fs::path& to, json& index) {
   std::error_code code;
   if (fs::equivalent(from, to, code)) return;
   fs::create_directories(to);
-  for (const char* name : {"vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"}) {
+  for (const char* name : {"vocab.json", "merges.txt", "tokenizer.json", "bpe_simple_vocab_16e6.txt.gz",
+                           "bpe_simple_vocab_16e6.txt", "tokenizer_config.json", "special_tokens_map.json"}) {
     if (fs::exists(from / name)) write_file_atomically(to / name, read_file(from / name, 64 << 20));
   }
 }
@@ -158,13 +146,13 @@ Bundle load_bundle(const fs::path& folder, bool verify) {
   if (lists(bundle.index, "transformer")) {
     require_part(folder, "transformer");
     bundle.denoiser =
-        BundlePart{read_config(folder / "transformer" / "config.json"), read_weights(folder / "transformer")};
+        BundlePart{read_config(folder / "transformer" / "config.json"), load_hub_weights(folder / "transformer")};
     check_denoiser(*bundle.denoiser, (folder / "transformer").string());
   }
   if (lists(bundle.index, "text_encoder")) {
     require_part(folder, "text_encoder");
     bundle.text_encoder = BundlePart{read_config(folder / "text_encoder" / "config.json"),
-                                     read_weights(folder / "text_encoder", {"model", "pytorch_model"})};
+                                     load_hub_weights(folder / "text_encoder", {"model", "pytorch_model"})};
     require(lists(bundle.index, "tokenizer"), "{}: model_index.json lists a text_encoder without a tokenizer",
             folder.string());
     require_part(folder, "tokenizer");
@@ -173,7 +161,7 @@ Bundle load_bundle(const fs::path& folder, bool verify) {
   if (lists(bundle.index, kLearned)) {
     require_part(folder, kLearned);
     BundlePart part{read_config(folder / kLearned / "config.json"), {}};
-    if (part.config.value("learnable", json(false)) == true) part.tensors = read_weights(folder / kLearned);
+    if (part.config.value("learnable", json(false)) == true) part.tensors = load_hub_weights(folder / kLearned);
     bundle.null_condition = std::move(part);
   }
   if (bundle.codec && bundle.denoiser && !is_native_denoiser(bundle.denoiser->config)) fit_codec_to_grid(bundle);

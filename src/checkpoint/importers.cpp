@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
+#include "checkpoint/state_dict.h"
 #include "checkpoint/tensor_mapping.h"
 #include "checkpoint/torch_archive.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
+#include "runtime/printable.h"
 
 namespace tessera {
 namespace {
@@ -95,15 +97,34 @@ std::optional<ImportedCheckpoint> import_original_vq_diffusion(const fs::path& p
   return std::nullopt;
 }
 
-/// The tensors of a checkpoint file of any format; Lightning keeps them under state_dict.
-TensorMap tensors_of(const fs::path& path) {
-  if (!looks_like_torch_archive(path)) return load_safetensors(path);
-  const auto archive = load_torch_archive(path);
-  const auto root = archive.root();
-  require(root.kind() == ValueKind::dict, "{}: holds {} {}, expected a dict of tensors", path.string(),
-          kind_name(root.kind()), root.kind() == ValueKind::opaque ? root.class_name() : "");
-  const auto state = root.find("state_dict");
-  return archive.tensors(state && state->kind() == ValueKind::dict ? "state_dict" : "");
+/// The prefix before the names of an importer's tensors ("first_stage_model."); nothing: they are not there.
+std::optional<std::string> prefix_of(const TensorMap& tensors, const std::string& sign) {
+  if (has_prefix(tensors, sign)) return "";
+  for (const auto& [name, tensor] : tensors) {
+    const auto at = name.find("." + sign);
+    if (at != std::string::npos) return name.substr(0, at + 1);
+  }
+  return std::nullopt;
+}
+
+/// The tensors under a prefix, without it; says so, and what is left.
+TensorMap under_prefix(const TensorMap& tensors, const std::string& prefix, std::vector<std::string>& assumptions) {
+  if (prefix.empty()) return tensors;
+  auto own = strip_prefix(tensors, prefix);
+  TensorMap others;
+  for (const auto& [name, tensor] : tensors) {
+    if (!name.starts_with(prefix)) others.emplace(name, tensor);
+  }
+  assumptions.push_back(fmt::format("the {} tensors under '{}'{}", own.size(), printable(prefix),
+                                    others.empty() ? "" : "; left out: " + prefixes_text(others)));
+  return own;
+}
+
+void add_assumptions(ImportedCheckpoint& imported, const std::vector<std::string>& assumptions) {
+  auto* target = imported.codec      ? &imported.codec->assumptions
+                 : imported.denoiser ? &imported.denoiser->assumptions
+                                     : nullptr;
+  if (target) target->insert(target->begin(), assumptions.begin(), assumptions.end());
 }
 
 json read_json(const fs::path& path) {
@@ -128,14 +149,6 @@ json taming_parameters(const fs::path& checkpoint, const ImportOptions& options)
     }
   }
   return found.size() == 1 ? found.front() : json(nullptr);
-}
-
-/// The weights of a hub folder.
-fs::path hub_weights(const fs::path& folder) {
-  for (const char* name : {"diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"}) {
-    if (fs::exists(folder / name)) return folder / name;
-  }
-  fail("{}: holds no diffusion_pytorch_model.safetensors or .bin", folder.string());
 }
 
 }  // namespace
@@ -167,33 +180,37 @@ ImportedCheckpoint import_checkpoint(const fs::path& path, const ImportOptions& 
     require(fs::exists(folder / "config.json"), "{}: a folder without config.json, expected a hub VQModel",
             path.string());
     imported.importer = "hub-vqmodel";
-    imported.codec =
-        import_hub_codec(tensors_of(hub_weights(folder)), read_json(folder / "config.json"), folder.string());
+    imported.codec = import_hub_codec(load_hub_weights(folder), read_json(folder / "config.json"), folder.string());
     return imported;
   }
   if (auto original = import_original_vq_diffusion(path, options)) return std::move(*original);
-  const auto tensors = tensors_of(path);
+  auto state = load_state_dict(path);
   const auto where = path.string();
-  for (const auto& importer : kImporters) {
-    if (!has_prefix(tensors, importer.sign)) continue;
-    imported.importer = importer.name;
-    const std::string name = importer.name;
-    if (name == "unleashing-vqgan") {
-      imported.codec = import_unleashing_codec(tensors, options, where);
-    } else if (name == "unleashing-absorbing") {
-      imported.denoiser = import_unleashing_absorbing(tensors, options, where);
-    } else if (name == "unleashing-autoregressive") {
-      imported.denoiser = import_unleashing_autoregressive(tensors, options, where);
-    } else if (name == "taming-vqgan") {
-      imported.codec = import_taming_codec(tensors, taming_parameters(path, options), options, where);
-    } else {
-      const auto config = options.config.empty() ? fs::absolute(path).parent_path() / "config.json" : options.config;
-      imported.codec = import_hub_codec(tensors, read_json(config), where);
+  for (const bool with_prefix : {false, true}) {
+    for (const auto& importer : kImporters) {
+      const std::string name = importer.name;
+      const auto prefix = prefix_of(state.tensors, importer.sign);
+      if (!prefix || prefix->empty() == with_prefix || name.starts_with("vq-diffusion")) continue;
+      const auto tensors = under_prefix(state.tensors, *prefix, state.assumptions);
+      imported.importer = name;
+      if (name == "unleashing-vqgan") {
+        imported.codec = import_unleashing_codec(tensors, options, where);
+      } else if (name == "unleashing-absorbing") {
+        imported.denoiser = import_unleashing_absorbing(tensors, options, where);
+      } else if (name == "unleashing-autoregressive") {
+        imported.denoiser = import_unleashing_autoregressive(tensors, options, where);
+      } else if (name == "taming-vqgan") {
+        imported.codec = import_taming_codec(tensors, taming_parameters(path, options), options, where);
+      } else {
+        const auto config = options.config.empty() ? fs::absolute(path).parent_path() / "config.json" : options.config;
+        imported.codec = import_hub_codec(tensors, read_json(config), where);
+      }
+      add_assumptions(imported, state.assumptions);
+      return imported;
     }
-    return imported;
   }
-  fail("{}: its {} tensors fit no importer, expected one of {}", where, tensors.size(),
-       fmt::join(importer_names(), ", "));
+  fail("{}: its {} tensors fit no importer: it holds {}; expected one of {}", where, state.tensors.size(),
+       prefixes_text(state.tensors), fmt::join(importer_names(), ", "));
 }
 
 }  // namespace tessera

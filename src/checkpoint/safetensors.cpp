@@ -8,6 +8,7 @@
 #include "checkpoint/safetensors_header.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
+#include "runtime/foreign_bytes.h"
 #include "runtime/mapped_file.h"
 
 namespace tessera {
@@ -16,6 +17,15 @@ namespace {
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kMaxHeaderBytes = 16 << 20;
 
+/// Numbers of 8 bits as float32, which holds them exactly.
+torch::Tensor widened(const SafetensorsEntry& entry, const char* data) {
+  auto tensor = torch::empty(entry.shape, torch::kFloat32);
+  auto* out = tensor.data_ptr<float>();
+  for (std::uint64_t i = 0; i < entry.end - entry.begin; ++i)
+    out[i] = float8_value(static_cast<unsigned char>(data[i]), entry.float8);
+  return tensor;
+}
+
 void check_truths(const SafetensorsEntry& entry, const char* data, const std::string& where) {
   if (entry.type != torch::kBool) return;
   const auto odd = std::any_of(data, data + (entry.end - entry.begin), [](char c) { return c != 0 && c != 1; });
@@ -23,37 +33,42 @@ void check_truths(const SafetensorsEntry& entry, const char* data, const std::st
 }
 
 torch::Tensor copy_of(const SafetensorsEntry& entry, const char* data) {
+  if (entry.float8 != Float8::none) return widened(entry, data);
   auto copy = torch::empty(entry.shape, entry.type);
   if (entry.begin < entry.end) std::memcpy(copy.data_ptr(), data, entry.end - entry.begin);
   return copy;
-}
 
-/// The entry's tensor: over the file where its address suits the type, else a copy.
-torch::Tensor tensor_of(const SafetensorsEntry& entry, const std::shared_ptr<MappedFile>& file,
-                        std::uint64_t data_start, const std::string& where) {
-  if (entry.begin == entry.end) return torch::empty(entry.shape, entry.type);
-  char* data = file->data() + data_start + entry.begin;
-  check_truths(entry, data, where);
-  if (reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(entry.type) == 0) {
-    return torch::from_blob(
-        data, entry.shape, [file](void*) {}, torch::TensorOptions().dtype(entry.type));
+  /// The entry's tensor: over the file where its address suits the type, else a copy.
+  torch::Tensor tensor_of(const SafetensorsEntry& entry, const std::shared_ptr<MappedFile>& file,
+                          std::uint64_t data_start, const std::string& where) {
+    if (entry.begin == entry.end) return torch::empty(entry.shape, entry.type);
+    char* data = file->data() + data_start + entry.begin;
+    if (entry.float8 != Float8::none) return widened(entry, data);
+    check_truths(entry, data, where);
+    if (reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(entry.type) == 0) {
+      return torch::from_blob(
+          data, entry.shape, [file](void*) {}, torch::TensorOptions().dtype(entry.type));
+    }
+    return copy_of(entry, data);
   }
-  return copy_of(entry, data);
-}
 
-/// Where the tensors' bytes begin, and the header's entries.
-std::pair<std::uint64_t, std::vector<SafetensorsEntry>> entries_of(std::string_view bytes, const std::string& where,
-                                                                   Metadata* metadata) {
-  require(bytes.size() >= kLengthBytes, "{}: {} bytes, expected a safetensors header", where, bytes.size());
-  std::uint64_t length = 0;
-  std::memcpy(&length, bytes.data(), kLengthBytes);
-  require(length <= bytes.size() - kLengthBytes, "{}: a header of {} bytes in a file of {}", where, length,
-          bytes.size());
-  require(length <= kMaxHeaderBytes, "{}: a header of {} bytes, expected at most {}", where, length, kMaxHeaderBytes);
-  if (metadata) metadata->clear();
-  const auto start = kLengthBytes + length;
-  return {start, parse_safetensors_header(bytes.substr(kLengthBytes, length), bytes.size() - start, where, metadata)};
-}
+  /// Where the tensors' bytes begin, and the header's entries.
+  std::pair<std::uint64_t, std::vector<SafetensorsEntry>> entries_of(std::string_view bytes, const std::string& where,
+                                                                     Metadata* metadata) {
+    require(bytes.size() >= kLengthBytes, "{}: {} bytes, expected a safetensors header", where, bytes.size());
+    const auto other = foreign_bytes(bytes.substr(0, 512));
+    require(other.empty(), "{}: {}", where, other);
+    std::uint64_t length = 0;
+    std::memcpy(&length, bytes.data(), kLengthBytes);
+    require(length > kMaxHeaderBytes || length <= bytes.size() - kLengthBytes,
+            "{}: cut off: a header of {} bytes in a file of {}", where, length, bytes.size());
+    require(length <= bytes.size() - kLengthBytes, "{}: a header of {} bytes in a file of {}", where, length,
+            bytes.size());
+    require(length <= kMaxHeaderBytes, "{}: a header of {} bytes, expected at most {}", where, length, kMaxHeaderBytes);
+    if (metadata) metadata->clear();
+    const auto start = kLengthBytes + length;
+    return {start, parse_safetensors_header(bytes.substr(kLengthBytes, length), bytes.size() - start, where, metadata)};
+  }
 
 }  // namespace
 

@@ -1,6 +1,8 @@
 #include "checkpoint/safetensors_header.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "runtime/error.h"
@@ -53,13 +55,18 @@ class HeaderReader : public nlohmann::json_sax<json> {
       return true;
     }
     if (level_ != 2 || field_ != "dtype") unexpected(fmt::format("text '{}'", printable(value)));
+    if (value == "F8_E4M3" || value == "F8_E5M2") {
+      entries_.back().float8 = value == "F8_E4M3" ? Float8::e4m3 : Float8::e5m2;
+      return true;
+    }
     for (const auto& entry : kTypes) {
       if (value == entry.name) {
         entries_.back().type = entry.type;
         return true;
       }
     }
-    fail("{}: dtype '{}', expected one of F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL", here(), printable(value));
+    fail("{}: dtype '{}', expected one of F64 F32 F16 BF16 F8_E4M3 F8_E5M2 I64 I32 I16 I8 U8 BOOL", here(),
+         printable(value));
   }
 
   bool start_object(std::size_t) override {
@@ -125,7 +132,7 @@ class HeaderReader : public nlohmann::json_sax<json> {
             here());
     entry.begin = offsets_[0];
     entry.end = offsets_[1];
-    std::uint64_t bytes = c10::elementSize(entry.type);
+    std::uint64_t bytes = entry.float8 == Float8::none ? c10::elementSize(entry.type) : 1;
     std::int64_t stride = 1;  // LibTorch computes strides also where another size is 0
     for (const auto size : shape_) {
       const bool fits =
@@ -150,6 +157,19 @@ class HeaderReader : public nlohmann::json_sax<json> {
 };
 
 }  // namespace
+
+float float8_value(unsigned char bits, Float8 format) {
+  const int mantissa_bits = format == Float8::e4m3 ? 3 : 2, bias = format == Float8::e4m3 ? 7 : 15;
+  const int exponent_bits = 7 - mantissa_bits, top = (1 << exponent_bits) - 1;
+  const int exponent = (bits & 0x7F) >> mantissa_bits, mantissa = bits & ((1 << mantissa_bits) - 1);
+  const float sign = (bits & 0x80) != 0 ? -1.F : 1.F;
+  const bool nan = format == Float8::e4m3 ? (bits & 0x7F) == 0x7F : exponent == top && mantissa != 0;
+  if (nan) return std::numeric_limits<float>::quiet_NaN();
+  if (format == Float8::e5m2 && exponent == top) return sign * std::numeric_limits<float>::infinity();
+  const auto fraction = static_cast<float>(mantissa) / static_cast<float>(1 << mantissa_bits);
+  if (exponent == 0) return sign * std::ldexp(fraction, 1 - bias);
+  return sign * std::ldexp(1 + fraction, exponent - bias);
+}
 
 std::vector<SafetensorsEntry> parse_safetensors_header(std::string_view header, std::uint64_t data_bytes,
                                                        const std::string& where, Metadata* metadata) {

@@ -12,10 +12,16 @@
 
 namespace tessera {
 
+/// Numbers of 8 bits: 4 of exponent and 3 of mantissa without infinities (OCP 8-bit floating point, E4M3), or 5 and 2
+/// (E5M2, a half cut short). They are read as float32.
+enum class Float8 { none, e4m3, e5m2 };
+float float8_value(unsigned char bits, Float8 format);
+
 /// One tensor of a header: its bytes are [begin, end) of the data.
 struct SafetensorsEntry {
   std::string name;
   torch::ScalarType type = torch::kFloat32;
+  Float8 float8 = Float8::none;
   std::vector<std::int64_t> shape;
   std::uint64_t begin = 0;
   std::uint64_t end = 0;

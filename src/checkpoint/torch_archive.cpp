@@ -6,6 +6,7 @@
 #include "checkpoint/pickle_machine.h"
 #include "checkpoint/zip_directory.h"
 #include "runtime/error.h"
+#include "runtime/foreign_bytes.h"
 #include "runtime/printable.h"
 
 namespace tessera {
@@ -113,6 +114,8 @@ TorchArchive load_torch_archive(const std::filesystem::path& path) {
   auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
   if (bytes.starts_with(kZipStart)) return load_zip(std::move(file));
+  const auto other = foreign_bytes(bytes.substr(0, 512));
+  require(other.empty(), "{}: {}", path.string(), other);
   if (bytes.front() == kStreamStart) return load_stream(std::move(file));
   fail("{}: neither a zip archive nor a stream of torch.save", path.string());
 }

@@ -54,6 +54,7 @@ void add_region_flags(CLI::App& verb, RegionOptions& options) {
   verb.add_option("--feather", options.feather,
                   "pixels over which the edit fades into the picture; 0: the decode as it is; -1: one cell")
       ->capture_default_str();
+  verb.add_flag("--sharp", options.sharp, "the edit shows on the mask's own pixels alone, without a feather");
   verb.add_option("--mask-threshold", options.threshold,
                   "share of a cell that the mask must hold, 0 to 1; 0: one pixel is enough")
       ->capture_default_str();

@@ -27,7 +27,7 @@ struct EditFlags {
 void add_canvas_flags(CLI::App& verb, EditFlags& flags);
 /// All of them: model, sampling, canvas, output, count, batch.
 void add_edit_flags(CLI::App& verb, EditFlags& flags);
-/// --feather and --mask-threshold.
+/// --feather, --sharp and --mask-threshold.
 void add_region_flags(CLI::App& verb, RegionOptions& options);
 
 /// The command that was typed, quoted for a shell: "tessera VERB --flag value ...".

@@ -174,8 +174,13 @@ void write_tokenizer(const Arguments& arguments, ImportedText& text, const fs::p
   const auto vocabulary = text.config.at("vocab_size").get<std::int64_t>();
   auto source =
       arguments.tokenizer.empty() ? fs::absolute(arguments.files.front()).parent_path() : fs::path(arguments.tokenizer);
-  if (fs::is_directory(source)) source /= "merges.txt";
-  require(fs::exists(source), "{}: no such file; the text encoder needs CLIP's merges.txt (--tokenizer FOLDER)",
+  if (fs::is_directory(source)) {
+    const auto found = ClipTokenizer::merges_in(source);
+    source = found.empty() ? source / "merges.txt" : found;
+  }
+  require(fs::exists(source),
+          "{}: no such file; the text encoder needs CLIP's merges.txt, tokenizer.json or bpe_simple_vocab_16e6.txt.gz "
+          "(--tokenizer FOLDER or FILE)",
           source.string());
   ClipTokenizer::load_merges(source, {}, vocabulary).save(folder);
   text.tokenizer = folder;
@@ -231,9 +236,9 @@ void add_import(CLI::App& app) {
   verb->add_option("--total-steps", arguments->total_steps,
                    "Steps of the absorbing process, where the file does not say")
       ->check(CLI::PositiveNumber);
-  verb->add_option(
-      "--tokenizer", arguments->tokenizer,
-      "Folder with CLIP's merges.txt, for a VQ-Diffusion model with text (default: beside the checkpoint)");
+  verb->add_option("--tokenizer", arguments->tokenizer,
+                   "CLIP's merges.txt, tokenizer.json or bpe_simple_vocab_16e6.txt.gz, or the folder with it, for a "
+                   "VQ-Diffusion model with text (default: beside the checkpoint)");
   verb->add_flag("--overwrite", arguments->overwrite, "Replace the model that the output folder holds");
   verb->add_flag("--json", arguments->json, "Print one JSON object");
   verb->callback([arguments] { run(*arguments); });

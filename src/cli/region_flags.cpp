@@ -8,16 +8,20 @@ namespace tessera::cli {
 void add_picture_flags(CLI::App& verb, RegionFlags& flags) {
   verb.add_option("-i,--image", flags.images, "picture; repeatable")->required();
   verb.add_option("--mask", flags.masks,
-                  "picture whose white pixels are regenerated; one for all, or one for each --image; repeatable");
+                  "picture whose white pixels are regenerated (where it has transparency: its opaque ones); one for "
+                  "all, or one for "
+                  "each --image; repeatable");
   verb.add_option("--box", flags.boxes, "x,y,w,h in pixels to regenerate; repeatable");
   verb.add_option("--keep-mask", flags.keep_masks,
-                  "picture whose white pixels are kept, all else is regenerated; repeatable");
+                  "picture whose white (or opaque) pixels are kept, all else is regenerated; repeatable");
   verb.add_option("--keep-box", flags.keep_boxes, "x,y,w,h in pixels to keep; repeatable");
   add_reading_flags(verb, flags.reading);
 }
 
 void add_reading_flags(CLI::App& verb, PictureFlags& flags) {
-  verb.add_option("--background", flags.background, "colour under transparent pixels")->capture_default_str();
+  verb.add_option("--background", flags.background,
+                  "colour under transparent pixels, in the result too; without it the transparency is kept, and the "
+                  "model sees white there");
   verb.add_option("--size", flags.size,
                   "scale pictures to this shorter side and cut out the centre first; 0: as they are")
       ->capture_default_str();
@@ -27,7 +31,8 @@ Picture PictureFlags::read(const std::string& path) const {
   if (size < 0 || size > kMaxEditSide)
     throw UsageError(fmt::format("--size {}: expected 1 to {} pixels, or 0", size, kMaxEditSide));
   ReadOptions options;
-  options.background = parse_colour(background);
+  options.background = parse_colour(background.empty() ? "#ffffff" : background);
+  options.keep_alpha = background.empty();
   auto image = read_image(std::filesystem::path(path), options);
   return std::make_shared<Image>(size > 0 ? resize_and_crop(image, size) : std::move(image));
 }
@@ -61,7 +66,7 @@ std::vector<RegionOfPicture> read_regions(const RegionFlags& flags) {
       PixelMask mask(width, height);
       if (!masks.empty()) {
         const auto& file = masks[masks.size() == 1 ? 0 : i];
-        mask.add(PixelMask::from_image(*PictureFlags{"#000000", 0}.read(file), file, width, height, region.notes));
+        mask.add(PixelMask::from_image(*PictureFlags{}.read(file), file, width, height, region.notes));
       }
       for (const auto& box : parsed) mask.add(box, box_flag);
       region.mask = keep ? mask.inverted() : mask;

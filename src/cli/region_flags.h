@@ -12,8 +12,8 @@ namespace tessera::cli {
 
 /// How pictures are read.
 struct PictureFlags {
-  std::string background = "#ffffff";  // under transparent pixels
-  int size = 0;                        // pixels: scaled to this shorter side, the centre cut out square; 0: as it is
+  std::string background;  // under transparent pixels; empty: white for the model, transparency is kept
+  int size = 0;            // pixels: scaled to this shorter side, the centre cut out square; 0: as it is
 
   /// The picture of a file. Throws UsageError where the size is out of range.
   Picture read(const std::string& path) const;

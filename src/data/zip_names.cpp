@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "data/file_names.h"
+#include "text/single_byte_encodings.h"
 #include "text/unicode.h"
 
 namespace tessera {
@@ -159,6 +160,7 @@ std::optional<ZipNames> read_zip_names(const std::filesystem::path& path) {
   const bool all_utf8 = std::all_of(entries->begin(), entries->end(),
                                     [](const auto& entry) { return entry.says_encoding || is_valid_utf8(entry.name); });
   const bool windows = looks_like_windows_1252(*entries);
+  const auto& encoding = single_byte_encoding(windows ? "windows-1252" : "cp437");
   for (auto& entry : *entries) {
     if (!entry.says_encoding) {
       ++result.guessed;
@@ -166,7 +168,7 @@ std::optional<ZipNames> read_zip_names(const std::filesystem::path& path) {
       std::string decoded;
       for (const char c : entry.name) {
         const auto byte = static_cast<unsigned char>(c);
-        append_utf8(decoded, windows ? windows_1252(byte) : code_page_437(byte));
+        append_utf8(decoded, encoding.code_of(byte));
       }
       if (!all_utf8) entry.name = std::move(decoded);
     }

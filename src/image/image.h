@@ -23,7 +23,7 @@ Colour parse_colour(std::string_view text);
 /// Out: "#rrggbb", lower case.
 std::string to_string(Colour colour);
 
-/// One picture. ensures: pixels.size() == 3 * width * height.
+/// One picture. ensures: pixels.size() == 3 * width * height, rgba.size() == 4 * width * height or 0.
 struct Image {
   Image() = default;
   /// A picture of one colour. Throws Error unless both sizes are at least 1.
@@ -31,7 +31,16 @@ struct Image {
 
   int width = 0;                     // pixels
   int height = 0;                    // pixels
-  std::vector<std::uint8_t> pixels;  // [height, width, 3], sRGB, interleaved
+  std::vector<std::uint8_t> pixels;  // [height, width, 3], sRGB, interleaved; transparency composited
+  // [height, width, 4], not premultiplied: the picture as its file has it, where it has transparency and was read with
+  // ReadOptions::keep_alpha; empty: opaque.
+  std::vector<std::uint8_t> rgba = {};
+
+  bool has_transparency() const { return !rgba.empty(); }
+  std::uint8_t* rgba_at(int x, int y) { return rgba.data() + 4 * (static_cast<std::size_t>(y) * width + x); }
+  const std::uint8_t* rgba_at(int x, int y) const {
+    return rgba.data() + 4 * (static_cast<std::size_t>(y) * width + x);
+  }
 
   std::uint8_t* at(int x, int y) { return pixels.data() + 3 * (static_cast<std::size_t>(y) * width + x); }
   const std::uint8_t* at(int x, int y) const { return pixels.data() + 3 * (static_cast<std::size_t>(y) * width + x); }

@@ -31,6 +31,11 @@ Image crop(const Image& image, int left, int top, int width, int height) {
   Image part(width, height);
   for (int y = 0; y < height; ++y)
     std::memcpy(part.at(0, y), image.at(left, top + y), 3 * static_cast<std::size_t>(width));
+  if (image.has_transparency()) {
+    part.rgba.resize(4 * static_cast<std::size_t>(width) * static_cast<std::size_t>(height));
+    for (int y = 0; y < height; ++y)
+      std::memcpy(part.rgba_at(0, y), image.rgba_at(left, top + y), 4 * static_cast<std::size_t>(width));
+  }
   return part;
 }
 

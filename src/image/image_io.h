@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +20,7 @@ struct ReadOptions {
   Colour background;                                        // transparent pixels are composited on this
   std::int64_t max_pixels = std::int64_t{1} << 26;          // width * height; larger pictures are an Error
   std::uint64_t max_file_bytes = std::uint64_t{256} << 20;  // of the compressed file
+  bool keep_alpha = false;                                  // fill in Image::rgba where a pixel is not opaque
 };
 
 /// true if this build can decode and encode images.
@@ -40,12 +40,7 @@ Image read_image(const std::filesystem::path& path, const ReadOptions& options =
 /// read_image's.
 std::pair<int, int> read_image_size(std::span<const std::uint8_t> bytes, std::string_view name);
 
-/// Where a picture is transparent, as a picture that is white where alpha is below 128 and black elsewhere; nothing
-/// where it has no alpha channel or no such pixel. Same bounds and errors as read_image.
-std::optional<Image> read_transparency(std::span<const std::uint8_t> bytes, std::string_view name,
-                                       const ReadOptions& options = {});
-
-/// Lanczos-3, anti-aliased, aspect ratio not kept. In: sizes in pixels, at least 1.
+/// Lanczos-3, anti-aliased, aspect ratio not kept; transparency is resized along. In: sizes in pixels, at least 1.
 Image resize_exact(const Image& image, int width, int height);
 /// The shorter side becomes `size` pixels, then the centre [size, size] is cut out.
 Image resize_and_crop(const Image& image, int size);
@@ -55,7 +50,8 @@ Image crop(const Image& image, int left, int top, int width, int height);
 /// Text stored in a PNG, by keyword (1 to 79 printable ASCII characters). Values are UTF-8.
 using PngText = std::map<std::string, std::string>;
 
-/// A PNG file's bytes: zlib level 6, adaptive filters, text as tEXt (ASCII) or iTXt (other UTF-8) chunks.
+/// A PNG file's bytes: zlib level 6, adaptive filters, text as tEXt (ASCII) or iTXt (other UTF-8) chunks. With
+/// Image::rgba the file has transparency; so has a WebP, a JPEG has the composited pixels.
 std::string encode_png(const Image& image, const PngText& text = {});
 /// A picture's bytes as "png", "webp" (lossless) or "jpeg" (quality 92). Another name throws Error and lists these.
 std::string encode_image(const Image& image, std::string_view format, const PngText& text = {});

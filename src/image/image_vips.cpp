@@ -12,8 +12,8 @@ namespace {
 
 /// The formats that every build with libvips reads; the others ask for their loader.
 bool is_plain_picture_ending(std::string_view ending) {
-  static const std::set<std::string, std::less<>> endings = {"png",  "apng", "jpg", "jpeg", "jpe", "jfif",
-                                                             "jif",  "webp", "tif", "tiff", "gif"};
+  static const std::set<std::string, std::less<>> endings = {"png", "apng", "jpg", "jpeg", "jpe", "jfif",
+                                                             "jif", "webp", "tif", "tiff", "gif"};
   return endings.contains(ending);
 }
 
@@ -172,6 +172,28 @@ Image copy_pixels(const Handle& image, std::string_view name) {
   return result;
 }
 
+/// The bands of a decoded picture with alpha, 8 bits each; nothing where all of it is opaque.
+std::vector<std::uint8_t> copy_rgba(Handle image, std::string_view name) {
+  apply(image, name, [](VipsImage* in, VipsImage** out) { return vips_cast(in, out, VIPS_FORMAT_UCHAR, nullptr); });
+  if (vips_image_get_bands(image.get()) != 4) return {};
+  std::size_t size = 0;
+  const std::unique_ptr<void, void (*)(void*)> memory(vips_image_write_to_memory(image.get(), &size), g_free);
+  require(memory != nullptr, "{}: cannot be decoded: {}", name, vips_message());
+  const auto* begin = static_cast<const std::uint8_t*>(memory.get());
+  for (std::size_t i = 3; i < size; i += 4) {
+    if (begin[i] != 255) return {begin, begin + size};
+  }
+  return {};
+}
+
+Handle wrap_rgba(const Image& image) {
+  Handle handle(vips_image_new_from_memory(image.rgba.data(), image.rgba.size(), image.width, image.height, 4,
+                                           VIPS_FORMAT_UCHAR));
+  require(handle != nullptr, "image: {}", vips_message());
+  handle->Type = VIPS_INTERPRETATION_sRGB;
+  return handle;
+}
+
 Handle wrap(const Image& image) {
   require(image.width > 0 && image.height > 0, "image: {}x{}, expected at least 1x1", image.width, image.height);
   Handle handle(vips_image_new_from_memory(image.pixels.data(), image.pixels.size(), image.width, image.height, 3,
@@ -215,37 +237,23 @@ bool reads_picture_ending(std::string_view ending) {
 
 Image read_image(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options) {
   Handle image = decode(bytes, name, options);
-  if (vips_image_hasalpha(image.get())) composite_on(image, options.background, name);
-  return copy_pixels(image, name);
+  std::vector<std::uint8_t> rgba;
+  if (vips_image_hasalpha(image.get())) {
+    if (options.keep_alpha) {
+      g_object_ref(image.get());
+      rgba = copy_rgba(Handle(image.get()), name);
+    }
+    composite_on(image, options.background, name);
+  }
+  Image result = copy_pixels(image, name);
+  result.rgba = std::move(rgba);
+  return result;
 }
 
 std::pair<int, int> read_image_size(std::span<const std::uint8_t> bytes, std::string_view name) {
   start_vips();
   const Handle image = open_by_signature(bytes, name);
   return {vips_image_get_width(image.get()), vips_image_get_height(image.get())};
-}
-
-std::optional<Image> read_transparency(std::span<const std::uint8_t> bytes, std::string_view name,
-                                       const ReadOptions& options) {
-  Handle image = decode(bytes, name, options);
-  if (!vips_image_hasalpha(image.get())) return {};
-  apply(image, name, [](VipsImage* in, VipsImage** out) {
-    return vips_extract_band(in, out, vips_image_get_bands(in) - 1, nullptr);
-  });
-  // Alpha of 8 bits, whatever the conversions left it as.
-  apply(image, name, [](VipsImage* in, VipsImage** out) { return vips_cast(in, out, VIPS_FORMAT_UCHAR, nullptr); });
-  Image result(vips_image_get_width(image.get()), vips_image_get_height(image.get()), Colour{0, 0, 0});
-  std::size_t size = 0;
-  const std::unique_ptr<void, void (*)(void*)> memory(vips_image_write_to_memory(image.get(), &size), g_free);
-  require(memory != nullptr && size * 3 == result.pixels.size(), "{}: cannot be decoded: {}", name, vips_message());
-  const auto* alpha = static_cast<const std::uint8_t*>(memory.get());
-  bool any = false;
-  for (std::size_t i = 0; i < size; ++i) {
-    if (alpha[i] >= 128) continue;
-    any = true;
-    for (std::size_t channel = 0; channel < 3; ++channel) result.pixels[3 * i + channel] = 255;
-  }
-  return any ? std::optional(std::move(result)) : std::nullopt;
 }
 
 Image resize_exact(const Image& image, int width, int height) {
@@ -259,6 +267,16 @@ Image resize_exact(const Image& image, int width, int height) {
     return vips_resize(in, out, horizontal, "vscale", vertical, "kernel", VIPS_KERNEL_LANCZOS3, nullptr);
   });
   Image result = copy_pixels(handle, "resize");
+  if (image.has_transparency()) {
+    Handle rgba = wrap_rgba(image);
+    // Colours count by how opaque they are.
+    apply(rgba, "resize", [](VipsImage* in, VipsImage** out) { return vips_premultiply(in, out, nullptr); });
+    apply(rgba, "resize", [&](VipsImage* in, VipsImage** out) {
+      return vips_resize(in, out, horizontal, "vscale", vertical, "kernel", VIPS_KERNEL_LANCZOS3, nullptr);
+    });
+    apply(rgba, "resize", [](VipsImage* in, VipsImage** out) { return vips_unpremultiply(in, out, nullptr); });
+    result.rgba = copy_rgba(std::move(rgba), "resize");
+  }
   require(result.width == width && result.height == height, "resize: {}x{}, expected {}x{}", result.width,
           result.height, width, height);
   return result;
@@ -266,7 +284,7 @@ Image resize_exact(const Image& image, int width, int height) {
 
 std::string encode_png(const Image& image, const PngText& text) {
   start_vips();
-  const Handle handle = wrap(image);
+  const Handle handle = image.has_transparency() ? wrap_rgba(image) : wrap(image);
   void* buffer = nullptr;
   std::size_t size = 0;
   const int status = vips_pngsave_buffer(handle.get(), &buffer, &size, "compression", 6, "filter",
@@ -280,13 +298,12 @@ std::string encode_image(const Image& image, std::string_view format, const PngT
   if (format == "png") return encode_png(image, text);
   require(format == "webp" || format == "jpeg", "picture format '{}': expected one of png, webp, jpeg", format);
   start_vips();
-  const Handle handle = wrap(image);
+  const Handle handle = image.has_transparency() && format == "webp" ? wrap_rgba(image) : wrap(image);
   void* buffer = nullptr;
   std::size_t size = 0;
-  const int status =
-      format == "webp"
-          ? vips_webpsave_buffer(handle.get(), &buffer, &size, "lossless", TRUE, "strip", TRUE, nullptr)
-          : vips_jpegsave_buffer(handle.get(), &buffer, &size, "Q", 92, "strip", TRUE, nullptr);
+  const int status = format == "webp"
+                         ? vips_webpsave_buffer(handle.get(), &buffer, &size, "lossless", TRUE, "strip", TRUE, nullptr)
+                         : vips_jpegsave_buffer(handle.get(), &buffer, &size, "Q", 92, "strip", TRUE, nullptr);
   const std::unique_ptr<void, void (*)(void*)> owner(buffer, g_free);
   require(status == 0, "{}: cannot be encoded: {}", format, vips_message());
   return {static_cast<const char*>(buffer), size};
@@ -294,8 +311,8 @@ std::string encode_image(const Image& image, std::string_view format, const PngT
 
 std::string encode_webp_animation(const std::vector<Image>& frames, int milliseconds) {
   constexpr int kMaxSide = 16383;  // of the format
-  require(!frames.empty() && milliseconds > 0, "animation: {} frames of {} ms, expected at least one of each", frames.size(),
-          milliseconds);
+  require(!frames.empty() && milliseconds > 0, "animation: {} frames of {} ms, expected at least one of each",
+          frames.size(), milliseconds);
   const int width = frames.front().width, height = frames.front().height;
   require(width <= kMaxSide && height <= kMaxSide, "animation: {}x{} pixels, expected at most {} a side", width, height,
           kMaxSide);
@@ -309,7 +326,8 @@ std::string encode_webp_animation(const std::vector<Image>& frames, int millisec
   }
   const int count = static_cast<int>(frames.size());
   require(std::int64_t{count} * height < std::int64_t{1} << 30, "animation: {} frames are too many", count);
-  const Handle joined(vips_image_new_from_memory(pages.data(), pages.size(), width, count * height, 3, VIPS_FORMAT_UCHAR));
+  const Handle joined(
+      vips_image_new_from_memory(pages.data(), pages.size(), width, count * height, 3, VIPS_FORMAT_UCHAR));
   require(joined != nullptr, "animation: {}", vips_message());
   joined->Type = VIPS_INTERPRETATION_sRGB;
   vips_image_set_int(joined.get(), VIPS_META_PAGE_HEIGHT, height);
@@ -332,7 +350,9 @@ std::string encode_webp_animation(const std::vector<Image>& frames, int millisec
 namespace tessera {
 namespace {
 [[noreturn]] void fail_without_vips() {
-  fail("image files: this build has no libvips to read or resize them; open a .tessera-pack, or build with TESSERA_WITH_VIPS=ON");
+  fail(
+      "image files: this build has no libvips to read or resize them; open a .tessera-pack, or build with "
+      "TESSERA_WITH_VIPS=ON");
 }
 }  // namespace
 
@@ -354,9 +374,6 @@ Image resize_exact(const Image& image, int width, int height) {
 }
 std::string encode_png(const Image& image, const PngText& text) {
   return encode_stored_png(image, text);
-}
-std::optional<Image> read_transparency(std::span<const std::uint8_t>, std::string_view, const ReadOptions&) {
-  fail_without_vips();
 }
 std::string encode_image(const Image& image, std::string_view format, const PngText& text) {
   if (format == "png") return encode_stored_png(image, text);

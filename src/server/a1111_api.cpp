@@ -46,7 +46,6 @@ const std::vector<std::string>& ignored_fields() {
                                                  "inpaint_full_res",
                                                  "inpaint_full_res_padding",
                                                  "inpainting_fill",
-                                                 "latent_mask",
                                                  "mask_round",
                                                  "override_settings_restore_afterwards",
                                                  "refiner_checkpoint",
@@ -94,6 +93,17 @@ struct Body {
     if (found != static_cast<double>(static_cast<std::int64_t>(found))) refuse(name, "expected a whole number");
     return static_cast<std::int64_t>(found);
   }
+  /// true, false, 1 or 0, as texts too: several clients send forms.
+  bool flag(const char* name) const {
+    if (!has(name)) return false;
+    for (const auto& yes : {json(true), json(1), json("1"), json("true"), json("True")}) {
+      if (value[name] == yes) return true;
+    }
+    for (const auto& no : {json(false), json(0), json("0"), json("false"), json("False"), json("")}) {
+      if (value[name] == no) return false;
+    }
+    refuse(name, "{}, expected 0 or 1", value[name].dump().substr(0, 60));
+  }
   std::string text(const char* name) const {
     if (!has(name)) return {};
     if (!value[name].is_string()) refuse(name, "expected a text");
@@ -121,15 +131,29 @@ Body body_of(const Call& call, const std::vector<std::string>& own) {
   return body;
 }
 
-/// Our samplers by their own names; "Euler a" is the ancestral one.
-std::string sampler_of(const Body& body, const ModelInfo& model) {
+/// Samplers of continuous diffusion by the beginnings of their names there; none of them exists for tokens.
+bool is_continuous_sampler(const std::string& name) {
+  for (const char* known : {"DPM", "DDIM",  "DDPM", "Euler", "Heun",  "LMS",    "PLMS",    "UniPC", "LCM", "Restart",
+                            "TCD", "IPNDM", "DEIS", "k_dpm", "k_lms", "k_heun", "k_euler", "ddim",  "dpm", "uni_pc"}) {
+    if (name.starts_with(known)) return true;
+  }
+  return false;
+}
+
+/// Our samplers by their own names; "Euler a" is the ancestral one. Another of that program's is the model's own, which
+/// is said.
+std::string sampler_of(const Body& body, const ModelInfo& model, std::vector<std::string>& notes) {
   auto name = body.text("sampler_name");
   if (name.empty()) name = body.text("sampler_index");
   if (name.empty() || name == "Automatic") return {};
   if (name == "Euler a" || name == "Euler" || name == "k_euler_a") {
-    name = model.process == "autoregressive" ? "autoregressive" : "ancestral";
+    return model.process == "autoregressive" ? "autoregressive" : "ancestral";
   }
-  return name;
+  if (!is_continuous_sampler(name)) return name;
+  notes.push_back(fmt::format("sampler_name: {} is of continuous diffusion, the model's own is taken{}",
+                              json(name.substr(0, 60)).dump(),
+                              model.samplers.empty() ? "" : " (" + model.samplers.front() + ")"));
+  return {};
 }
 
 JobRequest read_common(Service& service, const Body& body) {
@@ -150,7 +174,7 @@ JobRequest read_common(Service& service, const Body& body) {
   std::random_device device;
   request.seed = seed < 0 ? device() : static_cast<std::uint64_t>(seed);
   request.steps = body.whole("steps", 0, 0, service.limits().steps);
-  request.sampler = sampler_of(body, model);
+  request.sampler = sampler_of(body, model, request.notes);
   request.count = body.whole("batch_size", 1, 1, 1024) * body.whole("n_iter", 1, 1, 1024);
   return request;
 }
@@ -202,9 +226,23 @@ Picture picture_of(const json& value, const std::string& field, const ServiceLim
   return read_upload(bytes, field, limits);
 }
 
+/// The blur's radius in pixels; 0: a sharp edge.
+void read_blur(const Body& body, JobRequest& request) {
+  std::optional<std::int64_t> blur;
+  for (const char* name : {"mask_blur", "mask_blur_x", "mask_blur_y"}) {
+    if (body.has(name)) blur = std::max(blur.value_or(0), body.whole(name, 4, 0, 4096));
+  }
+  if (!blur) return;
+  if (*blur == 0) {
+    request.sharp = true;
+  } else {
+    request.feather = *blur;
+  }
+}
+
 HttpResponse img2img(Service& service, const Call& call) {
-  const auto body = body_of(call, {"init_images", "mask", "denoising_strength", "inpainting_mask_invert", "mask_blur",
-                                   "mask_blur_x", "mask_blur_y", "resize_mode"});
+  const auto body = body_of(call, {"init_images", "mask", "latent_mask", "denoising_strength", "inpainting_mask_invert",
+                                   "mask_blur", "mask_blur_x", "mask_blur_y", "resize_mode"});
   auto request = read_common(service, body);
   const auto images = body.value.value("init_images", json());
   if (!images.is_array() || images.size() != 1) refuse("init_images", "expected a list of one picture");
@@ -224,17 +262,22 @@ HttpResponse img2img(Service& service, const Call& call) {
   request.verb = "variations";
   request.strength = body.number("denoising_strength", 0.75, 0, 1);
   if (*request.strength == 0) refuse("denoising_strength", "0 changes nothing, expected above 0 to 1");
-  if (body.has("mask")) {
-    const auto drawn = picture_of(body.value["mask"], "mask", service.limits());
-    const auto invert = body.has("inpainting_mask_invert") &&
-                        (body.value["inpainting_mask_invert"] == 1 || body.value["inpainting_mask_invert"] == true);
+  const bool invert = body.flag("inpainting_mask_invert");
+  const char* mask = body.has("mask") ? "mask" : "latent_mask";
+  if (body.has("mask") && body.has("latent_mask")) refuse("latent_mask", "a second mask, expected one of them");
+  if (body.has(mask)) {
+    const auto drawn = picture_of(body.value[mask], mask, service.limits());
     try {
-      request.mask = PixelMask::from_image(*drawn, "mask", width, height, request.notes);
+      request.mask = PixelMask::from_image(*drawn, mask, width, height, request.notes);
     } catch (const Error& error) {
-      throw HttpError(400, error.what(), "mask");
+      throw HttpError(400, error.what(), mask);
     }
-    if (invert) request.mask = request.mask->inverted();
-    if (body.has("mask_blur")) request.feather = body.whole("mask_blur", 4, 0, 4096);
+    if (invert) {
+      request.mask = request.mask->inverted();
+      if (request.mask->count() == 0) refuse("inpainting_mask_invert", "the mask covers the picture, nothing is left");
+      request.notes.push_back(fmt::format("inpainting_mask_invert: the rest is meant, {}", request.mask->share_text()));
+    }
+    read_blur(body, request);
   }
   return run(service, call, std::move(request), body);
 }
@@ -307,14 +350,31 @@ HttpResponse models(Service& service, const Call&) {
   return json_response(list);
 }
 
+json present_options(Service& service) {
+  return {{"sd_model_checkpoint", service.default_model()}, {"samples_format", "png"}};
+}
+
 HttpResponse options(Service& service, const Call&) {
-  return json_response({{"sd_model_checkpoint", service.default_model()}, {"samples_format", "png"}});
+  return json_response(present_options(service));
+}
+
+HttpResponse nothing_there(Service&, const Call&) {
+  return json_response(json::array());
+}
+HttpResponse no_flags(Service&, const Call&) {
+  return json_response(json::object());
+}
+HttpResponse embeddings(Service&, const Call&) {
+  return json_response({{"loaded", json::object()}, {"skipped", json::object()}});
 }
 
 HttpResponse set_options(Service& service, const Call& call) {
   const auto body = parse_json(call.request.body);
   if (!body.is_object()) throw HttpError(422, "body: expected a JSON object");
+  // Clients send all that GET gave them, with what they changed.
+  const auto present = present_options(service);
   for (const auto& [key, value] : body.items()) {
+    if (present.contains(key) && present[key] == value) continue;
     if (key != "sd_model_checkpoint") refuse(key.substr(0, 60), "cannot be set here, expected sd_model_checkpoint");
     if (!value.is_string()) refuse(key, "expected the name of a model");
   }
@@ -342,6 +402,19 @@ void add_a1111_routes(std::vector<Route>& routes) {
       {"GET", "/sdapi/v1/options", "A1111: the settings that exist here", "", "A1111Options", 200, false, options});
   routes.push_back({"POST", "/sdapi/v1/options", "A1111: chooses the model for requests that name none", "A1111Options",
                     "A1111Nothing", 200, false, set_options});
+  // What clients look for when they connect. These models have none of it.
+  for (const char* name : {"schedulers", "upscalers", "latent-upscale-modes", "loras", "hypernetworks",
+                           "face-restorers", "realesrgan-models", "prompt-styles", "sd-vae", "extensions"}) {
+    routes.push_back({"GET", std::string("/sdapi/v1/") + name, "A1111: none of these here", "", "A1111None", 200, false,
+                      nothing_there});
+  }
+  routes.push_back(
+      {"GET", "/sdapi/v1/embeddings", "A1111: none of these here", "", "A1111Empty", 200, false, embeddings});
+  routes.push_back({"GET", "/sdapi/v1/cmd-flags", "A1111: no flags", "", "A1111Empty", 200, false, no_flags});
+  routes.push_back(
+      {"GET", "/internal/ping", "A1111: whether the service answers", "", "A1111Empty", 200, false, no_flags});
+  routes.push_back({"POST", "/sdapi/v1/refresh-checkpoints", "A1111: nothing to do, models are known from the start",
+                    "", "A1111Empty", 200, false, no_flags});
 }
 
 }  // namespace tessera::server

@@ -79,7 +79,7 @@ std::uint64_t Job::result_bytes() const {
   const std::lock_guard lock(mutex_);
   std::uint64_t sum = 0;
   for (const auto& result : status_.results) {
-    sum += result->picture.pixels.size() + (result->tokens.size() + result->order.size()) * sizeof(std::int32_t);
+    sum += result->picture.pixels.size() + result->picture.rgba.size() + (result->tokens.size() + result->order.size()) * sizeof(std::int32_t);
   }
   return sum;
 }

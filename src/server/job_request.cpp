@@ -228,7 +228,7 @@ class Reader {
 
 std::uint64_t JobRequest::bytes() const {
   std::uint64_t sum = mask ? static_cast<std::uint64_t>(mask->width()) * static_cast<std::uint64_t>(mask->height()) : 0;
-  const auto add = [&](const Picture& picture) { sum += picture ? picture->pixels.size() : 0; };
+  const auto add = [&](const Picture& picture) { sum += picture ? picture->pixels.size() + picture->rgba.size() : 0; };
   add(image);
   add(onto);
   for (const auto& piece : pieces) add(piece.image);
@@ -273,6 +273,7 @@ Picture read_upload(const std::string& bytes, const std::string& field, const Se
   ReadOptions options;
   options.max_pixels = limits.upload_pixels;
   options.max_file_bytes = static_cast<std::uint64_t>(limits.body_mib) << 20;
+  options.keep_alpha = true;
   try {
     return std::make_shared<Image>(
         read_image({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, field, options));

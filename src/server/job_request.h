@@ -49,6 +49,7 @@ struct JobRequest {
   bool drawn = false;             // a picture is part of the mask beside boxes
   bool keep = false;              // the region stays and all else is regenerated
   std::int64_t feather = -1;
+  bool sharp = false;  // the edit ends at the mask's own pixels
   double threshold = 0;
   std::int64_t left = 0, right = 0, top = 0, bottom = 0;  // pixels to add
   std::vector<PieceRequest> pieces;

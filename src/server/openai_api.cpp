@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "image/image_io.h"
 #include "server/base64.h"
 #include "server/job_json.h"
 #include "server/service.h"
@@ -44,15 +43,15 @@ struct Fields {
     if (number < least || number > most) refuse(name, "expected a whole number from {} to {}", least, most);
     return number;
   }
-  const FormPart* file(const std::string& name) const {
-    const auto found = std::find_if(files.begin(), files.end(), [&](const FormPart& part) {
-      return part.name == name || part.name == name + "[]";
-    });
-    return found == files.end() ? nullptr : &*found;
-  }
 };
 
-Fields fields_of(const Call& call, const std::vector<std::string>& known) {
+/// "image", and "image[]" or "image[0]" where there may be several.
+bool is_file_of(const FormPart& part, const std::string& name) {
+  return part.name == name || (part.name.starts_with(name + "[") && part.name.ends_with(']'));
+}
+
+/// known: the fields that a request may have; files: the names of its files. Anything else is refused.
+Fields fields_of(const Call& call, const std::vector<std::string>& known, const std::vector<std::string>& files = {}) {
   Fields fields;
   if (const auto boundary = form_boundary(call.request.header("content-type")); !boundary.empty()) {
     for (auto& part : parse_form(call.request.body, boundary)) {
@@ -66,6 +65,11 @@ Fields fields_of(const Call& call, const std::vector<std::string>& known) {
     const auto body = parse_json(call.request.body);
     if (!body.is_object()) throw HttpError(400, "body: expected a JSON object");
     for (const auto& [key, value] : body.items()) fields.values[key] = value;
+  }
+  for (const auto& part : fields.files) {
+    const bool taken =
+        std::any_of(files.begin(), files.end(), [&](const std::string& name) { return is_file_of(part, name); });
+    if (!taken) throw HttpError(400, "a file that is not taken here", part.name.substr(0, 60));
   }
   for (const auto& [key, value] : fields.values) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
@@ -125,6 +129,7 @@ Common read_common(Service& service, const Fields& fields, JobRequest& request) 
 
 HttpResponse run(Service& service, const Call& call, JobRequest request, const Common& common) {
   complete(request, service.limits());
+  const auto notes = request.notes;
   const auto job = service.run_to_end(std::move(request), call);
   const auto status = job->status();
   auto data = json::array();
@@ -143,6 +148,7 @@ HttpResponse run(Service& service, const Call& call, JobRequest request, const C
                  {"size", fmt::format("{}x{}", picture.width, picture.height)},
                  {"seed", job->seed}};
   if (!common.warnings.empty()) answer["warnings"] = common.warnings;
+  if (!notes.empty()) answer["notes"] = notes;
   return json_response(answer);
 }
 
@@ -172,48 +178,72 @@ HttpResponse generate(Service& service, const Call& call) {
   return run(service, call, std::move(request), common);
 }
 
-std::span<const std::uint8_t> bytes_of(const FormPart& part) {
-  return {reinterpret_cast<const std::uint8_t*>(part.content.data()), part.content.size()};
-}
-
 /// Where the picture is to change: transparent pixels of the mask (or, without one, of the picture); of a mask without
 /// any the white ones.
-PixelMask editable(const Fields& fields, const FormPart& image, const Picture& picture, JobRequest& request,
-                   const ServiceLimits& limits) {
-  const auto* mask = fields.file("mask");
-  const auto& source = mask ? *mask : image;
-  ReadOptions options;
-  options.max_pixels = limits.upload_pixels;
+PixelMask editable(const FormPart* mask, const Picture& picture, JobRequest& request, const ServiceLimits& limits) {
+  if (!mask && !picture->has_transparency()) {
+    refuse("mask", "missing, and the image has no transparent pixels: expected one of them");
+  }
+  const auto drawn = mask ? read_upload(mask->content, "mask", limits) : picture;
   try {
-    if (const auto holes = read_transparency(bytes_of(source), mask ? "mask" : "image", options)) {
-      return PixelMask::from_image(*holes, "mask", picture->width, picture->height, request.notes);
-    }
-    if (!mask) refuse("mask", "missing, and the image has no transparent pixels: expected one of them");
-    const auto drawn = read_upload(mask->content, "mask", limits);
-    return PixelMask::from_image(*drawn, "mask", picture->width, picture->height, request.notes);
-  } catch (const HttpError&) {
-    throw;
+    return PixelMask::from_image(*drawn, mask ? "mask" : "image", picture->width, picture->height, request.notes,
+                                 MaskReading::holes);
   } catch (const Error& error) {
     throw HttpError(400, error.what(), mask ? "mask" : "image");
   }
 }
 
+/// The one file of this name; that further ones are ignored is warned of.
+const FormPart* first_file(const Fields& fields, const std::string& name, Common& common) {
+  std::size_t number = 0;
+  const FormPart* first = nullptr;
+  for (const auto& part : fields.files) {
+    if (!is_file_of(part, name)) continue;
+    if (!first) {
+      first = &part;
+    } else {
+      common.warnings.push_back(fmt::format("{}[{}] ({}): ignored, the first one is taken", name, number,
+                                            json(part.filename.substr(0, 80)).dump()));
+    }
+    ++number;
+  }
+  return first;
+}
+
+void require_own_size(const Fields& fields, const Picture& picture) {
+  const auto [width, height] = size_of(fields.text("size"));
+  if (width != 0 && (width != picture->width || height != picture->height)) {
+    refuse("size", "{}x{}, expected the picture's own {}x{}, or auto", width, height, picture->width, picture->height);
+  }
+}
+
 HttpResponse edit(Service& service, const Call& call) {
   const auto fields =
-      fields_of(call, {"model", "prompt", "n", "size", "response_format", "output_format", "seed", "steps", "stream",
-                       "background", "quality", "user", "output_compression", "input_fidelity", "partial_images"});
+      fields_of(call,
+                {"model", "prompt", "n", "size", "response_format", "output_format", "seed", "steps", "stream",
+                 "background", "quality", "user", "output_compression", "input_fidelity", "partial_images"},
+                {"image", "mask"});
   JobRequest request;
   request.verb = "inpaint";
-  const auto common = read_common(service, fields, request);
-  const auto* image = fields.file("image");
+  auto common = read_common(service, fields, request);
+  const auto* image = first_file(fields, "image", common);
   if (!image) refuse("image", "missing, expected a form with the file");
   request.image = read_upload(image->content, "image", service.limits());
-  const auto [width, height] = size_of(fields.text("size"));
-  if (width != 0 && (width != request.image->width || height != request.image->height)) {
-    refuse("size", "{}x{}, expected the picture's own {}x{}, or auto", width, height, request.image->width,
-           request.image->height);
-  }
-  request.mask = editable(fields, *image, request.image, request, service.limits());
+  require_own_size(fields, request.image);
+  request.mask = editable(first_file(fields, "mask", common), request.image, request, service.limits());
+  return run(service, call, std::move(request), common);
+}
+
+HttpResponse vary(Service& service, const Call& call) {
+  const auto fields =
+      fields_of(call, {"model", "n", "size", "response_format", "output_format", "seed", "steps", "user"}, {"image"});
+  JobRequest request;
+  request.verb = "variations";
+  auto common = read_common(service, fields, request);
+  const auto* image = first_file(fields, "image", common);
+  if (!image) refuse("image", "missing, expected a form with the file");
+  request.image = read_upload(image->content, "image", service.limits());
+  require_own_size(fields, request.image);
   return run(service, call, std::move(request), common);
 }
 
@@ -239,6 +269,8 @@ void add_openai_routes(std::vector<Route>& routes) {
   routes.push_back({"POST", "/v1/images/edits",
                     "OpenAI: a part of a picture made anew; the mask's transparent pixels, else its white ones",
                     "OpenAIEdit", "OpenAIImages", 200, false, edit});
+  routes.push_back({"POST", "/v1/images/variations", "OpenAI: pictures near a given one", "OpenAIVariation",
+                    "OpenAIImages", 200, false, vary});
   routes.push_back({"GET", "/v1/models", "OpenAI: the models", "", "OpenAIModels", 200, false, models});
   routes.push_back({"GET", "/v1/models/{model}", "OpenAI: one model", "", "OpenAIModel", 200, false, model});
 }

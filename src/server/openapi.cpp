@@ -171,12 +171,14 @@ json schemas() {
       {"Health", whole_object({{"status", text}, {"waiting", whole}})},
       {"OpenAIGeneration", openai_request(false)},
       {"OpenAIEdit", openai_request(true)},
+      {"OpenAIVariation", openai_request(true)},
       {"OpenAIImages", object({{"created", whole},
                                {"data", list_of(object({{"b64_json", text}, {"url", text}}))},
                                {"output_format", text},
                                {"size", text},
                                {"seed", whole},
-                               {"warnings", list_of(text)}},
+                               {"warnings", list_of(text)},
+                               {"notes", list_of(text)}},
                               {"created", "data", "seed"})},
       {"OpenAIModel", whole_object({{"id", text}, {"object", text}, {"created", whole}, {"owned_by", text}})},
       {"OpenAIModels", whole_object({{"object", text}, {"data", list_of(reference("OpenAIModel"))}})},
@@ -184,6 +186,7 @@ json schemas() {
       {"A1111Img2Img", a1111_request({{"init_images", list_of(text)},
                                       {"mask", text},
                                       {"denoising_strength", type("number")},
+                                      {"latent_mask", text},
                                       {"inpainting_mask_invert", whole},
                                       {"mask_blur", whole},
                                       {"resize_mode", whole}})},
@@ -203,6 +206,7 @@ json schemas() {
                                             {"config", maybe("string")}}))},
       {"A1111Options", object({{"sd_model_checkpoint", text}, {"samples_format", text}})},
       {"A1111Empty", type("object")},
+      {"A1111None", list_of(type("object"))},
       {"A1111Nothing", type("null")},
   };
 }
@@ -253,7 +257,8 @@ json openapi_document(const std::vector<Route>& routes, const ServiceLimits& lim
     if (route.open) operation["security"] = json::array();
     if (!route.body.empty()) {
       auto body = content(route.body);
-      if (route.body == "OpenAIEdit") body = {{"multipart/form-data", {{"schema", reference(route.body)}}}};
+      if (route.body == "OpenAIEdit" || route.body == "OpenAIVariation")
+        body = {{"multipart/form-data", {{"schema", reference(route.body)}}}};
       if (route.body == "JobRequest") {
         body["multipart/form-data"] = {{"schema", object({{"request", reference(route.body)}}, {"request"})},
                                        {"encoding", {{"request", {{"contentType", "application/json"}}}}}};

@@ -49,7 +49,7 @@ PromptOptions prompt_of(const std::string& prompt, const std::string& negative, 
 std::vector<EditPlan> plans_of(const JobRequest& request, Pipeline& pipeline, const WindowOptions& windows) {
   const auto codec = pipeline.codec();
   const auto own = static_cast<int>(codec->options().image_size);
-  const RegionOptions region{request.threshold, static_cast<int>(request.feather)};
+  const RegionOptions region{request.threshold, static_cast<int>(request.feather), request.sharp};
   const int width = request.width != 0 ? static_cast<int>(request.width) : own;
   const int height = request.height != 0 ? static_cast<int>(request.height) : own;
   torch::Tensor codes;  // of the picture, where the client knows them
@@ -78,7 +78,7 @@ std::vector<EditPlan> plans_of(const JobRequest& request, Pipeline& pipeline, co
       pieces.push_back({{fmt::format("piece{}", i), piece.from, piece.to_x, piece.to_y}, piece.image});
     }
     // Pieces meet in the tokens: without a word about it the decode is shown as it is.
-    StitchOptions options{{request.threshold, request.feather < 0 ? 0 : static_cast<int>(request.feather)},
+    StitchOptions options{{request.threshold, request.feather < 0 ? 0 : static_cast<int>(request.feather), false},
                           static_cast<int>(request.seam)};
     return {plan_stitch(codec, request.onto, width, height, pieces, options)};
   }

@@ -157,6 +157,7 @@ void complete(JobRequest& request, const ServiceLimits& limits) {
   if (verb == "inpaint" && request.keep && request.mask->inverted().count() == 0) {
     refuse("keep_mask", "all of the picture is kept, nothing to regenerate");
   }
+  if (request.sharp && request.feather >= 0) refuse("sharp", "has no feather, expected no feather beside it");
   if (verb == "variations" || verb == "reconstruct" || verb == "outpaint") require_image(request);
   if (verb == "outpaint") {
     if (request.left + request.right + request.top + request.bottom == 0) {

@@ -8,6 +8,8 @@
 
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
+#include "runtime/foreign_bytes.h"
+#include "text/gunzip.h"
 #include "text/unicode.h"
 
 namespace tessera {
@@ -54,20 +56,62 @@ std::uint64_t pair_key(std::int64_t first, std::int64_t second) {
   return static_cast<std::uint64_t>(first) << 32 | static_cast<std::uint64_t>(second);
 }
 
-std::vector<std::pair<std::string, std::string>> read_merges(const fs::path& file) {
-  std::istringstream lines(read_file(file, kMaxVocabularyBytes));
-  std::vector<std::pair<std::string, std::string>> merges;
+using MergeList = std::vector<std::pair<std::string, std::string>>;
+
+/// The file's text, unpacked where it is gzipped.
+std::string read_vocabulary(const fs::path& file) {
+  auto text = read_file(file, kMaxVocabularyBytes);
+  const auto other = foreign_bytes(std::string_view(text).substr(0, 512));
+  require(other.empty(), "{}: {}", file.string(), other);
+  return text.starts_with("\x1f\x8b") ? gunzip(text, kMaxVocabularyBytes, file.string()) : text;
+}
+
+/// The pairs of a tokenizer.json: "a b" or ["a", "b"].
+MergeList merges_of(const json& tokenizer, const std::string& where) {
+  const auto model = tokenizer.find("model");
+  require(model != tokenizer.end() && model->is_object() && model->contains("merges") && (*model)["merges"].is_array(),
+          "{}: no model.merges, expected a byte-pair tokenizer", where);
+  MergeList merges;
+  for (const auto& entry : (*model)["merges"]) {
+    std::string first, second;
+    if (entry.is_string()) {
+      const auto& text = entry.get_ref<const std::string&>();
+      const auto blank = text.find(' ');
+      if (blank != std::string::npos) first = text.substr(0, blank), second = text.substr(blank + 1);
+    } else if (entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string()) {
+      first = entry[0].get<std::string>(), second = entry[1].get<std::string>();
+    }
+    require(!first.empty() && !second.empty() && second.find(' ') == std::string::npos,
+            "{}: merge {} is no pair of symbols", where, merges.size());
+    merges.emplace_back(std::move(first), std::move(second));
+  }
+  return merges;
+}
+
+/// In: merges.txt, tokenizer.json, or CLIP's own bpe_simple_vocab_16e6.txt, gzipped or not.
+MergeList read_merges(const fs::path& file) {
+  const auto content = read_vocabulary(file);
+  if (content.starts_with('{')) {
+    const auto tokenizer = json::parse(content, nullptr, false);
+    require(tokenizer.is_object(), "{}: not a JSON object", file.string());
+    return merges_of(tokenizer, file.string());
+  }
+  std::istringstream lines(content);
+  MergeList merges;
   std::int64_t number = 0;
   for (std::string line; std::getline(lines, line);) {
     ++number;
     if (line.ends_with('\r')) line.pop_back();
-    if (line.empty() || (number == 1 && line.starts_with("#version"))) continue;
+    if (line.empty() || (number == 1 && line.find("#version") != std::string::npos)) continue;
     const auto blank = line.find(' ');
     require(blank != std::string::npos && blank > 0 && blank + 1 < line.size() &&
                 line.find(' ', blank + 1) == std::string::npos,
             "{}: line {} is no pair of symbols", file.string(), number);
     merges.emplace_back(line.substr(0, blank), line.substr(blank + 1));
   }
+  // CLIP's own file goes on far beyond its vocabulary.
+  constexpr std::size_t kClipMerges = 49408 - 2 * kBytes - 2, kClipLines = 200'000;
+  if (merges.size() > kClipLines) merges.resize(kClipMerges);
   return merges;
 }
 
@@ -75,6 +119,20 @@ json read_object(const fs::path& file) {
   auto value = json::parse(read_file(file, kMaxVocabularyBytes), nullptr, false);
   require(value.is_object(), "{}: not a JSON object", file.string());
   return value;
+}
+
+/// The ids that a folder states: vocab.json, or what tokenizer.json holds; null: it states none.
+json vocabulary_in(const fs::path& folder, const fs::path& merges_file) {
+  if (fs::exists(folder / "vocab.json")) return read_object(folder / "vocab.json");
+  if (merges_file.filename() != "tokenizer.json") return nullptr;
+  const auto whole = read_object(merges_file);
+  auto vocabulary = whole.at("model").value("vocab", json::object());
+  require(vocabulary.is_object(), "{}: model.vocab is no object", merges_file.string());
+  for (const auto& added : whole.value("added_tokens", json::array())) {
+    if (added.is_object() && added.contains("content") && added["content"].is_string() && added.contains("id"))
+      vocabulary[added["content"].get<std::string>()] = added["id"];
+  }
+  return vocabulary;
 }
 
 /// A special token's text: a string, or an object with `content`.
@@ -156,9 +214,20 @@ ClipTokenizer ClipTokenizer::load_merges(const fs::path& file, const ClipTokeniz
   return {pairs, options};
 }
 
+fs::path ClipTokenizer::merges_in(const fs::path& folder) {
+  for (const char* name :
+       {"merges.txt", "tokenizer.json", "bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt"}) {
+    if (fs::exists(folder / name)) return folder / name;
+  }
+  return {};
+}
+
 ClipTokenizer ClipTokenizer::load(const fs::path& folder) {
-  require(fs::exists(folder / "merges.txt"), "{}: the tokenizer lacks merges.txt", folder.string());
-  require(fs::exists(folder / "vocab.json"), "{}: the tokenizer lacks vocab.json", folder.string());
+  const auto merges_file = merges_in(folder);
+  require(!merges_file.empty(), "{}: the tokenizer lacks merges.txt (or tokenizer.json, bpe_simple_vocab_16e6.txt.gz)",
+          folder.string());
+  require(merges_file.filename() != "merges.txt" || fs::exists(folder / "vocab.json"),
+          "{}: the tokenizer lacks vocab.json", folder.string());
   ClipTokenizerOptions options{TextCleaning::plain, true, false};
   if (fs::exists(folder / "tokenizer_config.json")) {
     const auto config = read_object(folder / "tokenizer_config.json");
@@ -169,8 +238,9 @@ ClipTokenizer ClipTokenizer::load(const fs::path& folder) {
       options.keep_end = own->value("keep_end", true);
     }
   }
-  ClipTokenizer tokenizer(read_merges(folder / "merges.txt"), options);
-  const auto vocabulary = read_object(folder / "vocab.json");
+  ClipTokenizer tokenizer(read_merges(merges_file), options);
+  const auto vocabulary = vocabulary_in(folder, merges_file);
+  if (vocabulary.is_null()) return tokenizer;
   require(static_cast<std::int64_t>(vocabulary.size()) == tokenizer.vocabulary_size(),
           "{}: {} entries, expected {} as merges.txt makes", (folder / "vocab.json").string(), vocabulary.size(),
           tokenizer.vocabulary_size());

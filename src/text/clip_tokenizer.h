@@ -32,6 +32,9 @@ class ClipTokenizer {
   /// From the pairs of a merges file: ids are the 256 bytes, the same ending a word, the merges, start and end.
   ClipTokenizer(const std::vector<std::pair<std::string, std::string>>& merges, const ClipTokenizerOptions& options);
 
+  /// The file of a folder that holds the merges: merges.txt, tokenizer.json, or CLIP's own vocabulary, gzipped or not;
+  /// empty: none.
+  static std::filesystem::path merges_in(const std::filesystem::path& folder);
   /// Reads a hub folder: merges.txt and vocab.json, which must be the same vocabulary; tokenizer_config.json names the
   /// padding token. Throws Error naming the file and what does not fit.
   static ClipTokenizer load(const std::filesystem::path& folder);

@@ -1,9 +1,10 @@
 #include "text/text_cleaning.h"
 
-#include <map>
+#include <algorithm>
 
 #include "runtime/error.h"
 #include "text/html_entities.h"
+#include "text/mojibake.h"
 #include "text/unicode.h"
 
 namespace tessera {
@@ -40,48 +41,6 @@ std::u32string without_terminal_escapes(const std::u32string& text) {
       }
     }
     out += text[at];
-  }
-  return out;
-}
-
-/// The byte that windows-1252 has for a character; -1 for none.
-int byte_of(char32_t code) {
-  static const auto table = [] {
-    std::map<char32_t, int> bytes;
-    for (int byte = 0x80; byte < 0x100; ++byte) {
-      bytes[windows_1252(static_cast<unsigned char>(byte))] = byte;
-      bytes[static_cast<char32_t>(byte)] = byte;
-    }
-    return bytes;
-  }();
-  const auto found = table.find(code);
-  return found == table.end() ? -1 : found->second;
-}
-
-/// UTF-8 read as windows-1252, where the first characters leave no doubt.
-std::u32string reread(const std::u32string& text) {
-  std::u32string out;
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    const auto first = text[at];
-    const auto second = at + 1 < text.size() ? text[at + 1] : 0;
-    std::size_t length = 0;
-    if (first == 0xC2 || first == 0xC3) length = 2;
-    if (first == 0xE2 && second == 0x20AC) length = 3;
-    if (first == 0xF0 && (second == 0x178 || second == 0x9F)) length = 4;
-    std::string bytes;
-    for (std::size_t i = 0; i < length && at + i < text.size(); ++i) {
-      const int byte = byte_of(text[at + i]);
-      if (byte < 0 || (i > 0 && (byte & 0xC0) != 0x80)) break;
-      bytes += static_cast<char>(byte);
-    }
-    // A capital A with tilde before a no-break space may end a Portuguese word.
-    const bool doubtful = first == 0xC3 && second == 0xA0;
-    if (length == 0 || bytes.size() != length || doubtful) {
-      out += first;
-      continue;
-    }
-    out += decode_utf8(bytes, "text");
-    at += length - 1;
   }
   return out;
 }
@@ -164,11 +123,28 @@ std::string repair_characters(const std::u32string& text) {
       if (at + 1 >= text.size() || text[at + 1] != '\n') out += '\n';
     } else if (code == 0x2028 || code == 0x2029 || code == 0x85) {
       out += '\n';
-    } else if (!is_removed_control(code)) {
+    } else {
       append_utf8(out, code);
     }
   }
   return out;
+}
+
+std::u32string without_controls(std::u32string text) {
+  std::erase_if(text, is_removed_control);
+  return text;
+}
+
+/// One line, until nothing changes. markup: character references stay.
+std::string repair_line(std::string now, bool markup) {
+  for (int round = 0; round < kMostRounds; ++round) {
+    const auto unescaped = markup ? now : unescape_closed_html(now);
+    const auto mended = repair_characters(mend_misread(decode_utf8(unescaped, "text")));
+    auto next = normal_form_c(encode_utf8(without_controls(without_terminal_escapes(decode_utf8(mended, "text")))));
+    if (next == now) break;
+    now = std::move(next);
+  }
+  return now;
 }
 
 }  // namespace
@@ -185,15 +161,16 @@ std::string name_of(TextCleaning cleaning) {
 }
 
 std::string repair_text(const std::string& text) {
-  const bool markup = text.find('<') != std::string::npos;
-  auto now = text;
-  for (int round = 0; round < kMostRounds; ++round) {
-    const auto unescaped = markup ? now : unescape_closed_html(now);
-    auto next = normal_form_c(repair_characters(reread(without_terminal_escapes(decode_utf8(unescaped, "text")))));
-    if (next == now) break;
-    now = std::move(next);
+  std::string repaired;
+  bool markup = false;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const auto end = std::min(text.find('\n', begin), text.size() - 1) + 1;
+    const auto line = text.substr(begin, end - begin);
+    markup = markup || line.find('<') != std::string::npos;
+    repaired += repair_line(line, markup);
+    begin = end;
   }
-  return now;
+  return repaired;
 }
 
 std::string clean_text(const std::string& text, TextCleaning cleaning) {

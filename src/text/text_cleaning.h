@@ -19,12 +19,10 @@ std::string name_of(TextCleaning cleaning);
 /// Cleaned text. In, out: valid UTF-8.
 std::string clean_text(const std::string& text, TextCleaning cleaning);
 
-/// Repairs what often goes wrong with text on the web, in the order of the library that the originals call (ftfy 6,
-/// Robyn Speer): closed HTML references where there is no '<', terminal escapes, UTF-8 that was read as windows-1252,
-/// C1 controls, ligatures, full and half width, quotation marks, line ends, control characters, normal form C; again
-/// until nothing changes.
-/// Of wrongly read UTF-8 only the unmistakable sequences are mended (those that begin with U+00C2, U+00C3, U+00E2
-/// U+20AC or U+00F0 U+0178); the library's statistical judgement of rarer ones is not reproduced.
+/// Repairs what often goes wrong with text on the web, in the order of the library that the originals call (ftfy 6.3,
+/// Robyn Speer; its fix_text), line by line: closed HTML references up to the first '<', misread UTF-8
+/// (text/mojibake.h), C1 controls, ligatures, full and half width, quotation marks, line ends, terminal escapes,
+/// control characters, normal form C; again until nothing changes.
 std::string repair_text(const std::string& text);
 
 }  // namespace tessera

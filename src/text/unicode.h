@@ -29,7 +29,5 @@ std::string normal_form_kc(const std::string& text);
 
 /// The character that a byte stands for in windows-1252; bytes without one stand for the control of that number.
 char32_t windows_1252(unsigned char byte);
-/// The same in code page 437 (the first PCs), whose bytes below 0x80 are ASCII.
-char32_t code_page_437(unsigned char byte);
 
 }  // namespace tessera

@@ -78,6 +78,75 @@ TEST(Inpaint, OutsideTheFeatheredMaskPixelsAreBitIdentical) {
   }
 }
 
+TEST(Inpaint, ASharpEditChangesTheMasksOwnPixelsAlone) {
+  auto codec = tiny_codec();
+  const auto image = picture(16, 16);
+  RegionOptions options;
+  options.sharp = true;
+  const PixelBox box{3, 5, 6, 4};
+  const auto plan = plan_inpaint(codec, image, boxed(*image, box), options);
+  torch::Tensor tokens;
+  const auto result = edited(codec, plan, &tokens);
+  const auto decoded = to_image(codec->decode(TokenGrid(tokens.unsqueeze(0), kCodes))[0]);
+  for (int y = 0; y < 16; ++y) {
+    for (int x = 0; x < 16; ++x) {
+      const bool inside = x >= box.x && x < box.right() && y >= box.y && y < box.bottom();
+      EXPECT_EQ(difference(result, inside ? decoded : *image, x, y), 0) << x << "," << y;
+    }
+  }
+  options.feather = 2;
+  EXPECT_THROW(plan_inpaint(codec, image, boxed(*image, box), options), UsageError);
+}
+
+TEST(Inpaint, TransparencyIsKeptOutsideTheEditAndCoveredInside) {
+  auto codec = tiny_codec();
+  auto image = std::make_shared<Image>(*picture(16, 16));
+  image->rgba.assign(4 * 16 * 16, 0);
+  for (int y = 0; y < 16; ++y) {
+    for (int x = 0; x < 16; ++x) {
+      const std::uint8_t pixel[4] = {static_cast<std::uint8_t>(9 * x), 77, 200, static_cast<std::uint8_t>(16 * x)};
+      std::copy_n(pixel, 4, image->rgba_at(x, y));
+    }
+  }
+  RegionOptions options;
+  options.feather = 1;
+  const PixelBox box{6, 6, 4, 4};
+  const auto plan = plan_inpaint(codec, image, boxed(*image, box), options);
+  EXPECT_EQ(plan.notes, std::vector<std::string>{std::string(kTransparencyNote)});
+  const auto result = edited(codec, plan);
+  ASSERT_TRUE(result.has_transparency());
+  for (int y = 0; y < 16; ++y) {
+    for (int x = 0; x < 16; ++x) {
+      const bool inside = x >= box.x && x < box.right() && y >= box.y && y < box.bottom();
+      const bool near = x >= box.x - 1 && x <= box.right() && y >= box.y - 1 && y <= box.bottom();
+      if (inside) {
+        EXPECT_EQ(result.rgba_at(x, y)[3], 255);
+        EXPECT_TRUE(std::equal(result.at(x, y), result.at(x, y) + 3, result.rgba_at(x, y)));
+      } else if (near) {  // half of the edit over what was there
+        const int before = image->rgba_at(x, y)[3];
+        EXPECT_NEAR(result.rgba_at(x, y)[3], 127.5 + before / 2.0, 1);
+      } else {
+        EXPECT_TRUE(std::equal(result.rgba_at(x, y), result.rgba_at(x, y) + 4, image->rgba_at(x, y)));
+      }
+    }
+  }
+  // An edit of all that is transparent gives an opaque picture.
+  options.feather = 0;
+  EXPECT_FALSE(edited(codec, plan_inpaint(codec, image, boxed(*image, {0, 0, 16, 16}), options)).has_transparency());
+}
+
+TEST(Outpaint, TransparencyOfTheOldPictureStays) {
+  auto codec = tiny_codec();
+  auto image = std::make_shared<Image>(*picture(16, 16));
+  image->rgba.assign(4 * 16 * 16, 100);
+  RegionOptions options;
+  options.feather = 1;
+  const auto result = edited(codec, plan_outpaint(codec, image, {0, 8, 0, 0}, options));
+  ASSERT_TRUE(result.has_transparency());
+  EXPECT_EQ(result.rgba_at(3, 3)[3], 100);
+  EXPECT_EQ(result.rgba_at(20, 3)[3], 255);
+}
+
 TEST(Inpaint, OnTheMaskTheDecodeShowsWhole) {
   auto codec = tiny_codec();
   const auto image = picture(16, 16);

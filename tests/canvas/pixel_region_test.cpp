@@ -37,11 +37,48 @@ TEST(PixelMask, TakesTheBrightPixelsOfAPicture) {
   const auto mask = PixelMask::from_image(image, "m.png", 4, 2, notes);
   EXPECT_EQ(mask.count(), 2);
   EXPECT_TRUE(mask.at(1, 0) && mask.at(2, 1));
-  EXPECT_TRUE(notes.empty());
+  EXPECT_EQ(notes, (std::vector<std::string>{"mask m.png: its white pixels are taken, 25.0% of the picture"}));
+  notes.clear();
   const auto larger = PixelMask::from_image(image, "m.png", 8, 4, notes);
   EXPECT_EQ(larger.count(), 8);
   EXPECT_EQ(larger.bounds(), (PixelBox{2, 0, 4, 4}));
-  EXPECT_EQ(notes, (std::vector<std::string>{"mask m.png: scaled from 4x2 to 8x4"}));
+  EXPECT_EQ(notes, (std::vector<std::string>{"mask m.png: scaled from 4x2 to 8x4",
+                                             "mask m.png: its white pixels are taken, 25.0% of the picture"}));
+}
+
+/// Strokes of a colour on a transparent canvas of 4x2: the two pixels of the first column are drawn.
+Image strokes(Colour colour) {
+  Image image(4, 2, colour);
+  image.rgba.assign(4 * 4 * 2, 0);
+  for (int y = 0; y < 2; ++y) {
+    const std::uint8_t pixel[4] = {colour.red, colour.green, colour.blue, 255};
+    std::copy_n(pixel, 4, image.rgba_at(0, y));
+  }
+  return image;
+}
+
+TEST(PixelMask, OfAPictureWithTransparencyTheOpaqueStrokesAreTakenWhateverTheirColour) {
+  for (const Colour colour : {Colour{255, 255, 255}, Colour{0, 0, 0}, Colour{255, 0, 0}}) {
+    std::vector<std::string> notes;
+    const auto mask = PixelMask::from_image(strokes(colour), "m.png", 4, 2, notes);
+    EXPECT_EQ(mask.bounds(), (PixelBox{0, 0, 1, 2}));
+    EXPECT_EQ(notes.at(0), "mask m.png: it has transparency, its opaque pixels are taken, 25.0% of the picture");
+    const auto holes = PixelMask::from_image(strokes(colour), "m.png", 4, 2, notes, MaskReading::holes);
+    EXPECT_EQ(holes.bounds(), (PixelBox{1, 0, 3, 2}));
+    EXPECT_EQ(notes.at(1), "mask m.png: its transparent pixels are taken, 75.0% of the picture");
+  }
+}
+
+TEST(PixelMask, TransparencyThatIsNowhereHalfCountsAsNone) {
+  Image image(4, 2, {0, 0, 0});
+  std::fill_n(image.at(3, 0), 3, 255);
+  image.rgba.assign(4 * 4 * 2, 200);
+  std::vector<std::string> notes;
+  EXPECT_EQ(PixelMask::from_image(image, "m.png", 4, 2, notes).bounds(), (PixelBox{3, 0, 1, 1}));
+  Image nothing(4, 2);
+  nothing.rgba.assign(4 * 4 * 2, 0);
+  EXPECT_EQ(error_of([&] { PixelMask::from_image(nothing, "m.png", 4, 2, notes); }),
+            "mask m.png: all transparent, expected opaque strokes where the picture is meant");
 }
 
 TEST(PixelMask, BadMasksAreOneLine) {

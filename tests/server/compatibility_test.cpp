@@ -113,11 +113,42 @@ TEST(ServerOpenAI, BothConventionsOfAMaskSayTheSame) {
     EXPECT_TRUE(fake.backend.last.mask->at(0, 0));
     EXPECT_FALSE(fake.backend.last.mask->at(7, 0));
   }
+  // Without transparency there is nothing between the two readings; the answer says which it was.
+  const auto said =
+      fake.ask("POST", "/v1/images/edits", form({{"image", "a.png", picture}, {"mask", "m.png", transparent_png()}}),
+               "multipart/form-data; boundary=X");
+  EXPECT_EQ(json::parse(said.body)["notes"][0], "mask mask: its transparent pixels are taken, 50.0% of the picture");
   // Without a mask the picture's own holes count.
   const auto own = fake.ask("POST", "/v1/images/edits", form({{"image[]", "a.png", transparent_png()}}),
                             "multipart/form-data; boundary=X");
   EXPECT_EQ(own.status, 200) << own.body;
   EXPECT_EQ(fake.backend.last.mask->count(), 32);
+}
+
+TEST(ServerOpenAI, FurtherFilesAreWarnedOfOrRefused) {
+  Compatible fake;
+  const auto picture = encode_png(Image(8, 8, Colour{9, 90, 200}));
+  const auto two = fake.ask("POST", "/v1/images/edits",
+                            form({{"image[]", "a.png", transparent_png()}, {"image[]", "b.png", picture}}),
+                            "multipart/form-data; boundary=X");
+  ASSERT_EQ(two.status, 200) << two.body;
+  EXPECT_EQ(json::parse(two.body)["warnings"][0], "image[1] (\"b.png\"): ignored, the first one is taken");
+  for (const auto* path : {"/v1/images/generations", "/v1/images/variations"}) {
+    const auto response = fake.ask("POST", path, form({{"image", "a.png", picture}, {"mask", "m.png", picture}}),
+                                   "multipart/form-data; boundary=X");
+    EXPECT_EQ(response.status, 400) << path;
+  }
+}
+
+TEST(ServerOpenAI, VariationsArePicturesNearTheGivenOne) {
+  Compatible fake;
+  const auto picture = encode_png(Image(8, 8, Colour{9, 90, 200}));
+  const auto response = fake.ask("POST", "/v1/images/variations", form({{"image", "a.png", picture}, {"n", "", "3"}}),
+                                 "multipart/form-data; boundary=X");
+  ASSERT_EQ(response.status, 200) << response.body;
+  EXPECT_EQ(json::parse(response.body)["data"].size(), 3u);
+  EXPECT_EQ(fake.backend.last.verb, "variations");
+  EXPECT_FALSE(fake.backend.last.mask.has_value());
 }
 
 TEST(ServerOpenAI, RefusalsHaveItsForm) {
@@ -195,9 +226,86 @@ TEST(ServerA1111, Img2ImgIsVariationsAndAMaskIsTheirRegion) {
   EXPECT_EQ(fake.backend.last.mask->count(), 56);
 }
 
+TEST(ServerA1111, InvertIsReadAsClientsWriteIt) {
+  Compatible fake;
+  Image drawn(8, 8, Colour{0, 0, 0});
+  std::fill_n(drawn.at(0, 0), 3 * 8, 255);
+  json body = {{"init_images", {to_base64(encode_png(Image(8, 8)))}}, {"mask", to_base64(encode_png(drawn))}};
+  for (const auto& [value, count] : std::vector<std::pair<json, std::int64_t>>{
+           {0, 8}, {false, 8}, {"0", 8}, {"false", 8}, {nullptr, 8}, {1, 56}, {true, 56}, {"1", 56}, {"true", 56}}) {
+    body["inpainting_mask_invert"] = value;
+    fake.answer("POST", "/sdapi/v1/img2img", "A1111Images", body);
+    EXPECT_EQ(fake.backend.last.mask->count(), count) << value;
+  }
+  for (const auto& value : {json(2), json("yes please"), json(0.5), json::array()}) {
+    body["inpainting_mask_invert"] = value;
+    const auto response = fake.ask("POST", "/sdapi/v1/img2img", body.dump());
+    EXPECT_EQ(response.status, 400) << value;
+    EXPECT_NE(response.body.find("inpainting_mask_invert"), std::string::npos);
+  }
+}
+
+TEST(ServerA1111, StrokesOnATransparentCanvasAreTheMaskAndTheAnswerSaysSo) {
+  Compatible fake;
+  for (const char* name : {"mask", "latent_mask"}) {
+    const auto value =
+        fake.answer("POST", "/sdapi/v1/img2img", "A1111Images",
+                    {{"init_images", {to_base64(encode_png(Image(8, 8)))}}, {name, to_base64(transparent_png())}});
+    EXPECT_TRUE(fake.backend.last.mask->at(7, 0));
+    EXPECT_FALSE(fake.backend.last.mask->at(0, 0));
+    EXPECT_EQ(json::parse(value["info"].get<std::string>())["notes"][0],
+              fmt::format("mask {}: it has transparency, its opaque pixels are taken, 50.0% of the picture", name));
+  }
+}
+
+TEST(ServerA1111, AMaskBlurOfZeroIsASharpEdge) {
+  Compatible fake;
+  Image drawn(8, 8, Colour{0, 0, 0});
+  std::fill_n(drawn.at(0, 0), 3 * 8, 255);
+  json body = {{"init_images", {to_base64(encode_png(Image(8, 8)))}}, {"mask", to_base64(encode_png(drawn))}};
+  for (const char* name : {"mask_blur", "mask_blur_x"}) {
+    auto own = body;
+    own[name] = 0;
+    fake.answer("POST", "/sdapi/v1/img2img", "A1111Images", own);
+    EXPECT_TRUE(fake.backend.last.sharp) << name;
+    EXPECT_EQ(fake.backend.last.feather, -1);
+  }
+}
+
+TEST(ServerA1111, SamplersOfContinuousDiffusionAreTheModelsOwnWithANote) {
+  Compatible fake;
+  for (const char* name : {"DPM++ 2M Karras", "DDIM", "LMS", "UniPC", "k_dpm_2"}) {
+    const auto value = fake.answer("POST", "/sdapi/v1/txt2img", "A1111Images", {{"sampler_name", name}});
+    EXPECT_EQ(fake.backend.last.sampler, "");
+    const auto note = json::parse(value["info"].get<std::string>())["notes"][0].get<std::string>();
+    EXPECT_NE(note.find(name), std::string::npos) << note;
+  }
+}
+
+TEST(ServerA1111, TheOptionsThatAreGivenAreTakenBack) {
+  Compatible fake;
+  auto options = fake.answer("GET", "/sdapi/v1/options", "A1111Options");
+  options["sd_model_checkpoint"] = "wordy";
+  fake.answer("POST", "/sdapi/v1/options", "A1111Nothing", options);
+  EXPECT_EQ(fake.answer("GET", "/sdapi/v1/options", "A1111Options")["sd_model_checkpoint"], "wordy");
+  options["samples_format"] = "jpg";
+  EXPECT_EQ(fake.ask("POST", "/sdapi/v1/options", options.dump()).status, 400);
+}
+
+TEST(ServerA1111, WhatClientsLookForWhenTheyConnectIsThere) {
+  Compatible fake;
+  for (const char* name : {"schedulers", "upscalers", "latent-upscale-modes", "loras", "hypernetworks",
+                           "face-restorers", "realesrgan-models", "prompt-styles", "sd-vae", "extensions"})
+    EXPECT_EQ(fake.answer("GET", std::string("/sdapi/v1/") + name, "A1111None"), json::array()) << name;
+  EXPECT_TRUE(fake.answer("GET", "/sdapi/v1/embeddings", "A1111Empty").contains("loaded"));
+  fake.answer("GET", "/sdapi/v1/cmd-flags", "A1111Empty");
+  fake.answer("GET", "/internal/ping", "A1111Empty");
+  fake.answer("POST", "/sdapi/v1/refresh-checkpoints", "A1111Empty", json::object());
+}
+
 TEST(ServerA1111, WhatHasNoMeaningHereIsRefusedClearly) {
   Compatible fake;
-  for (const auto& body : {R"({"enable_hr": true})", R"({"script_name": "x/y/z plot"})", R"({"sampler_name": "DDIM"})",
+  for (const auto& body : {R"({"enable_hr": true})", R"({"script_name": "x/y/z plot"})", R"({"sampler_name": "Quick"})",
                            R"({"colour": 1})"}) {
     const auto response = fake.ask("POST", "/sdapi/v1/txt2img", body);
     EXPECT_TRUE(response.status == 400 || response.status == 422) << body;

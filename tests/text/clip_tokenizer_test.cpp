@@ -149,7 +149,7 @@ TEST(ClipTokenizer, NamesWhatDoesNotFitInItsFiles) {
             std::string::npos);
   std::filesystem::remove(folder / "merges.txt");
   EXPECT_EQ(message_of([&] { (void)ClipTokenizer::load(folder); }),
-            folder.string() + ": the tokenizer lacks merges.txt");
+            folder.string() + ": the tokenizer lacks merges.txt (or tokenizer.json, bpe_simple_vocab_16e6.txt.gz)");
 }
 
 TEST(Unicode, LowerCaseKnowsTheFinalSigma) {
