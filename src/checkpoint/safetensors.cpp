@@ -37,38 +37,39 @@ torch::Tensor copy_of(const SafetensorsEntry& entry, const char* data) {
   auto copy = torch::empty(entry.shape, entry.type);
   if (entry.begin < entry.end) std::memcpy(copy.data_ptr(), data, entry.end - entry.begin);
   return copy;
+}
 
-  /// The entry's tensor: over the file where its address suits the type, else a copy.
-  torch::Tensor tensor_of(const SafetensorsEntry& entry, const std::shared_ptr<MappedFile>& file,
-                          std::uint64_t data_start, const std::string& where) {
-    if (entry.begin == entry.end) return torch::empty(entry.shape, entry.type);
-    char* data = file->data() + data_start + entry.begin;
-    if (entry.float8 != Float8::none) return widened(entry, data);
-    check_truths(entry, data, where);
-    if (reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(entry.type) == 0) {
-      return torch::from_blob(
-          data, entry.shape, [file](void*) {}, torch::TensorOptions().dtype(entry.type));
-    }
-    return copy_of(entry, data);
+/// The entry's tensor: over the file where its address suits the type, else a copy.
+torch::Tensor tensor_of(const SafetensorsEntry& entry, const std::shared_ptr<MappedFile>& file,
+                        std::uint64_t data_start, const std::string& where) {
+  if (entry.begin == entry.end) return torch::empty(entry.shape, entry.type);
+  char* data = file->data() + data_start + entry.begin;
+  if (entry.float8 != Float8::none) return widened(entry, data);
+  check_truths(entry, data, where);
+  if (reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(entry.type) == 0) {
+    return torch::from_blob(
+        data, entry.shape, [file](void*) {}, torch::TensorOptions().dtype(entry.type));
   }
+  return copy_of(entry, data);
+}
 
-  /// Where the tensors' bytes begin, and the header's entries.
-  std::pair<std::uint64_t, std::vector<SafetensorsEntry>> entries_of(std::string_view bytes, const std::string& where,
-                                                                     Metadata* metadata) {
-    require(bytes.size() >= kLengthBytes, "{}: {} bytes, expected a safetensors header", where, bytes.size());
-    const auto other = foreign_bytes(bytes.substr(0, 512));
-    require(other.empty(), "{}: {}", where, other);
-    std::uint64_t length = 0;
-    std::memcpy(&length, bytes.data(), kLengthBytes);
-    require(length > kMaxHeaderBytes || length <= bytes.size() - kLengthBytes,
-            "{}: cut off: a header of {} bytes in a file of {}", where, length, bytes.size());
-    require(length <= bytes.size() - kLengthBytes, "{}: a header of {} bytes in a file of {}", where, length,
-            bytes.size());
-    require(length <= kMaxHeaderBytes, "{}: a header of {} bytes, expected at most {}", where, length, kMaxHeaderBytes);
-    if (metadata) metadata->clear();
-    const auto start = kLengthBytes + length;
-    return {start, parse_safetensors_header(bytes.substr(kLengthBytes, length), bytes.size() - start, where, metadata)};
-  }
+/// Where the tensors' bytes begin, and the header's entries.
+std::pair<std::uint64_t, std::vector<SafetensorsEntry>> entries_of(std::string_view bytes, const std::string& where,
+                                                                   Metadata* metadata) {
+  require(bytes.size() >= kLengthBytes, "{}: {} bytes, expected a safetensors header", where, bytes.size());
+  const auto other = foreign_bytes(bytes.substr(0, 512));
+  require(other.empty(), "{}: {}", where, other);
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), kLengthBytes);
+  require(length > kMaxHeaderBytes || length <= bytes.size() - kLengthBytes,
+          "{}: cut off: a header of {} bytes in a file of {}", where, length, bytes.size());
+  require(length <= bytes.size() - kLengthBytes, "{}: a header of {} bytes in a file of {}", where, length,
+          bytes.size());
+  require(length <= kMaxHeaderBytes, "{}: a header of {} bytes, expected at most {}", where, length, kMaxHeaderBytes);
+  if (metadata) metadata->clear();
+  const auto start = kLengthBytes + length;
+  return {start, parse_safetensors_header(bytes.substr(kLengthBytes, length), bytes.size() - start, where, metadata)};
+}
 
 }  // namespace
 
