@@ -105,9 +105,11 @@ TorchArchive load_stream(std::shared_ptr<MappedFile> file) {
 
 bool looks_like_torch_archive(const std::filesystem::path& path) {
   std::ifstream stream(path, std::ios::binary);
-  char start[4] = {};
+  char start[9] = {};
   stream.read(start, sizeof(start));
-  return std::string_view(start, 4) == kZipStart || (stream.gcount() > 0 && start[0] == kStreamStart);
+  // A safetensors file may begin with the same byte: its header's length, and the header itself begins with a brace.
+  const bool is_header = stream.gcount() == sizeof(start) && start[8] == '{';
+  return std::string_view(start, 4) == kZipStart || (stream.gcount() > 0 && start[0] == kStreamStart && !is_header);
 }
 
 TorchArchive load_torch_archive(const std::filesystem::path& path) {

@@ -7,6 +7,7 @@
 
 #include "checkpoint/importers.h"
 #include "checkpoint/safetensors_header.h"
+#include "checkpoint/torch_archive.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "support/scratch.h"
@@ -116,6 +117,18 @@ TEST(StateDict, NumbersOfEightBitsAreWidened) {
   std::ofstream(folder / "x.safetensors", std::ios::binary) << bytes + header + "\x38\x40\xB8";
   const auto tensors = load_safetensors(folder / "x.safetensors");
   EXPECT_TRUE(torch::equal(tensors.at("w"), torch::tensor({1.F, 2.F, -1.F})));
+}
+
+TEST(StateDict, AHeaderOfAnyLengthIsNoPickle) {
+  // A header's length is the file's first bytes; 128 and its like are also how a pickle begins.
+  const auto folder = scratch_folder("state-length");
+  for (int words = 1; words <= 80; ++words) {
+    const TensorMap tensors = {{std::string(static_cast<std::size_t>(8 * words), 'n'), torch::ones({2})}};
+    const auto file = folder / "x.safetensors";
+    save_safetensors(file, tensors);
+    EXPECT_FALSE(looks_like_torch_archive(file)) << words;
+    EXPECT_TRUE(same(load_state_dict(file).tensors, tensors)) << words;
+  }
 }
 
 }  // namespace state_dict_test
