@@ -86,6 +86,7 @@ TEST(ServerPipeline, JoinedJobsOfSeveralSeedsGetThePicturesTheyGetAlone) {
     ASSERT_EQ(joined.results.size(), 2u);
     const auto pipeline = together.store.get("emoji64");
     FillOptions options;
+    options.sampler = "ancestral";
     options.steps = 8;
     options.seed = job->seed;
     options.total_steps = pipeline->total_steps();
