@@ -175,7 +175,14 @@ TEST(FolderLock, KeepsASecondTrainingOut) {
           << said;
     }
   }
+  EXPECT_FALSE(fs::exists(folder)) << "nothing was put into it";
   EXPECT_NO_THROW(FolderLock lock(folder)) << "given back";
+  {
+    const FolderLock lock(folder);
+    fs::create_directories(folder / "codec");
+  }
+  EXPECT_TRUE(fs::exists(folder / "codec"));
+  EXPECT_FALSE(fs::exists(folder / ".lock"));
 }
 
 TEST(Progress, SaysNothingBeforeItKnows) {
