@@ -160,6 +160,9 @@ void train_prior(const TrainOptions& options, PriorRecipe recipe, const Conditio
       throw UsageError(fmt::format("--prior {}: with --process or --condition expected none", recipe.prior));
     if (recipe.total_steps == 0) recipe.total_steps = kConditionalSteps;
   }
+  // Before the lock makes the folder; a file of tokens needs no codec in it.
+  require(options.data.ends_with(".safetensors") || std::filesystem::is_directory(options.out),
+          "{}: no such model folder", options.out);
   const FolderLock lock(std::filesystem::path(options.out) / "training");
   Codec codec{nullptr};
   ConditionData conditions;
