@@ -74,8 +74,8 @@ def as_rgb(row, channels, palette):
         return b"".join(palette[3 * i : 3 * i + 3] for i in row)
     if channels == 3:
         return bytes(row)
-    if channels == 4:
-        return b"".join(bytes(row[i : i + 3]) for i in range(0, len(row), 4))
+    if channels == 4:  # on white, as the pages show it
+        return bytes((row[i + c] * row[i + 3] + 255 * (255 - row[i + 3]) + 127) // 255 for i in range(0, len(row), 4) for c in range(3))
     return b"".join(bytes([row[i]] * 3) for i in range(0, len(row), channels))
 
 
