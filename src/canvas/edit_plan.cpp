@@ -125,6 +125,7 @@ Image finish(const EditPlan& plan, const torch::Tensor& decoded) {
 
 Image mask_overlay(const EditPlan& plan, std::int64_t factor) {
   Image result = *plan.base;
+  result.rgba.clear();  // the overlay is opaque
   const auto codes = plan.codes.contiguous();
   const auto* code = codes.data_ptr<std::int64_t>();
   constexpr std::uint8_t kTint[3] = {232, 32, 144};
