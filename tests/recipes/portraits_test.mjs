@@ -189,9 +189,12 @@ const cases = {
       const file = join(folder, 'set.zip');
       assert.equal(make('--count', '70', '--size', '64', '--styles', 'dylan,personas', '--out', file).status, 0);
       const said = execFileSync(options.program, ['dataset', 'info', '--no-cache', '--data', file, '--size', '64'], quiet);
+      const trained = execFileSync(options.program, ['dataset', 'info', '--no-cache', '--data', file, '--size', '64', '--where', 'split=train'], quiet);
+      const lines = Array.from({ length: 70 }, (_, number) => record(0, number, ['dylan', 'personas']).line);
+      assert.match(trained, new RegExp(`^images +${lines.filter((line) => line.split === 'train').length}$`, 'm'));
       assert.match(said, /^images +70$/m);
-      assert.match(said, /^skipped +0$/m);
-      assert.match(said, /^captions +true$/m);
+      assert.match(said, /^captions +70$/m);
+      assert.match(said, /^skipped +1$/m); // LICENSES is no picture
       // Stored files: the text lies in the zip as it is.
       const bytes = readFileSync(file, 'latin1');
       assert.match(bytes, /dylan: \d+ pictures, CC-BY-4\.0 \(https:\/\/creativecommons\.org\/licenses\/by\/4\.0\/\)\n    "Dylan! The Avatar Generator" by Natalia Spivak/);
