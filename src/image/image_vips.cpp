@@ -22,6 +22,8 @@ bool is_plain_picture_ending(std::string_view ending) {
 
 #ifdef TESSERA_WITH_VIPS
 #include <vips/vips.h>
+// after it, whose types it uses
+#include <vips/vector.h>
 
 #include <algorithm>
 #include <memory>
@@ -51,6 +53,9 @@ void start_vips() {
     // Images are decoded side by side on our own threads, each of them seen once.
     vips_concurrency_set(1);
     vips_cache_set_max(0);
+    // orc 0.4.33 compiles its loops on several threads at once and corrupts memory when pictures are resized side by
+    // side.
+    vips_vector_set_enabled(FALSE);
     vips_block_untrusted_set(TRUE);
     g_log_set_handler("VIPS", static_cast<GLogLevelFlags>(G_LOG_LEVEL_MASK), ignore_message, nullptr);
   });
