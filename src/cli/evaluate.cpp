@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <numbers>
 
 #include "checkpoint/bundle.h"
 #include "cli/edit_run.h"
@@ -22,11 +23,8 @@ namespace {
 struct EvaluateOptions : EvaluationFlags {
   SweepAxes sweep;
   std::string draw_only, shard = "0/1", command;
-  bool json = false;
-  bool sweeps() const {
-    return !sweep.samplers.empty() || !sweep.steps.empty() || !sweep.temperatures.empty() ||
-           !sweep.context_guidances.empty();
-  }
+  bool json = false, keep_cross_entropy = false;
+  bool sweeps() const { return !sweep.empty(); }
 };
 
 /// "2/8" -> (2, 8).
@@ -74,14 +72,14 @@ nlohmann::ordered_json evaluate_tokens(const EvaluateOptions& options, HtmlRepor
   for (std::int64_t i = 0; i < grids.tokens.size(0); ++i) grids.names.push_back(fmt::format("{} {}", options.split, i));
   auto likelihood = options.likelihood;
   likelihood.bound.form = bound_form_from(options.form);
-  likelihood.bound.seed = options.sampling.fill.seed;
+  likelihood.bound.seed = options.sampling.seed;
   const auto own =
       bundle.scheduler ? bundle.scheduler->value("tessera", nlohmann::json::object()) : nlohmann::json::object();
   likelihood.bound.total_steps = own.value("total_steps", grids.tokens.size(1));
   nlohmann::ordered_json figures = {
       {"model", {{"path", options.model.model}, {"prior_hash", part_hash(bundle, "transformer")}}},
       {"data", {{"path", options.data}, {"split", options.split}, {"grids", grids.tokens.size(0)}}},
-      {"seed", options.sampling.fill.seed}};
+      {"seed", options.sampling.seed}};
   report.heading("Model and data");
   report.figures(figures);
   figures["likelihood"] = likelihood_figures(*prior, grids, likelihood, report);
@@ -92,7 +90,8 @@ nlohmann::ordered_json sweep(const EvaluateOptions& options, NamedModel& model, 
                              HtmlReport& report, nlohmann::ordered_json& references) {
   auto choice = options.sampling;
   // A model's suggestion is meant for the sampler that it suggests.
-  if (!options.sweep.samplers.empty() && !choice.context_guidance) choice.context_guidance = 1;
+  if (options.sweep.count("sampler") && !choice.options.has("context_guidance"))
+    choice.options.set("context_guidance", 1.0);
   const auto cells = sweep_cells(resolve(choice, model.pipeline), options.sweep);
   const auto data = open_data(options, model.pipeline.codec()->options().image_size);
   const auto network = feature_network(options, &model);
@@ -166,6 +165,27 @@ void print_summary(const nlohmann::ordered_json& figures, const std::filesystem:
   fmt::print("{}\n", report.string());
 }
 
+/// The cross-entropy by known cells, as measured with the likelihood, into scheduler/config.json.
+void keep_cross_entropy(const std::filesystem::path& model, const nlohmann::ordered_json& figures) {
+  const char* name = "bits_a_masked_cell_by_share_masked";
+  require(
+      figures.contains("likelihood") && figures["likelihood"].contains(name),
+      "--keep-cross-entropy: the likelihood of an un-masking prior was not measured, expected --metrics likelihood");
+  auto table = nlohmann::json::array();
+  const auto& by_masked = figures["likelihood"][name];
+  for (auto bits = by_masked.rbegin(); bits != by_masked.rend(); ++bits) {
+    require(bits->get<double>() > 0,
+            "--keep-cross-entropy: no cells were masked at some shares, expected more pictures");
+    table.push_back(bits->get<double>() * std::numbers::ln2);
+  }
+  const auto file = model / "scheduler" / "config.json";
+  auto config = nlohmann::json::parse(read_file(file), nullptr, false);
+  require(config.is_object(), "{}: not a JSON object", file.string());
+  config["tessera"]["cross_entropy"] = table;
+  write_file_atomically(file, config.dump(2) + "\n");
+  log().info("{}: holds the cross-entropy by known cells now", file.string());
+}
+
 void evaluate(const EvaluateOptions& options) {
   options.validate();
   if (!options.draw_only.empty()) return draw_only(options);
@@ -182,13 +202,14 @@ void evaluate(const EvaluateOptions& options) {
     figures["model"] = model.to_json();
     figures["data"] = {{"path", options.data}, {"real", options.real}};
     figures["samples_a_cell"] = options.count;
-    figures["seed"] = options.sampling.fill.seed;
+    figures["seed"] = options.sampling.seed;
     nlohmann::ordered_json references;
     figures["sweep"] = sweep(options, model, output, report, references);
     figures["references"] = references;
   } else {
     auto model = load_named(options.model);
     figures.update(evaluate_model(options, model, output / "samples", report));
+    if (options.keep_cross_entropy) keep_cross_entropy(options.model.model, figures);
   }
   figures["seconds"] = seconds_since(begin);
   report.heading("To repeat it");
@@ -203,6 +224,26 @@ void evaluate(const EvaluateOptions& options) {
   }
 }
 
+/// A flag for each option that is no condition; several keep the plural that they have had.
+std::string sweep_flag(const OptionField& field) {
+  const auto flag = "--sweep-" + field.flag().substr(2);
+  return field.name == "sampler" || field.name == "temperature" ? flag + "s" : flag;
+}
+
+void add_sweep_flags(CLI::App& verb, SweepAxes& axes) {
+  for (const auto& field : SamplingOptions::fields()) {
+    if (field.is_condition()) continue;
+    const auto take = [&axes, field](const std::vector<std::string>& words) {
+      for (const auto& word : words) axes[field.name].push_back(field.from_text(word));
+    };
+    verb.add_option_function<std::vector<std::string>>(sweep_flag(field), take,
+                                                       "measure samples at each of these: " + field.help)
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->group("Sweep");
+  }
+}
+
 }  // namespace
 
 void add_evaluate(CLI::App& app) {
@@ -212,27 +253,13 @@ void add_evaluate(CLI::App& app) {
   add_model_flags(*verb, options->model);
   add_evaluation_flags(*verb, *options);
   verb->add_option("-o,--output", options->output, "folder: report.html, report.json, the samples");
-  verb->add_option("--sweep-steps", options->sweep.steps, "measure samples at each of these steps: 16,50,100")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->group("Sweep");
-  verb->add_option("--sweep-samplers", options->sweep.samplers, "and by each of these samplers")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->group("Sweep");
-  verb->add_option("--sweep-temperatures", options->sweep.temperatures, "and at each of these temperatures")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->group("Sweep");
-  verb->add_option("--sweep-context-guidance", options->sweep.context_guidances,
-                   "and at each of these scales [of samplers named here: 1]")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->group("Sweep");
+  add_sweep_flags(*verb, options->sweep);
   verb->add_option("--draw-only", options->draw_only, "draw samples into this folder and stop")->group("Samples");
   verb->add_option("--shard", options->shard, "with --draw-only: I/N, every N-th part from I on")
       ->capture_default_str()
       ->group("Samples");
+  verb->add_flag("--keep-cross-entropy", options->keep_cross_entropy,
+                 "write the cross-entropy by known cells into the bundle, for --schedule dp");
   verb->add_flag("--json", options->json, "all figures as JSON on standard output");
   verb->callback([verb, options] {
     options->command = command_line(*verb);

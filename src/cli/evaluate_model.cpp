@@ -36,7 +36,7 @@ LikelihoodOptions likelihood_options(const EvaluationFlags& flags, const NamedMo
   auto options = flags.likelihood;
   options.bound.form = bound_form_from(flags.form);
   options.bound.total_steps = model.pipeline.total_steps();
-  options.bound.seed = flags.sampling.fill.seed;
+  options.bound.seed = flags.sampling.seed;
   return options;
 }
 
@@ -104,7 +104,7 @@ void evaluate_captions(const EvaluationFlags& flags, NamedModel& model, const Da
   options.confidence = flags.likelihood.confidence;
   options.cache_folder = cache_of(flags);
   auto fill = resolve(flags.sampling, model.pipeline);
-  auto prompt = flags.sampling.prompt;
+  auto prompt = prompt_of(flags.sampling.options);
   const MakePictures make = [&](const std::string& caption, std::int64_t number) {
     prompt.prompt = caption;
     model.pipeline.set_prompt(prompt);
@@ -236,7 +236,7 @@ nlohmann::ordered_json evaluate_model(const EvaluationFlags& flags, NamedModel& 
                      {"real", flags.real},
                      {"split_seed", flags.split_seed},
                      {"validation_fraction", flags.validation_fraction}};
-  figures["seed"] = flags.sampling.fill.seed;
+  figures["seed"] = flags.sampling.seed;
   report.heading("Model and data");
   report.figures({{"model", figures["model"]}, {"data", figures["data"]}, {"seed", figures["seed"]}});
   if (flags.wants("reconstruction") || flags.wants("likelihood"))

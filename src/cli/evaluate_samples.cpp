@@ -15,54 +15,17 @@ namespace {
 /// `tessera evaluate --draw-only` with everything that decides what is drawn.
 std::vector<std::string> worker_arguments(const EvaluationFlags& flags, const NamedModel& model,
                                           const FillOptions& fill, const std::filesystem::path& folder, int shard) {
-  std::vector<std::string> arguments = {"tessera",
-                                        "evaluate",
-                                        "-m",
-                                        model.path,
-                                        "--dtype",
-                                        flags.model.options.dtype,
-                                        "--device",
-                                        flags.model.options.device,
-                                        "-t",
-                                        std::to_string(flags.model.threads),
-                                        "--draw-only",
-                                        folder.string(),
-                                        "--shard",
-                                        fmt::format("{}/{}", shard, flags.processes),
-                                        "-n",
-                                        std::to_string(flags.count),
-                                        "--part-size",
-                                        std::to_string(flags.part_size),
-                                        "--sampler",
-                                        fill.sampler,
-                                        "--steps",
-                                        std::to_string(fill.steps),
-                                        "-s",
-                                        std::to_string(fill.seed),
-                                        "--temperature",
-                                        fmt::format("{}", fill.draw.temperature),
-                                        "--top-k",
-                                        std::to_string(fill.draw.top_k),
-                                        "--top-p",
-                                        fmt::format("{}", fill.draw.top_p),
-                                        "--typical-p",
-                                        fmt::format("{}", fill.draw.typical_p),
-                                        "--choice-temperature",
-                                        fmt::format("{}", fill.choice_temperature),
-                                        "--context-guidance",
-                                        fmt::format("{}", fill.context_guidance),
-                                        "--purity",
-                                        fmt::format("{}", fill.purity),
-                                        "--images-per-call",
-                                        std::to_string(fill.images_per_call)};
-  const auto& prompt = flags.sampling.prompt;
-  const auto add = [&](const char* flag, const std::string& value) {
-    arguments.insert(arguments.end(), {flag, value});
-  };
-  if (!prompt.prompt.empty()) add("--prompt", prompt.prompt);
-  if (!prompt.negative_prompt.empty()) add("--negative-prompt", prompt.negative_prompt);
-  if (prompt.label >= 0) add("--class", std::to_string(prompt.label));
-  if (prompt.guidance_scale) add("--cfg-scale", fmt::format("{}", *prompt.guidance_scale));
+  std::vector<std::string> arguments = {"tessera",     "evaluate",
+                                        "-m",          model.path,
+                                        "--dtype",     flags.model.options.dtype,
+                                        "--device",    flags.model.options.device,
+                                        "-t",          std::to_string(flags.model.threads),
+                                        "--draw-only", folder.string(),
+                                        "--shard",     fmt::format("{}/{}", shard, flags.processes),
+                                        "-n",          std::to_string(flags.count),
+                                        "--part-size", std::to_string(flags.part_size)};
+  const auto sampling = sampling_arguments(fill, flags.sampling.options);
+  arguments.insert(arguments.end(), sampling.begin(), sampling.end());
   return arguments;
 }
 

@@ -64,7 +64,7 @@ void EvaluationFlags::validate() const {
   if (wants("captions")) {
     if (captions.count < 2) throw UsageError(fmt::format("--captions {}: expected 2 or more", captions.count));
     if (captions.each < 1) throw UsageError(fmt::format("--captions-each {}: expected 1 or more", captions.each));
-    if (!sampling.prompt.prompt.empty())
+    if (sampling.options.has("prompt"))
       throw UsageError("--captions: the prompts are the pictures' own captions, expected no --prompt");
   }
   if (part_size < 1) throw UsageError(fmt::format("--part-size {}: expected 1 or more", part_size));

@@ -38,7 +38,7 @@ void inpaint(const CLI::App& verb, const InpaintOptions& options) {
   if (options.beside.empty()) return;
   auto other = options.edit;
   other.model.model = options.beside;
-  other.sampling.sampler.clear();  // by the other model's process
+  other.sampling.options.keep_common();  // the other model's process decides the rest
   other.output = (output / "beside").string();
   other.partial.clear();
   other.resume = false;

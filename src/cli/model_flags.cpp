@@ -1,6 +1,9 @@
 #include "cli/model_flags.h"
 
+#include <fmt/ranges.h>
+
 #include "cli/threads.h"
+#include "runtime/error.h"
 
 namespace tessera::cli {
 
@@ -18,37 +21,40 @@ Pipeline load_model(const ModelFlags& flags) {
 }
 
 void add_sampling_flags(CLI::App& verb, SamplingFlags& flags) {
-  verb.add_option("-s,--seed", flags.fill.seed, "image i of a seed is always the same")->capture_default_str();
-  verb.add_option("--steps", flags.steps, "denoiser steps; 0: as the model suggests, else as many as the process has")
-      ->capture_default_str()
-      ->check([](const std::string& text) {
-        return text.starts_with('-') ? text + ", expected 0 or more" : std::string();
-      });
-  verb.add_option("--sampler", flags.sampler,
-                  "ancestral, mlm, confidence, purity, raster or autoregressive [by the model]");
-  verb.add_option("--temperature", flags.temperature,
-                  "logits are divided by it; 1: the model's own [as the model suggests, else 1; 0.8 on a canvas larger "
-                  "than the model's]");
-  verb.add_option("--top-k", flags.fill.draw.top_k, "keep the k likeliest tokens; 0 disables")->capture_default_str();
-  verb.add_option("--top-p,--truncation", flags.fill.draw.top_p, "keep the likeliest tokens of this mass; 1 disables")
+  verb.add_option("-s,--seed", flags.seed, "image i of a seed is always the same")->capture_default_str();
+  for (const auto& field : SamplingOptions::fields()) {
+    const auto take = [&flags, field](const std::string& text) {
+      try {
+        flags.options.set(field.name, field.from_text(text));
+      } catch (const UsageError& error) {
+        throw CLI::ValidationError(field.flag(), error.what());
+      }
+    };
+    const auto otherwise = field.open.empty() ? text_of(field.fallback) : field.open;
+    auto help = field.help;
+    if (!field.choices.empty()) help += fmt::format(": {}", fmt::join(field.choices, ", "));
+    if (!otherwise.empty()) help += fmt::format(" [{}]", otherwise);
+    verb.add_option_function<std::string>(field.flag_list(), take, help)
+        ->type_name(field.is_text()    ? "TEXT"
+                    : field.is_whole() ? "INT"
+                                       : "FLOAT");
+  }
+  verb.add_option("--images-per-call", flags.images_per_call, "images in one network call; 0: by the device")
       ->capture_default_str();
-  verb.add_option("--typical-p", flags.fill.draw.typical_p,
-                  "keep the tokens of most typical surprise, of this mass; 1 disables")
-      ->capture_default_str();
-  verb.add_option("--choice-temperature", flags.fill.choice_temperature, "noise on confidences (sampler confidence)")
-      ->capture_default_str();
-  verb.add_option(
-      "--context-guidance", flags.context_guidance,
-      "above 1: leans towards what the cells known so far speak for; 1: none [as the model suggests, else 1]");
-  verb.add_option("--purity", flags.fill.purity, "sharpens sure cells by this (sampler purity); 0 disables")
-      ->capture_default_str();
-  verb.add_option("-p,--prompt", flags.prompt.prompt, "what the pictures show (models with text)");
-  verb.add_option("--negative-prompt", flags.prompt.negative_prompt, "what they are steered away from");
-  verb.add_option("--class", flags.prompt.label, "class label (models with classes)");
-  verb.add_option("--cfg-scale", flags.prompt.guidance_scale,
-                  "guidance towards the prompt or class; 1: none [as the model suggests, else 5]");
-  verb.add_option("--images-per-call", flags.fill.images_per_call, "images in one network call; 0: by the device")
-      ->capture_default_str();
+}
+
+std::vector<std::string> sampling_arguments(const FillOptions& fill, const SamplingOptions& given) {
+  auto options = fill.used();
+  for (const auto& [name, value] : given.given()) {
+    if (SamplingOptions::field(name).is_condition()) options.set(name, value);
+  }
+  std::vector<std::string> arguments = {"-s", std::to_string(fill.seed), "--images-per-call",
+                                        std::to_string(fill.images_per_call)};
+  for (const auto& [name, value] : options.given()) {
+    arguments.push_back(SamplingOptions::field(name).flag());
+    arguments.push_back(text_of(value));
+  }
+  return arguments;
 }
 
 }  // namespace tessera::cli

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
 
 #include "pipeline/sampling_choice.h"
 
@@ -24,5 +25,8 @@ Pipeline load_model(const ModelFlags& flags);
 
 using SamplingFlags = SamplingChoice;
 void add_sampling_flags(CLI::App& verb, SamplingFlags& flags);
+/// The flags that make another process of this program fill in the same way: {"--steps", "50", ..}. given: its
+/// conditions go along.
+std::vector<std::string> sampling_arguments(const FillOptions& fill, const SamplingOptions& given);
 
 }  // namespace tessera::cli

@@ -39,7 +39,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::int64_t kMeasuredSteps = 20;
 constexpr std::int64_t kCodecPatience = 6;  // validations without a gain
 constexpr std::int64_t kShown = 16;         // samples on the sheet at the end
-constexpr std::int64_t kShownSteps = 64;
+// What a new absorbing prior is sampled with where nobody says otherwise.
+constexpr const char* kSuggestedSampler = "mlm";
+constexpr std::int64_t kSuggestedSteps = 100;
 constexpr double kOverrun = 1.1;  // of the time given, before a run is cut off
 
 struct TrainPicturesOptions {
@@ -193,9 +195,7 @@ void show(const Dataset& data, const fs::path& out, const std::string& device) {
   load.dtype = "auto";
   load.device = device;
   auto pipeline = Pipeline::load(out, load);
-  FillOptions fill;
-  fill.steps = std::min(kShownSteps, pipeline.total_steps());
-  write_png(out / "samples.png", contact_sheet(to_images(pipeline.generate(kShown, fill).images)));
+  write_png(out / "samples.png", contact_sheet(to_images(pipeline.generate(kShown).images)));
   const auto& held_out = data.split(data.split(Split::validation).empty() ? Split::train : Split::validation);
   std::vector<Image> pairs;
   for (std::size_t i = 0; i < held_out.size() && i < static_cast<std::size_t>(kShown); ++i) {
@@ -204,6 +204,19 @@ void show(const Dataset& data, const fs::path& out, const std::string& device) {
     pairs.push_back(to_image(pipeline.decode(pipeline.codec()->encode(picture))[0]));
   }
   write_png(out / "reconstructions.png", contact_sheet(pairs, {8, 2, {}}));
+}
+
+/// Suggests how to sample the new model: priors of a short training draw clearer pictures where mistakes are masked
+/// again (docs/training.md). Only where the prior need not see the time.
+void suggest_sampling(const fs::path& out) {
+  const auto file = out / "scheduler" / "config.json";
+  auto config = nlohmann::json::parse(read_file(file), nullptr, false);
+  if (!config.is_object() || config.value("_class_name", "") != "TesseraProcess") return;
+  auto& own = config["tessera"];
+  const bool unseen_time = own.value("process", "") == "absorbing" && own.contains("mask_schedule");
+  if (!unseen_time || own.contains("sampling")) return;
+  own["sampling"] = {{"sampler", kSuggestedSampler}, {"steps", kSuggestedSteps}};
+  write_file_atomically(file, config.dump(2) + "\n");
 }
 
 TrainingPlan propose(const TrainPicturesOptions& options, std::optional<Dataset>& data, torch::Device device) {
@@ -294,6 +307,7 @@ void train_pictures(TrainPicturesOptions options) {
   if (!stages.prior_done) {
     const double left = std::max(60.0, plan.seconds - seconds_since(begin));
     if (!train_prior(plan, *data, out, device, left, options.resume)) return log().warn("{}", hint);
+    suggest_sampling(out);
     stages.prior_done = true;
     stages.save(out);
   }

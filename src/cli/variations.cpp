@@ -27,7 +27,7 @@ void variations(const CLI::App& verb, const VariationsOptions& options) {
   for (const auto& region : regions) {
     const auto plan = everywhere ? plan_everywhere(codec, region.image, options.edit.region)
                                  : plan_region(codec, region, options.regions, options.edit.region);
-    const VariationOptions near{strength, options.least_likely, options.edit.count, options.edit.sampling.fill.seed,
+    const VariationOptions near{strength, options.least_likely, options.edit.count, options.edit.sampling.seed,
                                 plans.size()};
     for (auto& variation : plan_variations(pipeline, plan, options.edit.windows, near)) {
       plans.push_back(std::move(variation));

@@ -36,17 +36,9 @@ torch::Tensor read_part(const SampleOptions& options, std::int64_t part, Metadat
 }  // namespace
 
 nlohmann::ordered_json settings_of(const FillOptions& fill) {
-  nlohmann::ordered_json settings = {{"sampler", fill.sampler},
-                                     {"steps", fill.steps},
-                                     {"seed", fill.seed},
-                                     {"temperature", fill.draw.temperature},
-                                     {"top_k", fill.draw.top_k},
-                                     {"top_p", fill.draw.top_p},
-                                     {"typical_p", fill.draw.typical_p},
-                                     {"choice_temperature", fill.choice_temperature},
-                                     {"images_per_call", fill.images_per_call}};
-  if (fill.context_guidance != 1) settings["context_guidance"] = fill.context_guidance;
-  if (fill.sampler == "purity") settings["purity"] = fill.purity;
+  nlohmann::ordered_json settings = fill.used().to_json();
+  settings["seed"] = fill.seed;
+  settings["images_per_call"] = fill.images_per_call;
   return settings;
 }
 

@@ -7,40 +7,110 @@
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
+#include "sampling/registry.h"
 
 namespace tessera {
 
 namespace {
 
-double guidance_of(const nlohmann::ordered_json& cell) {
-  return cell.value("context_guidance", 1.0);
+/// Axes in the order in which a reader scans a table: the sampler first, the steps last.
+std::vector<std::string> ordered_axes(const SweepAxes& axes) {
+  std::vector<std::string> names;
+  for (const auto& field : SamplingOptions::fields()) {
+    if (axes.count(field.name) && field.name != "steps") names.push_back(field.name);
+  }
+  if (axes.count("steps")) names.emplace_back("steps");
+  return names;
+}
+
+std::string short_number(double value) {
+  return fmt::format("{:g}", value);
+}
+
+/// What a cell is called beside "SAMPLER-sSTEPS-tTEMPERATURE".
+std::string suffix_of(const std::string& name, const OptionValue& value) {
+  const auto* number = std::get_if<double>(&value);
+  const auto text = number ? short_number(*number) : text_of(value);
+  return name == "context_guidance" ? "-g" + text : fmt::format("-{}-{}", name, text);
+}
+
+std::string cell_name(const FillOptions& fill, const SweepAxes& axes) {
+  auto name = fmt::format("{}-s{}-t{:g}", fill.sampler, fill.steps, fill.draw.temperature);
+  const auto used = fill.used();
+  for (const auto& [option, value] : used.given()) {
+    if (option == "sampler" || option == "steps" || option == "temperature" || !axes.count(option)) continue;
+    name += suffix_of(option, value);
+  }
+  return name;
+}
+
+/// What of a cell's figures is a setting: it tells lines of a plot and rows of a table apart.
+std::vector<std::string> settings_in(const nlohmann::ordered_json& cells) {
+  std::vector<std::string> names;
+  for (const auto& field : SamplingOptions::fields()) {
+    if (std::any_of(cells.begin(), cells.end(), [&](const auto& cell) { return cell.contains(field.name); }))
+      names.push_back(field.name);
+  }
+  return names;
+}
+
+std::string setting_text(const nlohmann::ordered_json& cell, const std::string& name) {
+  if (!cell.contains(name)) return name == "context_guidance" ? "1" : "";
+  const auto& value = cell.at(name);
+  return value.is_string() ? value.get<std::string>() : short_number(value.get<double>());
+}
+
+/// The settings, but for sampler and steps, in which the cells differ.
+std::vector<std::string> differing(const nlohmann::ordered_json& cells) {
+  std::vector<std::string> names;
+  for (const auto& name : settings_in(cells)) {
+    if (name == "sampler" || name == "steps") continue;
+    const auto first = setting_text(cells.at(0), name);
+    if (std::any_of(cells.begin(), cells.end(), [&](const auto& cell) { return setting_text(cell, name) != first; }))
+      names.push_back(name);
+  }
+  return names;
+}
+
+/// The name of a setting within a line's name.
+std::string words_of(const std::string& name) {
+  if (name == "temperature") return "t";
+  if (name == "context_guidance") return "guidance";
+  return name;
 }
 
 }  // namespace
 
 std::vector<SweepCell> sweep_cells(const FillOptions& base, const SweepAxes& axes) {
-  const auto samplers = axes.samplers.empty() ? std::vector<std::string>{base.sampler} : axes.samplers;
-  const auto steps = axes.steps.empty() ? std::vector<std::int64_t>{base.steps} : axes.steps;
-  const auto temperatures = axes.temperatures.empty() ? std::vector<double>{base.draw.temperature} : axes.temperatures;
-  const auto guidances =
-      axes.context_guidances.empty() ? std::vector<double>{base.context_guidance} : axes.context_guidances;
-  std::vector<SweepCell> cells;
-  for (const auto& sampler : samplers) {
-    for (const double temperature : temperatures) {
-      for (const double guidance : guidances) {
-        for (const auto count : steps) {
-          SweepCell cell{fmt::format("{}-s{}-t{:g}", sampler, count, temperature), base};
-          if (guidance != 1) cell.name += fmt::format("-g{:g}", guidance);
-          cell.fill.sampler = sampler;
-          cell.fill.steps = count;
-          cell.fill.draw.temperature = temperature;
-          cell.fill.context_guidance = guidance;
-          cell.fill.validate();
-          if (count < 1) throw UsageError(fmt::format("steps is {}, expected 1 to 1048576", count));
-          cells.push_back(std::move(cell));
+  std::vector<FillOptions> settings = {base};
+  for (const auto& name : ordered_axes(axes)) {
+    std::vector<FillOptions> next;
+    for (const auto& setting : settings) {
+      if (!SamplingOptions::is_used(SamplingOptions::field(name), samplers().at(setting.sampler))) {
+        next.push_back(setting);
+        continue;
+      }
+      for (const auto& value : axes.at(name)) {
+        auto changed = setting;
+        if (name == "sampler") changed.own.clear();
+        changed.take(SamplingOptions().set(name, value));
+        if (name == "sampler") {
+          for (const auto& own : samplers().at(changed.sampler).options) {
+            const auto kept = base.own.find(own.name);
+            if (kept != base.own.end()) changed.own.insert(*kept);
+          }
         }
+        changed.validate();
+        if (changed.steps < 1) throw UsageError(fmt::format("steps is {}, expected 1 to 1048576", changed.steps));
+        next.push_back(std::move(changed));
       }
     }
+    settings = std::move(next);
+  }
+  std::vector<SweepCell> cells;
+  for (auto& setting : settings) {
+    auto name = cell_name(setting, axes);
+    cells.push_back({std::move(name), std::move(setting)});
   }
   return cells;
 }
@@ -63,18 +133,16 @@ nlohmann::ordered_json sweep_figures(const SweepCell& cell, const std::filesyste
 
 std::string sweep_plot(const nlohmann::ordered_json& cells, const std::string& figure, const std::string& label) {
   std::vector<Series> lines;
-  bool one_temperature = true, one_guidance = true;
-  for (const auto& cell : cells) {
-    one_temperature = one_temperature && cell.at("temperature") == cells.at(0).at("temperature");
-    one_guidance = one_guidance && guidance_of(cell) == guidance_of(cells.at(0));
-  }
+  const auto names = differing(cells);
   for (const auto& cell : cells) {
     auto name = cell.at("sampler").get<std::string>();
-    if (!one_temperature) name += fmt::format(" t {:g}", cell.at("temperature").get<double>());
-    if (!one_guidance) name += fmt::format(" guidance {:g}", guidance_of(cell));
+    for (const auto& setting : names) {
+      const auto text = setting_text(cell, setting);
+      if (!text.empty()) name += fmt::format(" {} {}", words_of(setting), text);
+    }
     auto line = std::find_if(lines.begin(), lines.end(), [&](const Series& known) { return known.name == name; });
     if (line == lines.end()) line = lines.insert(lines.end(), Series{name, {}, {}});
-    line->x.push_back(cell.at("steps").get<double>());
+    line->x.push_back(cell.value("steps", cell.value("evaluations_an_image", 1.0)));
     line->y.push_back(cell.at(figure).get<double>());
   }
   return line_plot(lines, {label + " by steps", "steps", label, true});
@@ -82,18 +150,28 @@ std::string sweep_plot(const nlohmann::ordered_json& cells, const std::string& f
 
 void add_sweep(const nlohmann::ordered_json& cells, HtmlReport& report) {
   require(cells.is_array() && !cells.empty(), "sweep: no cells");
-  report.heading("Sweep of samplers, steps, temperatures and context guidance");
+  report.heading("Sweep of sampling options");
   const auto distance = cells.at(0).value("distance_name", std::string("Fréchet distance"));
-  std::vector<std::vector<std::string>> rows = {{"sampler", "steps", "temperature", "context guidance", distance,
-                                                 "kernel distance", "precision", "recall", "density", "coverage",
-                                                 "evaluations an image", "seconds an image"}};
+  const auto settings = settings_in(cells);
+  std::vector<std::string> head;
+  for (auto name : settings) {
+    std::replace(name.begin(), name.end(), '_', ' ');
+    head.push_back(name);
+  }
+  for (const auto* name :
+       {"kernel distance", "precision", "recall", "density", "coverage", "evaluations an image", "seconds an image"}) {
+    if (name == std::string("kernel distance")) head.push_back(distance);
+    head.emplace_back(name);
+  }
+  std::vector<std::vector<std::string>> rows = {head};
   for (const auto& cell : cells) {
     const auto number = [&](const char* name) { return number_text(cell.at(name).get<double>()); };
-    rows.push_back({cell.at("sampler").get<std::string>(), number("steps"), number("temperature"),
-                    number_text(guidance_of(cell)), number("frechet_distance"),
-                    number_text(cell.at("kernel_distance").at("mean").get<double>()), number("precision"),
-                    number("recall"), number("density"), number("coverage"), number("evaluations_an_image"),
-                    number("seconds_an_image")});
+    std::vector<std::string> row;
+    for (const auto& name : settings) row.push_back(setting_text(cell, name));
+    row.insert(row.end(), {number("frechet_distance"), number_text(cell.at("kernel_distance").at("mean").get<double>()),
+                           number("precision"), number("recall"), number("density"), number("coverage"),
+                           number("evaluations_an_image"), number("seconds_an_image")});
+    rows.push_back(std::move(row));
   }
   report.paragraph(cells.at(0).at("features").get<std::string>());
   report.table(rows);

@@ -1,11 +1,12 @@
-/// Many sampler settings measured alike: steps x temperature x sampler x context guidance, one cell of figures each,
-/// kept on the disk so that a killed sweep goes on where it stopped. Bond-Taylor et al., arXiv:2111.12701, table 3 and
+/// Many sampler settings measured alike: every combination of the options named, one cell of figures each, kept on the
+/// disk so that a killed sweep goes on where it stopped. Bond-Taylor et al., arXiv:2111.12701, table 3 and
 /// figure 6.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -15,30 +16,26 @@
 
 namespace tessera {
 
-struct SweepAxes {
-  std::vector<std::string> samplers;
-  std::vector<std::int64_t> steps;
-  std::vector<double> temperatures;
-  std::vector<double> context_guidances;
-};
+/// The values of each option that is swept, by its name.
+using SweepAxes = std::map<std::string, std::vector<OptionValue>>;
 
 /// One setting.
 struct SweepCell {
-  std::string name;  // "ancestral-s50-t0.9", with a guidance other than 1 "..-g2": of its files
+  std::string name;  // "ancestral-s50-t0.9", with what else is swept "..-g2", "..-purity-1": of its files
   FillOptions fill;
 };
 
-/// Every combination, in the order sampler, temperature, guidance, steps; an axis left empty keeps the base's value.
-/// Each is validated: an unknown sampler is a UsageError before anything is computed.
+/// Every combination, the sampler changing slowest and the steps fastest; what no axis names keeps the base's value. A
+/// combination whose sampler does not use an option keeps one cell of it. Each is validated: an unknown sampler is a
+/// UsageError before anything is computed.
 std::vector<SweepCell> sweep_cells(const FillOptions& base, const SweepAxes& axes);
 
 /// The figures of one cell, computed by `measure` where <folder>/<name>.json does not hold them under the same key.
 nlohmann::ordered_json sweep_figures(const SweepCell& cell, const std::filesystem::path& folder, const std::string& key,
                                      const std::function<nlohmann::ordered_json()>& measure);
 
-/// Table and plots (FID, precision and recall, density and coverage, seconds over steps; a line a sampler,
-/// temperature and guidance). In: an array of cells' figures with `sampler`, `steps`, `temperature` and, where it is
-/// not 1, `context_guidance`.
+/// Table and plots (distance, precision and recall, density and coverage, seconds over steps; a line for each
+/// combination of the settings that differ). In: an array of cells' figures beside the settings that each used.
 void add_sweep(const nlohmann::ordered_json& cells, HtmlReport& report);
 
 /// The plot of one figure ("frechet_distance") over steps, as add_sweep draws it. Out: SVG.

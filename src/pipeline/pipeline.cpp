@@ -38,8 +38,11 @@ Pipeline Pipeline::load(const std::filesystem::path& bundle, const PipelineOptio
   pipeline.codec_->eval();
   pipeline.codec_->to(device);
   if (!parts.denoiser) return pipeline;
-  if (parts.scheduler)
-    pipeline.suggestion_ = SamplingSuggestion::from_config(*parts.scheduler, (bundle / "scheduler").string());
+  if (parts.scheduler) {
+    const auto where = (bundle / "scheduler").string();
+    pipeline.suggestion_ = suggestion_from_config(*parts.scheduler, where);
+    pipeline.cross_entropy_ = cross_entropy_from_config(*parts.scheduler, where);
+  }
   if (is_conditional_config(parts.denoiser->config)) {
     pipeline.load_conditional_prior(parts, precision, device, loading);
     return pipeline;
@@ -102,7 +105,7 @@ std::string Pipeline::condition() const {
 }
 
 double Pipeline::guidance_scale(const PromptOptions& prompt) const {
-  return prompt.guidance_scale.value_or(suggestion_.guidance_scale.value_or(5));
+  return prompt.guidance_scale.value_or(suggestion_.get<double>("cfg_scale"));
 }
 
 void Pipeline::set_prompt(const PromptOptions& options) {

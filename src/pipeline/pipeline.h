@@ -60,7 +60,9 @@ class Pipeline {
   /// For FillOptions::process; none for absorbing and autoregressive priors without a condition.
   std::shared_ptr<const Process> fill_process() const { return fill_process_; }
   /// What the bundle's author suggests where the user leaves the sampler open.
-  const SamplingSuggestion& suggestion() const { return suggestion_; }
+  const SamplingOptions& suggestion() const { return suggestion_; }
+  /// FillOptions::cross_entropy, as measured once and kept in the bundle; empty: not measured.
+  const std::vector<double>& cross_entropy() const { return cross_entropy_; }
   /// As given, else as the bundle's author suggests, else 5, the default of the hub's VQDiffusionPipeline.
   double guidance_scale(const PromptOptions& prompt) const;
   /// "none", "text" or "class": what the prior can be conditioned on.
@@ -93,7 +95,8 @@ class Pipeline {
   std::optional<TextCondition> text_;
   std::shared_ptr<const Process> fill_process_;
   std::int64_t total_steps_ = 0;
-  SamplingSuggestion suggestion_;
+  SamplingOptions suggestion_;
+  std::vector<double> cross_entropy_;
   std::string process_;
   std::string dtype_;
 };

@@ -3,53 +3,78 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/error.h"
+#include "sampling/registry.h"
 
 namespace tessera {
-
 namespace {
 
+constexpr double kCanvasTemperature = 0.8;  // of canvases larger than the model's own, as the paper's
+
+bool is_larger(Extent canvas, Extent own) {
+  return canvas.h > own.h || canvas.w > own.w;
+}
+
+bool has_mask(const Pipeline& pipeline) {
+  return !pipeline.fill_process() || pipeline.fill_process()->has_mask();
+}
+
 FillOptions with_what_the_model_decides(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas) {
-  auto fill = choice.fill;
-  const auto own = pipeline.prior_options().grid;
-  const bool larger = canvas.h > own.h || canvas.w > own.w;
-  const auto suggested = choice.sampler.empty() && !larger ? pipeline.suggestion() : SamplingSuggestion{};
-  const auto by_process = pipeline.process() == "autoregressive" ? "autoregressive" : "ancestral";
-  fill.sampler = !choice.sampler.empty() ? choice.sampler : !suggested.sampler.empty() ? suggested.sampler : by_process;
-  // Raster order takes a step a cell unless told otherwise.
-  fill.steps = choice.steps > 0           ? choice.steps
-               : suggested.steps > 0      ? suggested.steps
-               : fill.sampler == "raster" ? std::int64_t{1} << 20
-                                          : pipeline.total_steps();
-  fill.draw.temperature = choice.temperature.value_or(suggested.temperature.value_or(larger ? 0.8 : 1.0));
-  fill.context_guidance = choice.context_guidance.value_or(suggested.context_guidance.value_or(1.0));
+  const bool larger = is_larger(canvas, pipeline.prior_options().grid);
+  auto given = choice.options.has("sampler") || larger ? SamplingOptions{} : pipeline.suggestion();
+  for (const auto& [name, value] : choice.options.given()) {
+    const bool open = name == "steps" && std::get<std::int64_t>(value) == 0;
+    if (!open) given.set(name, value);
+  }
+  if (!given.has("sampler"))
+    given.set("sampler", default_sampler(pipeline.prior().is_autoregressive(), has_mask(pipeline)).name);
+  FillOptions fill;
+  fill.seed = choice.seed;
+  fill.first_image = choice.first_image;
+  fill.images_per_call = choice.images_per_call;
+  fill.take(given);
+  const auto& sampler = samplers().at(fill.sampler);
+  if (fill.steps == 0) fill.steps = sampler.cell_by_cell ? kMostSamplingSteps : pipeline.total_steps();
+  if (!given.has("temperature") && larger) fill.draw.temperature = kCanvasTemperature;
   fill.total_steps = pipeline.total_steps();
   fill.process = pipeline.fill_process();
+  fill.cross_entropy = pipeline.cross_entropy();
   return fill;
 }
 
 }  // namespace
 
+PromptOptions prompt_of(const SamplingOptions& options) {
+  return {options.get<std::string>("prompt"), options.get<std::string>("negative_prompt"),
+          options.get<std::int64_t>("class"), options.maybe<double>("cfg_scale")};
+}
+
 FillOptions decided_by_model(const FillOptions& options, Pipeline& pipeline, Extent canvas) {
   auto fill = options;
   if (options.sampler.empty()) {
     SamplingChoice choice;
-    choice.fill = options;
-    choice.steps = options.steps;
-    if (options.draw.temperature != 1) choice.temperature = options.draw.temperature;
-    if (options.context_guidance != 1) choice.context_guidance = options.context_guidance;
-    fill = with_what_the_model_decides(choice, pipeline, canvas);
-    if (options.process) fill.process = options.process;
-    if (options.total_steps > 0) fill.total_steps = options.total_steps;
+    if (options.steps > 0) choice.options.set("steps", options.steps);
+    if (options.draw.temperature != 1) choice.options.set("temperature", options.draw.temperature);
+    if (options.context_guidance != 1) choice.options.set("context_guidance", options.context_guidance);
+    const auto decided = with_what_the_model_decides(choice, pipeline, canvas);
+    fill.sampler = decided.sampler;
+    fill.steps = decided.steps;
+    fill.draw.temperature = decided.draw.temperature;
+    fill.context_guidance = decided.context_guidance;
+    fill.own = decided.own;
+    for (const auto& [name, value] : options.own) fill.own[name] = value;
+    if (!options.process) fill.process = decided.process;
+    if (options.total_steps == 0) fill.total_steps = decided.total_steps;
   }
   if (!fill.process) fill.process = pipeline.fill_process();
+  if (fill.cross_entropy.empty()) fill.cross_entropy = pipeline.cross_entropy();
   return fill;
 }
 
 FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas) {
-  if (choice.steps < 0) throw UsageError(fmt::format("steps is {}, expected 0 or more", choice.steps));
+  const auto prompt = prompt_of(choice.options);
+  pipeline.set_prompt(prompt);
   auto fill = with_what_the_model_decides(choice, pipeline, canvas);
-  pipeline.set_prompt(choice.prompt);
-  const auto& prompt = choice.prompt;
+  choice.options.require_used(samplers().at(fill.sampler), pipeline.condition(), has_mask(pipeline));
   if (!prompt.prompt.empty() || !prompt.negative_prompt.empty() || prompt.label >= 0) {
     fill.condition = nlohmann::json({{"prompt", prompt.prompt},
                                      {"negative_prompt", prompt.negative_prompt},
@@ -62,16 +87,8 @@ FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent can
 }
 
 nlohmann::json to_json(const FillOptions& options) {
-  nlohmann::json record = {{"sampler", options.sampler},
-                           {"steps", options.steps},
-                           {"seed", options.seed},
-                           {"temperature", options.draw.temperature},
-                           {"top_k", options.draw.top_k},
-                           {"top_p", options.draw.top_p},
-                           {"typical_p", options.draw.typical_p},
-                           {"choice_temperature", options.choice_temperature},
-                           {"purity", options.purity}};
-  if (options.context_guidance != 1) record["context_guidance"] = options.context_guidance;
+  auto record = options.used().to_json();
+  record["seed"] = options.seed;
   if (!options.condition.empty()) record["condition"] = nlohmann::json::parse(options.condition);
   return record;
 }

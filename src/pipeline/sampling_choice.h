@@ -2,33 +2,32 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
-#include <optional>
-#include <string>
 
 #include "pipeline/pipeline.h"
 
 namespace tessera {
 
 struct SamplingChoice {
-  FillOptions fill;
-  PromptOptions prompt;
-  std::int64_t steps = 0;                  // 0: as the bundle suggests, else T of the model
-  std::string sampler;                     // empty: as the bundle suggests, else by the model's process
-  std::optional<double> context_guidance;  // none: as suggested, else 1
-  std::optional<double> temperature;       // none: as suggested, else 1, or 0.8 on a canvas larger than the model's own
+  SamplingOptions options;  // what was given
+  Seed seed = 0;
+  std::uint64_t first_image = 0;     // FillOptions::first_image
+  std::int64_t images_per_call = 0;  // FillOptions::images_per_call
 };
 
 /// The options with what the model decides filled in. The bundle's suggestion (sampling_suggestion.h) counts where the
 /// sampler is left open and the canvas is no larger than the model's own; a larger one has the paper's settings.
 /// canvas: the grid that will be filled; the model's own if empty. Throws UsageError naming the option that is out of
-/// range.
+/// range, or that was given and is not used.
 FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas = {});
 
 /// Whatever is left open in `options` (FillOptions::sampler empty) decided in the same way; options that name a sampler
 /// are returned as they are, with the model's process.
 FillOptions decided_by_model(const FillOptions& options, Pipeline& pipeline, Extent canvas = {});
 
-/// For metadata and reports.
+/// The condition that the options name.
+PromptOptions prompt_of(const SamplingOptions& options);
+
+/// For metadata and reports: the seed and what was used, nothing else.
 nlohmann::json to_json(const FillOptions& options);
 
 }  // namespace tessera

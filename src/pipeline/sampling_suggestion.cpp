@@ -7,50 +7,59 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/error.h"
-#include "sampling/fill.h"
 
 namespace tessera {
 namespace {
 
-constexpr double kHighestTemperature = 100;
-constexpr double kHighestGuidance = 1000;
-constexpr double kHighestContextGuidance = 100;
+constexpr std::size_t kMostShares = 65536;
+
+/// The content's `tessera` object.
+nlohmann::json own_part(const nlohmann::json& scheduler) {
+  return scheduler.is_object() ? scheduler.value("tessera", nlohmann::json::object()) : nlohmann::json();
+}
 
 }  // namespace
 
-SamplingSuggestion SamplingSuggestion::from_config(const nlohmann::json& scheduler, const std::string& where) {
-  SamplingSuggestion suggestion;
-  const auto own = scheduler.is_object() ? scheduler.value("tessera", nlohmann::json::object()) : nlohmann::json();
+SamplingOptions suggestion_from_config(const nlohmann::json& scheduler, const std::string& where) {
+  SamplingOptions suggestion;
+  const auto own = own_part(scheduler);
   if (!own.is_object() || !own.contains("sampling")) return suggestion;
   const auto& sampling = own["sampling"];
   require(sampling.is_object(), "{}: sampling is {}, expected an object", where, sampling.dump());
+  const auto fields = SamplingOptions::fields();
   for (const auto& [name, value] : sampling.items()) {
-    if (name == "sampler") {
-      const auto names = sampler_names();
-      require(value.is_string() && std::find(names.begin(), names.end(), value.get<std::string>()) != names.end(),
-              "{}: sampler {}: expected one of {}", where, value.dump(), fmt::join(names, ", "));
-      suggestion.sampler = value.get<std::string>();
-    } else if (name == "steps") {
-      require(value.is_number_integer() && value > 0 && value <= kMostSteps, "{}: steps {}, expected 1 to {}", where,
-              value.dump(), kMostSteps);
-      suggestion.steps = value.get<std::int64_t>();
-    } else if (name == "temperature") {
-      require(value.is_number() && value > 0.0 && value <= kHighestTemperature,
-              "{}: temperature {}, expected above 0, at most {}", where, value.dump(), kHighestTemperature);
-      suggestion.temperature = value.get<double>();
-    } else if (name == "context_guidance") {
-      require(value.is_number() && value >= 0.0 && value <= kHighestContextGuidance,
-              "{}: context_guidance {}, expected 0 to {}", where, value.dump(), kHighestContextGuidance);
-      suggestion.context_guidance = value.get<double>();
-    } else if (name == "guidance_scale") {
-      require(value.is_number() && value >= 0.0 && value <= kHighestGuidance, "{}: guidance_scale {}, expected 0 to {}",
-              where, value.dump(), kHighestGuidance);
-      suggestion.guidance_scale = value.get<double>();
-    } else {
-      fail("{}: sampling.{}: expected sampler, steps, temperature, context_guidance or guidance_scale", where, name);
+    const auto field = std::find_if(fields.begin(), fields.end(), [&, &key = name](const OptionField& each) {
+      return each.suggestible && each.config_name() == key;
+    });
+    if (field == fields.end()) {
+      std::vector<std::string> names;
+      for (const auto& each : fields) {
+        if (each.suggestible) names.push_back(each.config_name());
+      }
+      fail("{}: sampling.{}: expected one of {}", where, name, fmt::join(names, ", "));
+    }
+    try {
+      suggestion.set(field->name, field->from_json(value));
+    } catch (const UsageError& error) {
+      fail("{}: sampling: {}", where, error.what());
     }
   }
   return suggestion;
+}
+
+std::vector<double> cross_entropy_from_config(const nlohmann::json& scheduler, const std::string& where) {
+  const auto own = own_part(scheduler);
+  if (!own.is_object() || !own.contains("cross_entropy")) return {};
+  const auto& table = own["cross_entropy"];
+  require(table.is_array() && !table.empty() && table.size() <= kMostShares,
+          "{}: cross_entropy: expected a list of 1 to {} numbers", where, kMostShares);
+  std::vector<double> values;
+  for (const auto& value : table) {
+    require(value.is_number() && std::isfinite(value.get<double>()) && value.get<double>() >= 0,
+            "{}: cross_entropy holds {}, expected numbers of 0 or more", where, value.dump());
+    values.push_back(value.get<double>());
+  }
+  return values;
 }
 
 }  // namespace tessera

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
-#include <optional>
 #include <string>
+#include <vector>
+
+#include "sampling/sampling_options.h"
 
 namespace tessera {
 
@@ -12,16 +14,12 @@ namespace tessera {
 inline constexpr std::int64_t kMostSteps = 1'000'000;
 
 /// Taken where the user leaves the sampler open, the guidance scale wherever the user names none; what is not suggested
-/// is decided by the process.
-struct SamplingSuggestion {
-  std::string sampler;                     // one of sampler_names(); empty: none
-  std::int64_t steps = 0;                  // 0: none
-  std::optional<double> temperature;       // above 0
-  std::optional<double> context_guidance;  // 0 to 100
-  std::optional<double> guidance_scale;    // 0 or more
+/// is decided by the process. In: the content of scheduler/config.json. Throws Error (beginning with `where`) naming
+/// the field that is wrong.
+SamplingOptions suggestion_from_config(const nlohmann::json& scheduler, const std::string& where);
 
-  /// Of the content of scheduler/config.json. Throws Error (beginning with `where`) naming the field that is wrong.
-  static SamplingSuggestion from_config(const nlohmann::json& scheduler, const std::string& where);
-};
+/// `tessera.cross_entropy`: the mean cross-entropy of a cell (nats) with a share 0, 1/n .. of the cells known, which
+/// the schedule dp plans by; empty where it was not measured. Throws Error naming what is wrong.
+std::vector<double> cross_entropy_from_config(const nlohmann::json& scheduler, const std::string& where);
 
 }  // namespace tessera

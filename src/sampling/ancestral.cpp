@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "diffusion/absorbing.h"
-#include "sampling/sampler.h"
+#include "sampling/registry.h"
 
 namespace tessera {
 
@@ -14,7 +14,7 @@ std::int64_t starting_step(std::int64_t masked, std::int64_t cells, std::int64_t
   return std::clamp<std::int64_t>(std::llround(share * static_cast<double>(steps)), 1, steps);
 }
 
-void sample_ancestral(FillState& state) {
+static void sample_ancestral(FillState& state) {
   if (state.options.process) return sample_reverse(state);
   const auto steps = state.options.steps;
   const AbsorbingProcess process(state.mask_token, steps);
@@ -50,7 +50,7 @@ std::vector<std::int64_t> mlm_times(std::int64_t total_steps, std::int64_t steps
   return times;
 }
 
-void sample_mlm(FillState& state) {
+static void sample_mlm(FillState& state) {
   const auto total = state.options.total_steps > 0 ? state.options.total_steps : state.cells();
   const AbsorbingProcess process(state.mask_token, total);
   const auto free = state.start == state.mask_token;  // only these are ever masked again
@@ -65,6 +65,17 @@ void sample_mlm(FillState& state) {
     state.write(state.draw(state.tokens.masked_fill(wanted, state.mask_token), wanted, key));
     if (!state.advance(i + 1, steps)) return;
   }
+}
+
+SamplerEntry ancestral_sampler() {
+  SamplerEntry entry{"ancestral", "the exact reverse process, a random order", sample_ancestral};
+  entry.needs_mask = false;
+  entry.draws_tokens = false;
+  return entry;
+}
+
+SamplerEntry mlm_sampler() {
+  return {"mlm", "every step masks the estimate again and draws all of it", sample_mlm};
 }
 
 }  // namespace tessera

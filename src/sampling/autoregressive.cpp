@@ -1,11 +1,11 @@
 /// Cell by cell in row-major order with the network's key and value cache. Known cells are passed through, not drawn.
 #include <algorithm>
 
-#include "sampling/sampler.h"
+#include "sampling/registry.h"
 
 namespace tessera {
 
-void sample_autoregressive(FillState& state) {
+static void sample_autoregressive(FillState& state) {
   const auto size = state.images_per_call(), cells = state.cells();
   const auto groups = state.groups();
   auto* tokens = state.tokens.data_ptr<std::int64_t>();
@@ -45,6 +45,13 @@ void sample_autoregressive(FillState& state) {
       if (!state.advance(++step, steps)) return;
     }
   }
+}
+
+SamplerEntry autoregressive_sampler() {
+  SamplerEntry entry{"autoregressive", "cell by cell, each given those before it", sample_autoregressive};
+  entry.causal = true;
+  entry.takes_steps = false;
+  return entry;
 }
 
 }  // namespace tessera

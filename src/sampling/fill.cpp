@@ -3,27 +3,20 @@
 #include <fmt/ranges.h>
 
 #include <chrono>
-#include <map>
 
 #include "denoiser/context_guidance.h"
 #include "runtime/error.h"
 #include "runtime/seconds_since.h"
-#include "sampling/sampler.h"
+#include "sampling/registry.h"
 
 namespace tessera {
 namespace {
 
-const std::map<std::string, SamplerFunction>& samplers() {
-  static const std::map<std::string, SamplerFunction> table = {
-      {"ancestral", sample_ancestral},   {"autoregressive", sample_autoregressive},
-      {"confidence", sample_confidence}, {"mlm", sample_mlm},
-      {"purity", sample_purity},         {"raster", sample_raster}};
-  return table;
-}
-
 /// What is left open, decided by the denoiser and the process alone.
 FillOptions decided(FillOptions options, const Denoiser& denoiser, Extent grid) {
-  if (options.sampler.empty()) options.sampler = denoiser.is_autoregressive() ? "autoregressive" : "ancestral";
+  if (options.sampler.empty())
+    options.sampler =
+        default_sampler(denoiser.is_autoregressive(), !options.process || options.process->has_mask()).name;
   if (options.steps == 0) {
     options.steps = options.process           ? options.process->total_steps()
                     : options.total_steps > 0 ? options.total_steps
@@ -32,37 +25,68 @@ FillOptions decided(FillOptions options, const Denoiser& denoiser, Extent grid) 
   return options;
 }
 
-template <typename Value>
-void require_option(bool condition, const char* option, Value value, const char* expected) {
-  if (!condition) throw UsageError(fmt::format("{} is {}, expected {}", option, value, expected));
-}
-
 }  // namespace
 
-std::vector<std::string> sampler_names() {
-  std::vector<std::string> names;
-  for (const auto& [name, function] : samplers()) names.push_back(name);
-  return names;
+void FillOptions::take(const SamplingOptions& given) {
+  for (const auto& [name, value] : given.given()) {
+    if (name == "sampler") {
+      sampler = std::get<std::string>(value);
+    } else if (name == "steps") {
+      steps = std::get<std::int64_t>(value);
+    } else if (name == "temperature") {
+      draw.temperature = std::get<double>(value);
+    } else if (name == "top_k") {
+      draw.top_k = std::get<std::int64_t>(value);
+    } else if (name == "top_p") {
+      draw.top_p = std::get<double>(value);
+    } else if (name == "typical_p") {
+      draw.typical_p = std::get<double>(value);
+    } else if (name == "context_guidance") {
+      context_guidance = std::get<double>(value);
+    } else if (!SamplingOptions::field(name).is_condition()) {
+      own[name] = value;
+    }
+  }
+}
+
+SamplingOptions FillOptions::used() const {
+  const auto& entry = samplers().at(sampler);
+  SamplingOptions options;
+  options.set("sampler", sampler);
+  if (entry.takes_steps) options.set("steps", steps);
+  options.set("temperature", draw.temperature);
+  if (draw.top_k > 0) options.set("top_k", draw.top_k);
+  if (draw.top_p < 1) options.set("top_p", draw.top_p);
+  if (draw.typical_p < 1) options.set("typical_p", draw.typical_p);
+  if (context_guidance != 1) options.set("context_guidance", context_guidance);
+  for (const auto& field : entry.options) options.set(field.name, own_value(field.name));
+  return options;
+}
+
+OptionValue FillOptions::own_value(const std::string& name) const {
+  const auto given = own.find(name);
+  if (given != own.end()) return given->second;
+  for (const auto& field : samplers().at(sampler).options) {
+    if (field.name == name) return field.fallback;
+  }
+  throw UsageError(fmt::format("sampler '{}' has no option {}", sampler, name));
 }
 
 void FillOptions::validate() const {
-  if (!sampler.empty() && !samplers().count(sampler)) {
-    throw UsageError(fmt::format("sampler '{}': expected one of {}", sampler, fmt::join(sampler_names(), ", ")));
-  }
-  require_option(steps >= 0 && steps <= 1 << 20, "steps", steps, "1 to 1048576, or 0 for the model's own");
-  require_option(draw.temperature >= 0 && draw.temperature <= 1e6, "temperature", draw.temperature,
-                 "0 (the most probable token) to 1e6");
-  require_option(draw.top_k >= 0, "top_k", draw.top_k, "at least 1, or 0 for all");
-  require_option(draw.top_p > 0 && draw.top_p <= 1, "top_p", draw.top_p, "0 < top_p <= 1");
-  require_option(draw.typical_p > 0 && draw.typical_p <= 1, "typical_p", draw.typical_p, "0 < typical_p <= 1");
-  require_option(total_steps >= 0 && total_steps <= 1 << 20, "total_steps", total_steps,
-                 "1 to 1048576, or 0 for the number of cells");
-  require_option(choice_temperature >= 0 && choice_temperature <= 1e6, "choice_temperature", choice_temperature,
-                 "0 to 1e6");
-  require_option(context_guidance >= 0 && context_guidance <= 100, "context_guidance", context_guidance, "0 to 100");
-  require_option(purity >= 0 && purity <= 1e3, "purity", purity, "0 to 1000");
-  require_option(images_per_call >= 0 && images_per_call <= 4096, "images_per_call", images_per_call,
-                 "1 to 4096, or 0 for the default");
+  if (!sampler.empty()) samplers().at(sampler);
+  const auto check = [](const char* name, const OptionValue& value) { SamplingOptions::field(name).checked(value); };
+  check("steps", steps);
+  check("temperature", draw.temperature);
+  check("top_k", draw.top_k);
+  check("top_p", draw.top_p);
+  check("typical_p", draw.typical_p);
+  check("context_guidance", context_guidance);
+  for (const auto& [name, value] : own) SamplingOptions::field(name).checked(value);
+  const auto bounded = [](const char* name, std::int64_t value, std::int64_t most, const char* expected) {
+    if (value < 0 || value > most) throw UsageError(fmt::format("{} is {}, expected {}", name, value, expected));
+  };
+  bounded("total_steps", total_steps, kMostSamplingSteps, "1 to 1048576, or 0 for the number of cells");
+  bounded("images_per_call", images_per_call, 4096, "1 to 4096, or 0 for the default");
 }
 
 std::unique_ptr<Denoiser> with_context_guidance(Denoiser& denoiser, const FillOptions& options) {
@@ -82,11 +106,11 @@ FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& gi
   const auto options = decided(given, denoiser, grid.extent());
   require(grid.codebook_size() == denoiser.codebook_size(), "fill: a grid of {} codes, expected {} as the denoiser has",
           grid.codebook_size(), denoiser.codebook_size());
-  if (denoiser.is_autoregressive() != (options.sampler == "autoregressive")) {
-    throw UsageError(fmt::format(
-        "sampler '{}' with {} denoiser: expected {}", options.sampler,
-        denoiser.is_autoregressive() ? "an autoregressive" : "a bidirectional",
-        denoiser.is_autoregressive() ? "autoregressive" : "one of ancestral, confidence, mlm, purity, raster"));
+  const auto& sampler = samplers().at(options.sampler);
+  if (denoiser.is_autoregressive() != sampler.causal) {
+    throw UsageError(fmt::format("sampler '{}' with {} denoiser: expected one of {}", options.sampler,
+                                 denoiser.is_autoregressive() ? "an autoregressive" : "a bidirectional",
+                                 fmt::join(suitable_samplers(denoiser.is_autoregressive(), true), ", ")));
   }
   require(options.images.empty() || static_cast<std::int64_t>(options.images.size()) == grid.count(),
           "fill: {} image keys for {} grids", options.images.size(), grid.count());
@@ -96,10 +120,11 @@ FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& gi
     require(options.process->codebook_size() == denoiser.codebook_size(),
             "fill: a process of {} codes, expected {} as the denoiser has", options.process->codebook_size(),
             denoiser.codebook_size());
-    if (!options.process->has_mask() && options.sampler != "ancestral") {
-      throw UsageError(fmt::format("sampler '{}' with a process without MASK: expected ancestral", options.sampler));
+    if (!options.process->has_mask() && sampler.needs_mask) {
+      throw UsageError(fmt::format("sampler '{}' with a process without MASK: expected one of {}", options.sampler,
+                                   fmt::join(suitable_samplers(sampler.causal, false), ", ")));
     }
-    if (options.draw.typical_p < 1 && (options.sampler == "ancestral" || options.sampler == "purity")) {
+    if (options.draw.typical_p < 1 && !sampler.draws_tokens) {
       throw UsageError(
           fmt::format("typical_p is {} with a process that sees the time, expected 1", options.draw.typical_p));
     }
@@ -112,7 +137,7 @@ FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& gi
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
   FillState state(grid, denoiser, options, on_step, from);
-  samplers().at(options.sampler)(state);
+  sampler.run(state);
   state.report.seconds = seconds_since(start);
   return {TokenGrid(state.tokens.view(grid.codes().sizes()), grid.codebook_size()), state.report};
 }

@@ -13,21 +13,26 @@
 #include "diffusion/process.h"
 #include "runtime/random.h"
 #include "sampling/draw.h"
+#include "sampling/sampling_options.h"
 #include "tokens/token_grid.h"
 
 namespace tessera {
 
+inline constexpr std::int64_t kMostSamplingSteps = 1 << 20;
+
 /// A sampler that is left open is the model's to choose: a Pipeline takes what its bundle suggests (sampler, and steps,
 /// temperature and context guidance where these are at their off-values here), `fill` alone the denoiser's own order.
 struct FillOptions {
-  std::string sampler;     // one of sampler_names(); empty: as the model suggests, else ancestral or autoregressive
+  std::string sampler;     // one of samplers() (sampling/registry.h); empty: as the model suggests, else the first that
+                           // suits the denoiser
   std::int64_t steps = 0;  // S (autoregressive: one step a cell, not used; raster: at most one a cell); 0: as the model
                            // suggests, else T
   DrawOptions draw;        // temperature, top_k, top_p, typical_p
   Seed seed = 0;
-  std::uint64_t first_image = 0;    // number of the grid's first image: image i of a seed is the same in every split
-  std::int64_t total_steps = 0;     // T of the process the network learned (mlm); 0: the number of cells
-  double choice_temperature = 4.5;  // confidence: Gumbel noise on the log confidences, annealed to 0; 0 disables
+  std::uint64_t first_image = 0;  // number of the grid's first image: image i of a seed is the same in every split
+  std::int64_t total_steps = 0;   // T of the process the network learned (mlm); 0: the number of cells
+  // The sampler's own options that were given ("purity", "order" ..); the others have the fallback of their field.
+  OptionValues own;
   // Images in one network call; part of the rounding of the logits, not of the draws. 0: 1 on a CPU (8 where the
   // network decodes cell by cell), 32 on an accelerator.
   std::int64_t images_per_call = 0;
@@ -37,7 +42,9 @@ struct FillOptions {
   // Above 1: draws lean towards what the cells known so far speak for (denoiser/context_guidance.h), below 1 away from
   // it; 1: the model's own distribution. Networks with MASK alone.
   double context_guidance = 1;
-  double purity = 1;  // purity: how much more the purest cells are sharpened (r of the paper); 0 disables
+  // The mean cross-entropy of a cell (nats) with a share 0, 1/n .. (n-1)/n of the cells known, for the schedule dp; of
+  // the bundle. Empty: not measured.
+  std::vector<double> cross_entropy;
   // The key of each image of the grid, which may be of several seeds: jobs that are filled together keep their
   // pictures. Their places in a network call are by their order. Empty: image n is number first_image + n of `seed`.
   std::vector<ImageKey> images;
@@ -50,8 +57,21 @@ struct FillOptions {
                           : images.at(static_cast<std::size_t>(n));
   }
 
+  /// An option of the sampler's own. Throws UsageError where the sampler has none of that name.
+  double number(const std::string& name) const { return std::get<double>(own_value(name)); }
+  std::string text(const std::string& name) const { return std::get<std::string>(own_value(name)); }
+
+  /// Takes over what was given, conditions left out.
+  void take(const SamplingOptions& given);
+  /// What the sampler uses and does not stand at "off", conditions left out: for records, and to ask for the same
+  /// again. The sampler is chosen.
+  SamplingOptions used() const;
+
   /// Throws UsageError naming the option, its value and what is expected; an unknown sampler lists the choices.
   void validate() const;
+
+ private:
+  OptionValue own_value(const std::string& name) const;
 };
 
 struct FillReport {
@@ -84,11 +104,11 @@ struct FillResult {
 };
 
 /// In: a grid whose MASK cells are to be filled; the others are kept as they are.
-/// Samplers: ancestral (the exact reverse process in S steps; a grid that starts partly masked starts at the step that
-/// its number of masked cells implies), mlm (every step masks the estimate again and draws all of it), confidence
-/// (MaskGIT, arXiv:2202.04200: the most confident draws stay), raster (the masked cells in row-major order, each given
-/// all others known by then), autoregressive (row-major, each cell given those before it), purity (every step draws the
-/// cells that the denoiser is surest of; Tang et al., arXiv:2205.16007, section 3.2).
+/// Samplers (each described in its file): ancestral (the exact reverse process in S steps; a grid that starts partly
+/// masked starts at the step that its number of masked cells implies), mlm (every step masks the estimate again and
+/// draws all of it), confidence (MaskGIT, arXiv:2202.04200: the most confident draws stay), raster (the masked cells in
+/// row-major order, each given all others known by then), autoregressive (row-major, each cell given those before it),
+/// purity (every step draws the cells that the denoiser is surest of; Tang et al., arXiv:2205.16007, section 3.2).
 ///
 /// With options.process, ancestral is the reverse of that process from T to 0 in S strides, by x_0-parameterisation;
 /// draw.top_p and draw.top_k cut p(x_0) (the published truncation rate and count), temperature divides its logits. A
@@ -107,7 +127,5 @@ FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& op
 /// The denoiser that options.context_guidance asks for, which refers to the one given; null where it is 1. `fill` calls
 /// it, what stands between the two (windows) may do so before. Throws UsageError where there is no MASK.
 std::unique_ptr<Denoiser> with_context_guidance(Denoiser& denoiser, const FillOptions& options);
-
-std::vector<std::string> sampler_names();
 
 }  // namespace tessera

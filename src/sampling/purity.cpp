@@ -4,7 +4,7 @@
 #include <cmath>
 #include <vector>
 
-#include "sampling/sampler.h"
+#include "sampling/registry.h"
 #include "sampling/truncation.h"
 
 namespace tessera {
@@ -50,9 +50,10 @@ std::vector<std::int64_t> chosen(const double* weights, std::int64_t cells, std:
 
 }  // namespace
 
-void sample_purity(FillState& state) {
+static void sample_purity(FillState& state) {
   // The MASK cells of each image in as many equal portions as there are steps; a step at time T (1 - i / S).
   const auto steps = state.options.steps, cells = state.cells();
+  const double weight = state.options.number("purity");
   const auto initial = (state.start == state.mask_token).sum(1);
   for (std::int64_t i = 1; i <= steps; ++i) {
     if (state.walked(i)) continue;
@@ -84,7 +85,7 @@ void sample_purity(FillState& state) {
           weights[masked[begin + static_cast<std::size_t>(j)] % cells] = score[0][j];
         }
         const auto stream = state.stream(n, Purpose::select_cells, key);
-        const auto sharp = state.options.purity > 0 ? sharpened(own, score, state.options.purity) : own;
+        const auto sharp = weight > 0 ? sharpened(own, score, weight) : own;
         for (const auto cell : chosen(weights.data_ptr<double>(), cells, count, stream)) {
           const auto found = std::lower_bound(masked.begin() + static_cast<std::ptrdiff_t>(begin),
                                               masked.begin() + static_cast<std::ptrdiff_t>(end), n * cells + cell);
@@ -102,6 +103,17 @@ void sample_purity(FillState& state) {
     }
     if (!state.advance(i, steps)) return;
   }
+}
+
+SamplerEntry purity_sampler() {
+  SamplerEntry entry{"purity", "the cells that the network is surest of, drawn sharply", sample_purity};
+  entry.draws_tokens = false;
+  OptionField weight{"purity", "sharpens sure cells by this; 0 disables", 1.0, 0, 1000};
+  weight.label = "Purity";
+  weight.shown_most = 4;
+  weight.step = 0.1;
+  entry.options = {weight};
+  return entry;
 }
 
 }  // namespace tessera

@@ -1,4 +1,4 @@
-/// What the samplers share. To add one: write a function of this type and enter it in the table of fill.cpp.
+/// What the samplers share. To add one: a file with its function and its entry, and a line in registry.cpp.
 #pragma once
 
 #include <torch/torch.h>
@@ -25,6 +25,7 @@ class FillState {
 
   std::int64_t count() const { return tokens.size(0); }
   std::int64_t cells() const { return tokens.size(1); }
+  Extent extent() const { return extent_; }
   /// The draws of image n of the grid at a step.
   RandomStream stream(std::int64_t n, Purpose purpose, std::uint32_t step) const;
   /// The same for all images and cells: uniforms in (0, 1), [N, L] float64.
@@ -75,12 +76,6 @@ class FillState {
 
 using SamplerFunction = void (*)(FillState& state);
 
-void sample_ancestral(FillState& state);
-void sample_mlm(FillState& state);
-void sample_confidence(FillState& state);
-void sample_raster(FillState& state);
-void sample_autoregressive(FillState& state);
-void sample_purity(FillState& state);
 /// The ancestral sampler of options.process.
 void sample_reverse(FillState& state);
 

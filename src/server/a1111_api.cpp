@@ -147,7 +147,7 @@ std::string sampler_of(const Body& body, const ModelInfo& model, std::vector<std
   if (name.empty()) name = body.text("sampler_index");
   if (name.empty() || name == "Automatic") return {};
   if (name == "Euler a" || name == "Euler" || name == "k_euler_a") {
-    return model.process == "autoregressive" ? "autoregressive" : "ancestral";
+    return model.samplers.empty() ? std::string() : model.samplers.front();
   }
   if (!is_continuous_sampler(name)) return name;
   notes.push_back(fmt::format("sampler_name: {} is of continuous diffusion, the model's own is taken{}",
@@ -164,17 +164,26 @@ JobRequest read_common(Service& service, const Body& body) {
   const auto model = service.model(chosen.is_string() ? chosen.get<std::string>() : std::string());
   request.model = model.name;
   if (model.condition == "text") {
-    request.prompt = body.text("prompt");
-    request.negative_prompt = body.text("negative_prompt");
-    if (body.has("cfg_scale")) request.cfg_scale = body.number("cfg_scale", 0, 0, 1000);
+    for (const auto* name : {"prompt", "negative_prompt"}) {
+      if (const auto words = body.text(name); !words.empty()) request.sampling.set(name, words);
+    }
+    if (body.has("cfg_scale")) request.sampling.set("cfg_scale", body.number("cfg_scale", 0, 0, 1000));
   } else if (!body.text("prompt").empty()) {
     request.notes.push_back(fmt::format("prompt: ignored, the model {} takes no text", model.name));
   }
   const auto seed = body.whole("seed", -1, -1, (std::int64_t{1} << 53) - 1);
   std::random_device device;
   request.seed = seed < 0 ? device() : static_cast<std::uint64_t>(seed);
-  request.steps = body.whole("steps", 0, 0, service.limits().steps);
-  request.sampler = sampler_of(body, model, request.notes);
+  // Clients of this interface always send steps.
+  if (const auto steps = body.whole("steps", 0, 0, service.limits().steps); steps > 0 && model.takes_steps())
+    request.sampling.set("steps", steps);
+  if (const auto sampler = sampler_of(body, model, request.notes); !sampler.empty()) {
+    if (std::find(model.samplers.begin(), model.samplers.end(), sampler) == model.samplers.end()) {
+      refuse("sampler_name", "'{}', expected one of {}, or a sampler of that program", sampler,
+             fmt::join(model.samplers, ", "));
+    }
+    request.sampling.set("sampler", sampler);
+  }
   request.count = body.whole("batch_size", 1, 1, 1024) * body.whole("n_iter", 1, 1, 1024);
   return request;
 }
@@ -328,8 +337,9 @@ HttpResponse interrupt(Service& service, const Call& call) {
 
 HttpResponse samplers(Service& service, const Call&) {
   auto list = json::array();
-  for (const auto& name : service.model({}).samplers) {
-    const bool euler = name == "ancestral" || name == "autoregressive";
+  const auto names = service.model({}).samplers;
+  for (const auto& name : names) {
+    const bool euler = name == names.front();
     list.push_back({{"name", name},
                     {"aliases", euler ? json({"Euler a", "Euler", "k_euler_a"}) : json::array()},
                     {"options", json::object()}});

@@ -25,9 +25,16 @@ struct ModelInfo {
   std::int64_t classes = 0;           // of models with classes
   std::vector<std::string> samplers;  // that suit its process, the default first
   std::int64_t total_steps = 0;       // T
-  SamplingSuggestion suggested;       // the defaults, where the bundle says some
+  bool has_mask = true;               // of its process
+  SamplingOptions suggested;          // the defaults, where the bundle says some
   std::uint64_t bytes = 0;            // of its weights in memory, about
   bool loaded = false;
+
+  /// What fills where nobody chose.
+  std::string default_sampler() const {
+    return suggested.maybe<std::string>("sampler").value_or(samplers.empty() ? "" : samplers.front());
+  }
+  bool takes_steps() const;
 };
 
 /// A job ready to be filled: its grids and how they are shown. Belongs to the backend that made it.

@@ -118,6 +118,14 @@ class Reader {
   void operator()(RequestField::MaybeNumber member) {
     if (value_) request_.*member = number(*value_, field_->name, field_->least, field_->most);
   }
+  void operator()(const RequestField::Sampling& sampling) {
+    if (!value_ || *value_ == "") return;  // an empty text: left open
+    try {
+      request_.sampling.set(field_->name, sampling.option.from_json(*value_));
+    } catch (const UsageError& error) {
+      throw HttpError(400, error.what(), field_->name);
+    }
+  }
   void operator()(RequestField::Flag member) {
     if (!value_) return;
     if (!value_->is_boolean()) refuse(field_->name, "{}, expected true or false", shown(*value_));
@@ -236,10 +244,7 @@ std::uint64_t JobRequest::bytes() const {
 }
 
 std::string JobRequest::join_key() const {
-  return json({model, steps, temperature.value_or(-1), sampler, top_k, top_p, typical_p, choice_temperature, purity,
-               context_guidance.value_or(-1), prompt, negative_prompt, label, cfg_scale.value_or(-1), stride,
-               random_windows})
-      .dump();
+  return json({model, sampling.to_json(), stride, random_windows}).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 std::vector<std::string> verb_names() {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "canvas/edit_plan.h"
+#include "sampling/sampling_options.h"
 #include "server/limits.h"
 #include "server/multipart.h"
 
@@ -31,15 +32,7 @@ struct JobRequest {
   std::string model;  // empty: the first one served
   std::uint64_t seed = 0;
   std::int64_t count = 1;  // pictures
-  std::int64_t steps = 0;  // 0: by the model
-  std::optional<double> temperature;
-  std::string sampler;  // empty: by the model
-  std::int64_t top_k = 0;
-  double top_p = 1, typical_p = 1, choice_temperature = 4.5, purity = 1;
-  std::optional<double> context_guidance;  // none: by the model
-  std::string prompt, negative_prompt;
-  std::int64_t label = -1;             // -1: none
-  std::optional<double> cfg_scale;     // none: by the model
+  SamplingOptions sampling;
   std::int64_t width = 0, height = 0;  // pixels; 0: the model's own
   std::int64_t stride = 0;             // cells; 0: half a window
   bool random_windows = false;

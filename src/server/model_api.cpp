@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "image/image_io.h"
+#include "sampling/registry.h"
 #include "server/base64.h"
 #include "server/service.h"
 
@@ -13,25 +14,49 @@ namespace {
 
 using nlohmann::json;
 
+/// The model's samplers with which the option means something.
+std::vector<std::string> users_of(const OptionField& field, const ModelInfo& info) {
+  using Needs = OptionField::Needs;
+  const bool conditioned = info.condition != "none";
+  if ((field.needs == Needs::text && info.condition != "text") ||
+      (field.needs == Needs::classes && info.condition != "class") ||
+      (field.needs == Needs::condition && !conditioned) || (field.needs == Needs::mask && !info.has_mask)) {
+    return {};
+  }
+  std::vector<std::string> users;
+  for (const auto& name : info.samplers) {
+    if (SamplingOptions::is_used(field, samplers().at(name))) users.push_back(name);
+  }
+  return users;
+}
+
 json model_json(const ModelInfo& info) {
   auto classes = json::array();
   for (std::int64_t label = 0; label < info.classes; ++label) classes.push_back(std::to_string(label));
-  const auto& suggested = info.suggested;
-  json defaults = {{"steps", suggested.steps > 0 ? suggested.steps : info.total_steps},
-                   {"temperature", suggested.temperature.value_or(1.0)},
-                   {"canvas_temperature", 0.8},
-                   {"sampler", !suggested.sampler.empty() ? json(suggested.sampler)
-                               : info.samplers.empty()    ? json()
-                                                          : json(info.samplers.front())},
-                   {"context_guidance", suggested.context_guidance.value_or(1.0)},
-                   {"cfg_scale", suggested.guidance_scale.value_or(5.0)},
-                   {"feather", -1}};
+  json defaults = {{"canvas_temperature", 0.8}, {"feather", -1}};
+  auto options = json::array();
+  const auto* sampler = samplers().find(info.default_sampler());
+  for (const auto& field : SamplingOptions::fields()) {
+    const auto users = users_of(field, info);
+    if (users.empty()) continue;
+    auto form = field.form();
+    form["samplers"] = users;
+    if (field.name == "sampler") form["enum"] = info.samplers;
+    defaults[field.name] =
+        info.suggested.has(field.name) ? json_of(info.suggested.given().at(field.name)) : form["default"];
+    options.push_back(std::move(form));
+  }
+  if (info.suggested.get<std::int64_t>("steps") == 0) defaults["steps"] = info.total_steps;
+  defaults["sampler"] = sampler ? json(sampler->name) : json();
+  auto words = json::object();
+  for (const auto& name : info.samplers) words[name] = samplers().at(name).help;
   return {{"name", info.name},           {"width", info.width},
           {"height", info.height},       {"factor", info.factor},
           {"grid", {info.h, info.w}},    {"codebook_size", info.codebook_size},
           {"has_prior", info.has_prior}, {"process", info.process.empty() ? json() : json(info.process)},
           {"condition", info.condition}, {"classes", std::move(classes)},
           {"samplers", info.samplers},   {"defaults", std::move(defaults)},
+          {"sampler_help", words},       {"sampling_options", std::move(options)},
           {"weight_bytes", info.bytes},  {"loaded", info.loaded}};
 }
 

@@ -9,10 +9,11 @@
 #include "checkpoint/safetensors_header.h"
 #include "codec/codec_options.h"
 #include "denoiser/conditional_transformer.h"
+#include "pipeline/process_config.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
-#include "sampling/fill.h"
+#include "sampling/registry.h"
 
 namespace tessera::server {
 namespace {
@@ -57,12 +58,6 @@ std::uint64_t weight_bytes(const fs::path& folder) {
   return bytes;
 }
 
-std::vector<std::string> samplers_of(const std::string& process, bool has_mask) {
-  if (process == "autoregressive") return {"autoregressive"};
-  if (!has_mask) return {"ancestral"};
-  return {"ancestral", "confidence", "mlm", "purity", "raster"};
-}
-
 void read_prior(ModelInfo& info, const fs::path& folder) {
   const auto config = config_of(folder / "transformer" / "config.json");
   const auto extent = denoiser_extent(config);
@@ -73,7 +68,8 @@ void read_prior(ModelInfo& info, const fs::path& folder) {
                              ? config_of(folder / "scheduler" / "config.json")
                              : json::object();
   const auto own = scheduler.value("tessera", json::object());
-  info.suggested = SamplingSuggestion::from_config(scheduler, (folder / "scheduler").string());
+  bool causal = false;
+  info.suggested = suggestion_from_config(scheduler, (folder / "scheduler").string());
   if (is_conditional_config(config)) {
     const auto options = ConditionalOptions::from_config(config);
     info.process = own.value("process", std::string("mask-and-replace"));
@@ -81,12 +77,13 @@ void read_prior(ModelInfo& info, const fs::path& folder) {
     info.condition = options.condition_width > 0 ? "text" : options.classes > 0 ? "class" : "none";
     info.classes = options.classes;
   } else {
-    const bool autoregressive =
-        config.value("tessera", json::object()).value("kind", std::string()) == "autoregressive";
-    info.process = autoregressive ? "autoregressive" : "absorbing";
+    causal = config.value("tessera", json::object()).value("kind", std::string()) == "autoregressive";
+    info.process = causal ? "autoregressive" : "absorbing";
     info.total_steps = own.value("total_steps", extent.h * extent.w);
   }
-  info.samplers = samplers_of(info.process, info.process == "absorbing" || info.process == "mask-and-replace");
+  const auto* process = processes().find(info.process);
+  info.has_mask = process == nullptr || process->has_mask;
+  info.samplers = suitable_samplers(causal, info.has_mask);
 }
 
 /// A service runs for weeks, while its bundles may be copied over.
@@ -96,6 +93,11 @@ PipelineOptions outliving_files(PipelineOptions options) {
 }
 
 }  // namespace
+
+bool ModelInfo::takes_steps() const {
+  const auto* sampler = tessera::samplers().find(default_sampler());
+  return sampler == nullptr || sampler->takes_steps;
+}
 
 ModelSource parse_model_source(const std::string& text) {
   const auto equals = text.find('=');

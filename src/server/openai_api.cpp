@@ -94,10 +94,11 @@ Common read_common(Service& service, const Fields& fields, JobRequest& request) 
   // Seeds are ours: without one every call gives other pictures, as clients of this interface expect.
   std::random_device device;
   request.seed = static_cast<std::uint64_t>(fields.whole("seed", device(), 0, (std::int64_t{1} << 53) - 1));
-  request.steps = fields.whole("steps", 0, 0, service.limits().steps);
+  if (const auto steps = fields.whole("steps", 0, 0, service.limits().steps); steps > 0 && model.takes_steps())
+    request.sampling.set("steps", steps);
   const auto prompt = fields.text("prompt");
   if (model.condition == "text") {
-    request.prompt = prompt;
+    if (!prompt.empty()) request.sampling.set("prompt", prompt);
   } else if (!prompt.empty()) {
     common.warnings.push_back(fmt::format("prompt: ignored, the model {} takes no text", model.name));
   }

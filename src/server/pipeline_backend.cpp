@@ -41,11 +41,6 @@ std::vector<std::int32_t> from_codes(const torch::Tensor& codes, std::int64_t ma
   return tokens;
 }
 
-PromptOptions prompt_of(const std::string& prompt, const std::string& negative, std::int64_t label,
-                        std::optional<double> scale) {
-  return {prompt, negative, label, scale};
-}
-
 std::vector<EditPlan> plans_of(const JobRequest& request, Pipeline& pipeline, const WindowOptions& windows) {
   const auto codec = pipeline.codec();
   const auto own = static_cast<int>(codec->options().image_size);
@@ -103,7 +98,7 @@ std::unique_ptr<PreparedJob> PipelineBackend::prepare(const JobRequest& request)
   auto job = std::make_unique<PreparedEdit>();
   job->model = std::make_shared<const std::string>(request.model);
   job->windows = {request.stride, request.random_windows, 0};
-  job->prompt = prompt_of(request.prompt, request.negative_prompt, request.label, request.cfg_scale);
+  job->prompt = prompt_of(request.sampling);
   // The least likely cells are looked for under the prompt.
   if (pipeline->has_prior() && request.verb == "variations") pipeline->set_prompt(job->prompt);
   job->plans = plans_of(request, *pipeline, job->windows);
@@ -129,17 +124,8 @@ std::unique_ptr<PreparedJob> PipelineBackend::prepare(const JobRequest& request)
   }
   require(pipeline->has_prior(), "the model {} has a codec only, expected one that can fill", request.model);
   SamplingChoice choice;
-  choice.fill.seed = request.seed;
-  choice.fill.draw.top_k = request.top_k;
-  choice.fill.draw.top_p = request.top_p;
-  choice.fill.draw.typical_p = request.typical_p;
-  choice.fill.choice_temperature = request.choice_temperature;
-  choice.fill.purity = request.purity;
-  choice.context_guidance = request.context_guidance;
-  choice.prompt = job->prompt;
-  choice.steps = request.steps;
-  choice.sampler = request.sampler;
-  choice.temperature = request.temperature;
+  choice.options = request.sampling;
+  choice.seed = request.seed;
   job->options = resolve(choice, *pipeline, plan.extent());
   job->windows.validate(pipeline->prior_options().grid);
   auto effective = tessera::to_json(job->options);
@@ -224,7 +210,7 @@ std::vector<Candidate> PipelineBackend::candidates(const std::string& model, con
   auto codes = to_codes(request.tokens.code, extent.h, extent.w, mask_token);
   codes[request.y][request.x] = mask_token;
   const auto flat = codes.flatten().unsqueeze(0);
-  pipeline->set_prompt(prompt_of(request.prompt, request.negative_prompt, request.label, request.cfg_scale));
+  pipeline->set_prompt(PromptOptions{request.prompt, request.negative_prompt, request.label, request.cfg_scale});
   struct PutBack {
     Pipeline* filling;
     const Pipeline* used;

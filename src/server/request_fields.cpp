@@ -2,8 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "sampling/fill.h"
-
 namespace tessera::server {
 namespace {
 
@@ -12,74 +10,14 @@ using nlohmann::json;
 constexpr double kMostSeed = 9007199254740991;  // 2^53 - 1: what every JSON reader holds exactly
 constexpr double kMostSide = 65535;
 
-std::vector<RequestField> make_fields() {
+constexpr const char* kFillingVerbs = "giosvf";
+
+std::vector<RequestField> own_fields() {
   using R = JobRequest;
-  const std::string all = "giosvrf", filled = "giosvf", region = "iv", feathered = "iosvf";
+  const std::string all = "giosvrf", filled = kFillingVerbs, region = "iv", feathered = "iosvf";
   return {
       {"seed", "image k of a seed is always the same", filled, "--seed", &R::seed, 0, kMostSeed, {}},
       {"count", "pictures", filled, "--count", &R::count, 1, 1e6, {}},
-      {"steps", "denoiser steps; 0: as many as the process has", filled, "--steps", &R::steps, 0, 1 << 20, {}},
-      {"temperature",
-       "logits are divided by it; 0: the most probable token [1; 0.8 on a canvas larger than the model's]",
-       filled,
-       "--temperature",
-       &R::temperature,
-       0,
-       1e6,
-       {}},
-      {"sampler", "[by the model]", filled, "--sampler", &R::sampler, 0, 0, sampler_names()},
-      {"top_k", "keep the k likeliest tokens; 0 disables", filled, "--top-k", &R::top_k, 0, 1 << 20, {}},
-      {"top_p", "keep the likeliest tokens of this mass; 1 disables", filled, "--top-p", &R::top_p, 1e-9, 1, {}},
-      {"typical_p",
-       "keep the tokens of most typical surprise, of this mass; 1 disables",
-       filled,
-       "--typical-p",
-       &R::typical_p,
-       1e-9,
-       1,
-       {}},
-      {"choice_temperature",
-       "noise on confidences (sampler confidence); 0 disables",
-       filled,
-       "--choice-temperature",
-       &R::choice_temperature,
-       0,
-       1e6,
-       {}},
-      {"purity",
-       "sharpens sure cells by this (sampler purity); 0 disables",
-       filled,
-       "--purity",
-       &R::purity,
-       0,
-       1000,
-       {}},
-      {"context_guidance",
-       "above 1: leans towards what the cells known so far speak for; 1: none [by the model]",
-       filled,
-       "--context-guidance",
-       &R::context_guidance,
-       0,
-       100,
-       {}},
-      {"prompt", "what the pictures show (models with text)", filled, "--prompt", &R::prompt, 0, 4096, {}},
-      {"negative_prompt",
-       "what they are steered away from (models with text)",
-       filled,
-       "--negative-prompt",
-       &R::negative_prompt,
-       0,
-       4096,
-       {}},
-      {"class", "class label (models with classes); -1: none", filled, "--class", &R::label, -1, 1 << 24, {}},
-      {"cfg_scale",
-       "guidance towards the prompt or class; 1: none [by the model]",
-       filled,
-       "--cfg-scale",
-       &R::cfg_scale,
-       0,
-       1000,
-       {}},
       {"width", "pixels [the model's own]", "gs", "--width", &R::width, 1, kMostSide, {}},
       {"height", "pixels [the model's own]", "gs", "--height", &R::height, 1, kMostSide, {}},
       {"stride",
@@ -205,6 +143,7 @@ struct SchemaOf {
               {"required", {"image", "from", "to"}},
               {"properties", {{"image", (*this)(Upload::image)}, {"from", numbers(4)}, {"to", numbers(2)}}}}}};
   }
+  json operator()(const RequestField::Sampling& sampling) const { return sampling.option.schema(); }
   json operator()(RequestField::Tokens) const {
     return {{"type", "array"}, {"items", {{"type", "array"}, {"items", {{"type", {"integer", "null"}}}}}}};
   }
@@ -227,14 +166,22 @@ struct SchemaOf {
 
 }  // namespace
 
-const std::vector<RequestField>& request_fields() {
-  static const auto fields = make_fields();
+std::vector<RequestField> request_fields() {
+  auto fields = own_fields();
+  std::vector<RequestField> sampling;
+  for (auto& option : SamplingOptions::fields()) {
+    RequestField field{option.name,  option.help, kFillingVerbs, option.flag(), RequestField::Sampling{option},
+                       option.least, option.most, option.choices};
+    sampling.push_back(std::move(field));
+  }
+  // After seed and count.
+  fields.insert(fields.begin() + 2, std::make_move_iterator(sampling.begin()), std::make_move_iterator(sampling.end()));
   return fields;
 }
 
 json schema_of(const RequestField& field) {
   auto schema = std::visit(SchemaOf{field}, field.target);
-  schema["description"] = field.help;
+  if (!schema.contains("description")) schema["description"] = field.help;
   return schema;
 }
 

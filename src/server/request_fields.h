@@ -25,7 +25,11 @@ struct RequestField {
   };
   struct Pieces {};
   struct Tokens {};
-  using Target = std::variant<Whole, Count, Number, MaybeNumber, Flag, Text, Upload, Boxes, Pieces, Tokens>;
+  /// JobRequest::sampling's option of the field's name.
+  struct Sampling {
+    OptionField option;
+  };
+  using Target = std::variant<Whole, Count, Number, MaybeNumber, Flag, Text, Upload, Boxes, Pieces, Tokens, Sampling>;
 
   std::string name;
   std::string help;   // one line: meaning, unit, off-value
@@ -38,7 +42,8 @@ struct RequestField {
   bool taken_by(const std::string& verb) const { return verbs.find(verb.front()) != std::string::npos; }
 };
 
-const std::vector<RequestField>& request_fields();
+/// Those of sampling are as the registries are now.
+std::vector<RequestField> request_fields();
 
 /// One field as an OpenAPI schema.
 nlohmann::json schema_of(const RequestField& field);

@@ -21,6 +21,11 @@ struct RecordOf {
   json operator()(Value JobRequest::*member) const {
     return request.*member;
   }
+  json operator()(const RequestField::Sampling& sampling) const {
+    const auto& given = request.sampling.given();
+    const auto found = given.find(sampling.option.name);
+    return found == given.end() ? json() : json_of(found->second);
+  }
   json operator()(RequestField::MaybeNumber member) const {
     return request.*member ? json(*(request.*member)) : json();
   }
@@ -119,6 +124,12 @@ struct FlagsOf {
     return flags;
   }
   std::string operator()(RequestField::Tokens) const { return {}; }
+  std::string operator()(const RequestField::Sampling& sampling) const {
+    const auto& given = request.sampling.given();
+    const auto found = given.find(sampling.option.name);
+    if (found == given.end() || found->second == sampling.option.fallback) return {};
+    return fmt::format(" {} {}", field.flag, quoted(text_of(found->second)));
+  }
 };
 
 std::string command_of(const JobRequest& request) {
@@ -147,7 +158,8 @@ void require_pixels(const std::string& field, std::int64_t width, std::int64_t h
 void complete(JobRequest& request, const ServiceLimits& limits) {
   const auto& verb = request.verb;
   if (request.count > limits.count) refuse("count", "{}, expected at most {}", request.count, limits.count);
-  if (request.steps > limits.steps) refuse("steps", "{}, expected at most {}", request.steps, limits.steps);
+  const auto steps = request.sampling.get<std::int64_t>("steps");
+  if (steps > limits.steps) refuse("steps", "{}, expected at most {}", steps, limits.steps);
   if (verb == "inpaint" && !request.tokens) {
     require_image(request);
     if (!request.mask) {

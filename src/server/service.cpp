@@ -238,15 +238,17 @@ void check_model(const JobRequest& request, const ModelInfo& model, const Servic
              model.condition == "none" ? "no condition" : model.condition, kind);
     }
   };
-  refuse_condition("prompt", !request.prompt.empty(), "text");
-  refuse_condition("negative_prompt", !request.negative_prompt.empty(), "text");
-  refuse_condition("class", request.label >= 0, "class");
-  if (request.label >= std::max<std::int64_t>(model.classes, 1)) {
-    refuse("class", "{}, expected 0 to {}", request.label, model.classes - 1);
+  const auto& sampling = request.sampling;
+  refuse_condition("prompt", !sampling.get<std::string>("prompt").empty(), "text");
+  refuse_condition("negative_prompt", !sampling.get<std::string>("negative_prompt").empty(), "text");
+  const auto label = sampling.get<std::int64_t>("class");
+  refuse_condition("class", label >= 0, "class");
+  if (label >= std::max<std::int64_t>(model.classes, 1)) {
+    refuse("class", "{}, expected 0 to {}", label, model.classes - 1);
   }
-  if (!request.sampler.empty() &&
-      std::find(model.samplers.begin(), model.samplers.end(), request.sampler) == model.samplers.end()) {
-    refuse("sampler", "'{}' does not suit the process of {}, expected one of {}", request.sampler, model.name,
+  const auto chosen = sampling.get<std::string>("sampler");
+  if (!chosen.empty() && std::find(model.samplers.begin(), model.samplers.end(), chosen) == model.samplers.end()) {
+    refuse("sampler", "'{}' does not suit the process of {}, expected one of {}", chosen, model.name,
            fmt::join(model.samplers, ", "));
   }
   if (!model.has_prior && request.verb != "reconstruct" && request.verb != "fill") {

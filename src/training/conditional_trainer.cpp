@@ -461,7 +461,7 @@ Fields ConditionalRecipe::fields() {
 }
 
 void ConditionalRecipe::validate() const {
-  const auto names = process_names();
+  const auto names = processes().names();
   require(std::find(names.begin(), names.end(), process) != names.end(), "recipe: process '{}': expected one of {}",
           process, fmt::join(names, ", "));
   require(condition == "none" || condition == "text" || condition == "class",

@@ -258,7 +258,6 @@ std::optional<Judgement> PriorTraining::validate(std::int64_t step, Recorder& re
   }
   if (!preview_) return std::nullopt;
   FillOptions options;
-  options.sampler = absorbing() ? "ancestral" : "autoregressive";
   options.steps = std::min(kPreviewSteps, recipe_.total_steps);
   options.seed = static_cast<Seed>(recipe_.seed);
   options.total_steps = recipe_.total_steps;

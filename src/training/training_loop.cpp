@@ -69,10 +69,14 @@ std::string other_data(const nlohmann::json& before, const nlohmann::json& now) 
     return found != recipe.end() && found->is_number_integer() ? fmt::format("{} pictures", found->get<std::int64_t>())
                                                                : std::string("other pictures");
   };
+  const auto then = count(before), found = count(now);
+  const auto what =
+      then == found
+          ? fmt::format("{}, the data now hold as many, but not the same pixels (another picture, or read otherwise)",
+                        then)
+          : fmt::format("{}, the data now hold {}", then, found);
   return fmt::format(
-      "was trained on {}, the data now hold {}: --resume needs the same; to go on with these, start a "
-      "new run with --start-from",
-      count(before), count(now));
+      "was trained on {}: --resume needs the same; to go on with these, start a new run with --start-from", what);
 }
 
 /// Returns the step to go on from.

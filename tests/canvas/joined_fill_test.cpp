@@ -5,6 +5,7 @@
 #include "canvas/fill_canvas.h"
 #include "runtime/error.h"
 #include "sampling/fill.h"
+#include "sampling/registry.h"
 #include "support/tiny_network.h"
 
 namespace tessera {
@@ -37,7 +38,7 @@ TokenGrid partly_masked(Extent extent) {
 
 TEST(JoinedFill, EveryImageIsTheOneThatItsSeedMakesAlone) {
   const auto grid = partly_masked(kGrid);
-  for (const auto& sampler : sampler_names()) {
+  for (const auto& sampler : samplers().names()) {
     auto network = network_for(sampler);
     auto together = options_for(sampler);
     together.images = kKeys;
@@ -73,7 +74,7 @@ TEST(JoinedFill, RandomWindowsOfACanvasFollowEachImagesOwnSeed) {
 
 TEST(JoinedFill, AnAbandonedImageCostsNoEvaluationAndChangesNoOther) {
   const auto grid = TokenGrid::all_masked(static_cast<std::int64_t>(kKeys.size()), kGrid, kCodes);
-  for (const auto& sampler : sampler_names()) {
+  for (const auto& sampler : samplers().names()) {
     if (sampler == "autoregressive") continue;  // its images share every call
     auto network = network_for(sampler);
     auto options = options_for(sampler);

@@ -121,19 +121,27 @@ TEST_F(Sweep, CellsAreEveryCombinationAndBadOnesAreFoundBeforeAnyIsMeasured) {
   FillOptions base;
   base.sampler = "ancestral";
   base.steps = 7;
-  const auto cells = sweep_cells(base, {{"ancestral", "confidence"}, {4, 8}, {0.5, 1}, {}});
+  const auto cells = sweep_cells(base, {{"sampler", {"ancestral", "confidence"}},
+                                        {"steps", {std::int64_t{4}, std::int64_t{8}}},
+                                        {"temperature", {0.5, 1.0}}});
   ASSERT_EQ(cells.size(), 8U);
   EXPECT_EQ(cells[0].name, "ancestral-s4-t0.5");
   EXPECT_EQ(cells[7].name, "confidence-s8-t1");
   EXPECT_EQ(cells[7].fill.steps, 8);
   EXPECT_EQ(sweep_cells(base, {}).at(0).fill.steps, 7);
-  const auto guided = sweep_cells(base, {{}, {}, {}, {1, 1.75}});
+  const auto guided = sweep_cells(base, {{"context_guidance", {1.0, 1.75}}});
   ASSERT_EQ(guided.size(), 2U);
   EXPECT_EQ(guided[0].name, "ancestral-s7-t1");
   EXPECT_EQ(guided[1].name, "ancestral-s7-t1-g1.75");
   EXPECT_EQ(guided[1].fill.context_guidance, 1.75);
-  EXPECT_THROW(sweep_cells(base, {{"ancestral", "eulr"}, {}, {}, {}}), UsageError);
-  EXPECT_THROW(sweep_cells(base, {{}, {16, 0}, {}, {}}), UsageError);
+  EXPECT_THROW(sweep_cells(base, {{"sampler", {"ancestral", "eulr"}}}), UsageError);
+  EXPECT_THROW(sweep_cells(base, {{"steps", {std::int64_t{16}, std::int64_t{0}}}}), UsageError);
+  // An option of one sampler is swept where that sampler is.
+  const auto purities = sweep_cells(base, {{"sampler", {"ancestral", "purity"}}, {"purity", {0.0, 2.0}}});
+  ASSERT_EQ(purities.size(), 3U);
+  EXPECT_EQ(purities[0].name, "ancestral-s7-t1");
+  EXPECT_EQ(purities[2].name, "purity-s7-t1-purity-2");
+  EXPECT_EQ(purities[2].fill.number("purity"), 2.0);
 }
 
 TEST_F(Sweep, AFinishedCellIsNotMeasuredAgain) {

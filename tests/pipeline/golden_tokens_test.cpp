@@ -31,8 +31,8 @@ std::vector<Edit> edits(Extent own, std::int64_t codes) {
   const auto known = [&](std::int64_t h, std::int64_t w) {
     auto grid = torch::empty({1, h, w}, torch::kInt64);
     for (std::int64_t cell = 0; cell < h * w; ++cell) {
-      grid.data_ptr<std::int64_t>()[cell] = static_cast<std::int64_t>(
-          stream.uniform(static_cast<std::uint32_t>(cell)) * static_cast<double>(codes));
+      grid.data_ptr<std::int64_t>()[cell] =
+          static_cast<std::int64_t>(stream.uniform(static_cast<std::uint32_t>(cell)) * static_cast<double>(codes));
     }
     return grid;
   };
@@ -72,13 +72,10 @@ nlohmann::ordered_json made_now() {
     for (const auto& edit : edits(pipeline.prior_options().grid, pipeline.prior().codebook_size())) {
       for (const auto* sampler : {"ancestral", "confidence", "mlm", "purity", "raster"}) {
         SamplingChoice choice;
-        choice.sampler = sampler;
-        choice.steps = 5;
-        choice.fill.seed = 11;
-        choice.temperature = 0.9;
+        choice.options.set("sampler", sampler).set("steps", 5).set("temperature", 0.9);
+        choice.seed = 11;
         if (pipeline.condition() == "text") {
-          choice.prompt.prompt = "cat face";
-          choice.prompt.guidance_scale = 3;
+          choice.options.set("prompt", "cat face").set("cfg_scale", 3);
         }
         const auto options = resolve(choice, pipeline, {edit.codes.size(1), edit.codes.size(2)});
         const auto result = pipeline.fill({edit.codes, pipeline.prior().codebook_size()}, options);

@@ -22,32 +22,31 @@ nlohmann::json scheduler_with(const nlohmann::json& sampling) {
 
 TEST(SamplingSuggestion, ReadsWhatIsThereAndNamesWhatIsWrong) {
   const auto read = [](const nlohmann::json& sampling) {
-    return SamplingSuggestion::from_config(scheduler_with(sampling), "model/scheduler");
+    return suggestion_from_config(scheduler_with(sampling), "model/scheduler");
   };
   const auto all = read({{"sampler", "confidence"},
                          {"steps", 3},
                          {"temperature", 0.9},
                          {"context_guidance", 1.5},
                          {"guidance_scale", 2.5}});
-  EXPECT_EQ(all.sampler, "confidence");
-  EXPECT_EQ(all.steps, 3);
-  EXPECT_EQ(all.temperature, 0.9);
-  EXPECT_EQ(all.context_guidance, 1.5);
-  EXPECT_EQ(all.guidance_scale, 2.5);
-  const auto none = SamplingSuggestion::from_config({{"_class_name", "TesseraProcess"}}, "model/scheduler");
-  EXPECT_TRUE(none.sampler.empty());
-  EXPECT_EQ(none.steps, 0);
-  EXPECT_FALSE(none.temperature.has_value());
-  EXPECT_FALSE(none.guidance_scale.has_value());
+  EXPECT_EQ(all.get<std::string>("sampler"), "confidence");
+  EXPECT_EQ(all.get<std::int64_t>("steps"), 3);
+  EXPECT_EQ(all.get<double>("temperature"), 0.9);
+  EXPECT_EQ(all.get<double>("context_guidance"), 1.5);
+  EXPECT_EQ(all.get<double>("cfg_scale"), 2.5);
+  // What a sampler added can be suggested as well.
+  EXPECT_EQ(read({{"sampler", "masked"}, {"order", "halton"}}).get<std::string>("order"), "halton");
+  const auto none = suggestion_from_config({{"_class_name", "TesseraProcess"}}, "model/scheduler");
+  EXPECT_TRUE(none.empty());
   for (const auto& [sampling, says] : std::initializer_list<std::pair<nlohmann::json, const char*>>{
            {"fast", "expected an object"},
            {{{"sampler", "eulr"}}, "ancestral"},
-           {{{"steps", 0}}, "steps 0"},
-           {{{"steps", 1.5}}, "steps 1.5"},
-           {{{"temperature", -1}}, "temperature -1"},
-           {{{"context_guidance", 101}}, "context_guidance 101"},
-           {{{"guidance_scale", -1}}, "guidance_scale -1"},
-           {{{"guidance_scale", "much"}}, "guidance_scale"},
+           {{{"steps", -1}}, "steps is -1"},
+           {{{"steps", 1.5}}, "steps is 1.5"},
+           {{{"temperature", -1}}, "temperature is -1"},
+           {{{"context_guidance", 101}}, "context_guidance is 101"},
+           {{{"guidance_scale", -1}}, "cfg_scale is -1"},
+           {{{"guidance_scale", "much"}}, "cfg_scale is much"},
            {{{"heat", 1}}, "sampling.heat"}}) {
     try {
       read(sampling);
@@ -96,21 +95,20 @@ TEST(SamplingSuggestion, CountsWhereTheSamplerIsOpenAndTheCanvasNoLarger) {
   EXPECT_EQ(to_json(open)["context_guidance"], 1.5);
 
   SamplingChoice some;
-  some.steps = 2;
-  some.temperature = 0.5;
+  some.options.set("steps", 2).set("temperature", 0.5);
   const auto given = resolve(some, pipeline);
   EXPECT_EQ(given.sampler, "confidence");
   EXPECT_EQ(given.steps, 2);
   EXPECT_EQ(given.draw.temperature, 0.5);
 
   SamplingChoice other;
-  other.sampler = "ancestral";
+  other.options.set("sampler", "ancestral");
   const auto exact = resolve(other, pipeline);
   EXPECT_EQ(exact.steps, 4);
   EXPECT_EQ(exact.draw.temperature, 1.0);
   EXPECT_EQ(exact.context_guidance, 1.0);
   EXPECT_FALSE(to_json(exact).contains("context_guidance"));
-  other.context_guidance = 3;
+  other.options.set("context_guidance", 3);
   EXPECT_EQ(resolve(other, pipeline).context_guidance, 3.0);
 
   EXPECT_EQ(pipeline.guidance_scale({}), 2);

@@ -7,6 +7,7 @@
 #include "diffusion/likelihood.h"
 #include "sampling/exact_tables.h"
 #include "sampling/fill.h"
+#include "sampling/registry.h"
 
 namespace tessera {
 namespace exact_sampling_test {
@@ -40,6 +41,22 @@ TEST(ExactSampling, OneStepForAllCellsMissesTheJoint) {
   const auto result = fill(TokenGrid::all_masked(2000, kTableGrid, kTableCodes), table, options);
   EXPECT_GT(chi_square(result.grid.flat(), joint), 2 * kQuantile999);
   EXPECT_EQ(result.report.evaluations, 2000);
+}
+
+TEST(ExactSampling, MaskedOneCellAtATimeFollowsTheJointInEveryBlindOrder) {
+  const auto joint = example_joint();
+  for (const auto& order : orders().entries()) {
+    if (order.sees != OrderEntry::Sees::nothing) continue;  // such an order prefers some outcomes, which is its point
+    TableDenoiser table(joint, false);
+    FillOptions options;
+    options.sampler = "masked";
+    options.own["order"] = order.name;
+    options.steps = 4;
+    options.seed = 3;
+    const auto result = fill(TokenGrid::all_masked(2000, kTableGrid, kTableCodes), table, options);
+    EXPECT_LT(chi_square(result.grid.flat(), joint), kQuantile999) << order.name;
+    EXPECT_EQ(result.report.evaluations, 2000 * 4);
+  }
 }
 
 TEST(ExactSampling, AutoregressiveDecodingFollowsTheJoint) {

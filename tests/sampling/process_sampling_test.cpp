@@ -156,9 +156,9 @@ TEST(ProcessSampling, PurityWithoutSharpeningTakesTheMarginalsOfItsCells) {
   ExactDenoiser exact(named.process);
   auto options = options_of(named, 2);
   options.sampler = "purity";
-  options.purity = 0;
+  options.own["purity"] = 0.0;
   EXPECT_LT(chi_square(fill(TokenGrid::all_masked(3000, kGrid, kCodes), exact, options).grid.flat()), kQuantile999);
-  options.purity = 3;
+  options.own["purity"] = 3.0;
   const auto sharp = fill(TokenGrid::all_masked(3000, kGrid, kCodes), exact, options).grid.flat();
   EXPECT_GT(sharp.select(1, 0).eq(sharp.select(1, 1)).to(torch::kFloat64).mean().item<double>(),
             joint().trace().item<double>() + 0.05);
@@ -201,7 +201,7 @@ TEST(ProcessSampling, WrongCombinationsAreNamed) {
     (void)fill(TokenGrid::all_masked(1, kGrid, kCodes), exact, options);
     FAIL();
   } catch (const std::exception& error) {
-    EXPECT_STREQ(error.what(), "sampler 'confidence' with a process without MASK: expected ancestral");
+    EXPECT_STREQ(error.what(), "sampler 'confidence' with a process without MASK: expected one of ancestral");
   }
   options = options_of(uniform, 5);
   options.process = nullptr;

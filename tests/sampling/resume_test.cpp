@@ -3,6 +3,7 @@
 
 #include "runtime/error.h"
 #include "sampling/fill.h"
+#include "sampling/registry.h"
 #include "support/tiny_network.h"
 
 namespace tessera {
@@ -33,7 +34,7 @@ TokenGrid partly_masked() {
 
 TEST(FillCheckpoint, GoingOnGivesWhatTheUnbrokenFillGives) {
   const auto grid = partly_masked();
-  for (const auto& sampler : sampler_names()) {
+  for (const auto& sampler : samplers().names()) {
     auto network = network_for(sampler);
     const auto options = options_for(sampler);
     std::vector<FillCheckpoint> points;

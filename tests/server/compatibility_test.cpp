@@ -77,7 +77,7 @@ TEST(ServerOpenAI, GenerationsAreImagesInBase64WithTheirSeed) {
   EXPECT_EQ(image.at(0, 0)[0], FakeBackend::code_of(5, 1, 0) * 16);
   EXPECT_EQ(value["seed"], 5);
   EXPECT_FALSE(value.contains("warnings"));
-  EXPECT_EQ(fake.backend.last.prompt, "a red car");
+  EXPECT_EQ(fake.backend.last.sampling.get<std::string>("prompt"), "a red car");
 }
 
 TEST(ServerOpenAI, APromptThatTheModelCannotReadIsWarnedAbout) {
@@ -199,9 +199,9 @@ TEST(ServerA1111, Txt2ImgTakesWhatItsClientsSend) {
                                   {"override_settings", {{"sd_model_checkpoint", "wordy"}}},
                                   {"alwayson_scripts", json::object()}});
   EXPECT_EQ(value["images"].size(), 4u);
-  EXPECT_EQ(fake.backend.last.sampler, "ancestral");
-  EXPECT_EQ(fake.backend.last.steps, 20);
-  EXPECT_EQ(fake.backend.last.cfg_scale, 7.5);
+  EXPECT_EQ(fake.backend.last.sampling.get<std::string>("sampler"), "ancestral");
+  EXPECT_EQ(fake.backend.last.sampling.get<std::int64_t>("steps"), 20);
+  EXPECT_EQ(fake.backend.last.sampling.get<double>("cfg_scale"), 7.5);
   const auto info = json::parse(value["info"].get<std::string>());
   EXPECT_EQ(info["seed"], fake.backend.last.seed);
   EXPECT_EQ(info["sd_model_name"], "wordy");
@@ -276,7 +276,7 @@ TEST(ServerA1111, SamplersOfContinuousDiffusionAreTheModelsOwnWithANote) {
   Compatible fake;
   for (const char* name : {"DPM++ 2M Karras", "DDIM", "LMS", "UniPC", "k_dpm_2"}) {
     const auto value = fake.answer("POST", "/sdapi/v1/txt2img", "A1111Images", {{"sampler_name", name}});
-    EXPECT_EQ(fake.backend.last.sampler, "");
+    EXPECT_FALSE(fake.backend.last.sampling.has("sampler"));
     const auto note = json::parse(value["info"].get<std::string>())["notes"][0].get<std::string>();
     EXPECT_NE(note.find(name), std::string::npos) << note;
   }

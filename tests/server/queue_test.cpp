@@ -76,7 +76,7 @@ TEST(ServerQueue, ALongJobGivesUpItsTurnAfterABatch) {
   JobQueue queue(limits_of(64, 4), metrics);
   queue.submit(job_for(1, 10), "long");
   auto other = std::make_shared<JobRequest>(*job_for(2, 1));
-  other->steps = 3;  // joins nobody
+  other->sampling.set("steps", 3);  // joins nobody
   queue.submit(other, "short");
   EXPECT_EQ(taken(queue), Seeds{1});
   EXPECT_EQ(taken(queue), Seeds{2});
@@ -91,7 +91,7 @@ TEST(ServerQueue, JobsOfEqualOptionsShareABatchAndOthersDoNot) {
   JobQueue queue(limits_of(64, 4), metrics);
   queue.submit(job_for(1, 2), "a");
   auto other = std::make_shared<JobRequest>(*job_for(2));
-  other->temperature = 0.5;
+  other->sampling.set("temperature", 0.5);
   queue.submit(other, "b");
   queue.submit(job_for(3), "c");
   queue.submit(job_for(4, 3), "d");  // has no room beside the others

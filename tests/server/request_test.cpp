@@ -50,9 +50,9 @@ TEST(ServerRequest, EveryFieldOfAVerbIsRead) {
                                {"previews", false}});
   EXPECT_EQ(request.seed, 7u);
   EXPECT_EQ(request.count, 3);
-  EXPECT_EQ(request.steps, 20);
-  EXPECT_EQ(request.temperature, 0.8);
-  EXPECT_EQ(request.sampler, "confidence");
+  EXPECT_EQ(request.sampling.get<std::int64_t>("steps"), 20);
+  EXPECT_EQ(request.sampling.get<double>("temperature"), 0.8);
+  EXPECT_EQ(request.sampling.get<std::string>("sampler"), "confidence");
   EXPECT_EQ(request.width, 32);
   EXPECT_TRUE(request.random_windows);
   EXPECT_EQ(request.format, "webp");
@@ -60,7 +60,7 @@ TEST(ServerRequest, EveryFieldOfAVerbIsRead) {
 }
 
 TEST(ServerRequest, NullIsTheSameAsLeftOut) {
-  EXPECT_EQ(parsed({{"verb", "generate"}, {"seed", nullptr}, {"temperature", nullptr}}).temperature, std::nullopt);
+  EXPECT_TRUE(parsed({{"verb", "generate"}, {"seed", nullptr}, {"temperature", nullptr}}).sampling.empty());
 }
 
 TEST(ServerRequest, RefusalsNameFieldFoundAndExpected) {
@@ -76,9 +76,10 @@ TEST(ServerRequest, RefusalsNameFieldFoundAndExpected) {
       {{{"verb", "generate"}, {"steps", 5000}}, "steps | steps: 5000, expected at most 4096"},
       {{{"verb", "generate"}, {"seed", "one"}},
        "seed | seed: \"one\", expected a whole number from 0 to 9007199254740991"},
-      {{{"verb", "generate"}, {"top_p", 0}}, "top_p | top_p: 0, expected a number above 0 to 1"},
+      {{{"verb", "generate"}, {"top_p", 0}}, "top_p | top_p is 0, expected above 0, at most 1"},
       {{{"verb", "generate"}, {"sampler", "eulr"}},
-       "sampler | sampler: \"eulr\", expected one of ancestral, autoregressive, confidence, mlm, purity, raster"},
+       "sampler | sampler is 'eulr', expected one of ancestral, autoregressive, confidence, masked, mlm, purity, "
+       "raster"},
       {{{"verb", "generate"}, {"previews", 1}}, "previews | previews: 1, expected true or false"},
       {{{"verb", "generate"}, {"width", 4000}, {"height", 4000}},
        "width | width: a picture of 4000x4000 pixels, expected at most 1048576 in all"},

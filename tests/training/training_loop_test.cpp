@@ -130,6 +130,24 @@ TEST(TrainingLoop, TheBestIsRememberedWhenARunIsResumed) {
   EXPECT_EQ(end.best_step, 2);
 }
 
+TEST(TrainingLoop, AsManyOtherPicturesAreSaidToBeOthers) {
+  const auto folder = scratch_folder("loop-pixels");
+  Scripted first(Scores{});
+  run_training(first, every(4, 0), folder);
+  Scripted second(Scores{});
+  second.key = "two";
+  auto options = every(8, 0);
+  options.resume = true;
+  try {
+    run_training(second, options, folder);
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("12 pictures, the data now hold as many, but not the same pixels"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(TrainingLoop, OtherPicturesAreNamedByTheirNumber) {
   const auto folder = scratch_folder("loop-data");
   Scripted first(Scores{});

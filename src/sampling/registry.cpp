@@ -1,0 +1,60 @@
+#include "sampling/registry.h"
+
+namespace tessera {
+
+// A file each; the first sampler that suits a network is its default.
+SamplerEntry ancestral_sampler();
+SamplerEntry autoregressive_sampler();
+SamplerEntry confidence_sampler();
+SamplerEntry masked_sampler();
+SamplerEntry mlm_sampler();
+SamplerEntry purity_sampler();
+SamplerEntry raster_sampler();
+
+OrderEntry confidence_order();
+OrderEntry entropy_order();
+OrderEntry halton_order();
+OrderEntry margin_order();
+OrderEntry random_order();
+OrderEntry raster_order();
+
+ScheduleEntry arccos_schedule();
+ScheduleEntry cosine_schedule();
+ScheduleEntry dp_schedule();
+ScheduleEntry linear_schedule();
+
+Registry<OrderEntry>& orders() {
+  static Registry<OrderEntry> registry(
+      "order", {random_order(), confidence_order(), margin_order(), entropy_order(), halton_order(), raster_order()});
+  return registry;
+}
+
+Registry<ScheduleEntry>& unmasking_schedules() {
+  static Registry<ScheduleEntry> registry("schedule",
+                                          {linear_schedule(), cosine_schedule(), arccos_schedule(), dp_schedule()});
+  return registry;
+}
+
+Registry<SamplerEntry>& samplers() {
+  static Registry<SamplerEntry> registry(
+      "sampler", {ancestral_sampler(), autoregressive_sampler(), confidence_sampler(), masked_sampler(), mlm_sampler(),
+                  purity_sampler(), raster_sampler()});
+  return registry;
+}
+
+const SamplerEntry& default_sampler(bool causal, bool has_mask) {
+  for (const auto& entry : samplers().entries()) {
+    if (entry.suits(causal, has_mask)) return entry;
+  }
+  fail("no sampler suits {} network {} MASK", causal ? "a causal" : "a bidirectional", has_mask ? "with" : "without");
+}
+
+std::vector<std::string> suitable_samplers(bool causal, bool has_mask) {
+  std::vector<std::string> names;
+  for (const auto& entry : samplers().entries()) {
+    if (entry.suits(causal, has_mask)) names.push_back(entry.name);
+  }
+  return names;
+}
+
+}  // namespace tessera

@@ -1,0 +1,73 @@
+/// The samplers, and the orders and unmasking schedules of the masked one. To add one: a file with its function, and a
+/// line in registry.cpp. The command line, the service, the studio, sweeps, records and suggestions ask here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/registry.h"
+#include "sampling/option_field.h"
+#include "sampling/sampler.h"
+
+namespace tessera {
+
+struct SamplerEntry {
+  std::string name, help;  // one line
+  SamplerFunction run = nullptr;
+  bool causal = false;        // for networks that see the cells before alone
+  bool needs_mask = true;     // for processes with MASK alone
+  bool takes_steps = true;    // false: one step a cell, always
+  bool cell_by_cell = false;  // where nobody says how many steps: one a cell
+  // Draws codes by draw_token whatever the process (false: from the process's own distribution, where it sees the
+  // time).
+  bool draws_tokens = true;
+  std::vector<OptionField> options = {};  // its own
+
+  bool suits(bool is_causal, bool has_mask) const { return causal == is_causal && (has_mask || !needs_mask); }
+};
+
+/// What an order scores: the open cells of one image, ascending.
+struct OpenCells {
+  Extent extent;
+  const std::vector<std::int64_t>& cells;  // of the image's own h * w
+  const TokenDraw* draws = nullptr;        // one a cell, where the order sees them
+  const float* logits = nullptr;           // [cells, codes], where the order sees them
+  std::int64_t codes = 0;
+  RandomStream stream;  // of the image, the same at every step
+};
+
+/// Which of the open cells come next.
+struct OrderEntry {
+  enum class Sees { nothing, draws, logits };
+  std::string name, help;
+  Sees sees = Sees::nothing;
+  /// The score of each cell; the greatest come first. Of orders that see something: in nats, so that noise on them
+  /// means the same.
+  std::vector<double> (*score)(const OpenCells& open) = nullptr;
+};
+
+struct ScheduleInput {
+  std::int64_t open = 0;                               // cells of the image that are open at first
+  std::int64_t cells = 0;                              // h * w
+  std::int64_t steps = 0;                              // S
+  const std::vector<double>* cross_entropy = nullptr;  // FillOptions::cross_entropy
+};
+
+/// How many cells are open after each step.
+struct ScheduleEntry {
+  std::string name, help;
+  /// Out: the cells still open after steps 1, 2, ..; descending, the last is 0; at most S of them.
+  std::vector<std::int64_t> (*plan)(const ScheduleInput& input) = nullptr;
+};
+
+Registry<SamplerEntry>& samplers();
+Registry<OrderEntry>& orders();
+Registry<ScheduleEntry>& unmasking_schedules();
+
+/// What fills where nobody chose: the first that suits.
+const SamplerEntry& default_sampler(bool causal, bool has_mask = true);
+/// The names of those that suit, the default first.
+std::vector<std::string> suitable_samplers(bool causal, bool has_mask);
+
+}  // namespace tessera

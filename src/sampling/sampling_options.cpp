@@ -1,0 +1,195 @@
+#include "sampling/sampling_options.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "runtime/error.h"
+#include "sampling/registry.h"
+
+namespace tessera {
+namespace {
+
+constexpr double kLongestPrompt = 4096;  // bytes
+
+OptionField named(const char* name, const char* help, OptionValue fallback, double least = 0, double most = 0) {
+  OptionField field;
+  field.name = name;
+  field.help = help;
+  field.fallback = std::move(fallback);
+  field.least = least;
+  field.most = most;
+  return field;
+}
+
+std::vector<OptionField> general_fields() {
+  std::vector<OptionField> fields;
+  const auto add = [&](OptionField field, const char* label) -> OptionField& {
+    field.label = label;
+    fields.push_back(std::move(field));
+    return fields.back();
+  };
+  auto& sampler = add(named("sampler", "how cells are filled", std::string()), "Sampler");
+  sampler.choices = samplers().names();
+  sampler.open = "by the model";
+  auto& steps = add(named("steps", "denoiser steps; 0: as the model suggests, else as many as the process has",
+                          std::int64_t{0}, 0, kMostSamplingSteps),
+                    "Steps");
+  steps.open = "by the model";
+  steps.needs = OptionField::Needs::steps;
+  auto& temperature =
+      add(named("temperature", "logits are divided by it; 0: the most probable token; 1: the model's own", 1.0, 0, 1e6),
+          "Temperature");
+  temperature.open = "as the model suggests, else 1; 0.8 on a canvas larger than the model's";
+  temperature.shown_most = 1.5;
+  temperature.step = 0.05;
+  auto& top_k = add(named("top_k", "keep the k likeliest tokens; 0 disables", std::int64_t{0}, 0, 1 << 20), "Top k");
+  top_k.shown_most = 1024;
+  auto& top_p = add(named("top_p", "keep the likeliest tokens of this mass; 1 disables", 1.0, 0, 1), "Top p");
+  top_p.above_least = true;
+  top_p.flags = "--top-p,--truncation";
+  top_p.step = 0.05;
+  auto& typical_p = add(
+      named("typical_p", "keep the tokens of most typical surprise, of this mass; 1 disables", 1.0, 0, 1), "Typical p");
+  typical_p.above_least = true;
+  typical_p.step = 0.05;
+  auto& context = add(
+      named("context_guidance", "above 1: leans towards what the cells known so far speak for; 1: none", 1.0, 0, 100),
+      "Coherence");
+  context.open = "as the model suggests, else 1";
+  context.needs = OptionField::Needs::mask;
+  context.shown_most = 4;
+  context.step = 0.25;
+  return fields;
+}
+
+std::vector<OptionField> condition_fields() {
+  auto prompt = named("prompt", "what the pictures show (models with text)", std::string(), 0, kLongestPrompt);
+  prompt.flags = "-p,--prompt";
+  prompt.needs = OptionField::Needs::text;
+  prompt.suggestible = false;
+  prompt.label = "What to show";
+  auto negative =
+      named("negative_prompt", "what they are steered away from (models with text)", std::string(), 0, kLongestPrompt);
+  negative.needs = OptionField::Needs::text;
+  negative.suggestible = false;
+  negative.label = "What to avoid";
+  auto label = named("class", "class label (models with classes); -1: none", std::int64_t{-1}, -1, 1 << 24);
+  label.needs = OptionField::Needs::classes;
+  label.suggestible = false;
+  label.label = "Class";
+  auto scale = named("cfg_scale", "guidance towards the prompt or class; 1: none", 5.0, 0, 1000);
+  scale.open = "as the model suggests, else 5";
+  scale.config = "guidance_scale";
+  scale.needs = OptionField::Needs::condition;
+  scale.label = "Guidance";
+  scale.shown_most = 12;
+  scale.step = 0.5;
+  return {prompt, negative, label, scale};
+}
+
+bool is_option_of(const SamplerEntry& sampler, const std::string& name) {
+  return std::any_of(sampler.options.begin(), sampler.options.end(),
+                     [&](const OptionField& each) { return each.name == name; });
+}
+
+std::vector<std::string> samplers_with(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& entry : samplers().entries()) {
+    if (is_option_of(entry, name)) names.push_back(entry.name);
+  }
+  return names;
+}
+
+[[noreturn]] void refuse_unused(const std::string& name, const OptionValue& value, const std::string& why) {
+  throw UsageError(fmt::format("{} is {}, but {}", name, text_of(value), why));
+}
+
+}  // namespace
+
+std::vector<OptionField> SamplingOptions::fields() {
+  auto fields = general_fields();
+  for (const auto& entry : samplers().entries()) {
+    for (const auto& own : entry.options) {
+      const bool known =
+          std::any_of(fields.begin(), fields.end(), [&](const OptionField& each) { return each.name == own.name; });
+      if (known) continue;
+      fields.push_back(own);
+      fields.back().help += fmt::format(" (sampler {})", fmt::join(samplers_with(own.name), ", "));
+    }
+  }
+  for (auto& field : condition_fields()) fields.push_back(std::move(field));
+  for (auto& field : fields) {
+    if (field.choices_now) field.choices = field.choices_now();
+  }
+  return fields;
+}
+
+OptionField SamplingOptions::field(const std::string& name) {
+  std::vector<std::string> names;
+  for (auto& each : fields()) {
+    if (each.name == name) return each;
+    names.push_back(each.name);
+  }
+  throw UsageError(fmt::format("option '{}': expected one of {}", name, fmt::join(names, ", ")));
+}
+
+SamplingOptions& SamplingOptions::set(const std::string& name, const OptionValue& value) {
+  given_[name] = field(name).checked(value);
+  return *this;
+}
+
+void SamplingOptions::keep_common() {
+  for (auto each = given_.begin(); each != given_.end();) {
+    const auto needs = field(each->first).needs;
+    const bool special = each->first == "sampler" || needs == OptionField::Needs::steps ||
+                         needs == OptionField::Needs::mask || !samplers_with(each->first).empty();
+    each = special ? given_.erase(each) : std::next(each);
+  }
+}
+
+nlohmann::json SamplingOptions::to_json() const {
+  auto result = nlohmann::json::object();
+  for (const auto& [name, value] : given_) result[name] = json_of(value);
+  return result;
+}
+
+std::string SamplingOptions::key() const {
+  return to_json().dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+bool SamplingOptions::is_used(const OptionField& field, const SamplerEntry& sampler) {
+  if (field.needs == OptionField::Needs::steps) return sampler.takes_steps;
+  if (field.needs == OptionField::Needs::mask) return !sampler.causal;
+  return samplers_with(field.name).empty() || is_option_of(sampler, field.name);
+}
+
+void SamplingOptions::require_used(const SamplerEntry& sampler, const std::string& condition, bool has_mask) const {
+  for (const auto& [name, value] : given_) {
+    const auto known = field(name);
+    if (value == known.fallback) continue;
+    using Needs = OptionField::Needs;
+    const auto owners = samplers_with(name);
+    if (!owners.empty() && !is_option_of(sampler, name)) {
+      refuse_unused(
+          name, value,
+          fmt::format("sampler '{}' does not use it, expected sampler {}", sampler.name, fmt::join(owners, " or ")));
+    }
+    if (known.needs == Needs::steps && !sampler.takes_steps) {
+      refuse_unused(name, value, fmt::format("sampler '{}' always takes one step a cell", sampler.name));
+    }
+    if (known.needs == Needs::mask && (sampler.causal || !has_mask)) {
+      refuse_unused(name, value, "the model's process has no MASK");
+    }
+    const bool conditioned = condition != "none";
+    if ((known.needs == Needs::text && condition != "text") ||
+        (known.needs == Needs::classes && condition != "class") || (known.needs == Needs::condition && !conditioned)) {
+      refuse_unused(
+          name, value,
+          conditioned ? fmt::format("the model takes a {}", condition) : std::string("the model takes no condition"));
+    }
+  }
+}
+
+}  // namespace tessera

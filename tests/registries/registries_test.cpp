@@ -1,0 +1,140 @@
+/// What is registered once is found everywhere: in the command line's flags and help, the HTTP schema, capabilities,
+/// requests, records, sweeps, suggestions and what another process is told.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/model_flags.h"
+#include "metrics/sweep.h"
+#include "pipeline/sampling_suggestion.h"
+#include "sampling/masked.h"
+#include "server/pipeline_backend.h"
+#include "server/request_fields.h"
+#include "server/service.h"
+
+namespace tessera::testing {
+namespace registries_test {
+
+using namespace tessera::server;
+using nlohmann::json;
+
+/// Fills everything with code 3.
+void fill_with_threes(FillState& state) {
+  state.tokens.masked_fill_(state.tokens == state.mask_token, 3);
+  state.report.evaluations += static_cast<std::int64_t>(state.options.number("zest"));
+  state.advance(1, 1);
+}
+
+class ThrowAwaySampler : public ::testing::Test {
+ protected:
+  ThrowAwaySampler() {
+    SamplerEntry entry{"threes", "writes threes", fill_with_threes};
+    OptionField zest{"zest", "how heartily", 2.0, 0, 10};
+    zest.label = "Zest";
+    entry.options = {zest};
+    samplers().add(entry);
+    orders().add({"backwards", "the last row first", OrderEntry::Sees::nothing, [](const OpenCells& open) {
+                    std::vector<double> scores;
+                    for (const auto cell : open.cells) scores.push_back(static_cast<double>(cell));
+                    return scores;
+                  }});
+  }
+  ~ThrowAwaySampler() override {
+    samplers().remove("threes");
+    orders().remove("backwards");
+  }
+};
+
+TEST_F(ThrowAwaySampler, IsInFlagsAndHelpAndRoundTripsToAnotherProcess) {
+  CLI::App verb("a verb", "generate");
+  cli::SamplingFlags flags;
+  cli::add_sampling_flags(verb, flags);
+  const auto help = verb.help();
+  EXPECT_NE(help.find("--zest"), std::string::npos);
+  EXPECT_NE(help.find("threes"), std::string::npos);
+  verb.parse("--sampler threes --zest 7 --steps 3 -s 5");
+  EXPECT_EQ(flags.options.get<double>("zest"), 7.0);
+  FillOptions fill;
+  fill.seed = flags.seed;
+  fill.take(flags.options);
+  CLI::App child("a verb", "generate");
+  cli::SamplingFlags told;
+  cli::add_sampling_flags(child, told);
+  auto arguments = cli::sampling_arguments(fill, flags.options);
+  std::reverse(arguments.begin(), arguments.end());
+  child.parse(arguments);
+  FillOptions same;
+  same.seed = told.seed;
+  same.take(told.options);
+  EXPECT_EQ(to_json(same), to_json(fill));
+  EXPECT_EQ(to_json(fill)["zest"], 7.0);
+  EXPECT_FALSE(to_json(fill).contains("purity"));  // a record holds what was used
+}
+
+TEST_F(ThrowAwaySampler, IsInTheHttpSchemaCapabilitiesRequestsAndResults) {
+  Metrics metrics;
+  ModelStore store({parse_model_source(std::string(TESSERA_SOURCE_DIR) + "/models/emoji64")}, {}, 0, metrics);
+  PipelineBackend backend(store);
+  Service service(backend, metrics, {ServiceLimits{}, {}});
+  const auto document = openapi_document(service.routes(), service.limits()).dump();
+  EXPECT_NE(document.find("\"zest\""), std::string::npos);
+  EXPECT_NE(document.find("\"threes\""), std::string::npos);
+  const auto infos = store.infos();
+  const auto& names = infos.at(0).samplers;
+  EXPECT_NE(std::find(names.begin(), names.end(), "threes"), names.end());
+  bool found = false;
+  for (const auto& field : request_fields()) found = found || field.name == "zest";
+  EXPECT_TRUE(found);
+  const auto job = service.submit(
+      parse_job_request({{"verb", "generate"}, {"sampler", "threes"}, {"zest", 4}}, {}, service.limits()), "a");
+  while (service.worker().run_once(std::chrono::milliseconds(0))) {
+  }
+  ASSERT_EQ(job->state(), JobState::done) << job->status().error;
+  EXPECT_EQ(json::parse(job->record)["zest"], 4.0);
+  const auto refused = service.submit(
+      parse_job_request({{"verb", "generate"}, {"sampler", "raster"}, {"zest", 4}}, {}, service.limits()), "a");
+  while (service.worker().run_once(std::chrono::milliseconds(0))) {
+  }
+  EXPECT_EQ(refused->state(), JobState::failed);
+  EXPECT_NE(refused->status().error.find("zest is 4, but sampler 'raster' does not use it"), std::string::npos)
+      << refused->status().error;
+}
+
+TEST_F(ThrowAwaySampler, AnOrderIsAChoiceOfTheMaskedSampler) {
+  EXPECT_EQ(SamplingOptions().set("order", "backwards").get<std::string>("order"), "backwards");
+  const auto schema = SamplingOptions::field("order").schema().dump();
+  EXPECT_NE(schema.find("backwards"), std::string::npos);
+}
+
+TEST_F(ThrowAwaySampler, IsInSweepsAndSuggestions) {
+  FillOptions base;
+  base.sampler = "threes";
+  base.steps = 1;
+  const auto cells = sweep_cells(base, {{"zest", {1.0, 2.0}}});
+  ASSERT_EQ(cells.size(), 2U);
+  EXPECT_EQ(cells[1].name, "threes-s1-t1-zest-2");
+  const auto suggested =
+      suggestion_from_config({{"tessera", {{"sampling", {{"sampler", "threes"}, {"zest", 3}}}}}}, "bundle");
+  EXPECT_EQ(suggested.get<double>("zest"), 3.0);
+}
+
+TEST(SamplingFields, EveryOptionThatWasGivenIsUsedOrRefusedByName) {
+  for (const auto& sampler : samplers().entries()) {
+    for (const auto& field : SamplingOptions::fields()) {
+      if (field.name == "sampler" || field.is_text()) continue;
+      SamplingOptions options;
+      options.set(field.name, field.is_whole() ? OptionValue(std::int64_t{7}) : OptionValue(0.75));
+      const bool used = SamplingOptions::is_used(field, sampler) && !field.is_condition();
+      try {
+        options.require_used(sampler, "none", true);
+        EXPECT_TRUE(used) << sampler.name << " " << field.name;
+      } catch (const UsageError& error) {
+        EXPECT_FALSE(used) << error.what();
+        EXPECT_EQ(std::string(error.what()).find(field.name), 0U) << error.what();
+      }
+    }
+  }
+}
+
+}  // namespace registries_test
+}  // namespace tessera::testing
