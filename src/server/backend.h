@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,6 +29,7 @@ struct ModelInfo {
   SamplingSuggestion suggested;       // the defaults, where the bundle says some
   std::uint64_t bytes = 0;            // of its weights in memory, about
   bool loaded = false;
+  std::filesystem::path folder;  // of the bundle; empty: not known
 };
 
 /// A job ready to be filled: its grids and how they are shown. Belongs to the backend that made it.
