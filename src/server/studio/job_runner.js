@@ -12,6 +12,7 @@ import { flatTokens } from './cells.js';
 import { learnCodeColours } from './codebook.js';
 import { modelOf } from './documents.js';
 import { optionOf, optionsOf } from './fields.js';
+import { newSeed } from './form.js';
 import { spanOf, withFrame } from './job_frames.js';
 import { canvasOf } from './pictures.js';
 import { taskOf } from './tasks/index.js';
@@ -31,10 +32,10 @@ export function missing(state) {
   return task.missing(state);
 }
 
-/** The whole request of the task as it stands. */
+/** The whole request of the task as it stands; a seed of its own unless one is locked. */
 export function requestOf(state) {
   const task = taskOf(state);
-  return { verb: task.verb, model: state.model, ...optionsOf(state, task), ...task.request(state) };
+  return { verb: task.verb, model: state.model, seed: newSeed(), ...optionsOf(state, task), ...task.request(state) };
 }
 
 /** Runs the task as it stands. */
@@ -59,14 +60,14 @@ export async function runRequest(request, about) {
   }
   const number = ++numbers;
   const abort = new AbortController();
-  current = { number, abort };
+  current = { number, abort, before: finishedOnStage() };
   const model = modelOf(store.get());
   const cells = [Math.ceil(about.height / model.factor), Math.ceil(about.width / model.factor)];
   const job = {
     id: '', request, phase: 'sending', position: 0, progress: null, grid: cells, factor: model.factor, origin: { x: 0, y: 0 }, frame: null, span: null, previews: [], seen: [], results: [],
     selected: 0, playStep: null, error: '', command: '', notes: [], seconds: 0, model: model.name, ...about,
   };
-  store.set({ job, shown: 'result', sheet: about.count > 1, inspect: about.task === 'fill' ? store.get().inspect : null });
+  store.set({ job, ended: null, seedUsed: request.seed ?? null, shown: 'result', sheet: about.count > 1, inspect: about.task === 'fill' ? store.get().inspect : null, form: {} });
   learnCodeColours(model);
   try {
     const answer = await api.submit({ previews: true, ...request });
@@ -75,6 +76,30 @@ export async function runRequest(request, about) {
     await followJob(number, answer.id, abort.signal);
   } catch (error) {
     if (error.name !== 'AbortError') update(number, { phase: 'failed', error: error.message });
+  }
+  return settle(number);
+}
+
+/** What the stage goes back to where a job comes to nothing. */
+function finishedOnStage() {
+  const { job, shown, sheet } = store.get();
+  return { job: job?.phase === 'done' ? job : null, shown: job?.phase === 'done' ? shown : 'picture', sheet: job?.phase === 'done' && sheet };
+}
+
+/** Goes on following a job that another page, or this one before it was loaded again, has sent. job: as runRequest makes it, with its id. */
+export async function attach(job) {
+  if (isBusy(store.get().job)) return null;
+  const number = ++numbers;
+  const abort = new AbortController();
+  current = { number, abort, before: finishedOnStage() };
+  store.set({ job, ended: null, shown: 'result', sheet: job.count > 1 });
+  learnCodeColours({ ...modelOf(store.get()), name: job.model });
+  try {
+    const state = await api.job(job.id);
+    if (['done', 'failed', 'cancelled'].includes(state.state)) onEvent(number, state.state, state);
+    else await followJob(number, job.id, abort.signal);
+  } catch (error) {
+    if (error.name !== 'AbortError') update(number, { phase: 'failed', error: error.status === 404 ? 'The server no longer knows the job that was running here. It can be run again.' : error.message });
   }
   return settle(number);
 }
@@ -168,17 +193,25 @@ async function settle(number) {
     }
   }
   const { job: now } = store.get();
+  const { before } = current;
   current = null;
-  if (now.phase === 'done' && now.notes.length) toast(now.notes.join(' '));
-  if (now.phase === 'failed') {
-    complain(new Error(now.error || 'The job failed and the server did not say why.'));
-    if (!now.frame) store.set({ shown: 'picture', sheet: false });
-  } else if (now.phase === 'cancelled') {
-    toast('Cancelled.');
-    store.set({ shown: 'picture', sheet: false });
+  if (now.phase === 'done') {
+    store.set({ ended: { phase: 'done', error: '', request: now.request } });
+    if (now.notes.length) toast(now.notes.join(' '));
+    onDone?.(now);
+    return now;
   }
-  return now.phase === 'done' ? now : null;
+  // It came to nothing: what was there before is there again.
+  const ended = { phase: now.phase, error: now.error, request: now.request };
+  store.set({ ...before, ended });
+  if (now.phase === 'failed') complain(new Error(now.error || 'The job failed and the server did not say why.'));
+  else toast('Cancelled.');
+  return null;
 }
+
+let onDone = null;
+/** Called with each job that was done on this page. */
+export const whenDone = (callback) => { onDone = callback; };
 
 export async function cancelJob() {
   const { job } = store.get();

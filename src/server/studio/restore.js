@@ -41,7 +41,7 @@ export async function restore({ task, request }) {
   if (picture) {
     const doc = documentOf(await canvasOf(picture), 'Picture of the job', request.tokens ? flatTokens(request.tokens) : null);
     const painted = request.mask ?? request.keep_mask;
-    Object.assign(patch, { doc, original: doc, pins: new Map(), mask: painted ? maskFrom(await canvasOf(painted), doc) : new Uint8Array(doc.h * doc.w) });
+    Object.assign(patch, { doc, original: doc, pins: new Map(), area: null, mask: painted ? maskFrom(await canvasOf(painted), doc) : new Uint8Array(doc.h * doc.w) });
     patch.borders = { left: 0, right: 0, top: 0, bottom: 0, ...only(request, ['left', 'right', 'top', 'bottom']) };
   }
   if (task === 'stitch') Object.assign(patch, { pieces: await piecesFrom(request), canvas: { width: request.width ?? 0, height: request.height ?? 0 } });

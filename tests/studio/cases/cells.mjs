@@ -23,7 +23,7 @@ export default {
       const before = await studio.state(({ edit }) => [...edit.doc.tokens]);
       const cell = 6 * 16 + 9;
       const choice = candidates.findIndex(({ token }) => token !== before[cell]);
-      await studio.page.locator('.candidates button').nth(choice).click();
+      await studio.press(studio.page.locator('.candidates button').nth(choice));
       await studio.until((state) => state.edit.pins.size === 1, null, 60_000);
       const after = await studio.state(({ edit }) => [...edit.doc.tokens]);
       assert.equal(after[cell], candidates[choice].token);
@@ -53,7 +53,7 @@ export default {
     await studio.page.locator('#cell-adapt').selectOption('nothing');
     const before = await studio.state(({ edit }) => [...edit.doc.tokens]);
     const choice = await studio.state(({ inspect, edit }) => inspect.candidates.findIndex(({ token }) => token !== edit.doc.tokens[3 * 16 + 3]));
-    await studio.page.locator('.candidates button').nth(choice).click();
+    await studio.press(studio.page.locator('.candidates button').nth(choice));
     await studio.until((state) => state.edit.pins.size === 1);
     const after = await studio.state(({ edit }) => [...edit.doc.tokens]);
     assert.deepEqual(after.flatMap((token, index) => (token === before[index] ? [] : [index])), [3 * 16 + 3]);

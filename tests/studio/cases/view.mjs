@@ -95,7 +95,7 @@ export default {
     await scrubber.fill(String(span.first));
     await studio.frame();
     assert.equal(await studio.page.evaluate(async () => (await import(new URL('studio/stage.js', document.baseURI))).currentScene().open.reduce((sum, value) => sum + value, 0)), 32);
-    await studio.page.locator('#player button').click();
+    await studio.press(studio.page.locator('#player button'));
     await studio.until((state) => state.job.playStep === null, null, 15_000);
   }),
 
@@ -107,7 +107,7 @@ export default {
     await studio.tool('rectangle');
     await studio.drag([[10, 4], [13, 11]]);
     await studio.look('change');
-    await studio.page.locator('#theme').click();
+    await studio.press(studio.page.locator('#theme'));
     assert.equal(await studio.page.locator('#theme').getAttribute('aria-label'), 'Colours: light');
     assert.notEqual(await ground(), dark);
     await studio.page.reload();

@@ -39,7 +39,7 @@ export const change = {
   },
   form: (state) => blendingForm(state, 'change'),
   size: (state) => ({ width: state.edit.doc.width, height: state.edit.doc.height }),
-  base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0 }),
+  base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0, area: state.edit.area }),
   request: (state) => ({ ...pictureOfRequest(state.edit.doc, state.model), mask: maskOf(state), ...blendingOf(state, 'change') }),
 };
 
