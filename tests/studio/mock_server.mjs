@@ -108,7 +108,7 @@ function* fill(rows, seed, steps, temperature = 1) {
   }
 }
 
-export async function startMock({ root, troubles = {} }) {
+export async function startMock({ root, troubles = {}, port = 0 }) {
   const jobs = new Map();
   let lastId = 0;
 
@@ -240,6 +240,6 @@ export async function startMock({ root, troubles = {} }) {
     response.writeHead(400, { 'Content-Type': 'application/json' });
     response.end(JSON.stringify({ error: { message: error.message } }));
   }));
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
   return { url: `http://127.0.0.1:${server.address().port}/`, troubles, stop: () => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); }) };
 }

@@ -1,6 +1,6 @@
 /** What was made: each finished job with its pictures, its seed and its options, and how to have it again. */
 import { store } from './store.js';
-import { clearHistory, loadHistory, removeEntry, saveEntry } from './history_store.js';
+import { clearHistory, kMost, loadHistory, removeEntry, saveEntry } from './history_store.js';
 import { canvasOf } from './pictures.js';
 import { announce, complain, toast } from './announce.js';
 import { ask } from './ask.js';
@@ -20,7 +20,7 @@ export function remember(job) {
   };
   saveEntry(entry);
   const here = { ...entry, base: job.base, pictures: entry.pictures.map((picture, k) => ({ ...picture, url: job.results[k].url })) };
-  store.set({ history: [here, ...store.get().history] });
+  store.set({ history: [here, ...store.get().history].slice(0, kMost) });
 }
 
 export async function startHistory() {

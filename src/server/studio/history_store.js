@@ -1,5 +1,5 @@
 /** The history and the work under way on this machine, in the browser's own database; nothing where the browser has none. */
-const kMost = 40; // entries
+export const kMost = 40; // entries
 const kMostTabs = 6; // whose work is kept
 let opened = null;
 

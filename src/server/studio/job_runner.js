@@ -17,7 +17,8 @@ import { spanOf, withFrame } from './job_frames.js';
 import { canvasOf } from './pictures.js';
 import { taskOf } from './tasks/index.js';
 
-const kRetries = 5; // times a broken stream of events is taken up again
+const kRetries = 5; // times a broken stream of events is taken up again, each after twice as long
+const kPause = 250; // ms before the first
 let current = null; // {number, abort}
 let numbers = 0;
 
@@ -75,10 +76,16 @@ export async function runRequest(request, about) {
     announce(`${about.title}: sent`);
     await followJob(number, answer.id, abort.signal);
   } catch (error) {
-    if (error.name !== 'AbortError') update(number, { phase: 'failed', error: error.message });
+    if (error.name !== 'AbortError') update(number, failureOf(error));
   }
   return settle(number);
 }
+
+/** lost: the job came to nothing because the server went away, not by what was asked. */
+const failureOf = (error) => ({
+  phase: 'failed', lost: !error.status || error.status === 404,
+  error: error.status === 404 ? 'The server was started anew and no longer knows this job.' : error.message,
+});
 
 /** What the stage goes back to where a job comes to nothing. */
 function finishedOnStage() {
@@ -99,7 +106,7 @@ export async function attach(job) {
     if (['done', 'failed', 'cancelled'].includes(state.state)) onEvent(number, state.state, state);
     else await followJob(number, job.id, abort.signal);
   } catch (error) {
-    if (error.name !== 'AbortError') update(number, { phase: 'failed', error: error.status === 404 ? 'The server no longer knows the job that was running here. It can be run again.' : error.message });
+    if (error.name !== 'AbortError') update(number, failureOf(error));
   }
   return settle(number);
 }
@@ -121,13 +128,16 @@ async function followJob(number, id, signal) {
       if (attempt >= kRetries) throw error;
     }
     if (ended) return;
-    const state = await api.job(id); // the stream ended without a word: look
+    const state = await api.job(id).catch((error) => { // the stream ended without a word: look
+      if (error.status || attempt >= kRetries) throw error;
+      return { state: 'running' }; // not there at the moment: it may be starting again
+    });
     if (['done', 'failed', 'cancelled'].includes(state.state)) {
       onEvent(number, state.state, state);
       return;
     }
     if (attempt >= kRetries) throw new Error('The connection to the server keeps breaking.');
-    await new Promise((resolve) => setTimeout(resolve, 300 * (attempt + 1)));
+    await new Promise((resolve) => setTimeout(resolve, kPause * 2 ** attempt));
   }
 }
 
@@ -204,8 +214,11 @@ async function settle(number) {
   // It came to nothing: what was there before is there again.
   const ended = { phase: now.phase, error: now.error, request: now.request };
   store.set({ ...before, ended });
-  if (now.phase === 'failed') complain(new Error(now.error || 'The job failed and the server did not say why.'));
-  else toast('Cancelled.');
+  if (now.phase === 'failed') {
+    const { task, title, count, width, height, base } = now;
+    const again = { label: 'Run it again', run: () => runRequest(now.request, { task, title, count, width, height, base }) }; // the same seed makes the same
+    complain(new Error(now.error || 'The job failed and the server did not say why.'), now.lost ? again : null);
+  } else toast('Cancelled.');
   return null;
 }
 

@@ -31,6 +31,7 @@ import { offlineNotice, runNow, startTaskPanel } from './task_panel.js';
 import { startTheme } from './theme.js';
 import { startToolbar } from './toolbar.js';
 import { startTray } from './tray.js';
+import { startTitle } from './window_title.js';
 
 const at = (id) => document.getElementById(id);
 store.set({ edit: emptyEdit });
@@ -51,6 +52,7 @@ startCellPanel(at('panel-cell'));
 startHistoryPanel(at('panel-history'));
 startImports(at('drop-hint'), at('file'));
 startKeyboard();
+startTitle();
 fillKeysDialog(at('keys-dialog'));
 startTheme(at('theme'), () => { store.set({ theme: {} }); repaint(); });
 startCard(at('about'));

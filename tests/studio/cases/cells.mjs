@@ -43,6 +43,20 @@ export default {
     }
   },
 
+  'cells like one are painted together': async ({ browser, server }) => {
+    const studio = await openStudio(browser, (await server()).url);
+    await studio.open('emoji_u1f9d0.png');
+    await studio.page.keyboard.press('i');
+    const point = await studio.place(0, 0); // white, as much around the face is
+    await studio.page.mouse.click(point.x, point.y);
+    await studio.page.waitForSelector('.candidates button');
+    await studio.press('[data-key="alike"]');
+    const alike = await studio.state(({ edit }) => [...edit.doc.tokens.keys()].filter((cell) => edit.doc.tokens[cell] === edit.doc.tokens[0]));
+    assert.ok(alike.length > 1);
+    assert.deepEqual(await studio.mask(), alike);
+    await studio.close();
+  },
+
   'with nothing to adapt the code alone is decoded': async ({ browser, server }) => {
     const studio = await openStudio(browser, (await server()).url);
     await studio.open('emoji_u1f9d0.png');

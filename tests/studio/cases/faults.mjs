@@ -131,6 +131,35 @@ export default {
     assert.ok(last.x + last.width <= width && last.y + last.height <= height);
   }, { condition: 'text' }),
 
+  'the same in the dark': async ({ browser, screenshots }) => {
+    for (const size of ['phone', 'wide']) {
+      const mock = await startMock({ root, troubles: { condition: 'text' } });
+      const studio = await openStudio(browser, mock.url, { size, screenshots, dark: true });
+      await studio.page.waitForSelector('#empty .chip');
+      await studio.look('dark-start');
+      await studio.press('#about');
+      await studio.look('dark-card');
+      await studio.page.keyboard.press('Escape');
+      await studio.panel(null);
+      await dropPhotograph(studio, 1600, 1200);
+      await studio.until(({ edit }) => edit.doc !== null);
+      await studio.settled();
+      await studio.look('dark-note');
+      await studio.tool('area');
+      await studio.look('dark-area');
+      await studio.tool('brush');
+      await studio.drag([[4, 4], [6, 9]]);
+      await studio.look('dark-painted');
+      await studio.run();
+      await studio.look('dark-results');
+      await studio.panel('history');
+      await studio.press('[data-key="clear-history"]');
+      await studio.look('dark-ask');
+      await studio.close();
+      await mock.stop();
+    }
+  },
+
   'on a phone the panels are drawn up and down, by a tap, a drag and Escape': at(['small', 'phone'], async (studio) => {
     const open = () => studio.page.locator('#side').getAttribute('data-open');
     assert.equal(await open(), 'false');
@@ -297,6 +326,29 @@ export default {
     const job = await studio.finished();
     assert.deepEqual([job.phase, job.request.seed, await studio.state((state) => state.job.id)], ['done', seed, id]);
     await studio.page.waitForFunction(async () => (await import(new URL('studio/store.js', document.baseURI))).store.get().history.length === 1);
+  }, { slow: true }),
+
+  'a server that was started anew no longer knows the job, which is run again with its seed': at(['phone', 'wide'], async (studio, { mock }) => {
+    await studio.open('emoji_u1f9d0.png');
+    await studio.drag([[4, 4], [4, 9]]);
+    await studio.set({ options: { steps: 12 } });
+    for (const reload of [false, true]) {
+      await studio.start();
+      await studio.until(({ job }) => job?.progress?.step >= 2);
+      const seed = await studio.state(({ job }) => job.request.seed);
+      await wait(300);
+      const port = Number(new URL(mock.url).port);
+      await mock.stop();
+      Object.assign(mock, await startMock({ root, port, troubles: mock.troubles }));
+      if (reload) await studio.reload();
+      await studio.page.waitForSelector('.toast.bad');
+      assert.match(await studio.page.locator('.toast.bad').innerText(), /no longer knows this job/);
+      await studio.press(studio.page.locator('.toast.bad button', { hasText: 'Run it again' }));
+      await studio.until(({ job }) => job?.phase === 'running');
+      const job = await studio.finished();
+      assert.deepEqual([job.phase, job.request.seed], ['done', seed]);
+      await studio.task('Change');
+    }
   }, { slow: true }),
 
   'a job that fails or is cancelled leaves on the stage what was there': every(async (studio, { mock }) => {
