@@ -177,7 +177,7 @@ export async function startMock({ root, troubles = {}, port = 0 }) {
     if (troubles.key && request.headers.authorization !== `Bearer ${troubles.key}`) return answer(401, { error: { message: 'a key is needed' } });
     if (pathname === '/api/v1/capabilities') {
       return answer(200, {
-        version: '0.1.0', verbs: ['generate', 'inpaint', 'outpaint', 'stitch', 'variations', 'reconstruct', 'fill'], limits: {},
+        version: '0.1.0', verbs: ['generate', 'inpaint', 'outpaint', 'stitch', 'variations', 'reconstruct', 'fill'], limits: troubles.limits ?? {},
         models: (troubles.models ?? ['mock']).map((name) => ({ name, width: 64, height: 64, factor: kFactor, grid: [kNative, kNative], codebook_size: 512, has_prior: true, process: 'absorbing', condition: troubles.condition ?? 'none', classes: troubles.classes ?? [], samplers: ['ancestral', 'confidence', 'raster'], defaults: { steps: 64, temperature: 1, sampler: 'ancestral' }, loaded: true })),
       });
     }

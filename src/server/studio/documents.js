@@ -6,7 +6,7 @@ import { setTokens, usePicture } from './edits.js';
 import { blankCanvas, canvasOf, dataUriOf } from './pictures.js';
 import { announce, complain, toast } from './announce.js';
 import { taskOf } from './tasks/index.js';
-import { areaOf, bounded, cropped, wantsArea } from './work_area.js';
+import { areaOf, cropped, kMostPixels, wantsArea } from './work_area.js';
 
 export const modelOf = (state) => state.capabilities?.models.find((model) => model.name === state.model) ?? null;
 
@@ -45,16 +45,17 @@ export function scaledTo(canvas, side) {
 /** Takes a picture in: the task may want it (a piece of a stitch), else it is the one to edit. */
 export async function takeIn(source, name) {
   try {
-    const read = source instanceof HTMLCanvasElement ? source : await canvasOf(source);
-    const full = bounded(read);
+    const full = source instanceof HTMLCanvasElement ? source : await canvasOf(source, kMostPixels);
     const model = modelOf(store.get());
     const native = model ? Math.min(model.width, model.height) : Math.min(full.width, full.height);
-    const image = scaledTo(full, native);
     const task = taskOf(store.get());
     if (!task.takePicture && wantsArea(full, model)) {
       openPhoto(full, name, model, source);
       return;
     }
+    const long = (native / Math.min(full.width, full.height)) * Math.max(full.width, full.height);
+    if (long * native > kMostFull) throw new Error(`${full.width} × ${full.height} pixels are too long and narrow: scaled to the ${native} that this model works at, it would be ${Math.round(long)} pixels long.`);
+    const image = scaledTo(full, native);
     if (task.takePicture) {
       task.takePicture(image, name);
       return;
@@ -71,7 +72,7 @@ const kMostFull = 1 << 20; // pixels of a picture that can be worked on whole
 /** A picture larger than the model's size: worked on through a box, its whole content kept. */
 function openPhoto(full, name, model, source) {
   const area = areaOf(full, name, model);
-  if (source instanceof Blob && full.width * full.height === area.photo.width * area.photo.height) area.photo.file = source;
+  if (source instanceof Blob) area.photo.file = source;
   open(cropped(area, model), name, area);
   const { box, photo } = area;
   const whole = box.width >= photo.width - 1 && box.height >= photo.height - 1;

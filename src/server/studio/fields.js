@@ -25,8 +25,8 @@ export const fields = {
   top_k: { label: 'Top k', kind: 'number', min: 0, max: (model) => model?.codebook_size ?? 4096, step: 1, off: 0, help: 'Only so many codes. 0 is all.' },
   typical_p: { label: 'Typical p', kind: 'range', min: 0.05, max: 1, step: 0.05, off: 1, help: 'Only codes about as surprising as expected. 1 is all.' },
   context_guidance: { label: 'Coherence', kind: 'range', min: 1, max: 4, step: 0.25, initial: (model) => model?.defaults?.context_guidance ?? 1, when: (model) => (model?.process ?? 'autoregressive') !== 'autoregressive', help: 'Above 1 new cells lean towards what the picture shows so far: clearer objects, fewer kinds.' },
-  prompt: { label: 'What to show', kind: 'text', off: '', when: (model) => model?.condition === 'text', counted: true },
-  negative_prompt: { label: 'What to avoid', kind: 'text', off: '', when: (model) => model?.condition === 'text' },
+  prompt: { label: 'What to show', kind: 'text', off: '', when: (model) => model?.condition === 'text', counted: true, example: true },
+  negative_prompt: { label: 'What to avoid', kind: 'text', off: '', when: (model) => model?.condition === 'text', counted: true },
   class: { label: 'Class', kind: 'choice', choices: (model) => ['', ...(model?.classes ?? [])], words: { '': 'Any' }, off: '', send: Number, when: (model) => model?.condition === 'class' },
   cfg_scale: { label: 'Guidance', kind: 'range', min: 1, max: 12, step: 0.5, initial: (model) => model?.defaults?.cfg_scale ?? 1, when: (model) => (model?.condition ?? 'none') !== 'none', help: 'How strictly the words are followed.' },
 };

@@ -1,6 +1,6 @@
 /** The fields of the side panel. Each maker gives an element; values go to the store as they are entered. */
 import { store } from './store.js';
-import { el, iconButton } from './dom.js';
+import { el, button, iconButton } from './dom.js';
 import { fields, isOpen, optionOf, valueOf } from './fields.js';
 import { modelOf } from './documents.js';
 import { toast } from './announce.js';
@@ -89,16 +89,26 @@ function segments(id, { label, choices, value, set }) {
     })));
 }
 
-function text(id, { label, value, set, counted, model }) {
+const kEarlier = 6; // prompts to have again
+
+/** Prompts of the history, the newest first. */
+function earlierWords(present, set) {
+  const known = [...new Set(store.get().history.map(({ request }) => request.prompt).filter((words) => words && words !== present))].slice(0, kEarlier);
+  if (!known.length) return null;
+  return el('details', { class: 'more earlier' }, el('summary', {}, 'Earlier words'),
+    el('ul', {}, known.map((words) => el('li', {}, button(words, () => set(words), { class: 'small quiet', dir: 'auto', 'data-key': `earlier-${words}` })))));
+}
+
+function text(id, { label, value, set, counted, example, model }) {
   const count = counted ? el('output', { class: 'number muted word-count', id: `${id}-count`, for: id }) : null;
   const left = counted ? el('p', { class: 'field-help left-out', id: `${id}-left`, hidden: true }) : null;
   const input = el('textarea', {
-    id, class: 'input', rows: 2, dir: 'auto', placeholder: counted ? exampleWords(model) : undefined, 'data-key': id, 'aria-describedby': counted ? `${id}-count ${id}-left` : undefined,
+    id, class: 'input', rows: 2, dir: 'auto', placeholder: example ? exampleWords(model) : undefined, 'data-key': id, 'aria-describedby': counted ? `${id}-count ${id}-left` : undefined,
     on: { input: () => { set(input.value); if (counted) countWords(model, input.value, count, left); } },
   });
   input.value = value;
   if (counted) countWords(model, value, count, left);
-  return el('div', { class: 'field' }, el('div', { class: 'field-line' }, el('label', { for: id }, label), count), input, left);
+  return el('div', { class: 'field' }, el('div', { class: 'field-line' }, el('label', { for: id }, label), count), input, left, example ? earlierWords(value, (words) => { set(words); refreshForm(); }) : null);
 }
 
 /** A new one for each run, until it is locked; a typed one is. */

@@ -30,7 +30,14 @@ export function missing(state) {
   if (!state.capabilities) return 'Waiting for the server.';
   if (!modelOf(state)) return 'The server has no model loaded.';
   if (task.needsPicture && !state.edit.doc) return 'Open a picture first, or generate one.';
-  return task.missing(state);
+  return task.missing(state) || tooLarge(task.size(state), optionOf(state, 'count', task), state.capabilities.limits);
+}
+
+/** What the server would refuse is said here, before pictures have gone over the line. */
+function tooLarge({ width, height }, count, { max_pixels: one = Infinity, max_request_pixels: all = Infinity } = {}) {
+  const millions = (pixels) => (pixels / 1e6).toFixed(1);
+  if (width * height > one) return `${width} × ${height} pixels: this server makes at most ${millions(one)} million at once.`;
+  return width * height * count > all ? `${count} pictures of ${width} × ${height} pixels: this server makes at most ${millions(all)} million in one job.` : '';
 }
 
 /** The whole request of the task as it stands; a seed of its own unless one is locked. */

@@ -56,7 +56,8 @@ function runBar(state) {
   }
   const why = missing(state);
   const count = optionOf(state, 'count', task);
-  const same = count > 1 && state.options.temperature === 0 && !why ? 'At temperature 0 all of them can come out alike.' : '';
+  const sure = state.options.temperature === 0 ? 'temperature 0' : state.options.top_k === 1 ? 'top k 1' : '';
+  const same = count > 1 && sure && !why ? `At ${sure} all of them can come out alike.` : '';
   const status = why || same || (task.needsPicture && !state.edit.doc ? '' : task.status?.(state) ?? '');
   return [
     el('div', { class: 'run-status number' }, el('span', { id: 'run-why' }, status), job?.phase === 'done' && job.seconds ? el('span', {}, `last took ${timeWords(job.seconds)}`) : null),

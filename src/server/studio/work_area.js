@@ -12,14 +12,8 @@ import { blankCanvas, canvasOf } from './pictures.js';
 
 const kView = 2048; // pixels a side of what is drawn while one works
 const kLayer = 1024; // of a patch as it is drawn
-const kMostPixels = 24e6; // of a photograph in the page
+export const kMostPixels = 24e6; // of a photograph in the page
 const kLeastBox = 0.25; // of the model's size: smaller boxes would blow up single pixels
-
-/** No larger than the page can hold; the photograph itself where it is not. */
-export function bounded(image) {
-  const ratio = Math.sqrt(kMostPixels / (image.width * image.height));
-  return ratio >= 1 ? image : scaled(image, 0, 0, image.width, image.height, Math.round(image.width * ratio), Math.round(image.height * ratio));
-}
 
 /** A part of a picture at another size; halved first, since a browser's scaling looks at few pixels. */
 function scaled(image, x, y, width, height, toWidth, toHeight) {
@@ -223,6 +217,6 @@ export async function writtenArea(area) {
 
 export async function readArea(saved) {
   if (!saved) return null;
-  const photo = { ...photoOf(bounded(await canvasOf(saved.photo.file)), saved.photo.name), file: saved.photo.file };
+  const photo = { ...photoOf(await canvasOf(saved.photo.file, kMostPixels), saved.photo.name), file: saved.photo.file };
   return { ...saved, photo, patches: await Promise.all(saved.patches.map(async (patch) => ({ ...patch, image: await canvasOf(patch.image) }))) };
 }

@@ -80,6 +80,28 @@ export default {
     assert.equal(await studio.state(({ edit }) => edit.borders.right), 16);
   }),
 
+  'a finger types a number and taps the button': async ({ browser }) => {
+    for (const size of ['small', 'phone', 'tablet']) {
+      const mock = await startMock({ root });
+      const studio = await openStudio(browser, mock.url, { size, touch: true });
+      const tap = async (target) => {
+        const { x, y, width, height } = await studio.page.locator(target).boundingBox();
+        await studio.page.touchscreen.tap(x + width / 2, y + height / 2);
+        await studio.frame();
+      };
+      await studio.task('Wide');
+      await studio.panel('task');
+      await tap('#wide-width');
+      await studio.page.keyboard.press('Control+a');
+      await studio.page.keyboard.type('96');
+      await tap('#run-bar [data-key="run"]');
+      const job = await studio.finished();
+      assert.deepEqual([job.phase, job.width], ['done', 96]);
+      await studio.close();
+      await mock.stop();
+    }
+  },
+
   'cancel is pressed while the steps go by: the press counts': every(async (studio) => {
     await studio.start();
     await studio.until(({ job }) => job?.phase === 'running');
@@ -220,6 +242,17 @@ export default {
     await refused(/leave no cell to be made/);
   }),
 
+  'a canvas that the server would refuse is said to be too large before it is sent': at(['phone', 'wide'], async (studio) => {
+    await studio.task('Wide');
+    await studio.option('wide-width', '2048', { done: true });
+    await studio.option('wide-height', '2048', { done: true });
+    assert.match(await why(studio), /2048 × 2048 pixels: this server makes at most 1.0 million at once/);
+    await studio.press('#run-bar [data-key="run"]');
+    assert.equal(await studio.state(({ job }) => job), null);
+    await studio.option('wide-height', '64');
+    assert.equal((await studio.run()).phase, 'done');
+  }, { limits: { max_pixels: 1 << 20 } }),
+
   'a piece over another opens a seam around it': at(['wide'], async (studio) => {
     await studio.task('Stitch');
     await studio.open('emoji_u1f683.png', 'emoji_u1f69a.png');
@@ -311,6 +344,32 @@ export default {
     await studio.panel('task');
     assert.equal(await studio.page.locator('#option-prompt').inputValue(), 'a bear');
   }, { condition: 'text', models: ['first', 'second'] }),
+
+  'a reload keeps pieces, borders and codes chosen by hand, and the sheet of results': at(['phone', 'wide'], async (studio) => {
+    await studio.open('emoji_u1f9d0.png');
+    await studio.task('Extend');
+    await studio.option('extend-right', '32', { done: true });
+    await studio.task('Stitch');
+    await studio.open('emoji_u1f683.png', 'emoji_u1f69a.png');
+    await studio.page.evaluate(async () => {
+      const { store } = await import(new URL('studio/store.js', document.baseURI));
+      const { edit } = store.get();
+      store.set({ edit: { ...edit, pins: new Map([[5, 17]]) } });
+    });
+    await studio.run();
+    const kept = () => studio.state(({ edit, task, shown, sheet }) => ({
+      pieces: edit.pieces.map(({ name, from, to, image }) => [name, from, to, image.width]), borders: edit.borders, pins: [...edit.pins], task, shown, sheet, name: edit.doc.name,
+    }));
+    const before = await kept();
+    assert.deepEqual([before.pieces.length, before.borders.right, before.sheet], [2, 32, true]);
+    await wait(1500);
+    await studio.reload();
+    await studio.settled();
+    assert.deepEqual(await kept(), before);
+    // The next piece is another one.
+    await studio.open('emoji_u1f683.png');
+    assert.equal(new Set(await studio.state(({ edit }) => edit.pieces.map(({ id }) => id))).size, 3);
+  }),
 
   'a job that runs is followed on after a reload': every(async (studio) => {
     await studio.open('emoji_u1f9d0.png');
@@ -463,6 +522,25 @@ export default {
     if (size === 'tablet') await studio.look(`photograph-${size}`);
   }),
 
+  'pictures of any shape come in, or it is said why not': at(['phone', 'wide'], async (studio) => {
+    const drop = (width, height) => dropPhotograph(studio, width, height, `${width} by ${height}`);
+    const wanted = { '9000 by 700': { x: 4150, y: 0, width: 700, height: 700 }, '90 by 2000': { x: 0, y: 955, width: 90, height: 90 }, '6000 by 5000': null };
+    for (const [name, box] of Object.entries(wanted)) {
+      const [width, height] = name.split(' by ').map(Number);
+      await drop(width, height);
+      await studio.until(({ edit }, called) => edit.doc?.name === called, name, 60_000);
+      const area = await studio.state(({ edit }) => ({ box: edit.area.box, photo: [edit.area.photo.width, edit.area.photo.height] }));
+      if (box) assert.deepEqual(area, { box, photo: [width, height] });
+      else assert.ok(area.photo[0] * area.photo[1] <= 24.1e6 && Math.abs(area.photo[0] / area.photo[1] - 1.2) < 0.01, 'thirty megapixels are scaled down');
+    }
+    await drop(20, 20);
+    await studio.until(({ edit }) => edit.doc?.name === '20 by 20');
+    assert.deepEqual(await studio.state(({ edit }) => [edit.doc.width, edit.doc.height, edit.area]), [64, 64, null]);
+    await drop(2, 5000);
+    await studio.page.waitForSelector('.toast.bad');
+    assert.match(await studio.page.locator('.toast.bad').innerText(), /too long and narrow/);
+  }),
+
   'what is painted stays where it is in the photograph, over a move of the box and a reload': at(['phone', 'wide'], async (studio) => {
     await dropPhotograph(studio, 1600, 1200);
     await studio.until(({ edit }) => edit.doc !== null);
@@ -490,6 +568,19 @@ export default {
     await studio.page.waitForFunction(() => document.querySelector('#option-prompt-left').innerText === 'Not read, the model takes 30 tokens: unread words');
     assert.match(await studio.page.locator('#option-prompt-count').innerText(), /32 of 30 tokens/);
     await studio.look('words-left-out');
+  }, { condition: 'text' }),
+
+  'earlier words are at hand again': at(['phone', 'wide'], async (studio) => {
+    await studio.option('option-prompt', 'a red house');
+    await studio.run();
+    await studio.option('option-prompt', 'a blue one');
+    await studio.run();
+    await studio.panel('task');
+    await studio.press('.earlier summary');
+    await studio.look('earlier');
+    await studio.press(studio.page.locator('.earlier button', { hasText: 'a red house' }));
+    assert.equal(await studio.page.locator('#option-prompt').inputValue(), 'a red house');
+    assert.equal((await studio.run()).request.prompt, 'a red house');
   }, { condition: 'text' }),
 
   'nothing is sent that was not set': every(async (studio) => {

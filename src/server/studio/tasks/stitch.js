@@ -15,7 +15,6 @@ import { edgeAt, movedPiece, paintPiece, pieceAt, resizedPiece } from './pieces.
 import { seamsOf } from './seams.js';
 
 let selected = null; // id of a piece
-let lastId = 0;
 let hovered = null;
 
 const factorOf = (state) => modelOf(state)?.factor ?? 1;
@@ -73,7 +72,7 @@ function add(image, name) {
   // Beside the others, as far as there is room; then back at the left.
   const right = state.edit.pieces.reduce((most, { to, from: [, , w] }) => Math.max(most, to[0] + w), 0);
   const to = [right + from[2] <= width ? right : 0, 0];
-  const piece = { id: ++lastId, image, name, from, to };
+  const piece = { id: 1 + Math.max(0, ...state.edit.pieces.map(({ id }) => id)), image, name, from, to };
   selected = piece.id;
   edit({ pieces: [...state.edit.pieces, piece] });
   announce(`${name} is on the canvas, piece ${state.edit.pieces.length + 1}`);
@@ -209,7 +208,7 @@ function pieceRow(piece) {
   small.setAttribute('aria-hidden', 'true');
   return el('li', { 'data-selected': piece.id === selected },
     small,
-    el('div', {}, el('button', { type: 'button', class: 'piece-name', 'aria-pressed': String(piece.id === selected), 'data-key': `piece-${piece.id}`, on: { click: () => select(piece.id) } }, piece.name),
+    el('div', {}, el('button', { type: 'button', class: 'piece-name', dir: 'auto', 'aria-pressed': String(piece.id === selected), 'data-key': `piece-${piece.id}`, on: { click: () => select(piece.id) } }, piece.name),
       el('div', { class: 'piece-place number' }, `${piece.from[2]} × ${piece.from[3]} at ${piece.to[0]}, ${piece.to[1]}`)),
     el('div', { class: 'piece-buttons' },
       iconButton('up', `Lay ${piece.name} on top`, () => raise(piece.id), { class: 'small', 'data-key': `raise-${piece.id}` }),
