@@ -2,7 +2,7 @@
 import { store } from './store.js';
 import { icon } from './icons.js';
 
-const kPhone = matchMedia('(max-width: 699px)');
+const kPhone = matchMedia('(max-width: 759px) and (min-height: 481px)');
 const kDrag = 24; // CSS pixels that make a drag of a tap
 
 /** At first, for a model that takes words: they come before the button. */

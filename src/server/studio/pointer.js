@@ -3,6 +3,7 @@ import { store } from './store.js';
 import { cancelStroke } from './edits.js';
 import { cellOf, currentScene, pan, pointOf, showFootprint, zoom } from './stage.js';
 import { areaHandler, areaShown } from './area_tool.js';
+import { splitHandler } from './split.js';
 import { taskOf } from './tasks/index.js';
 import { toolOf } from './mask_tools.js';
 
@@ -17,7 +18,7 @@ function handlerFor(point, event) {
   if (spaceHeld || event.button === 1 || store.get().tool === 'hand') return panning;
   const state = store.get();
   if (areaShown(state)) return areaHandler(point, state) ?? panning;
-  return taskOf(state).handler?.(point, state, event) ?? toolOf(state, currentScene()) ?? panning;
+  return splitHandler(point, state) ?? taskOf(state).handler?.(point, state, event) ?? toolOf(state, currentScene()) ?? panning;
 }
 
 export function startPointer(stage) {

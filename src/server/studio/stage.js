@@ -2,6 +2,7 @@
 import { store } from './store.js';
 import { sceneOf } from './scene.js';
 import { areaShown, paintArea } from './area_tool.js';
+import { paintSplit, splitShown } from './split.js';
 import { taskOf } from './tasks/index.js';
 import { paintScene, paintCells } from './painting.js';
 import { fitted, panned, toPicture, zoomed } from './camera.js';
@@ -129,6 +130,7 @@ function paint() {
     else {
       paintScene(context, scene, view, camera.scale, { blend: state.blend, grid: gridStrength(state), crisp: state.crisp });
       taskOf(state).paint?.(context, state, scene, camera.scale);
+      if (splitShown(state)) paintSplit(context, scene, view, camera.scale, state.split, () => paintScene(context, sceneOf({ ...state, compare: true }), view, camera.scale, { crisp: state.crisp }));
     }
     if (footprint.length && !state.compare) paintCells(context, scene.grid, footprint, camera.scale, false);
     if (state.inspect?.cell && state.panel === 'cell') paintCells(context, scene.grid, [state.inspect.cell.y * scene.grid.w + state.inspect.cell.x], camera.scale, true);

@@ -43,6 +43,7 @@ export const store = createStore({
   grid: false, // cell borders are drawn
   crisp: false, // pixels are shown as squares
   compare: false, // the original is shown while held
+  split: null, // 0 to 1: the original lies left of this part of the picture
   hover: null, // {y, x} of the cell under the pointer
   cursor: { y: 0, x: 0, visible: false }, // the keyboard's cell
   edit: null, // the immutable edit (edits.js)

@@ -9,6 +9,7 @@ import { downloadShown } from './downloads.js';
 import { taskOf } from './tasks/index.js';
 import { loadTokens } from './documents.js';
 import { announce } from './announce.js';
+import { canSplit, setSplit, splitShown, toggleSplit } from './split.js';
 
 const tools = {
   area: ['Work area', 'A'], brush: ['Brush', 'B'], eraser: ['Eraser', 'E'], rectangle: ['Rectangle', 'R'], lasso: ['Lasso', 'L'], inspect: ['Inspect a cell', 'I'], hand: ['Move the view', 'H'],
@@ -99,8 +100,19 @@ export function startToolbar(bar, viewButtons, blend) {
   const percent = el('span', { class: 'zoom number wide-only' }, '');
   const compare = compareButton();
   const grid = iconButton('grid', 'Cell borders (G)', () => store.set({ grid: !store.get().grid }), { 'aria-pressed': 'false' });
-  const crisp = iconButton('crisp', 'Pixels as squares (Q)', () => store.set({ crisp: !store.get().crisp }), { 'aria-pressed': 'false' });
-  viewButtons.append(compare, grid, crisp, el('span', { class: 'gap' }), iconButton('minus', 'Zoom out (-)', () => zoom(1 / 1.25), { class: 'zoom-button' }), percent, iconButton('plus', 'Zoom in (+)', () => zoom(1.25), { class: 'zoom-button' }), iconButton('fit', 'Fit to the window (0)', fit));
+  const crisp = iconButton('crisp', 'Pixels as squares (Q)', () => store.set({ crisp: !store.get().crisp }), { 'aria-pressed': 'false', class: 'roomy-button' });
+  const split = iconButton('split', 'Divide: the original on the left (J)', toggleSplit, { 'aria-pressed': 'false' });
+  const divider = el('input', { type: 'range', min: 0, max: 100, 'aria-label': 'Divide between the original and the picture', on: { input: () => setSplit(Number(divider.value) / 100) } });
+  const divided = el('label', { class: 'fade', hidden: true }, el('span', {}, 'Before'), divider, el('span', {}, 'After'));
+  blend.parentElement.after(divided);
+  store.on(['split', 'edit', 'job', 'shown', 'compare'], (state) => {
+    split.disabled = !canSplit(state) && state.split === null;
+    split.setAttribute('aria-pressed', String(state.split !== null));
+    divided.hidden = !splitShown(state);
+    blend.parentElement.hidden = splitShown(state);
+    if (state.split !== null) divider.value = Math.round(state.split * 100);
+  });
+  viewButtons.append(compare, split, grid, crisp, el('span', { class: 'gap' }), iconButton('minus', 'Zoom out (-)', () => zoom(1 / 1.25), { class: 'zoom-button' }), percent, iconButton('plus', 'Zoom in (+)', () => zoom(1.25), { class: 'zoom-button' }), iconButton('fit', 'Fit to the window (0)', fit));
   store.on(['grid', 'compare', 'crisp'], (state) => {
     crisp.setAttribute('aria-pressed', String(state.crisp));
     grid.setAttribute('aria-pressed', String(state.grid));

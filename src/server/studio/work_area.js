@@ -80,7 +80,7 @@ export function draggedBox({ photo }, box, corner, point, model) {
   return { x: corner[0] ? fixed.x : fixed.x - size.width, y: corner[1] ? fixed.y : fixed.y - size.height, ...size };
 }
 
-/** How opaque a patch is, [height*width]: whole in its cells, gone one cell beyond them, and at sides of the box that lie within the photograph. */
+/** How opaque a patch is, [height*width]: whole in its cells, gone two cells beyond them, and at sides of the box that lie within the photograph. */
 function opacityOf({ cells, h, w, factor, box }, width, height, photo) {
   const grown = new Uint8Array(h * w);
   cells.forEach((set, index) => {

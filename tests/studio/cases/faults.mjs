@@ -153,6 +153,21 @@ export default {
     assert.ok(last.x + last.width <= width && last.y + last.height <= height);
   }, { condition: 'text' }),
 
+  'it fits at every width in between, lying and standing': at(['wide'], async (studio) => {
+    await studio.open('emoji_u1f9d0.png');
+    await studio.drag([[4, 4], [6, 9]]);
+    await studio.run();
+    await studio.press(studio.page.locator('#sheet button').first());
+    for (const width of [320, 344, 360, 375, 390, 412, 430, 480, 540, 600, 700, 744, 759, 760, 768, 820, 860, 861, 912, 1024, 1100, 1101, 1280, 1440, 1699, 1700, 1920, 2560])
+      for (const height of width < 560 ? [568, 844] : [320, 390, 600, 1080]) {
+        await studio.page.setViewportSize({ width, height });
+        await studio.frame();
+        await studio.fits(`${width} x ${height}`);
+        const stage = await studio.page.locator('#stage').boundingBox();
+        assert.ok(stage.height >= 100 && stage.width >= 240, `the stage is ${stage.width} x ${stage.height} at ${width} x ${height}`);
+      }
+  }, { condition: 'text', models: ['a-model-with-quite-a-long-name', 'second'] }),
+
   'the same in the dark': async ({ browser, screenshots }) => {
     for (const size of ['phone', 'wide']) {
       const mock = await startMock({ root, troubles: { condition: 'text' } });
