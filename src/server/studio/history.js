@@ -11,16 +11,16 @@ import { scriptOf } from './command_script.js';
 import { runRequest } from './job_runner.js';
 import { restore } from './restore.js';
 
-/** A finished job becomes the newest entry. */
+/** A finished job becomes the newest entry; one that two tabs have followed is one entry. */
 export function remember(job) {
   const entry = {
-    key: `${Date.now()}-${job.id}`, time: Date.now(), id: job.id, task: job.task, title: job.title, request: job.request, command: job.command, effective: job.last?.effective ?? null, seconds: job.seconds,
+    key: `${job.id}-${job.task}-${job.request.seed ?? 0}`, time: Date.now(), id: job.id, task: job.task, title: job.title, request: job.request, command: job.command, effective: job.last?.effective ?? null, seconds: job.seconds,
     width: job.width, height: job.height, grid: job.grid, factor: job.factor, origin: job.origin, span: job.span, model: job.model,
     pictures: job.results.map(({ blob, tokens, order, seed }) => ({ blob, tokens, order, seed })),
   };
   saveEntry(entry);
   const here = { ...entry, base: job.base, pictures: entry.pictures.map((picture, k) => ({ ...picture, url: job.results[k].url })) };
-  store.set({ history: [here, ...store.get().history].slice(0, kMost) });
+  store.set({ history: [here, ...store.get().history.filter(({ key }) => key !== entry.key)].slice(0, kMost) });
 }
 
 export async function startHistory() {

@@ -91,7 +91,7 @@ export async function runRequest(request, about) {
 /** lost: the job came to nothing because the server went away, not by what was asked. */
 const failureOf = (error) => ({
   phase: 'failed', lost: !error.status || error.status === 404,
-  error: error.status === 404 ? 'The server was started anew and no longer knows this job.' : error.message,
+  error: error.status === 404 ? 'The server no longer knows this job: it was started anew, or the job is too long ago.' : error.message,
 });
 
 /** What the stage goes back to where a job comes to nothing. */

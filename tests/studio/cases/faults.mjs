@@ -402,6 +402,24 @@ export default {
     await studio.page.waitForFunction(async () => (await import(new URL('studio/store.js', document.baseURI))).store.get().history.length === 1);
   }, { slow: true }),
 
+  'a job is followed from another tab, and is one entry of the history': at(['wide'], async (studio, { mock }) => {
+    await studio.set({ options: { steps: 10 } });
+    await studio.start();
+    await studio.until(({ job }) => job?.progress?.step >= 2);
+    await wait(400);
+    const page = await studio.context.newPage();
+    await page.goto(mock.url);
+    await page.waitForFunction(() => document.documentElement.dataset.ready === 'true');
+    const other = new studio.constructor(page, studio.context, studio.faults, studio.options);
+    await other.until(({ job }) => job?.phase === 'running');
+    assert.equal((await other.finished()).phase, 'done');
+    assert.equal((await studio.finished()).phase, 'done');
+    await wait(500);
+    await studio.reload();
+    assert.equal(await studio.state(({ history }) => history.length), 1);
+    await page.close();
+  }, { slow: true }),
+
   'a server that was started anew no longer knows the job, which is run again with its seed': at(['phone', 'wide'], async (studio, { mock }) => {
     await studio.open('emoji_u1f9d0.png');
     await studio.drag([[4, 4], [4, 9]]);
