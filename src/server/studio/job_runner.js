@@ -214,7 +214,8 @@ async function settle(number) {
   current = null;
   if (now.phase === 'done') {
     store.set({ ended: { phase: 'done', error: '', request: now.request } });
-    if (now.notes.length) toast(now.notes.join(' '));
+    const notes = now.notes.filter((note) => !/^(mask|keep_mask)\b/.test(note)); // how a mask was read is no news of one painted here
+    if (notes.length) toast(notes.join(' '));
     onDone?.(now);
     return now;
   }
