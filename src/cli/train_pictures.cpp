@@ -23,6 +23,7 @@
 #include "runtime/folder_lock.h"
 #include "runtime/log.h"
 #include "runtime/seconds_since.h"
+#include "sampling/registry.h"
 #include "training/condition_data.h"
 #include "training/recipe.h"
 #include "training/sample_preview.h"
@@ -39,10 +40,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::int64_t kMeasuredSteps = 20;
 constexpr std::int64_t kCodecPatience = 6;  // validations without a gain
 constexpr std::int64_t kShown = 16;         // samples on the sheet at the end
-// What a new absorbing prior is sampled with where nobody says otherwise.
-constexpr const char* kSuggestedSampler = "mlm";
-constexpr std::int64_t kSuggestedSteps = 100;
-constexpr double kOverrun = 1.1;  // of the time given, before a run is cut off
+constexpr double kOverrun = 1.1;            // of the time given, before a run is cut off
 
 struct TrainPicturesOptions {
   std::string data, out, start, device = "cpu", background = "#ffffff";
@@ -206,16 +204,14 @@ void show(const Dataset& data, const fs::path& out, const std::string& device) {
   write_png(out / "reconstructions.png", contact_sheet(pairs, {8, 2, {}}));
 }
 
-/// Suggests how to sample the new model: priors of a short training draw clearer pictures where mistakes are masked
-/// again (docs/training.md). Only where the prior need not see the time.
+/// Suggests how to sample the new model, where its prior need not see the time.
 void suggest_sampling(const fs::path& out) {
+  auto pipeline = Pipeline::load(out);
+  const auto* sampler = suggested_sampler(pipeline.prior().is_autoregressive());
+  if (pipeline.fill_process() || sampler == nullptr || !pipeline.suggestion().empty()) return;
   const auto file = out / "scheduler" / "config.json";
-  auto config = nlohmann::json::parse(read_file(file), nullptr, false);
-  if (!config.is_object() || config.value("_class_name", "") != "TesseraProcess") return;
-  auto& own = config["tessera"];
-  const bool unseen_time = own.value("process", "") == "absorbing" && own.contains("mask_schedule");
-  if (!unseen_time || own.contains("sampling")) return;
-  own["sampling"] = {{"sampler", kSuggestedSampler}, {"steps", kSuggestedSteps}};
+  auto config = nlohmann::json::parse(read_file(file));
+  config["tessera"]["sampling"] = {{"sampler", sampler->name}, {"steps", sampler->suggested_steps}};
   write_file_atomically(file, config.dump(2) + "\n");
 }
 

@@ -75,7 +75,9 @@ SamplerEntry ancestral_sampler() {
 }
 
 SamplerEntry mlm_sampler() {
-  return {"mlm", "every step masks the estimate again and draws all of it", sample_mlm};
+  SamplerEntry entry{"mlm", "every step masks the estimate again and draws all of it", sample_mlm};
+  entry.suggested_steps = 100;  // the clearest pictures of short trainings (docs/training.md)
+  return entry;
 }
 
 }  // namespace tessera

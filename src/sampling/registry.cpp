@@ -49,6 +49,13 @@ const SamplerEntry& default_sampler(bool causal, bool has_mask) {
   fail("no sampler suits {} network {} MASK", causal ? "a causal" : "a bidirectional", has_mask ? "with" : "without");
 }
 
+const SamplerEntry* suggested_sampler(bool causal, bool has_mask) {
+  for (const auto& entry : samplers().entries()) {
+    if (entry.suggested_steps > 0 && entry.suits(causal, has_mask)) return &entry;
+  }
+  return nullptr;
+}
+
 std::vector<std::string> suitable_samplers(bool causal, bool has_mask) {
   std::vector<std::string> names;
   for (const auto& entry : samplers().entries()) {

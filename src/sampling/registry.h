@@ -23,6 +23,8 @@ struct SamplerEntry {
   // time).
   bool draws_tokens = true;
   std::vector<OptionField> options = {};  // its own
+  // Above 0: what a model just trained is sampled with, at so many steps, where it suits and nobody says otherwise.
+  std::int64_t suggested_steps = 0;
 
   bool suits(bool is_causal, bool has_mask) const { return causal == is_causal && (has_mask || !needs_mask); }
 };
@@ -67,6 +69,8 @@ Registry<ScheduleEntry>& unmasking_schedules();
 
 /// What fills where nobody chose: the first that suits.
 const SamplerEntry& default_sampler(bool causal, bool has_mask = true);
+/// The one of suggested_steps above 0 that suits; null: none.
+const SamplerEntry* suggested_sampler(bool causal, bool has_mask = true);
 /// The names of those that suit, the default first.
 std::vector<std::string> suitable_samplers(bool causal, bool has_mask);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -29,6 +30,7 @@ struct ModelInfo {
   SamplingOptions suggested;          // the defaults, where the bundle says some
   std::uint64_t bytes = 0;            // of its weights in memory, about
   bool loaded = false;
+  std::filesystem::path folder;  // of the bundle; empty: not known
 
   /// What fills where nobody chose.
   std::string default_sampler() const {

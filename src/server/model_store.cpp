@@ -126,6 +126,7 @@ ModelInfo read_model_info(const ModelSource& source) {
         codec_options_from_json(config_of(bare ? folder / "config.json" : folder / "vqvae" / "config.json"));
     ModelInfo info;
     info.name = source.name;
+    info.folder = folder;
     info.factor = codec.factor();
     info.codebook_size = codec.codebook_size;
     info.h = codec.grid().h;

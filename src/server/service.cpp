@@ -51,6 +51,7 @@ std::vector<Route> all_routes() {
   add_studio_routes(routes);
   add_status_routes(routes);
   add_model_routes(routes);
+  add_card_routes(routes);
   add_job_routes(routes);
   add_openai_routes(routes);
   add_a1111_routes(routes);

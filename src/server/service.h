@@ -101,6 +101,7 @@ std::int64_t whole_capture(const Call& call, const std::string& name);
 // Each in a file of its own.
 void add_job_routes(std::vector<Route>& routes);
 void add_model_routes(std::vector<Route>& routes);
+void add_card_routes(std::vector<Route>& routes);
 void add_openai_routes(std::vector<Route>& routes);
 void add_a1111_routes(std::vector<Route>& routes);
 void add_status_routes(std::vector<Route>& routes);

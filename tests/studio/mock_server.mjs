@@ -9,6 +9,8 @@ import { readPng, writePng } from './png.mjs';
 
 const kFactor = 4;
 const kNative = 16;
+const kWords = 30; // that a text model reads
+const kExamples = [['emoji_u1f9d0', 'face with monocle'], ['emoji_u1f69a', 'delivery truck'], ['emoji_u1f450_1f3ff', 'open hands: dark skin tone']];
 const kTypes = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8', '.svg': 'image/svg+xml' };
 const kPolicy = "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -106,12 +108,12 @@ function* fill(rows, seed, steps, temperature = 1) {
   }
 }
 
-export async function startMock({ root, troubles = {} }) {
+export async function startMock({ root, troubles = {}, port = 0 }) {
   const jobs = new Map();
   let lastId = 0;
 
   const publicJob = (job) => ({
-    id: job.id, verb: job.request.verb, model: 'mock', state: job.state, position: 0, step: job.step, steps: job.steps, seconds: job.seconds, error: job.error ?? null, notes: [],
+    id: job.id, verb: job.request.verb, model: job.request.model ?? 'mock', state: job.state, position: 0, step: job.step, steps: job.steps, seconds: job.seconds, error: job.error ?? null, notes: [],
     request: { seed: job.request.seed }, command: `tessera ${job.request.verb} -m mock --seed ${job.request.seed}`, grid: [job.rows.length, job.rows[0].length], factor: kFactor, area: [0, 0, job.rows[0].length * kFactor, job.rows.length * kFactor], offset: [0, 0],
     results: job.results.map((_, k) => ({ url: `/api/v1/jobs/${job.id}/images/${k}`, tokens_url: `/api/v1/jobs/${job.id}/tokens/${k}`, seed: job.request.seed, image_number: k, width: job.rows[0].length * kFactor, height: job.rows.length * kFactor })),
   });
@@ -142,9 +144,10 @@ export async function startMock({ root, troubles = {} }) {
       job.step = step;
       const grids = fills.map((frames) => frames.next().value.grid);
       grids.forEach((grid, n) => grid.forEach((row, y) => row.forEach((code, x) => { if (code !== null && job.order[n][y][x] < 0) job.order[n][y][x] = step; })));
-      emit(job, 'cells', { step, tokens: grids.map((grid) => grid.flat()) });
+      // A restless sampler masks and fills again, so that every cell is another one at each step.
+      emit(job, 'cells', { step, tokens: grids.map((grid) => grid.flat().map((code, cell) => (troubles.restless ? (step * 7 + cell) % 512 : code))) });
       emit(job, 'progress', { step, steps: job.steps, evaluations: step * count, rate: 80, eta_seconds: (job.steps - step) * 0.012 });
-      if (step % 8 === 0) emit(job, 'preview', { step, first: 0, images: grids.map((grid) => uriOf(decode(grid))) });
+      if (step % (troubles.slow ? 2 : 8) === 0) emit(job, 'preview', { step, first: 0, images: grids.map((grid) => uriOf(decode(grid))) });
       if (step === job.steps) job.results = grids;
     }
     job.seconds = (Date.now() - begin) / 1000;
@@ -174,9 +177,22 @@ export async function startMock({ root, troubles = {} }) {
     if (troubles.key && request.headers.authorization !== `Bearer ${troubles.key}`) return answer(401, { error: { message: 'a key is needed' } });
     if (pathname === '/api/v1/capabilities') {
       return answer(200, {
-        version: '0.1.0', verbs: ['generate', 'inpaint', 'outpaint', 'stitch', 'variations', 'reconstruct', 'fill'], limits: {},
-        models: [{ name: 'mock', width: 64, height: 64, factor: kFactor, grid: [kNative, kNative], codebook_size: 512, has_prior: true, process: 'absorbing', condition: troubles.condition ?? 'none', classes: troubles.classes ?? [], samplers: ['ancestral', 'confidence', 'raster'], defaults: { steps: 64, temperature: 1, sampler: 'ancestral' }, loaded: true }],
+        version: '0.1.0', verbs: ['generate', 'inpaint', 'outpaint', 'stitch', 'variations', 'reconstruct', 'fill'], limits: troubles.limits ?? {},
+        models: (troubles.models ?? ['mock']).map((name) => ({ name, width: 64, height: 64, factor: kFactor, grid: [kNative, kNative], codebook_size: 512, has_prior: true, process: 'absorbing', condition: troubles.condition ?? 'none', classes: troubles.classes ?? [], samplers: ['ancestral', 'confidence', 'raster'], defaults: { steps: 64, temperature: 1, sampler: 'ancestral' }, loaded: true })),
       });
+    }
+    const [, card] = /^\/api\/v1\/models\/([^/]+)\/card$/.exec(pathname) ?? [];
+    if (card) {
+      return answer(200, { name: card, folder: null, text: '# mock\n\nBlocks of colour, on white.\n\nWhat it can and cannot do: copies its neighbours.', examples: kExamples.map(([name, text], k) => ({ url: `/api/v1/models/${card}/examples/${k}`, name, text })) });
+    }
+    const [, which] = /^\/api\/v1\/models\/[^/]+\/examples\/(\d+)$/.exec(pathname) ?? [];
+    if (which) {
+      response.writeHead(200, { 'Content-Type': 'image/png' });
+      return response.end(await readFile(join(root, '../../../models/emoji64/examples', `${kExamples[which][0]}.png`)));
+    }
+    if (/^\/api\/v1\/models\/[^/]+\/words$/.test(pathname)) {
+      const words = (await bodyOf(request)).text.split(/\s+/).filter(Boolean);
+      return answer(200, { tokens: words.length, most: kWords, left_out: words.slice(kWords).join(' ') });
     }
     if (pathname === '/api/v1/jobs' && request.method === 'POST') {
       if (troubles.full) return answer(429, { error: { message: 'the queue is full' } }, { 'Retry-After': '7' });
@@ -224,6 +240,6 @@ export async function startMock({ root, troubles = {} }) {
     response.writeHead(400, { 'Content-Type': 'application/json' });
     response.end(JSON.stringify({ error: { message: error.message } }));
   }));
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
   return { url: `http://127.0.0.1:${server.address().port}/`, troubles, stop: () => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); }) };
 }

@@ -8,7 +8,10 @@ const { chromium } = await import('playwright-core');
 const axeSource = await readFile(join(here, 'node_modules/axe-core/axe.min.js'), 'utf8');
 
 export const examples = join(source, 'models/emoji64/examples');
-export const sizes = { wide: { width: 1280, height: 800 }, phone: { width: 400, height: 800 } };
+export const sizes = {
+  wide: { width: 1280, height: 800 }, phone: { width: 390, height: 844 }, small: { width: 320, height: 568 }, tablet: { width: 768, height: 1024 }, large: { width: 1920, height: 1080 },
+};
+const kHeld = 70; // ms between mouse down and mouse up: nobody is faster
 const kPatience = 180_000; // ms for one job on a slow, shared processor
 
 export const launch = () => chromium.launch({
@@ -29,7 +32,7 @@ export async function openStudio(browser, url, { size = 'wide', dark = false, to
     if (protocol.startsWith('http') && origin !== new URL(url).origin) faults.push(`the page asked for ${request.url()}`);
   });
   await page.goto(url + fragment);
-  await page.waitForFunction(() => document.querySelector('#model').options.length > 0);
+  await page.waitForFunction(() => document.documentElement.dataset.ready === 'true');
   return new Studio(page, context, faults, { size, screenshots, dark });
 }
 
@@ -80,12 +83,45 @@ export class Studio {
     await this.until(({ edit }) => !edit.doc || edit.doc.tokens !== null);
   }
 
-  async task(name) {
-    await this.page.locator('#tasks button', { hasText: name }).click();
+  /** Presses and lets go as a hand does: there is time between the two, in which the page may redraw. */
+  async press(target, { held = kHeld } = {}) {
+    const locator = typeof target === 'string' ? this.page.locator(target) : target;
+    let box = null;
+    for (let attempt = 0; !box?.width && attempt < 50; attempt++) { // drawn anew between the look-up and the look: look again
+      box = await locator.evaluate((element) => {
+        element.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+        const { x, y, width, height } = element.getBoundingClientRect();
+        return { x, y, width, height };
+      });
+    }
+    assert.ok(box.width > 0, `${target} is not to be seen`);
+    await this.page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+    await this.page.mouse.down();
+    await new Promise((resolve) => setTimeout(resolve, held));
+    await this.page.mouse.up();
+    await this.frame();
   }
 
-  tool(key) {
-    return this.page.locator(`#tools [data-key="${key}"]`).click();
+  task(name) {
+    return this.press(this.page.locator('#tasks button', { hasText: name }));
+  }
+
+  async tool(key) {
+    await this.panel(null);
+    await this.press(`#tools [data-key="${key}"]`);
+  }
+
+  /** A panel is to be seen (null: the whole stage is); on a phone its sheet is drawn up or down. */
+  async panel(name) {
+    const drawer = this.page.locator('#drawer');
+    if (await drawer.isVisible() && (name === null) === (await drawer.getAttribute('aria-expanded') === 'true')) await this.press(drawer);
+    if (name !== null && await this.state((state) => state.panel) !== name) await this.press(`#tab-${name}`);
+  }
+
+  /** The page as it was left is there again. */
+  async reload() {
+    await this.page.reload();
+    await this.page.waitForFunction(() => document.documentElement.dataset.ready === 'true');
   }
 
   /** Position in the window of the middle of a cell. */
@@ -111,11 +147,18 @@ export class Studio {
     await this.frame();
   }
 
-  async option(id, value) {
+  /** Sets a field as one does: a number or words are typed, and the cursor stays in the field. done: the field is left by Tab. */
+  async option(id, value, { done = false } = {}) {
+    await this.panel('task');
     const field = this.page.locator(`#${id}`);
-    if (!(await field.isVisible()) && id.startsWith('option-')) await this.page.locator('#panel-task summary').click();
-    await field.fill(String(value));
-    await field.blur();
+    if (!(await field.isVisible()) && id.startsWith('option-')) await this.press('#panel-task summary');
+    if (await field.getAttribute('type') === 'range') await field.fill(String(value));
+    else {
+      await this.press(field);
+      await this.page.keyboard.press('Control+a');
+      await this.page.keyboard.type(String(value));
+    }
+    if (done) await this.page.keyboard.press('Tab');
   }
 
   /** Few steps: the tests look at what is done with the model, not at how well it paints. */
@@ -124,11 +167,11 @@ export class Studio {
     await this.set({ options: { ...options, steps, ...(count ? { count } : {}) }, form: {} });
   }
 
-  /** Presses the button; the job on the stage is the new one. */
+  /** Presses the button; the job on the stage is the new one, or has ended already. */
   async start() {
-    const before = await this.page.evaluateHandle(async () => (await import(new URL('studio/store.js', document.baseURI))).store.get().job);
-    await this.page.locator('#run-bar [data-key="run"]').click();
-    await this.until(({ job }, old) => job !== null && job.request !== old?.request, before);
+    const before = await this.page.evaluateHandle(async () => (await import(new URL('studio/store.js', document.baseURI))).store.get());
+    await this.press('#run-bar [data-key="run"]');
+    await this.until(({ job, ended }, old) => (job !== null && job.request !== old.job?.request) || (ended !== null && ended !== old.ended), before);
   }
 
   async run() {
@@ -138,12 +181,16 @@ export class Studio {
 
   /** The job as it ended: done, or what went wrong. */
   async finished() {
-    await this.until(({ job }) => ['done', 'failed', 'cancelled'].includes(job?.phase), null, kPatience);
+    await this.until(({ ended }) => ended !== null, null, kPatience);
     await this.frame();
-    return this.state(({ job }) => ({
-      phase: job.phase, error: job.error, count: job.count, width: job.width, height: job.height, grid: job.grid, request: { ...job.request, image: undefined, mask: undefined },
-      results: job.results.map(({ tokens, order, image }) => ({ tokens: [...tokens], order: [...order], width: image.width, height: image.height })),
-    }));
+    return this.state(({ job: shown, ended }) => {
+      const job = ended.phase === 'done' ? shown : { results: [], request: ended.request };
+      return {
+        phase: ended.phase, error: ended.error, count: job.count, width: job.width, height: job.height, grid: job.grid, effective: job.last?.effective ?? null,
+        request: { ...job.request, image: undefined, mask: undefined },
+        results: job.results.map(({ tokens, order, image }) => ({ tokens: [...tokens], order: [...order], width: image.width, height: image.height })),
+      };
+    });
   }
 
   async done() {
@@ -195,8 +242,30 @@ export class Studio {
       return found.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target.join(' ')} (${node.failureSummary.replaceAll(/\s+/g, ' ').slice(0, 200)})`).join('; ')}`);
     });
     assert.deepEqual(violations, [], `${name}: axe`);
+    await this.fits(name);
+    this.seen.push(name);
+  }
+
+  /** Nothing reaches beyond the window, and the bars do not lie over each other. */
+  async fits(name) {
     const sideways = await this.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     assert.ok(sideways <= 0, `${name}: the page is ${sideways} pixels wider than the window`);
-    this.seen.push(name);
+    const troubles = await this.page.evaluate(() => {
+      const seen = ['.bar', '.tools', '.stage-frame', '.view-bar', '#dock', '.side', '.rail'].map((part) => [part, document.querySelector(part)])
+        .filter(([, element]) => element.checkVisibility()).map(([part, element]) => [part, element.getBoundingClientRect()]);
+      const out = seen.filter(([, box]) => box.left < -0.5 || box.top < -0.5 || box.right > innerWidth + 0.5 || box.bottom > innerHeight + 0.5).map(([part]) => `${part} reaches beyond the window`);
+      for (const [part, a] of seen) for (const [other, b] of seen) {
+        if (part < other && Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1) out.push(`${part} lies over ${other}`);
+      }
+      const clipped = [...document.querySelectorAll('.bar, .view-bar, .run-bar, .tool-end, .rail button, .side-head')].filter((element) => element.checkVisibility() && element.scrollWidth > element.clientWidth + 1);
+      for (const element of clipped) out.push(`${element.className || element.innerText} holds more than it shows: ${element.scrollWidth} of ${element.clientWidth}`);
+      const toast = document.querySelector('.toast')?.getBoundingClientRect();
+      for (const part of ['.tools', '.view-bar', '.run-bar']) {
+        const box = document.querySelector(part).getBoundingClientRect();
+        if (toast && box.width && Math.min(toast.bottom, box.bottom) - Math.max(toast.top, box.top) > 1 && Math.min(toast.right, box.right) - Math.max(toast.left, box.left) > 1) out.push(`a note lies over ${part}`);
+      }
+      return out;
+    });
+    assert.deepEqual(troubles, [], `${name}: at ${sizes[this.options.size].width} pixels`);
   }
 }

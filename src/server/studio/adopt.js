@@ -3,6 +3,18 @@ import { store } from './store.js';
 import { usePicture } from './edits.js';
 import { documentOf, loadTokens } from './documents.js';
 import { announce } from './announce.js';
+import { filledCells } from './job_frames.js';
+import { withBox, withTouched } from './work_area.js';
+
+/** Where the job was made in a box of a photograph: the photograph with the cells that it filled. */
+function areaAfter(job, k, doc) {
+  const from = job.base?.area;
+  if (!from) return null;
+  const { area, doc: present } = store.get().edit;
+  const same = area?.photo === from.photo && area.box !== from.box;
+  const patches = same ? withBox(area, present, from.box).patches : from.patches;
+  return withTouched({ ...from, patches }, filledCells(job, k), doc.h * doc.w);
+}
 
 /** Makes result k of the job on the stage the picture. Returns whether it could. */
 export function adopt(k, { quiet = false } = {}) {
@@ -10,8 +22,14 @@ export function adopt(k, { quiet = false } = {}) {
   const result = job?.results[k];
   if (!result?.image) return false;
   const doc = documentOf(result.image, `${job.title}, ${k + 1}`, job.model === model ? result.tokens : null);
-  const sameSize = job.base && job.base.image.width === doc.width && job.base.image.height === doc.height;
-  usePicture(doc, { original: sameSize ? (edit.original ?? doc) : doc });
+  const sameSize = Boolean(job.base) && job.base.image.width === doc.width && job.base.image.height === doc.height;
+  const sameCells = edit.doc && edit.doc.h === doc.h && edit.doc.w === doc.w && edit.doc.factor === doc.factor;
+  usePicture(doc, {
+    original: sameSize ? (edit.original ?? doc) : doc,
+    area: areaAfter(job, k, doc),
+    mask: sameCells ? edit.mask : null, // it stays painted: the next run changes the same part
+    pins: sameCells && doc.tokens ? new Map([...edit.pins].filter(([cell, token]) => doc.tokens[cell] === token)) : undefined,
+  });
   if (!quiet) announce(`Result ${k + 1} is the picture now`);
   loadTokens(doc);
   return true;

@@ -24,8 +24,8 @@ export function toast(text, { bad = false, action = null, seconds = 5 } = {}) {
   return close;
 }
 
-/** An error in words; unknown ones are shown as they are. */
-export function complain(error) {
+/** An error in words; unknown ones are shown as they are. action: what can be done about it. */
+export function complain(error, action = null) {
   if (error?.name === 'AbortError') return;
-  toast(error?.message || String(error), { bad: true });
+  toast(error?.message || String(error), { bad: true, action });
 }

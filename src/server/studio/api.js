@@ -4,6 +4,7 @@ import { readEvents } from './event_stream.js';
 const root = new URL('api/v1/', document.baseURI);
 let apiKey = sessionStorage.getItem('tessera-key') ?? '';
 let askForKey = null; // () => Promise<string>
+let asking = null; // the question under way, one for all calls that wait
 
 export class ApiError extends Error {
   constructor(message, { status = 0, field = '', retryAfter = 0 } = {}) {
@@ -40,6 +41,7 @@ async function failure(response) {
 
 async function call(path, { method = 'GET', body, signal } = {}) {
   const headers = {};
+  const used = apiKey;
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   if (apiKey) headers.Authorization = `Bearer ${apiKey}`;
   let response;
@@ -50,7 +52,9 @@ async function call(path, { method = 'GET', body, signal } = {}) {
     throw new ApiError(unreachable);
   }
   if (response.status === 401 && askForKey) {
-    const key = await askForKey(Boolean(apiKey));
+    if (apiKey !== used) return call(path, { method, body, signal }); // another call has asked meanwhile
+    asking ??= askForKey(Boolean(apiKey)).finally(() => { asking = null; });
+    const key = await asking;
     if (key) {
       apiKey = key;
       sessionStorage.setItem('tessera-key', key);
@@ -64,6 +68,10 @@ async function call(path, { method = 'GET', body, signal } = {}) {
 const json = async (path, options) => (await call(path, options)).json();
 
 export const capabilities = () => json('capabilities');
+export const card = (model) => json(`models/${encodeURIComponent(model)}/card`);
+export const words = (model, text) => json(`models/${encodeURIComponent(model)}/words`, { method: 'POST', body: { text } });
+/** Bytes of an example of the card. */
+export const example = async (url) => (await call(new URL(url.replace(/^\//, ''), document.baseURI))).blob();
 export const submit = (request) => json('jobs', { method: 'POST', body: request });
 export const job = (id) => json(`jobs/${encodeURIComponent(id)}`);
 export const cancel = (id) => call(`jobs/${encodeURIComponent(id)}`, { method: 'DELETE' });

@@ -7,7 +7,9 @@ import { choiceField, rangeField, refreshForm } from './form.js';
 import { canAdaptPainted, chooseCode } from './inspector.js';
 import { isBusy } from './job_runner.js';
 import { currentScene } from './stage.js';
-import { taskOption } from './tasks/index.js';
+import { taskOf, taskOption } from './tasks/index.js';
+import { announce } from './announce.js';
+import { countSet } from './cells.js';
 
 const percent = (probability) => (probability >= 0.1 ? `${Math.round(probability * 100)}%` : probability >= 0.001 ? `${(probability * 100).toFixed(1)}%` : '< 0.1%');
 
@@ -40,6 +42,15 @@ function candidateButton(candidate, present, most, busy) {
   el('span', { class: 'bar-track' }, bar)));
 }
 
+/** Every cell of this code is painted; the mask tasks then change or keep them all. */
+function paintAlike(token) {
+  const { edit } = store.get();
+  const mask = edit.mask.map((set, cell) => (set || edit.doc.tokens[cell] === token ? 1 : 0));
+  change({ mask });
+  if (!taskOf(store.get()).usesMask) store.set({ task: 'change' });
+  announce(`${countSet(mask)} cells are painted`);
+}
+
 function content(state) {
   const { inspect, edit } = state;
   if (!inspect) {
@@ -58,6 +69,7 @@ function content(state) {
     el('div', { class: 'fields' },
       choiceField(state, 'cell', 'adapt', { label: 'What adapts to your choice', choices, initial: 'neighbours', then: refreshForm }),
       adapt === 'neighbours' ? rangeField(state, 'cell', 'radius', { label: 'Reach', min: 1, max: 8, step: 1, initial: 2, show: (value) => `${value} ${value === 1 ? 'cell' : 'cells'}` }) : null,
+      token !== null && doc?.tokens && state.shown === 'picture' ? button('Paint cells like this one', () => paintAlike(token), { icon: 'brush', class: 'small', 'data-key': 'alike' }) : null,
       pinned ? button('Let this code go', () => { const pins = new Map(edit.pins); pins.delete(cell.y * doc.w + cell.x); change({ pins }); }, { icon: 'close', class: 'small' }) : null),
     el('div', { class: 'fields' },
       el('h3', {}, 'Likely codes'),

@@ -6,6 +6,7 @@ import { setTokens, usePicture } from './edits.js';
 import { blankCanvas, canvasOf, dataUriOf } from './pictures.js';
 import { announce, complain, toast } from './announce.js';
 import { taskOf } from './tasks/index.js';
+import { areaOf, cropped, kMostPixels, wantsArea } from './work_area.js';
 
 export const modelOf = (state) => state.capabilities?.models.find((model) => model.name === state.model) ?? null;
 
@@ -44,28 +45,46 @@ export function scaledTo(canvas, side) {
 /** Takes a picture in: the task may want it (a piece of a stitch), else it is the one to edit. */
 export async function takeIn(source, name) {
   try {
-    const full = source instanceof HTMLCanvasElement ? source : await canvasOf(source);
+    const full = source instanceof HTMLCanvasElement ? source : await canvasOf(source, kMostPixels);
     const model = modelOf(store.get());
     const native = model ? Math.min(model.width, model.height) : Math.min(full.width, full.height);
-    const image = scaledTo(full, native);
     const task = taskOf(store.get());
+    if (!task.takePicture && wantsArea(full, model)) {
+      openPhoto(full, name, model, source);
+      return;
+    }
+    const long = (native / Math.min(full.width, full.height)) * Math.max(full.width, full.height);
+    if (long * native > kMostFull) throw new Error(`${full.width} × ${full.height} pixels are too long and narrow: scaled to the ${native} that this model works at, it would be ${Math.round(long)} pixels long.`);
+    const image = scaledTo(full, native);
     if (task.takePicture) {
       task.takePicture(image, name);
       return;
     }
     open(image, name);
-    if (image !== full) {
-      toast(`Scaled from ${full.width} × ${full.height} to ${image.width} × ${image.height}: the size this model knows things at.`,
-        { action: { label: 'Keep full size', run: () => open(full, name) } });
-    }
+    if (image !== full) toast(`Scaled from ${full.width} × ${full.height} to ${image.width} × ${image.height}: the size this model knows things at.`);
   } catch (error) {
     complain(error);
   }
 }
 
-function open(image, name) {
+const kMostFull = 1 << 20; // pixels of a picture that can be worked on whole
+
+/** A picture larger than the model's size: worked on through a box, its whole content kept. */
+function openPhoto(full, name, model, source) {
+  const area = areaOf(full, name, model);
+  if (source instanceof Blob) area.photo.file = source;
+  open(cropped(area, model), name, area);
+  const { box, photo } = area;
+  const whole = box.width >= photo.width - 1 && box.height >= photo.height - 1;
+  const can = full.width * full.height <= kMostFull;
+  if (whole && !can) return;
+  toast(`${photo.width} × ${photo.height} pixels: you work in a box of it.`,
+    { action: can ? { label: 'Keep full size', run: () => open(full, name) } : { label: 'Move the box', run: () => store.set({ tool: 'area' }) } });
+}
+
+function open(image, name, area = null) {
   const doc = documentOf(image, name);
-  usePicture(doc);
+  usePicture(doc, { area });
   if (!taskOf(store.get()).needsPicture) store.set({ task: 'change' });
   announce(`${name}, ${doc.width} by ${doc.height} pixels, ${doc.h} by ${doc.w} cells`);
   loadTokens(doc);

@@ -24,9 +24,68 @@ export function button(label, click, { icon: name, class: extra = '', ...rest } 
   return el('button', { type: 'button', class: `button ${extra}`, on: { click }, ...rest }, name ? icon(name) : null, el('span', {}, label));
 }
 
-/** Replaces the children, keeping the focus on the element of the same data-key where there was one. */
+/*
+ * A press is a pointer or the space bar going down and up again. Whatever is redrawn in between takes the pressed element
+ * away, and with it the click: a field that loses the focus at the press changes the state, a running job does so all the
+ * time. Redraws around a pressed element therefore wait until the press is over.
+ */
+let pressed = null;
+let ending = 0;
+const waiting = new Map(); // parent -> makes the children that it is to have
+
+function press(event) {
+  clearTimeout(ending);
+  pressed = event.target;
+}
+
+function release() {
+  clearTimeout(ending);
+  ending = setTimeout(() => { // after the click
+    pressed = null;
+    const redraws = [...waiting];
+    waiting.clear();
+    for (const [parent, make] of redraws) replaceNow(parent, make());
+  }, 0);
+}
+
+for (const name of ['pointerdown', 'mousedown']) document.addEventListener(name, press, true);
+for (const name of ['pointerup', 'mouseup', 'pointercancel', 'dragend']) document.addEventListener(name, release, true);
+document.addEventListener('keydown', (event) => { if (event.key === ' ') press(event); }, true);
+document.addEventListener('keyup', (event) => { if (event.key === ' ') release(); }, true);
+window.addEventListener('blur', release);
+
+function replaceNow(parent, children) {
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
+  const key = focused?.dataset.key;
+  const typed = focused?.tagName === 'TEXTAREA' ? [focused.selectionStart, focused.selectionEnd] : null;
+  parent.replaceChildren(...children);
+  const again = key ? parent.querySelector(`[data-key="${CSS.escape(key)}"]`) : null;
+  again?.focus({ preventScroll: true });
+  if (typed && again) again.setSelectionRange(...typed);
+}
+
+/**
+ * Replaces the children, keeping the focus on the element of the same data-key where there was one; after the press where one of
+ * them is pressed. In: the children, or a function that makes them when it comes to that.
+ */
 export function replaceKeepingFocus(parent, ...children) {
-  const key = parent.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
-  parent.replaceChildren(...children.flat().filter(Boolean));
-  if (key) parent.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+  const make = () => (typeof children[0] === 'function' ? children[0]() : children).flat().filter(Boolean);
+  if (pressed && pressed !== document.body && parent.contains(pressed)) waiting.set(parent, make);
+  else {
+    waiting.delete(parent);
+    replaceNow(parent, make());
+  }
+}
+
+let unfinished = null; // the number that is being typed
+document.addEventListener('input', ({ target }) => { if (target.type === 'number') unfinished = target; }, true);
+for (const name of ['change', 'focusout']) document.addEventListener(name, () => { unfinished = null; }, true);
+
+/** Whether a number is being typed in there, which a redraw would throw away. */
+export const isTypedIn = (parent) => unfinished !== null && parent.contains(unfinished);
+
+/** Finishes an entry that is being typed, where the cursor stays. */
+export function commitEntry() {
+  const entry = document.activeElement?.closest?.('input, textarea');
+  entry?.dispatchEvent(new Event('change', { bubbles: true }));
 }

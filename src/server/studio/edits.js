@@ -1,9 +1,10 @@
 /**
- * What the user has made so far, and the way back. An edit is immutable: {doc, mask, pins, borders, pieces, canvas}.
+ * What the user has made so far, and the way back. An edit is immutable: {doc, mask, pins, borders, area, pieces, canvas}.
  *   doc      {image: canvas, width, height, factor, h, w, tokens: Int32Array[h*w] or null, decoded: the picture was made from these tokens, name, model} or null
  *   mask     Uint8Array[h*w], 1 where painted, or null
  *   pins     Map cell index -> token: codes chosen by hand, kept when the rest adapts
  *   borders  {left, right, top, bottom} pixels beyond the picture (extend)
+ *   area     where the document lies in a photograph (work_area.js), or null: it is the whole picture
  *   pieces   [{id, image, name, from: [x, y, w, h], to: [X, Y]}] (stitch), canvas {width, height} pixels
  */
 import { store } from './store.js';
@@ -12,7 +13,7 @@ const kDepth = 200; // edits that can be undone
 
 const noBorders = Object.freeze({ left: 0, right: 0, top: 0, bottom: 0 });
 export const emptyEdit = Object.freeze({
-  doc: null, mask: null, pins: new Map(), borders: noBorders, pieces: [], canvas: { width: 0, height: 0 }, original: null,
+  doc: null, mask: null, pins: new Map(), borders: noBorders, pieces: [], canvas: { width: 0, height: 0 }, original: null, area: null,
 });
 
 let past = [];
@@ -43,7 +44,7 @@ export function endStroke() {
     past.push(stroke);
     if (past.length > kDepth) past.shift();
     future = [];
-    store.set({}); // the buttons of undo look again
+    store.set({ edit: store.get().edit }); // the buttons of undo look again
   }
   stroke = null;
 }
@@ -68,8 +69,8 @@ export function redo() {
 }
 
 /** A new picture to work on: nothing painted, nothing pinned. original: what hold-to-compare shows. */
-export function usePicture(doc, { original = doc } = {}) {
-  change({ doc, original, mask: new Uint8Array(doc.h * doc.w), pins: new Map(), borders: noBorders });
+export function usePicture(doc, { original = doc, mask = null, pins = new Map(), area = null } = {}) {
+  change({ doc, original, mask: mask ?? new Uint8Array(doc.h * doc.w), pins, area, borders: noBorders });
   store.set({ shown: 'picture', sheet: false, cursor: { y: 0, x: 0, visible: false } });
 }
 

@@ -1,23 +1,26 @@
 /** What was made: each finished job with its pictures, its seed and its options, and how to have it again. */
 import { store } from './store.js';
-import { clearHistory, loadHistory, removeEntry, saveEntry } from './history_store.js';
+import { clearHistory, kMost, loadHistory, removeEntry, saveEntry } from './history_store.js';
 import { canvasOf } from './pictures.js';
-import { announce, complain } from './announce.js';
+import { announce, complain, toast } from './announce.js';
+import { ask } from './ask.js';
 import { copyText } from './export.js';
 import { linkOf } from './job_link.js';
+import { newSeed } from './form.js';
+import { scriptOf } from './command_script.js';
 import { runRequest } from './job_runner.js';
 import { restore } from './restore.js';
 
-/** A finished job becomes the newest entry. */
+/** A finished job becomes the newest entry; one that two tabs have followed is one entry. */
 export function remember(job) {
   const entry = {
-    key: `${Date.now()}-${job.id}`, time: Date.now(), id: job.id, task: job.task, title: job.title, request: job.request, command: job.command, seconds: job.seconds,
+    key: `${job.id}-${job.task}-${job.request.seed ?? 0}`, time: Date.now(), id: job.id, task: job.task, title: job.title, request: job.request, command: job.command, effective: job.last?.effective ?? null, seconds: job.seconds,
     width: job.width, height: job.height, grid: job.grid, factor: job.factor, origin: job.origin, span: job.span, model: job.model,
     pictures: job.results.map(({ blob, tokens, order, seed }) => ({ blob, tokens, order, seed })),
   };
   saveEntry(entry);
   const here = { ...entry, base: job.base, pictures: entry.pictures.map((picture, k) => ({ ...picture, url: job.results[k].url })) };
-  store.set({ history: [here, ...store.get().history] });
+  store.set({ history: [here, ...store.get().history.filter(({ key }) => key !== entry.key)].slice(0, kMost) });
 }
 
 export async function startHistory() {
@@ -44,13 +47,19 @@ export async function show(entry, k) {
 }
 
 export function again(entry) {
-  const request = { ...entry.request, seed: Math.floor(Math.random() * 1e6) };
+  const request = { ...entry.request, seed: newSeed() };
   return runRequest(request, { task: entry.task, title: entry.title, count: entry.pictures.length, width: entry.width, height: entry.height, base: entry.base ?? null });
 }
 
 export const reopen = (entry) => restore(entry).then(() => announce(`${entry.title} is set up again`), complain);
 
-export const copyCommand = (entry) => copyText(entry.command, 'Command');
+export async function copyCommand(entry) {
+  try {
+    await copyText(await scriptOf(entry), 'Command');
+  } catch (error) {
+    complain(error);
+  }
+}
 
 export async function copyLink(entry) {
   try {
@@ -60,14 +69,26 @@ export async function copyLink(entry) {
   }
 }
 
+/** Gone from the list at once and from the disk when the way back has closed. */
 export function forget(entry) {
+  const { history } = store.get();
   removeEntry(entry.key);
-  if (store.get().job?.id !== entry.id) for (const picture of entry.pictures) URL.revokeObjectURL(picture.url);
-  store.set({ history: store.get().history.filter((other) => other !== entry) });
+  store.set({ history: history.filter((other) => other.key !== entry.key) });
+  toast(`${entry.title} was removed.`, { action: { label: 'Undo', run: () => bringBack([entry]) } });
 }
 
-export function forgetAll() {
+function bringBack(entries) {
+  const keys = new Set(entries.map(({ key }) => key));
+  entries.forEach(saveEntry);
+  store.set({ history: [...store.get().history.filter(({ key }) => !keys.has(key)), ...entries].sort((a, b) => b.time - a.time) });
+}
+
+/** Asks first, and can be taken back. */
+export async function forgetAll() {
+  const entries = store.get().history;
+  const sure = await ask({ title: 'Clear the history?', words: `${entries.length === 1 ? 'One job and its pictures go' : `${entries.length} jobs and their pictures go`} from this browser.`, yes: 'Clear it', danger: true });
+  if (!sure) return;
   clearHistory();
   store.set({ history: [] });
-  announce('History cleared');
+  toast('The history is cleared.', { action: { label: 'Undo', run: () => bringBack(entries) } });
 }

@@ -17,12 +17,14 @@ function when(time) {
 
 const nameOf = (entry, k) => `${entry.task}-${entry.request.seed ?? 0}-${k + 1}.png`;
 
-function factsOf({ request, seconds }) {
+/** The options in force: what was asked, and what the model decided. */
+function factsOf({ request, effective, seconds }) {
+  const asked = { ...(effective ?? {}), ...request };
   const facts = [`seed ${request.seed ?? 0}`];
-  if (request.steps) facts.push(`${request.steps} steps`);
-  if (request.temperature !== undefined) facts.push(`temperature ${request.temperature}`);
-  for (const name of ['sampler', 'top_p', 'top_k', 'typical_p', 'context_guidance', 'cfg_scale', 'strength', 'stride', 'class']) if (request[name] !== undefined) facts.push(`${name.replaceAll('_', ' ')} ${request[name]}`);
-  if (request.prompt) facts.push(`“${request.prompt}”`);
+  if (asked.steps) facts.push(`${asked.steps} steps`);
+  if (asked.temperature !== undefined) facts.push(`temperature ${asked.temperature}`);
+  if (asked.sampler) facts.push(asked.sampler);
+  for (const name of ['top_p', 'top_k', 'typical_p', 'context_guidance', 'cfg_scale', 'strength', 'stride', 'class']) if (request[name] !== undefined) facts.push(`${name.replaceAll('_', ' ')} ${request[name]}`);
   if (seconds) facts.push(timeWords(seconds));
   return facts.join(' · ');
 }
@@ -37,6 +39,7 @@ function row(entry, busy) {
   return el('li', { class: 'entry' },
     el('div', { class: 'entry-head' }, el('h3', {}, entry.title), el('time', { datetime: new Date(entry.time).toISOString() }, when(entry.time))),
     el('div', { class: 'pictures' }, pictures),
+    entry.request.prompt ? el('p', { class: 'entry-prompt', dir: 'auto' }, entry.request.prompt) : null,
     el('p', { class: 'facts number' }, factsOf(entry)),
     el('div', { class: 'actions' },
       button('Another seed', () => again(entry), { icon: 'dice', class: 'small quiet', disabled: busy, 'data-key': `${entry.key}-again` }),
@@ -52,7 +55,7 @@ function content(state) {
   return [
     el('h2', { class: 'visually-hidden' }, 'History'),
     el('ol', { class: 'history' }, state.history.map((entry) => row(entry, isBusy(state.job)))),
-    el('div', { class: 'history-foot' }, button('Clear the history', forgetAll, { class: 'small quiet', icon: 'trash' })),
+    el('div', { class: 'history-foot' }, button('Clear the history', forgetAll, { class: 'small quiet', icon: 'trash', 'data-key': 'clear-history' })),
   ];
 }
 

@@ -5,11 +5,13 @@ import { change } from './edits.js';
 import { countSet, flatTokens, neighbourCells, rowsOf } from './cells.js';
 import { documentOf, loadTokens, modelOf } from './documents.js';
 import { optionsOf } from './fields.js';
+import { newSeed } from './form.js';
 import { adopt } from './adopt.js';
 import { laidOver } from './composite.js';
 import { canvasOf } from './pictures.js';
 import { isBusy, runRequest } from './job_runner.js';
 import { announce, complain } from './announce.js';
+import { withTouched } from './work_area.js';
 import { taskOf, taskOption } from './tasks/index.js';
 
 const kCandidates = 9;
@@ -28,8 +30,7 @@ function inspected(state) {
 function samplingOf(state) {
   const { count, ...options } = optionsOf(state, taskOf(state));
   void count;
-  // Few cells are open: the model's own number of steps, unless the user chose one.
-  return { ...options, steps: state.options.steps ?? modelOf(state)?.defaults?.steps ?? options.steps };
+  return options;
 }
 
 /** Shows the panel of a cell {y, x} and asks the model. */
@@ -41,8 +42,7 @@ export async function inspectCell(cell) {
   asking = new AbortController();
   const { signal } = asking;
   const inspect = { cell, candidates: null, error: '', token: null };
-  store.set({ inspect, panel: 'cell' });
-  if (matchMedia('(max-width: 820px)').matches) document.getElementById('tabs').scrollIntoView({ block: 'center', behavior: 'smooth' });
+  store.set({ inspect, panel: 'cell', drawer: true });
   try {
     const tokens = doc.tokens ?? await loadTokens(doc, { asked: true });
     const index = cell.y * doc.w + cell.x;
@@ -50,7 +50,7 @@ export async function inspectCell(cell) {
     store.set({ inspect: { ...inspect, token } });
     const open = tokens.slice();
     open[index] = -1;
-    const { temperature, prompt, negative_prompt, class: label, cfg_scale } = samplingOf(state);
+    const { temperature = modelOf(state)?.defaults?.temperature, prompt, negative_prompt, class: label, cfg_scale } = samplingOf(state);
     const answer = await api.candidates({
       model: doc.model, tokens: rowsOf(open, doc.h, doc.w), cell: [cell.y, cell.x], count: kCandidates, temperature: temperature || 1,
       ...Object.fromEntries(Object.entries({ prompt, negative_prompt, class: label, cfg_scale }).filter(([, value]) => value !== undefined)),
@@ -92,7 +92,8 @@ export async function chooseCode(token) {
     const made = cells.length ? await filled(state, doc, tokens) : await decoded(doc, tokens);
     if (!made) return;
     const image = laidOver(doc.image, made.image, [index, ...cells], doc);
-    change({ doc: { ...documentOf(image, doc.name, made.tokens), model: doc.model }, pins });
+    const { area } = state.edit;
+    change({ doc: { ...documentOf(image, doc.name, made.tokens), model: doc.model }, pins, area: area && withTouched(area, [index, ...cells], doc.h * doc.w) });
     store.set({ shown: 'picture', sheet: false });
     announce(cells.length ? `Code ${token} is set, ${cells.length} cells around it were filled again` : `Code ${token} is set`);
     inspectCell(cell);
@@ -107,7 +108,7 @@ async function decoded(doc, tokens) {
 }
 
 async function filled(state, doc, tokens) {
-  const job = await runRequest({ verb: 'fill', model: doc.model, ...samplingOf(state), count: 1, tokens: rowsOf(tokens, doc.h, doc.w) }, {
+  const job = await runRequest({ verb: 'fill', model: doc.model, seed: newSeed(), ...samplingOf(state), count: 1, tokens: rowsOf(tokens, doc.h, doc.w) }, {
     task: 'fill', title: 'Cell', count: 1, width: doc.w * doc.factor, height: doc.h * doc.factor, base: { image: doc.image, x: 0, y: 0 },
   });
   const result = job?.results[0];

@@ -5,6 +5,7 @@
 import { flatTokens } from './cells.js';
 import { partialPicture } from './partial_pictures.js';
 
+const kMostFresh = 0.2; // of the cells: where a sampler changes more in a step, borders would hide the picture
 const kTrail = 40; // a play-back shows the cells of the last 1/40 of its steps as new
 
 /**
@@ -32,8 +33,9 @@ function liveFrame(job, k) {
   const fresh = [];
   tokens.forEach((token, cell) => {
     if (token < 0) open[cell] = 1;
-    else if (before && before[cell] !== token) fresh.push(cell);
+    else if (before && before[cell] < 0) fresh.push(cell);
   });
+  if (fresh.length > kMostFresh * tokens.length) fresh.length = 0;
   const shown = job.seen[k] ?? (job.base ? job.frame.first[k] : null);
   return { step: job.frame.step, open, fresh, unseen: unseenCells(tokens, shown) };
 }
@@ -70,6 +72,20 @@ export function spanOf(results) {
   const steps = results.flatMap(({ order }) => (order ? [...order].filter((step) => step > 0) : []));
   if (!steps.length) return null;
   return { first: steps.reduce((a, b) => Math.min(a, b)) - 1, last: steps.reduce((a, b) => Math.max(a, b)) };
+}
+
+/** Cells of result k that the model filled, of the grid that covers the whole result. */
+export function filledCells(job, k) {
+  const { order } = job.results[k];
+  const [, w] = job.grid;
+  const all = Math.ceil(job.width / job.factor);
+  const cells = [];
+  order?.forEach((step, cell) => {
+    if (step <= 0) return;
+    const [y, x] = [Math.floor(cell / w) + Math.round(job.origin.y / job.factor), (cell % w) + Math.round(job.origin.x / job.factor)];
+    cells.push(y * all + x);
+  });
+  return cells;
 }
 
 /** The best picture known of result k: the result, its preview, or null. */

@@ -12,11 +12,13 @@ import { flatTokens } from './cells.js';
 import { learnCodeColours } from './codebook.js';
 import { modelOf } from './documents.js';
 import { optionOf, optionsOf } from './fields.js';
+import { newSeed } from './form.js';
 import { spanOf, withFrame } from './job_frames.js';
 import { canvasOf } from './pictures.js';
 import { taskOf } from './tasks/index.js';
 
-const kRetries = 5; // times a broken stream of events is taken up again
+const kRetries = 5; // times a broken stream of events is taken up again, each after twice as long
+const kPause = 250; // ms before the first
 let current = null; // {number, abort}
 let numbers = 0;
 
@@ -28,13 +30,20 @@ export function missing(state) {
   if (!state.capabilities) return 'Waiting for the server.';
   if (!modelOf(state)) return 'The server has no model loaded.';
   if (task.needsPicture && !state.edit.doc) return 'Open a picture first, or generate one.';
-  return task.missing(state);
+  return task.missing(state) || tooLarge(task.size(state), optionOf(state, 'count', task), state.capabilities.limits);
 }
 
-/** The whole request of the task as it stands. */
+/** What the server would refuse is said here, before pictures have gone over the line. */
+function tooLarge({ width, height }, count, { max_pixels: one = Infinity, max_request_pixels: all = Infinity } = {}) {
+  const millions = (pixels) => (pixels / 1e6).toFixed(1);
+  if (width * height > one) return `${width} × ${height} pixels: this server makes at most ${millions(one)} million at once.`;
+  return width * height * count > all ? `${count} pictures of ${width} × ${height} pixels: this server makes at most ${millions(all)} million in one job.` : '';
+}
+
+/** The whole request of the task as it stands; a seed of its own unless one is locked. */
 export function requestOf(state) {
   const task = taskOf(state);
-  return { verb: task.verb, model: state.model, ...optionsOf(state, task), ...task.request(state) };
+  return { verb: task.verb, model: state.model, seed: newSeed(), ...optionsOf(state, task), ...task.request(state) };
 }
 
 /** Runs the task as it stands. */
@@ -59,14 +68,14 @@ export async function runRequest(request, about) {
   }
   const number = ++numbers;
   const abort = new AbortController();
-  current = { number, abort };
+  current = { number, abort, before: finishedOnStage() };
   const model = modelOf(store.get());
   const cells = [Math.ceil(about.height / model.factor), Math.ceil(about.width / model.factor)];
   const job = {
     id: '', request, phase: 'sending', position: 0, progress: null, grid: cells, factor: model.factor, origin: { x: 0, y: 0 }, frame: null, span: null, previews: [], seen: [], results: [],
     selected: 0, playStep: null, error: '', command: '', notes: [], seconds: 0, model: model.name, ...about,
   };
-  store.set({ job, shown: 'result', sheet: about.count > 1, inspect: about.task === 'fill' ? store.get().inspect : null });
+  store.set({ job, ended: null, seedUsed: request.seed ?? null, shown: 'result', sheet: about.count > 1, inspect: about.task === 'fill' ? store.get().inspect : null, form: {} });
   learnCodeColours(model);
   try {
     const answer = await api.submit({ previews: true, ...request });
@@ -74,7 +83,37 @@ export async function runRequest(request, about) {
     announce(`${about.title}: sent`);
     await followJob(number, answer.id, abort.signal);
   } catch (error) {
-    if (error.name !== 'AbortError') update(number, { phase: 'failed', error: error.message });
+    if (error.name !== 'AbortError') update(number, failureOf(error));
+  }
+  return settle(number);
+}
+
+/** lost: the job came to nothing because the server went away, not by what was asked. */
+const failureOf = (error) => ({
+  phase: 'failed', lost: !error.status || error.status === 404,
+  error: error.status === 404 ? 'The server no longer knows this job: it was started anew, or the job is too long ago.' : error.message,
+});
+
+/** What the stage goes back to where a job comes to nothing. */
+function finishedOnStage() {
+  const { job, shown, sheet } = store.get();
+  return { job: job?.phase === 'done' ? job : null, shown: job?.phase === 'done' ? shown : 'picture', sheet: job?.phase === 'done' && sheet };
+}
+
+/** Goes on following a job that another page, or this one before it was loaded again, has sent. job: as runRequest makes it, with its id. */
+export async function attach(job) {
+  if (isBusy(store.get().job)) return null;
+  const number = ++numbers;
+  const abort = new AbortController();
+  current = { number, abort, before: finishedOnStage() };
+  store.set({ job, ended: null, shown: 'result', sheet: job.count > 1 });
+  learnCodeColours({ ...modelOf(store.get()), name: job.model });
+  try {
+    const state = await api.job(job.id);
+    if (['done', 'failed', 'cancelled'].includes(state.state)) onEvent(number, state.state, state);
+    else await followJob(number, job.id, abort.signal);
+  } catch (error) {
+    if (error.name !== 'AbortError') update(number, failureOf(error));
   }
   return settle(number);
 }
@@ -96,13 +135,16 @@ async function followJob(number, id, signal) {
       if (attempt >= kRetries) throw error;
     }
     if (ended) return;
-    const state = await api.job(id); // the stream ended without a word: look
+    const state = await api.job(id).catch((error) => { // the stream ended without a word: look
+      if (error.status || attempt >= kRetries) throw error;
+      return { state: 'running' }; // not there at the moment: it may be starting again
+    });
     if (['done', 'failed', 'cancelled'].includes(state.state)) {
       onEvent(number, state.state, state);
       return;
     }
     if (attempt >= kRetries) throw new Error('The connection to the server keeps breaking.');
-    await new Promise((resolve) => setTimeout(resolve, 300 * (attempt + 1)));
+    await new Promise((resolve) => setTimeout(resolve, kPause * 2 ** attempt));
   }
 }
 
@@ -168,17 +210,29 @@ async function settle(number) {
     }
   }
   const { job: now } = store.get();
+  const { before } = current;
   current = null;
-  if (now.phase === 'done' && now.notes.length) toast(now.notes.join(' '));
-  if (now.phase === 'failed') {
-    complain(new Error(now.error || 'The job failed and the server did not say why.'));
-    if (!now.frame) store.set({ shown: 'picture', sheet: false });
-  } else if (now.phase === 'cancelled') {
-    toast('Cancelled.');
-    store.set({ shown: 'picture', sheet: false });
+  if (now.phase === 'done') {
+    store.set({ ended: { phase: 'done', error: '', request: now.request } });
+    const notes = now.notes.filter((note) => !/^(mask|keep_mask)\b/.test(note)); // how a mask was read is no news of one painted here
+    if (notes.length) toast(notes.join(' '));
+    onDone?.(now);
+    return now;
   }
-  return now.phase === 'done' ? now : null;
+  // It came to nothing: what was there before is there again.
+  const ended = { phase: now.phase, error: now.error, request: now.request };
+  store.set({ ...before, ended });
+  if (now.phase === 'failed') {
+    const { task, title, count, width, height, base } = now;
+    const again = { label: 'Run it again', run: () => runRequest(now.request, { task, title, count, width, height, base }) }; // the same seed makes the same
+    complain(new Error(now.error || 'The job failed and the server did not say why.'), now.lost ? again : null);
+  } else toast('Cancelled.');
+  return null;
 }
+
+let onDone = null;
+/** Called with each job that was done on this page. */
+export const whenDone = (callback) => { onDone = callback; };
 
 export async function cancelJob() {
   const { job } = store.get();

@@ -5,7 +5,9 @@ import { redo, undo } from './edits.js';
 import { adoptShown } from './adopt.js';
 import { announce } from './announce.js';
 import { choosePictures } from './imports.js';
-import { download } from './export.js';
+import { areaKey, areaShown } from './area_tool.js';
+import { canSplit, toggleSplit } from './split.js';
+import { downloadShown } from './downloads.js';
 import { inspectCell } from './inspector.js';
 import { cancelJob, isBusy, select } from './job_runner.js';
 import { clearMask, invertMask, setBrush, toggleCell } from './mask_tools.js';
@@ -19,8 +21,8 @@ import { chooseTool, setCompare } from './toolbar.js';
 const groups = {
   Tasks: [['1 to 7', 'Choose a task'], ['Ctrl Enter', 'Run it'], ['Esc', 'Cancel, or back to the picture'], ['O', 'Open a picture'], ['Ctrl V', 'Paste a picture']],
   Cells: [['Arrows', 'Move over the cells'], ['Enter  Space', 'Mark or unmark a cell'], ['Shift Arrows', 'Mark while moving'], ['I', 'Inspect the cell'], ['X', 'Invert'], ['Delete', 'Clear']],
-  Tools: [['B  E  R  L', 'Brush, eraser, rectangle, lasso'], ['[  ]', 'Smaller, larger brush'], ['Alt', 'Rectangle and lasso take away'], ['Ctrl Z', 'Undo'], ['Ctrl Shift Z', 'Redo']],
-  View: [['Space drag', 'Pan'], ['Wheel  +  −', 'Zoom'], ['0', 'Fit'], ['V', 'Picture or codes'], ['G', 'Cell borders'], ['C', 'Hold: the original']],
+  Tools: [['A', 'Work area: arrows move it, Shift scales'], ['B  E  R  L', 'Brush, eraser, rectangle, lasso'], ['[  ]', 'Smaller, larger brush'], ['Alt', 'Rectangle and lasso take away'], ['Ctrl Z', 'Undo'], ['Ctrl Shift Z', 'Redo']],
+  View: [['Space drag', 'Pan'], ['Wheel  +  −', 'Zoom'], ['0', 'Fit'], ['V', 'Picture or codes'], ['G', 'Cell borders'], ['Q', 'Pixels as squares'], ['C', 'Hold: the original'], ['J', 'Divide: original and picture']],
   Results: [['Page Up  Page Down', 'Previous, next'], ['S', 'All side by side'], ['U', 'Use as the picture'], ['D', 'Download'], ['P', 'Play the un-masking'], [',  .', 'One step back, on']],
 };
 
@@ -68,6 +70,7 @@ function onStageKey(event) {
     if (event.altKey && step) { pan(...step); return true; }
     return false;
   }
+  if (areaShown(state)) return areaKey(event, state);
   if (taskOf(state).keys?.(event, state)) return true;
   const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
   if (arrow) { moveCursor(...arrow, event.shiftKey); return true; }
@@ -101,17 +104,11 @@ function nextResult(by) {
   if (job?.phase === 'done') select(shown === 'result' && !sheet ? (job.selected + by + job.count) % job.count : job.selected);
 }
 
-function downloadShown() {
-  const { job, shown, edit } = store.get();
-  if (shown === 'result' && job?.phase === 'done') download({ url: job.results[job.selected].url, name: `${job.task}-${job.request.seed}-${job.selected + 1}.png` });
-  else if (edit.doc) download({ url: edit.doc.image.toDataURL('image/png'), name: `${edit.doc.name}.png` });
-}
-
 const plain = {
-  b: () => chooseTool('brush'), e: () => chooseTool('eraser'), r: () => chooseTool('rectangle'), l: () => chooseTool('lasso'), h: () => chooseTool('hand'),
+  a: () => { if (store.get().edit.area) chooseTool('area'); }, b: () => chooseTool('brush'), e: () => chooseTool('eraser'), r: () => chooseTool('rectangle'), l: () => chooseTool('lasso'), h: () => chooseTool('hand'),
   i: () => { const { cursor } = store.get(); chooseTool('inspect'); if (cursor.visible) inspectCell(cursor); },
   '[': () => setBrush(store.get().brush - 1), ']': () => setBrush(store.get().brush + 1), x: invertMask, Delete: clearMask, Backspace: clearMask,
-  o: choosePictures, g: () => store.set({ grid: !store.get().grid }), v: () => store.set({ blend: store.get().blend > 0.5 ? 0 : 1 }), c: () => setCompare(true),
+  o: choosePictures, g: () => store.set({ grid: !store.get().grid }), v: () => store.set({ blend: store.get().blend > 0.5 ? 0 : 1 }), q: () => store.set({ crisp: !store.get().crisp }), c: () => setCompare(true), j: () => { if (store.get().split !== null || canSplit(store.get())) toggleSplit(); },
   0: fit, '+': () => zoom(1.25), '=': () => zoom(1.25), '-': () => zoom(1 / 1.25),
   PageDown: () => nextResult(1), PageUp: () => nextResult(-1), s: () => store.set({ shown: 'result', sheet: !store.get().sheet }), u: adoptShown, d: downloadShown,
   p: togglePlaying, ',': () => stepBy(-1), '.': () => stepBy(1), Escape: back,

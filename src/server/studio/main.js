@@ -5,15 +5,21 @@ import { el, button, iconButton } from './dom.js';
 import { placeIcons } from './icons.js';
 import { emptyEdit } from './edits.js';
 import { announce, complain, toast } from './announce.js';
-import { modelOf, documentOf, loadTokens } from './documents.js';
-import { change } from './edits.js';
+import { modelOf } from './documents.js';
+import { adopt } from './adopt.js';
+import { drawUpForWords, startDrawer } from './drawer.js';
+import { startCard } from './first_view.js';
+import { switchModel } from './model_switch.js';
+import { learnCard } from './model_card.js';
+import { resume, startSession } from './session.js';
+import { taskOf } from './tasks/index.js';
 import { choosePictures, startImports } from './imports.js';
 import { fillKeysDialog, startKeyboard } from './keyboard.js';
 import { startCellPanel } from './cell_panel.js';
 import { remember, startHistory } from './history.js';
 import { startHistoryPanel } from './history_panel.js';
 import { jobOfFragment } from './job_link.js';
-import { runRequest } from './job_runner.js';
+import { runRequest, whenDone } from './job_runner.js';
 import { startRail, startTabs } from './navigation.js';
 import { startPlayer, stopPlaying } from './player.js';
 import { startPointer } from './pointer.js';
@@ -25,6 +31,7 @@ import { offlineNotice, runNow, startTaskPanel } from './task_panel.js';
 import { startTheme } from './theme.js';
 import { startToolbar } from './toolbar.js';
 import { startTray } from './tray.js';
+import { startTitle } from './window_title.js';
 
 const at = (id) => document.getElementById(id);
 store.set({ edit: emptyEdit });
@@ -39,13 +46,16 @@ startPlayer(at('player'));
 startTray(at('dock'), at('tray'));
 startRail(at('tasks'));
 startTabs(at('tabs'));
+startDrawer(at('side'), at('tabs'), at('drawer'));
 startTaskPanel(at('panel-task'), at('run-bar'));
 startCellPanel(at('panel-cell'));
 startHistoryPanel(at('panel-history'));
 startImports(at('drop-hint'), at('file'));
 startKeyboard();
+startTitle();
 fillKeysDialog(at('keys-dialog'));
 startTheme(at('theme'), () => { store.set({ theme: {} }); repaint(); });
+startCard(at('about'));
 at('open').addEventListener('click', choosePictures);
 at('keys').addEventListener('click', () => at('keys-dialog').showModal());
 
@@ -57,10 +67,12 @@ store.on(['job'], ({ job }) => {
   lastJob = job;
 });
 
+store.on(['shown'], ({ shown }) => { if (shown === 'picture') stopPlaying(); });
+
 // The server's key, where it asks for one.
 api.onKeyNeeded((wrong) => new Promise((resolve) => {
   const dialog = at('key-dialog');
-  const input = el('input', { class: 'input', type: 'password', id: 'api-key', autocomplete: 'current-password', required: true });
+  const input = el('input', { class: 'input', type: 'password', id: 'api-key', autocomplete: 'current-password', required: true, autofocus: true });
   const form = el('form', { method: 'dialog', class: 'fields' },
     el('header', {}, el('h2', { id: 'key-title' }, 'This server wants a key'), iconButton('close', 'Close', () => dialog.close(''))),
     el('div', { class: 'field' }, el('label', { for: 'api-key' }, wrong ? 'That key was not right. Try another.' : 'Whoever started the server has it: the file given with --api-key-file.'), input),
@@ -81,13 +93,13 @@ function showModels({ capabilities, model }) {
   at('model-facts').textContent = chosen ? `${chosen.width} × ${chosen.height} pixels · ${chosen.grid[0]} × ${chosen.grid[1]} cells · ${chosen.codebook_size} codes` : '';
 }
 store.on(['capabilities', 'model'], showModels);
-at('model').addEventListener('change', () => {
-  const { edit } = store.get();
-  store.set({ model: at('model').value, options: {}, job: null, shown: 'picture', sheet: false, inspect: null });
-  if (!edit.doc) return;
-  const doc = documentOf(edit.doc.image, edit.doc.name); // another model, other cells
-  change({ doc, original: doc, mask: new Uint8Array(doc.h * doc.w), pins: new Map() });
-  loadTokens(doc);
+at('model').addEventListener('change', () => switchModel(at('model').value));
+store.on(['model', 'capabilities'], ({ model, capabilities }) => { if (capabilities) learnCard(model); });
+
+// A task that waits for a picture takes the chosen result.
+whenDone((job) => {
+  const state = store.get();
+  if (job.task !== 'fill' && taskOf(state).needsPicture && !state.edit.doc) adopt(job.selected);
 });
 
 async function openLink() {
@@ -101,17 +113,31 @@ async function openLink() {
   toast('The link is set up as it was made.', { action: { label: 'Run it', run: runNow } });
 }
 
+const historyLoaded = startHistory();
+let begun = false;
+
 async function connect() {
   try {
     const capabilities = await api.capabilities();
     store.set({ capabilities, model: capabilities.default_model ?? capabilities.models[0]?.name ?? '' });
     at('panel-task').querySelector('.notice')?.remove();
-    await openLink().catch(complain);
+    if (!begun) await begin();
   } catch (error) {
     at('panel-task').prepend(offlineNotice(error.message, () => { at('panel-task').querySelector('.notice')?.remove(); connect(); }));
     announce(error.message);
   }
 }
+
+/** The work that was under way, then what a link asks for. */
+async function begin() {
+  begun = true;
+  await historyLoaded;
+  const resumed = await resume().catch(() => false); // a record of another version, or a picture that can no longer be read
+  if (!resumed) drawUpForWords(modelOf(store.get()));
+  startSession();
+  await openLink().catch(complain);
+  document.documentElement.dataset.ready = 'true';
+}
+
 window.addEventListener('hashchange', () => openLink().catch(complain));
-startHistory();
 connect();

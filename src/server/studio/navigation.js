@@ -2,16 +2,19 @@
 import { store } from './store.js';
 import { el } from './dom.js';
 import { icon } from './icons.js';
-import { adoptShown } from './adopt.js';
+import { adopt, adoptShown } from './adopt.js';
 import { announce } from './announce.js';
 import { isBusy } from './job_runner.js';
 import { tasks, taskById } from './tasks/index.js';
 
-/** A result on the stage goes along to a task that works on a picture. */
+/** The chosen result goes along to a task that works on a picture: the one on the stage, or any where there is no picture yet. */
 export function chooseTask(id) {
   const task = taskById(id);
   const state = store.get();
-  if (task.needsPicture && !isBusy(state.job) && !state.sheet) adoptShown();
+  if (task.needsPicture && id !== state.task && state.job?.phase === 'done') {
+    if (state.shown === 'result') adoptShown();
+    else if (!state.edit.doc) adopt(state.job.selected);
+  }
   const busy = isBusy(state.job);
   store.set({ task: id, panel: 'task', shown: busy ? state.shown : 'picture', sheet: busy ? state.sheet : false, ...(task.usesMask && (state.tool === 'inspect' || state.tool === 'hand') ? { tool: 'brush' } : {}) });
   announce(`${task.label}. ${task.lead}`);

@@ -1,6 +1,7 @@
 /** Draws a scene in picture pixels. In: a context whose transform maps them; scale, CSS pixels a picture pixel. */
 import { palette } from './palette.js';
 import { cellColours } from './pictures.js';
+import { paintPhoto } from './work_area.js';
 
 const kNumberSize = 30; // CSS pixels a cell needs before its code is written on it
 
@@ -42,6 +43,16 @@ function openTile(context, colours, x, y, width, height) {
   context.fillRect(x, y, width, height);
   context.fillStyle = colours.tile;
   context.fillRect(x + inset, y + inset, width - 2 * inset, height - 2 * inset);
+}
+
+/** Tiles where a cell is set, over what is there. */
+export function openTiles(context, grid, cells, alpha = 1) {
+  const colours = palette();
+  const f = grid.factor;
+  context.save();
+  context.globalAlpha = alpha;
+  cells.forEach((set, index) => set && openTile(context, colours, (index % grid.w) * f, Math.floor(index / grid.w) * f, f, f));
+  context.restore();
 }
 
 function codeTiles(context, scene, view, scale, blend, colours) {
@@ -101,8 +112,8 @@ function maskLayer(context, scene, view, scale, colours) {
   context.save();
   eachCell(scene, view, (index, x, y, width, height) => {
     if (!keep && scene.mask[index]) {
-      context.globalAlpha = 0.5;
-      context.fillStyle = colours.accent;
+      context.globalAlpha = 0.42;
+      context.fillStyle = colours.mask;
       context.fillRect(x, y, width, height);
     } else if (keep && !scene.mask[index]) {
       context.globalAlpha = 0.82;
@@ -115,7 +126,7 @@ function maskLayer(context, scene, view, scale, colours) {
   context.strokeStyle = colours.panel;
   context.lineWidth = 4 / scale;
   context.stroke(outline);
-  context.strokeStyle = colours.accent;
+  context.strokeStyle = colours.mask;
   context.lineWidth = 2 / scale;
   context.stroke(outline);
   context.restore();
@@ -143,19 +154,38 @@ function paintUnseen(context, scene) {
   }
 }
 
+/** The photograph around the picture; dimmed beyond its box. */
+function surroundings(context, { photo, extent }, colours) {
+  const { area, doc, cells, scale, original } = photo;
+  const { box } = area;
+  context.save();
+  context.scale(1 / scale, 1 / scale);
+  context.translate(-box.x, -box.y);
+  paintPhoto(context, area, { live: { doc, cells }, original });
+  context.globalAlpha = 0.55;
+  context.fillStyle = colours.paper;
+  context.beginPath();
+  context.rect(0, 0, area.photo.width, area.photo.height);
+  context.rect(box.x, box.y, extent.width * scale, extent.height * scale);
+  context.fill('evenodd');
+  context.restore();
+}
+
 /** view: the picture pixels in sight {left, top, right, bottom}. blend: 0 the picture, 1 its codes. grid: how dark cell borders are, 0 none. */
-export function paintScene(context, scene, view, scale, { blend = 0, grid = 0 } = {}) {
+export function paintScene(context, scene, view, scale, { blend = 0, grid = 0, alone = false, crisp = false } = {}) {
   const colours = palette();
   const { extent, at } = scene;
+  if (scene.photo && !alone) surroundings(context, scene, colours);
+  const sharp = scene.photo?.sharp && !alone; // the photograph itself lies in the box already
   context.save();
   context.beginPath();
   context.rect(extent.left, extent.top, extent.width, extent.height);
   context.clip();
   context.fillStyle = scene.image ? '#fff' : colours.tile;
-  context.fillRect(extent.left, extent.top, extent.width, extent.height);
-  context.imageSmoothingEnabled = scale < 24;
+  if (!sharp) context.fillRect(extent.left, extent.top, extent.width, extent.height);
+  context.imageSmoothingEnabled = !crisp && scale < 24;
   context.imageSmoothingQuality = 'high';
-  if (scene.image) context.drawImage(scene.image, at.x, at.y, at.width, at.height);
+  if (scene.image && !sharp) context.drawImage(scene.image, at.x, at.y, at.width, at.height);
   if (scene.base && !scene.image) context.drawImage(scene.base.image, scene.base.x, scene.base.y);
   if (blend > 0) codeTiles(context, scene, view, scale, blend, colours);
   if (scene.open) {

@@ -1,5 +1,5 @@
 /** The theme's colours as a canvas needs them: resolved, and looked up again when the theme changes. */
-const names = ['paper', 'panel', 'raised', 'ink', 'muted', 'line', 'line-strong', 'accent', 'accent-ink', 'accent-soft', 'ember', 'tile', 'tile-edge'];
+const names = ['paper', 'panel', 'raised', 'ink', 'muted', 'line', 'line-strong', 'accent', 'accent-ink', 'accent-soft', 'ember', 'mask', 'tile', 'tile-edge'];
 let colours = null;
 
 export function palette() {

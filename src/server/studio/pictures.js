@@ -7,19 +7,21 @@ export function blankCanvas(width, height) {
   return canvas;
 }
 
-/** A canvas with the picture on white: the models know no transparency. Throws where the bytes are no picture. */
-export async function canvasOf(source) {
+/** A canvas with the picture on white: the models know no transparency. most: pixels, a larger picture is scaled down. Throws where the bytes are no picture. */
+export async function canvasOf(source, most = Infinity) {
   let bitmap;
   try {
     bitmap = source instanceof Blob ? await createImageBitmap(source) : await createImageBitmap(await blobOf(source));
   } catch {
     throw new Error('This is not a picture that the browser can read. PNG, JPEG and WebP work.');
   }
-  const canvas = blankCanvas(bitmap.width, bitmap.height);
+  const ratio = Math.min(1, Math.sqrt(most / (bitmap.width * bitmap.height)));
+  const canvas = blankCanvas(Math.max(1, Math.round(bitmap.width * ratio)), Math.max(1, Math.round(bitmap.height * ratio)));
   const context = canvas.getContext('2d');
   context.fillStyle = '#fff';
   context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(bitmap, 0, 0);
+  context.imageSmoothingQuality = 'high';
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   bitmap.close();
   return canvas;
 }

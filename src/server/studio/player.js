@@ -101,7 +101,9 @@ export function startPlayer(player) {
     scrubber.value = step;
     scrubber.setAttribute('aria-valuetext', `Step ${step} of ${last}`);
     label.textContent = `Step ${step} of ${last}`;
-    playButton.replaceChildren(icon(playing ? 'pause' : 'play'));
+    const face = playing ? 'pause' : 'play';
+    if (playButton.dataset.face !== face) playButton.replaceChildren(icon(face));
+    playButton.dataset.face = face;
     playButton.setAttribute('aria-label', playing ? 'Pause' : 'Play the order of un-masking');
   });
 }

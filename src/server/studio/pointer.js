@@ -2,6 +2,8 @@
 import { store } from './store.js';
 import { cancelStroke } from './edits.js';
 import { cellOf, currentScene, pan, pointOf, showFootprint, zoom } from './stage.js';
+import { areaHandler, areaShown } from './area_tool.js';
+import { splitHandler } from './split.js';
 import { taskOf } from './tasks/index.js';
 import { toolOf } from './mask_tools.js';
 
@@ -15,7 +17,8 @@ const panning = { cursor: 'grabbing', move: (point, event, last) => pan(point.st
 function handlerFor(point, event) {
   if (spaceHeld || event.button === 1 || store.get().tool === 'hand') return panning;
   const state = store.get();
-  return taskOf(state).handler?.(point, state, event) ?? toolOf(state, currentScene()) ?? panning;
+  if (areaShown(state)) return areaHandler(point, state) ?? panning;
+  return splitHandler(point, state) ?? taskOf(state).handler?.(point, state, event) ?? toolOf(state, currentScene()) ?? panning;
 }
 
 export function startPointer(stage) {
@@ -53,7 +56,7 @@ export function startPointer(stage) {
       active.move?.(point, event, last);
     }
     if (!last) hover(point, event);
-    setHover(cellOf(point));
+    setHover(areaShown(store.get()) ? null : cellOf(point));
   });
 
   const release = (event, cancelled) => {

@@ -2,8 +2,8 @@
 import { store } from './store.js';
 import { flatTokens } from './cells.js';
 import { change } from './edits.js';
-import { fields } from './fields.js';
-import { documentOf, loadTokens } from './documents.js';
+import { namesOf } from './fields.js';
+import { documentOf, loadTokens, modelOf } from './documents.js';
 import { canvasOf } from './pictures.js';
 import { refreshForm } from './form.js';
 import { taskById } from './tasks/index.js';
@@ -41,7 +41,7 @@ export async function restore({ task, request }) {
   if (picture) {
     const doc = documentOf(await canvasOf(picture), 'Picture of the job', request.tokens ? flatTokens(request.tokens) : null);
     const painted = request.mask ?? request.keep_mask;
-    Object.assign(patch, { doc, original: doc, pins: new Map(), mask: painted ? maskFrom(await canvasOf(painted), doc) : new Uint8Array(doc.h * doc.w) });
+    Object.assign(patch, { doc, original: doc, pins: new Map(), area: null, mask: painted ? maskFrom(await canvasOf(painted), doc) : new Uint8Array(doc.h * doc.w) });
     patch.borders = { left: 0, right: 0, top: 0, bottom: 0, ...only(request, ['left', 'right', 'top', 'bottom']) };
   }
   if (task === 'stitch') Object.assign(patch, { pieces: await piecesFrom(request), canvas: { width: request.width ?? 0, height: request.height ?? 0 } });
@@ -49,7 +49,7 @@ export async function restore({ task, request }) {
   const own = only(request, taskFields[task] ?? []);
   if (task === 'stitch') own.onto = Boolean(request.onto);
   store.set({
-    task, shown: 'picture', sheet: false, panel: 'task', options: only(request, Object.keys(fields)), taskOptions: { ...state.taskOptions, [task]: own },
+    task, shown: 'picture', sheet: false, panel: 'task', options: only(request, namesOf(modelOf(state))), taskOptions: { ...state.taskOptions, [task]: own },
   });
   refreshForm();
   if (patch.doc) loadTokens(patch.doc);

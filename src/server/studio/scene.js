@@ -5,10 +5,25 @@
  *   grid    {h, w, factor, left, top}, left and top the pixel it begins on (0 where left out)     fits   it covers the picture from its first pixel
  *   unseen  [[cell, token]] filled but in no picture yet, shown in their codeColours [K] of [r, g, b]
  *   fresh   cells filled in this step              mask   Uint8Array or null; maskMeans change | keep
+ *   photo   {area, doc, cells, scale} the photograph that the picture is the box of, scale of its pixels a picture's; sharp: it is shown within the box too
  */
 import { codeColours } from './codebook.js';
-import { frameAt, pictureOf } from './job_frames.js';
+import { areaScene, areaShown } from './area_tool.js';
+import { filledCells, frameAt, pictureOf } from './job_frames.js';
 import { taskOf } from './tasks/index.js';
+import { withTouched } from './work_area.js';
+
+let touched = { result: null, area: null, cells: null }; // of the result that was asked for last
+
+/** The photograph around a result that was made in a box of it, with the result in place. */
+function photoOfResult(job, k, frame) {
+  const area = job.base?.area;
+  const result = job.results[k];
+  if (!area) return null;
+  const doc = { image: result?.image ?? job.base.image, h: Math.ceil(job.height / job.factor), w: Math.ceil(job.width / job.factor), factor: job.factor };
+  if (touched.result !== result || touched.area !== area) touched = { result, area, cells: result ? withTouched(area, filledCells(job, k), doc.h * doc.w).touched : area.touched };
+  return { area, doc, cells: touched.cells, scale: area.box.width / job.width, sharp: Boolean(result) && !frame };
+}
 
 export function resultScene(job, k, step = job.playStep) {
   const frame = frameAt(job, k, step);
@@ -23,7 +38,7 @@ export function resultScene(job, k, step = job.playStep) {
     unseen: frame?.unseen ?? null,
     codeColours: codeColours(job.model),
     base: job.phase === 'done' ? null : job.base, // what given cells show, while there is no picture yet
-    mask: null, pins: null, name: `Result ${k + 1}`,
+    photo: photoOfResult(job, k, frame), mask: null, pins: null, name: `Result ${k + 1}`,
   };
 }
 
@@ -32,9 +47,10 @@ export function sceneOf(state) {
   const { edit, job } = state;
   if (state.shown === 'result' && job && job.grid) {
     const scene = resultScene(job, Math.min(job.selected, job.count - 1));
-    if (state.compare && job.base) return { ...scene, image: job.base.image, at: { ...job.base, width: job.base.image.width, height: job.base.image.height }, open: null, fresh: null, base: null };
+    if (state.compare && job.base) return { ...scene, photo: scene.photo && { ...scene.photo, cells: job.base.area.touched, doc: { ...scene.photo.doc, image: job.base.image } }, image: job.base.image, at: { ...job.base, width: job.base.image.width, height: job.base.image.height }, open: null, fresh: null, base: null };
     return scene;
   }
+  if (areaShown(state)) return areaScene(state);
   const own = task.scene?.(state);
   if (own) return own;
   const doc = edit.doc;
@@ -43,6 +59,7 @@ export function sceneOf(state) {
   const extent = task.extent?.(state) ?? { left: 0, top: 0, width: doc.width, height: doc.height };
   return {
     kind: 'picture', image: compared.image, at: { x: 0, y: 0, width: compared.width, height: compared.height }, extent, fits: true,
+    photo: edit.area && task.id !== 'extend' ? { area: edit.area, doc, cells: edit.area.touched, scale: edit.area.box.width / doc.width, sharp: true, original: state.compare } : null,
     grid: { h: doc.h, w: doc.w, factor: doc.factor }, tokens: doc.tokens, open: null, fresh: null, base: null,
     mask: state.compare || !task.usesMask ? null : edit.mask, maskMeans: task.maskMeans ?? 'change', pins: state.compare ? null : edit.pins, name: doc.name,
   };

@@ -29,7 +29,7 @@ function paintResult(canvas, job, k, width, ratio) {
   const context = canvas.getContext('2d');
   const scale = canvas.width / scene.extent.width;
   context.setTransform(scale, 0, 0, scale, 0, 0);
-  paintScene(context, scene, { left: 0, top: 0, right: scene.extent.width, bottom: scene.extent.height }, scale);
+  paintScene(context, scene, { left: 0, top: 0, right: scene.extent.width, bottom: scene.extent.height }, scale, { alone: true });
 }
 
 export function startSheet(sheet) {
@@ -56,6 +56,7 @@ export function startSheet(sheet) {
     list.style.gridTemplateColumns = `repeat(${columns}, ${width}px)`;
     list.dataset.columns = columns;
     [...list.querySelectorAll('button')].forEach((button, k) => {
+      button.setAttribute('aria-pressed', String(job.phase === 'done' && k === job.selected));
       button.style.width = `${width}px`;
       button.style.height = `${width / ratio}px`;
       paintResult(button.firstElementChild, job, k, width, ratio);

@@ -1,6 +1,8 @@
 /** The stage: owns the canvas and the camera, paints when something changed, turns positions into cells. */
 import { store } from './store.js';
 import { sceneOf } from './scene.js';
+import { areaShown, paintArea } from './area_tool.js';
+import { paintSplit, splitShown } from './split.js';
 import { taskOf } from './tasks/index.js';
 import { paintScene, paintCells } from './painting.js';
 import { fitted, panned, toPicture, zoomed } from './camera.js';
@@ -54,7 +56,7 @@ export function repaint() {
 
 /** A picture of another extent is fitted; the same one stays where the user put it. */
 function fitWhenNew() {
-  const key = scene ? JSON.stringify(scene.extent) : '';
+  const key = scene ? `${scene.kind === 'area'} ${JSON.stringify(scene.extent)}` : '';
   if (!scene || key === fittedTo) return;
   if (taskOf(store.get()).holdsCamera?.()) return;
   fittedTo = key;
@@ -62,7 +64,7 @@ function fitWhenNew() {
   camera = fitted(scene.extent, size.width, size.height, marginOf());
 }
 
-const marginOf = () => (taskOf(store.get()).margin ?? kMargin) * (size.width < 500 ? 0.7 : 1);
+const marginOf = () => (taskOf(store.get()).margin ?? kMargin) * (size.width < 500 ? 0.45 : 1);
 
 export function fit() {
   if (!scene) return;
@@ -124,12 +126,16 @@ function paint() {
     const a = toPicture(camera, 0, 0);
     const b = toPicture(camera, size.width, size.height);
     const view = { left: a.x, top: a.y, right: b.x, bottom: b.y };
-    paintScene(context, scene, view, camera.scale, { blend: state.blend, grid: gridStrength(state) });
-    taskOf(state).paint?.(context, state, scene, camera.scale);
+    if (areaShown(state)) paintArea(context, state, camera.scale);
+    else {
+      paintScene(context, scene, view, camera.scale, { blend: state.blend, grid: gridStrength(state), crisp: state.crisp });
+      taskOf(state).paint?.(context, state, scene, camera.scale);
+      if (splitShown(state)) paintSplit(context, scene, view, camera.scale, state.split, () => paintScene(context, sceneOf({ ...state, compare: true }), view, camera.scale, { crisp: state.crisp }));
+    }
     if (footprint.length && !state.compare) paintCells(context, scene.grid, footprint, camera.scale, false);
     if (state.inspect?.cell && state.panel === 'cell') paintCells(context, scene.grid, [state.inspect.cell.y * scene.grid.w + state.inspect.cell.x], camera.scale, true);
     const { cursor } = state;
-    if (cursor.visible && cursor.y < scene.grid.h && cursor.x < scene.grid.w) paintCells(context, scene.grid, [cursor.y * scene.grid.w + cursor.x], camera.scale, true);
+    if (cursor.visible && scene.fits && cursor.y < scene.grid.h && cursor.x < scene.grid.w) paintCells(context, scene.grid, [cursor.y * scene.grid.w + cursor.x], camera.scale, true);
   }
   for (const watcher of watchers) watcher(scene, camera.scale);
 }

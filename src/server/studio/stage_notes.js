@@ -1,47 +1,39 @@
 /** What is said on the stage: the empty state, which result is shown, the cell under the pointer. */
 import { store } from './store.js';
-import { el, button, iconButton } from './dom.js';
+import { el, button, iconButton, replaceKeepingFocus } from './dom.js';
 import { adoptShown } from './adopt.js';
-import { chooseTask } from './navigation.js';
-import { choosePictures, pastePicture } from './imports.js';
+import { firstView } from './first_view.js';
 import { isBusy } from './job_runner.js';
 import { onPaint, placeOf, stageSize } from './stage.js';
 import { sceneOf } from './scene.js';
-import { icon } from './icons.js';
-import { taskOf } from './tasks/index.js';
-import { download } from './export.js';
-
-function emptyWords(state) {
-  const task = taskOf(state);
-  if (task.id === 'generate') {
-    return el('div', {}, icon('sheet'), el('h2', {}, 'From nothing'),
-      el('p', { class: 'muted' }, 'Generate pictures and choose one, or open your own and paint over what should change.'),
-      el('div', { class: 'row' }, button('Open a picture', choosePictures, { icon: 'open' })));
-  }
-  return el('div', {}, icon('sheet'), el('h2', {}, 'No picture yet'), el('p', { class: 'muted' }, 'Open one, paste one, drop one here, or let the model make one.'),
-    el('div', { class: 'row' }, button('Open a picture', choosePictures, { icon: 'open' }), button('Paste', pastePicture, { icon: 'paste' }), button('Generate', () => chooseTask('generate'), { icon: 'generate' })));
-}
+import { downloadShown } from './downloads.js';
 
 export function startStageNotes({ stage, empty, shown, label }) {
-  store.on(['task', 'edit', 'job', 'shown', 'capabilities'], (state) => {
+  let drawn = '';
+  store.on(['task', 'edit', 'job', 'shown', 'capabilities', 'card', 'model', 'tool'], (state, names) => {
     const scene = sceneOf(state);
     empty.hidden = Boolean(scene) || !state.capabilities;
-    if (!empty.hidden) {
-      empty.replaceChildren(emptyWords(state));
-      empty.querySelector('.icon').classList.add('mosaic');
+    const key = `${state.task} ${state.model}`;
+    if (!empty.hidden && (key !== drawn || names.has('card') || names.has('capabilities'))) {
+      drawn = key;
+      replaceKeepingFocus(empty, firstView(state));
+      empty.querySelector(':scope > div > .icon')?.classList.add('mosaic');
     }
     stage.setAttribute('aria-label', scene ? `${scene.name}, ${scene.grid.h} by ${scene.grid.w} cells` : 'No picture yet');
   });
 
-  store.on(['job', 'shown', 'sheet'], (state) => {
+  let noted = '';
+  store.on(['job', 'shown', 'sheet', 'edit'], (state) => {
     const { job } = state;
     shown.hidden = state.shown !== 'result' || state.sheet || job?.phase !== 'done';
+    const key = shown.hidden ? '' : [job.id, job.selected, Boolean(state.edit.doc)].join();
+    if (key === noted) return;
+    noted = key;
     if (shown.hidden) return;
-    const result = job.results[job.selected];
-    shown.replaceChildren(...[
-      el('span', { class: 'number' }, job.count > 1 ? `${job.title} ${job.selected + 1} of ${job.count}` : job.title),
-      button('Use this', adoptShown, { icon: 'use', class: 'small primary-soft' }),
-      iconButton('download', 'Download', () => download({ url: result.url, name: `${job.task}-${job.request.seed}-${job.selected + 1}.png` }), { class: 'small' }),
+    replaceKeepingFocus(shown, ...[
+      el('span', { class: 'number' }, job.count > 1 ? [el('span', { class: 'roomy' }, `${job.title} `), `${job.selected + 1} of ${job.count}`] : job.title),
+      button('Use this', adoptShown, { icon: 'use', class: 'small primary-soft', 'data-key': 'use' }),
+      iconButton('download', 'Download', downloadShown, { class: 'small' }),
       state.edit.doc ? iconButton('close', 'Back to the picture', () => store.set({ shown: 'picture', sheet: false }), { class: 'small' }) : null].filter(Boolean));
   });
 

@@ -36,18 +36,24 @@ export const store = createStore({
   model: '', // name of the chosen model
   task: 'generate',
   panel: 'task', // task | cell | history
+  drawer: false, // on a phone: the panel is drawn up over the picture
   tool: 'brush', // brush | eraser | rectangle | lasso | inspect | hand
   brush: 2, // cells across
   blend: 0, // 0: the picture, 1: its codes
   grid: false, // cell borders are drawn
+  crisp: false, // pixels are shown as squares
   compare: false, // the original is shown while held
+  split: null, // 0 to 1: the original lies left of this part of the picture
   hover: null, // {y, x} of the cell under the pointer
   cursor: { y: 0, x: 0, visible: false }, // the keyboard's cell
   edit: null, // the immutable edit (edits.js)
   options: {}, // sampling options the user set, by name; absent: the model's default
   taskOptions: {}, // by task, by name
   form: null, // replaced when the task's form is to be drawn anew
+  card: null, // replaced when a model's card arrived
   theme: null, // replaced when the colours changed
+  seedUsed: null, // of the last run
+  ended: null, // how the last run ended: {phase, error, request} (job_runner.js)
   job: null, // the job on the stage (job_runner.js)
   shown: 'picture', // picture | result: which of the two the stage shows
   sheet: false, // all results of the job side by side

@@ -1,25 +1,35 @@
 /** The side panel of the task: what it does, its fields, the sampling options; below it the button that runs it. */
 import { store } from './store.js';
-import { el, button, replaceKeepingFocus } from './dom.js';
+import { commitEntry, el, button, isTypedIn, replaceKeepingFocus } from './dom.js';
 import { icon } from './icons.js';
 import { optionField, refreshForm } from './form.js';
-import { optionOf } from './fields.js';
+import { furtherOptions, optionOf } from './fields.js';
 import { cancelJob, isBusy, missing, runTask } from './job_runner.js';
 import { progressWords, timeWords } from './player.js';
 import { taskOf } from './tasks/index.js';
 
 const kMore = ['sampler', 'steps', 'context_guidance', 'top_p', 'top_k', 'typical_p'];
+const kWords = ['prompt', 'negative_prompt', 'class', 'cfg_scale']; // what is to be seen is not a default to go back to
 let moreOpen = false;
+
+const moreOptions = (state) => [...kMore, ...furtherOptions(state, taskOf(state))];
+const changedOptions = (state) => [...moreOptions(state), 'temperature'].filter((name) => state.options[name] !== undefined);
+
+function backToDefaults() {
+  const back = changedOptions(store.get());
+  store.set({ options: Object.fromEntries(Object.entries(store.get().options).filter(([name]) => !back.includes(name))) });
+  refreshForm();
+}
 
 function content(state) {
   const task = taskOf(state);
   const own = state.capabilities && (!task.needsPicture || state.edit.doc) ? (task.form?.(state) ?? []).filter(Boolean) : [];
   const field = (name) => optionField(state, task, name);
-  const words = ['prompt', 'negative_prompt', 'class', 'cfg_scale'].map(field).filter(Boolean);
+  const words = kWords.map(field).filter(Boolean);
   const more = el('details', { class: 'more', open: moreOpen, on: { toggle: (event) => { moreOpen = event.target.open; } } },
     el('summary', { 'data-key': 'more' }, 'More options'),
-    el('div', {}, kMore.map(field).filter(Boolean),
-      Object.keys(state.options).length ? button('Back to the defaults', () => { store.set({ options: {} }); refreshForm(); }, { icon: 'undo', class: 'small' }) : null));
+    el('div', {}, moreOptions(state).map(field).filter(Boolean),
+      changedOptions(state).length ? button('Back to the defaults', backToDefaults, { icon: 'undo', class: 'small', 'data-key': 'defaults' }) : null));
   return [
     el('div', { class: 'panel-head' }, el('h2', {}, task.label), el('p', {}, task.lead)),
     words.length ? el('div', { class: 'fields' }, words) : null,
@@ -30,30 +40,39 @@ function content(state) {
 
 /** Finishes an entry that is being typed, then runs. */
 export function runNow() {
-  document.activeElement?.closest?.('input, textarea')?.blur();
+  commitEntry();
   return runTask();
 }
+
+const rateWords = (job) => (job.progress?.rate ? `${job.progress.rate.toFixed(1)} /s` : '');
 
 function runBar(state) {
   const task = taskOf(state);
   const { job } = state;
   if (isBusy(job)) {
     return [
-      el('div', { class: 'run-status number' }, el('span', {}, progressWords(job)), el('span', {}, job.progress?.rate ? `${job.progress.rate.toFixed(1)} /s` : '')),
+      el('div', { class: 'run-status number' }, el('span', { id: 'run-progress' }, progressWords(job)), el('span', { id: 'run-rate' }, rateWords(job))),
       el('div', { class: 'run-line' }, button('Cancel', cancelJob, { icon: 'stop', class: 'stop large', 'data-key': 'run' })),
     ];
   }
   const why = missing(state);
   const count = optionOf(state, 'count', task);
-  const status = why || (task.needsPicture && !state.edit.doc ? '' : task.status?.(state) ?? '');
+  const sure = state.options.temperature === 0 ? 'temperature 0' : state.options.top_k === 1 ? 'top k 1' : '';
+  const same = count > 1 && sure && !why ? `At ${sure} all of them can come out alike.` : '';
+  const status = why || same || (task.needsPicture && !state.edit.doc ? '' : task.status?.(state) ?? '');
   return [
     el('div', { class: 'run-status number' }, el('span', { id: 'run-why' }, status), job?.phase === 'done' && job.seconds ? el('span', {}, `last took ${timeWords(job.seconds)}`) : null),
-    el('div', { class: 'run-line' }, button(task.runLabel(state, count), runNow, { icon: task.icon, class: 'primary', disabled: Boolean(why), 'data-key': 'run', 'aria-describedby': 'run-why', title: 'Ctrl-Enter' })),
+    el('div', { class: 'run-line' }, button(task.runLabel(state, count), runNow, { icon: task.icon, class: 'primary', 'aria-disabled': why ? 'true' : null, 'data-key': 'run', 'aria-describedby': 'run-why', title: 'Ctrl-Enter' })),
   ];
 }
 
 export function startTaskPanel(panel, bar) {
-  const form = (state) => replaceKeepingFocus(panel, ...content(state));
+  let owed = false; // a redraw, when the number is typed
+  const form = () => {
+    owed = isTypedIn(panel);
+    if (!owed) replaceKeepingFocus(panel, () => content(store.get()));
+  };
+  panel.addEventListener('focusout', () => { if (owed) form(); });
   let seen = null;
   store.on(['task', 'model', 'capabilities', 'form', 'edit'], (state, names) => {
     const { doc, borders, pieces, canvas } = state.edit;
@@ -61,9 +80,15 @@ export function startTaskPanel(panel, bar) {
     const same = seen && parts.every((part, k) => part === seen[k]);
     seen = parts;
     if (same && !['task', 'model', 'capabilities', 'form'].some((name) => names.has(name))) return;
-    form(state);
+    form();
   });
-  store.on(['edit', 'task', 'taskOptions', 'options', 'job', 'capabilities', 'model'], (state) => replaceKeepingFocus(bar, ...runBar(state)));
+  store.on(['edit', 'task', 'taskOptions', 'options', 'job', 'capabilities', 'model', 'shown'], (state) => {
+    const said = document.getElementById('run-progress');
+    if (said && isBusy(state.job)) { // the button stays
+      said.textContent = progressWords(state.job);
+      document.getElementById('run-rate').textContent = rateWords(state.job);
+    } else replaceKeepingFocus(bar, ...runBar(state));
+  });
 }
 
 export function offlineNotice(message, retry) {

@@ -4,12 +4,15 @@ import { el, iconButton, replaceKeepingFocus } from './dom.js';
 import { canRedo, canUndo, redo, undo } from './edits.js';
 import { clearMask, invertMask, kLargestBrush, setBrush } from './mask_tools.js';
 import { fit, onPaint, zoom } from './stage.js';
+import { areaWords, scaleArea } from './area_tool.js';
+import { downloadShown } from './downloads.js';
 import { taskOf } from './tasks/index.js';
 import { loadTokens } from './documents.js';
 import { announce } from './announce.js';
+import { canSplit, setSplit, splitShown, toggleSplit } from './split.js';
 
 const tools = {
-  brush: ['Brush', 'B'], eraser: ['Eraser', 'E'], rectangle: ['Rectangle', 'R'], lasso: ['Lasso', 'L'], inspect: ['Inspect a cell', 'I'], hand: ['Move the view', 'H'],
+  area: ['Work area', 'A'], brush: ['Brush', 'B'], eraser: ['Eraser', 'E'], rectangle: ['Rectangle', 'R'], lasso: ['Lasso', 'L'], inspect: ['Inspect a cell', 'I'], hand: ['Move the view', 'H'],
 };
 
 export function chooseTool(name) {
@@ -20,23 +23,38 @@ export function chooseTool(name) {
 const toolButton = (name, tool) => iconButton(name, `${tools[name][0]} (${tools[name][1]})`, () => chooseTool(name), { 'aria-pressed': String(tool === name), 'data-key': name });
 const gap = () => el('span', { class: 'gap', 'aria-hidden': 'true' });
 
+const cellWords = (size) => `${size} ${Number(size) === 1 ? 'cell' : 'cells'}`;
+
 function content(state) {
   const mask = taskOf(state).usesMask;
   const masks = mask && Boolean(state.edit.doc);
-  const size = el('input', { type: 'range', min: 1, max: kLargestBrush, step: 1, 'aria-label': 'Brush size in cells', 'data-key': 'size', on: { input: () => setBrush(Number(size.value)) } });
+  const size = el('input', { type: 'range', min: 1, max: kLargestBrush, step: 1, 'aria-label': 'Brush size in cells', 'data-key': 'size', on: { input: () => { setBrush(Number(size.value)); across.textContent = cellWords(size.value); } } });
   size.value = state.brush;
-  return [
+  const across = el('span', {}, cellWords(state.brush));
+  const { area } = state.edit;
+  const placing = area && state.tool === 'area';
+  const strip = [
+    ...(area ? [toolButton('area', state.tool)] : []),
+    ...(placing ? [
+      iconButton('minus', 'Smaller work area (Shift Right)', () => scaleArea(1 / 1.25), { 'data-key': 'area-smaller' }),
+      iconButton('plus', 'Larger work area (Shift Left)', () => scaleArea(1.25), { 'data-key': 'area-larger' }),
+      el('span', { class: 'tool-words number' }, areaWords(area)),
+    ] : []),
+    ...(area ? [gap()] : []),
     ...(mask ? [
       ...['brush', 'eraser', 'rectangle', 'lasso'].map((name) => toolButton(name, state.tool)), gap(),
       iconButton('invert', 'Invert what is painted (X)', invertMask, { disabled: !masks, 'data-key': 'invert' }),
       iconButton('clear', 'Clear what is painted (Delete)', clearMask, { disabled: !masks, 'data-key': 'clear' }),
-      ...(state.tool === 'brush' || state.tool === 'eraser' ? [el('label', { class: 'brush-size number' }, size, el('span', {}, `${state.brush} ${state.brush === 1 ? 'cell' : 'cells'}`))] : []), gap(),
+      ...(state.tool === 'brush' || state.tool === 'eraser' ? [el('label', { class: 'brush-size number' }, size, across)] : []), gap(),
     ] : []),
     toolButton('inspect', state.tool), toolButton('hand', state.tool),
-    el('span', { class: 'push' }),
+  ];
+  const end = [
+    iconButton('download', 'Download the picture (D)', downloadShown, { disabled: !state.edit.doc && state.job?.phase !== 'done', 'data-key': 'download' }),
     iconButton('undo', 'Undo (Ctrl-Z)', undo, { disabled: !canUndo(), 'data-key': 'undo' }),
     iconButton('redo', 'Redo (Ctrl-Shift-Z)', redo, { disabled: !canRedo(), 'data-key': 'redo' }),
   ];
+  return [el('div', { class: 'tool-strip' }, strip), el('div', { class: 'tool-end' }, end)];
 }
 
 export function setCompare(on) {
@@ -59,13 +77,44 @@ function compareButton() {
 }
 
 export function startToolbar(bar, viewButtons, blend) {
-  store.on(['tool', 'brush', 'task', 'edit'], (state) => replaceKeepingFocus(bar, ...content(state)));
+  /** A strip that goes on beyond its end says so. */
+  const markMore = () => {
+    const strip = bar.querySelector('.tool-strip');
+    if (strip) strip.dataset.more = String(strip.scrollLeft + strip.clientWidth < strip.scrollWidth - 2);
+  };
+  bar.addEventListener('scroll', markMore, true);
+  new ResizeObserver(markMore).observe(bar);
+  let built = '';
+  store.on(['tool', 'brush', 'task', 'edit', 'job'], (state) => {
+    const { edit } = state;
+    const key = JSON.stringify([state.tool, state.brush, state.task, Boolean(edit.doc), edit.area?.box, canUndo(), canRedo(), state.job?.phase === 'done']);
+    if (key === built) return;
+    built = key;
+    const scrolled = bar.querySelector('.tool-strip')?.scrollLeft ?? 0;
+    replaceKeepingFocus(bar, ...content(state));
+    const strip = bar.querySelector('.tool-strip');
+    if (strip) strip.scrollLeft = scrolled;
+    markMore();
+  });
 
   const percent = el('span', { class: 'zoom number wide-only' }, '');
   const compare = compareButton();
   const grid = iconButton('grid', 'Cell borders (G)', () => store.set({ grid: !store.get().grid }), { 'aria-pressed': 'false' });
-  viewButtons.append(compare, grid, el('span', { class: 'gap' }), iconButton('minus', 'Zoom out (-)', () => zoom(1 / 1.25)), percent, iconButton('plus', 'Zoom in (+)', () => zoom(1.25)), iconButton('fit', 'Fit to the window (0)', fit));
-  store.on(['grid', 'compare'], (state) => {
+  const crisp = iconButton('crisp', 'Pixels as squares (Q)', () => store.set({ crisp: !store.get().crisp }), { 'aria-pressed': 'false', class: 'roomy-button' });
+  const split = iconButton('split', 'Divide: the original on the left (J)', toggleSplit, { 'aria-pressed': 'false' });
+  const divider = el('input', { type: 'range', min: 0, max: 100, 'aria-label': 'Divide between the original and the picture', on: { input: () => setSplit(Number(divider.value) / 100) } });
+  const divided = el('label', { class: 'fade', hidden: true }, el('span', {}, 'Before'), divider, el('span', {}, 'After'));
+  blend.parentElement.after(divided);
+  store.on(['split', 'edit', 'job', 'shown', 'compare'], (state) => {
+    split.disabled = !canSplit(state) && state.split === null;
+    split.setAttribute('aria-pressed', String(state.split !== null));
+    divided.hidden = !splitShown(state);
+    blend.parentElement.hidden = splitShown(state);
+    if (state.split !== null) divider.value = Math.round(state.split * 100);
+  });
+  viewButtons.append(compare, split, grid, crisp, el('span', { class: 'gap' }), iconButton('minus', 'Zoom out (-)', () => zoom(1 / 1.25), { class: 'zoom-button' }), percent, iconButton('plus', 'Zoom in (+)', () => zoom(1.25), { class: 'zoom-button' }), iconButton('fit', 'Fit to the window (0)', fit));
+  store.on(['grid', 'compare', 'crisp'], (state) => {
+    crisp.setAttribute('aria-pressed', String(state.crisp));
     grid.setAttribute('aria-pressed', String(state.grid));
     compare.setAttribute('aria-pressed', String(state.compare));
   });

@@ -1,10 +1,9 @@
 /** The results of the job in a row, beside the picture they came from. */
 import { store } from './store.js';
-import { el } from './dom.js';
+import { el, iconButton, replaceKeepingFocus } from './dom.js';
 import { adopt } from './adopt.js';
 import { select } from './job_runner.js';
 import { offerDrag } from './export.js';
-import { iconButton } from './dom.js';
 
 function thumb(label, pressed, image, click, badge) {
   return el('button', { type: 'button', class: 'thumb', 'aria-pressed': String(pressed), 'aria-label': label, title: label, 'data-key': `thumb-${badge ?? 'original'}`, on: { click } }, image,
@@ -19,16 +18,18 @@ function small(canvas) {
 
 export function startTray(dock, tray) {
   let built = '';
+  let pictured = null; // the picture in the first place
   store.on(['job', 'shown', 'sheet', 'edit'], (state) => {
     const { job, shown, sheet, edit } = state;
     dock.hidden = !job || job.phase === 'cancelled' || job.phase === 'failed';
     if (dock.hidden) { built = ''; return; }
+    dock.dataset.shown = shown;
     tray.hidden = job.phase !== 'done';
     if (tray.hidden) return;
     const key = [job.id, job.results.length, job.selected, shown, sheet, Boolean(edit.doc)].join();
-    if (key === built) return;
+    if (key === built && pictured === edit.doc?.image) return;
     built = key;
-    const focused = tray.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    pictured = edit.doc?.image;
     const before = edit.doc ? thumb('The picture', shown === 'picture', small(edit.doc.image), () => store.set({ shown: 'picture', sheet: false })) : null;
     const results = job.results.map((result, k) => {
       const image = el('img', { src: result.url, alt: '', draggable: 'true' });
@@ -38,7 +39,6 @@ export function startTray(dock, tray) {
       offerDrag(element, () => ({ blob: result.blob, url: result.url, name: `${job.task}-${result.seed ?? job.request.seed}-${k + 1}.png` }));
       return element;
     });
-    tray.replaceChildren(...[before, job.results.length > 1 ? iconButton('sheet', 'All results side by side (S)', () => store.set({ shown: 'result', sheet: true }), { 'aria-pressed': String(sheet), 'data-key': 'sheet' }) : null, ...results].filter(Boolean));
-    if (focused) tray.querySelector(`[data-key="${focused}"]`)?.focus();
+    replaceKeepingFocus(tray, ...[before, job.results.length > 1 ? iconButton('sheet', 'All results side by side (S)', () => store.set({ shown: 'result', sheet: true }), { 'aria-pressed': String(sheet), 'data-key': 'sheet' }) : null, ...results].filter(Boolean));
   });
 }

@@ -23,7 +23,7 @@ export default {
       const before = await studio.state(({ edit }) => [...edit.doc.tokens]);
       const cell = 6 * 16 + 9;
       const choice = candidates.findIndex(({ token }) => token !== before[cell]);
-      await studio.page.locator('.candidates button').nth(choice).click();
+      await studio.press(studio.page.locator('.candidates button').nth(choice));
       await studio.until((state) => state.edit.pins.size === 1, null, 60_000);
       const after = await studio.state(({ edit }) => [...edit.doc.tokens]);
       assert.equal(after[cell], candidates[choice].token);
@@ -43,6 +43,22 @@ export default {
     }
   },
 
+  'cells like one are painted together': async ({ browser, server }) => {
+    const studio = await openStudio(browser, (await server()).url);
+    await studio.open('emoji_u1f9d0.png');
+    await studio.page.keyboard.press('i');
+    const codes = await studio.state(({ edit }) => [...edit.doc.tokens]);
+    const cellsOf = (code) => codes.flatMap((other, cell) => (other === code ? [cell] : []));
+    const alike = codes.map(cellsOf).reduce((most, cells) => (cells.length > most.length ? cells : most));
+    assert.ok(alike.length > 1);
+    const point = await studio.place(Math.floor(alike[0] / 16), alike[0] % 16);
+    await studio.page.mouse.click(point.x, point.y);
+    await studio.page.waitForSelector('.candidates button');
+    await studio.press('[data-key="alike"]');
+    assert.deepEqual(await studio.mask(), alike);
+    await studio.close();
+  },
+
   'with nothing to adapt the code alone is decoded': async ({ browser, server }) => {
     const studio = await openStudio(browser, (await server()).url);
     await studio.open('emoji_u1f9d0.png');
@@ -53,7 +69,7 @@ export default {
     await studio.page.locator('#cell-adapt').selectOption('nothing');
     const before = await studio.state(({ edit }) => [...edit.doc.tokens]);
     const choice = await studio.state(({ inspect, edit }) => inspect.candidates.findIndex(({ token }) => token !== edit.doc.tokens[3 * 16 + 3]));
-    await studio.page.locator('.candidates button').nth(choice).click();
+    await studio.press(studio.page.locator('.candidates button').nth(choice));
     await studio.until((state) => state.edit.pins.size === 1);
     const after = await studio.state(({ edit }) => [...edit.doc.tokens]);
     assert.deepEqual(after.flatMap((token, index) => (token === before[index] ? [] : [index])), [3 * 16 + 3]);

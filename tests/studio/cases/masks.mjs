@@ -82,6 +82,25 @@ export default {
     assert.deepEqual(await studio.mask(), painted, 'and left the mask alone');
   }, { size: 'phone', touch: true }),
 
+  'a mask goes out as a file and comes in again': opened(async (studio) => {
+    await studio.page.keyboard.press('r');
+    await studio.drag([[3, 4], [5, 11]]);
+    const painted = await studio.mask();
+    await studio.panel('task');
+    const wanted = studio.page.waitForEvent('download');
+    await studio.press('[data-key="change-mask-save"]');
+    const download = await wanted;
+    assert.equal(download.suggestedFilename(), 'emoji_u1f9d0-mask.png');
+    const file = await download.path();
+    await studio.page.keyboard.press('Delete');
+    assert.deepEqual(await studio.mask(), []);
+    const chooser = studio.page.waitForEvent('filechooser');
+    await studio.press('[data-key="change-mask-open"]');
+    await (await chooser).setFiles(file);
+    await studio.until(({ edit }) => edit.mask.some((set) => set));
+    assert.deepEqual(await studio.mask(), painted);
+  }),
+
   'a pen paints': opened(async (studio) => {
     const cdp = await studio.context.newCDPSession(studio.page);
     const point = await studio.place(7, 7);

@@ -24,12 +24,32 @@ const inRectangle = ([[y0, x0], [y1, x1]], cell, w = 16) => Math.floor(cell / w)
 
 export default {
   'nothing is there at first, and the page says what to do': both(async (studio) => {
-    assert.match(await studio.page.locator('#empty').innerText(), /From nothing/);
+    assert.match(await studio.page.locator('#empty').innerText(), /From nothing, or from a picture/);
+    await studio.page.waitForFunction(() => [...document.querySelectorAll('#empty .example img')].filter((image) => image.naturalWidth > 0).length === 8);
     await studio.look('start');
     await studio.task('Change');
     assert.match(await studio.page.locator('#run-why').innerText(), /Open a picture first/);
-    assert.ok(await studio.page.locator('#run-bar [data-key="run"]').isDisabled());
+    assert.equal(await studio.page.locator('#run-bar [data-key="run"]').getAttribute('aria-disabled'), 'true');
     await studio.look('empty');
+  }),
+
+  'a sampler brings the options of its own that the service describes': wide(async (studio) => {
+    await studio.page.locator('[data-key="more"]').click();
+    assert.equal(await studio.page.locator('#option-order').count(), 0);
+    await studio.page.locator('#option-sampler').selectOption('masked');
+    await studio.page.locator('#option-order').selectOption('halton');
+    assert.equal(await studio.page.locator('#option-schedule').count(), 1);
+    await studio.quick({ steps: 4, order: 'halton', sampler: 'masked' });
+    await studio.look('own-options');
+    const asked = studio.page.waitForRequest((request) => request.method() === 'POST' && request.url().endsWith('/api/v1/jobs'));
+    await studio.start();
+    const body = (await asked).postDataJSON();
+    assert.equal(body.order, 'halton');
+    assert.equal(body.sampler, 'masked');
+    await studio.until(({ job }) => job.phase === 'done', null, 120_000);
+    // Another sampler does not get them.
+    await studio.page.locator('#option-sampler').selectOption('raster');
+    assert.equal(await studio.page.locator('#option-order').count(), 0);
   }),
 
   'generate makes nine pictures, and the same nine for the same seed': both(async (studio, size) => {
@@ -49,7 +69,7 @@ export default {
     assert.equal(await studio.page.locator('#sheet button').count(), 9);
     await studio.look('generated');
     if (size === 'wide') assert.deepEqual((await studio.runToEnd()).results.map(({ tokens }) => tokens), first.results.map(({ tokens }) => tokens));
-    await studio.page.locator('#sheet button').nth(4).click();
+    await studio.press(studio.page.locator('#sheet button').nth(4));
     assert.match(await studio.page.locator('#shown').innerText(), /5 of 9/);
     await studio.task('Change');
     assert.deepEqual(await studio.state(({ edit }) => [...edit.doc.tokens]), first.results[4].tokens, 'the chosen one goes along');
@@ -110,7 +130,8 @@ export default {
     for (let k = 1; k <= 8; k++) await studio.page.mouse.move(handle.x + ((target.x - handle.x) * k) / 8, handle.y);
     assert.equal(await studio.state(({ edit }) => edit.borders.right), 64, 'sixteen cells');
     await studio.page.mouse.up();
-    await studio.option('extend-left', '8');
+    await studio.option('extend-left', '8', { done: true });
+    await studio.panel(null);
     await studio.look('extend');
     const before = await studio.pixels();
     await studio.quick({ steps: 48, count: 1 });
@@ -125,6 +146,7 @@ export default {
     await studio.task('Stitch');
     await studio.open('emoji_u1f683.png', 'emoji_u1f69a.png');
     assert.equal(await studio.page.locator('.pieces li').count(), 2);
+    await studio.panel(null);
     // The second piece is cut to its right half and moved to the right.
     await studio.frame();
     const edge = await studio.place(7.5, 15.5);
@@ -149,7 +171,8 @@ export default {
 
   'a wide canvas is filled through windows that are drawn': both(async (studio) => {
     await studio.task('Wide');
-    await studio.option('wide-width', '160');
+    await studio.option('wide-width', '160', { done: true });
+    await studio.panel(null);
     assert.match(await studio.page.locator('#run-why').innerText(), /4 windows/);
     await studio.look('wide-empty');
     await studio.quick({ steps: 48 });
@@ -165,7 +188,7 @@ export default {
   'windows shift at each step where that is asked for': wide(async (studio) => {
     await studio.task('Wide');
     await studio.option('wide-width', '96');
-    await studio.page.locator('#wide-random_windows').check();
+    await studio.press('#wide-random_windows');
     await studio.quick({ steps: 8 });
     const job = await studio.runToEnd();
     assert.equal(job.request.random_windows, true);
@@ -178,7 +201,7 @@ export default {
     const face = await studio.state(({ edit }) => [...edit.doc.tokens]);
     await studio.task('Stitch');
     await studio.open('emoji_u1f69a.png');
-    await studio.page.locator('#stitch-onto').check();
+    await studio.press('#stitch-onto');
     await studio.state(({ edit }) => { Object.assign(edit.pieces[0], { from: [16, 16, 16, 16], to: [24, 24] }); });
     await studio.option('stitch-seam', '4');
     await studio.quick({ steps: 8, count: 1 });
@@ -206,7 +229,7 @@ export default {
       context.fillRect(0, 0, 192, 160);
       await takeIn(canvas, 'Photo');
     });
-    await studio.page.locator('.toast button', { hasText: 'Keep full size' }).click();
+    await studio.press(studio.page.locator('.toast button', { hasText: 'Keep full size' }));
     await studio.settled();
     assert.deepEqual(await studio.state(({ edit }) => [edit.doc.width, edit.doc.height, edit.doc.h, edit.doc.w]), [192, 160, 40, 48]);
     await studio.frame();
@@ -241,7 +264,9 @@ export default {
     await studio.task('Vary');
     await studio.option('vary-strength', '0.25');
     assert.match(await studio.page.locator('#run-why').innerText(), /64 of 256 cells/);
+    await studio.panel('task');
     await studio.page.locator('#vary-by').selectOption('likelihood');
+    await studio.panel(null);
     await studio.quick({ steps: 16, count: 4 });
     const job = await studio.runToEnd();
     for (const { order } of job.results) assert.equal(order.filter((step) => step > 0).length, 64);

@@ -17,7 +17,7 @@ const complaint = async (studio) => {
   await studio.page.waitForSelector('.toast.bad');
   return studio.page.locator('.toast.bad > span').innerText();
 };
-const press = (studio) => studio.page.locator('#run-bar [data-key="run"]').click();
+const press = (studio) => studio.press('#run-bar [data-key="run"]');
 
 export default {
   'a full queue says when there is room': withTrouble({ full: true }, async (studio) => {
@@ -55,23 +55,26 @@ export default {
     await studio.start();
     await studio.page.waitForSelector('#key-dialog[open]');
     await studio.look('key');
-    await studio.page.locator('#api-key').fill('wrong');
+    await studio.page.keyboard.type('wrong');
     await studio.page.keyboard.press('Enter');
     await studio.page.waitForFunction(() => /not right/.test(document.querySelector('#key-dialog').innerText));
-    await studio.page.locator('#api-key').fill('sesame');
+    await studio.page.keyboard.type('sesame');
     await studio.page.keyboard.press('Enter');
     assert.equal((await studio.finished()).phase, 'done');
   }),
   'words appear for a model that takes them, and are sent': withTrouble({ condition: 'text' }, async (studio) => {
-    await studio.page.locator('#option-prompt').fill('a bear');
+    await studio.option('option-prompt', 'a bear');
     await studio.look('text');
     const job = await studio.run();
     assert.equal(job.request.prompt, 'a bear');
-    assert.ok('cfg_scale' in job.request);
+    assert.equal('cfg_scale' in job.request, false, 'the model decides what was not set');
+    await studio.option('option-cfg_scale', '3');
+    assert.equal((await studio.run()).request.cfg_scale, 3);
     assert.equal('class' in job.request, false);
   }),
   'classes appear for a model that takes them, and no words': withTrouble({ condition: 'class', classes: ['0', '1', '2'] }, async (studio) => {
     assert.equal(await studio.page.locator('#option-prompt').count(), 0);
+    await studio.panel('task');
     await studio.page.locator('#option-class').selectOption('2');
     assert.equal((await studio.run()).request.class, 2);
   }, { size: 'phone' }),

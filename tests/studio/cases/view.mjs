@@ -95,8 +95,47 @@ export default {
     await scrubber.fill(String(span.first));
     await studio.frame();
     assert.equal(await studio.page.evaluate(async () => (await import(new URL('studio/stage.js', document.baseURI))).currentScene().open.reduce((sum, value) => sum + value, 0)), 32);
-    await studio.page.locator('#player button').click();
+    await studio.press(studio.page.locator('#player button'));
     await studio.until((state) => state.job.playStep === null, null, 15_000);
+  }),
+
+  'a divider shows the original on its left and what became of it on its right': opened(async (studio) => {
+    assert.ok(await studio.page.locator('#view-buttons [aria-label^="Divide"]').isDisabled(), 'nothing to compare yet');
+    await studio.tool('rectangle');
+    await studio.drag([[2, 2], [13, 13]]);
+    await studio.run();
+    await studio.press(studio.page.locator('#sheet button').first());
+    await studio.page.mouse.move(2, 2);
+    const column = (x) => studio.page.evaluate(async (cell) => {
+      const stage = await import(new URL('studio/stage.js', document.baseURI));
+      const canvas = document.getElementById('picture');
+      const ratio = canvas.width / stage.stageSize().width;
+      const at = stage.placeOf({ y: 5, x: cell });
+      return [...canvas.getContext('2d').getImageData(Math.round(at.x * ratio), Math.round(at.y * ratio), 1, 200).data].join();
+    }, x);
+    const result = [await column(4), await column(11)];
+    await studio.page.keyboard.down('c');
+    await studio.frame();
+    const original = [await column(4), await column(11)];
+    await studio.page.keyboard.up('c');
+    await studio.press('#view-buttons [aria-label^="Divide"]');
+    await studio.page.mouse.move(2, 2);
+    await studio.frame();
+    assert.deepEqual([await column(4), await column(11)], [original[0], result[1]]);
+    await studio.look('divided');
+    // Dragged to the right of both.
+    const from = await studio.place(3, 7.5);
+    const to = await studio.place(3, 14.5);
+    await studio.page.mouse.move(from.x, from.y);
+    await studio.page.mouse.down();
+    await studio.page.mouse.move(to.x, to.y, { steps: 5 });
+    await studio.page.mouse.up();
+    await studio.page.mouse.move(2, 2);
+    await studio.frame();
+    assert.deepEqual([await column(4), await column(11)], original);
+    await studio.page.keyboard.press('j');
+    await studio.frame();
+    assert.deepEqual([await column(4), await column(11)], result);
   }),
 
   'the theme follows the system and can be turned': async ({ browser, server, screenshots }) => {
@@ -107,7 +146,7 @@ export default {
     await studio.tool('rectangle');
     await studio.drag([[10, 4], [13, 11]]);
     await studio.look('change');
-    await studio.page.locator('#theme').click();
+    await studio.press(studio.page.locator('#theme'));
     assert.equal(await studio.page.locator('#theme').getAttribute('aria-label'), 'Colours: light');
     assert.notEqual(await ground(), dark);
     await studio.page.reload();

@@ -26,8 +26,9 @@ export default {
     assert.deepEqual([suggested.sampler, suggested.steps, suggested.cfg_scale], ['purity', 100, 2]);
     await studio.option('option-prompt', 'judge: light skin tone');
     await studio.quick({ steps: 50, count: 4 });
+    await studio.set({ options: { ...(await studio.state((state) => state.options)), seed: 1 }, form: {} });
     const light = await studio.runToEnd();
-    assert.deepEqual([light.request.prompt, light.request.cfg_scale], ['judge: light skin tone', 2]);
+    assert.deepEqual([light.request.prompt, light.request.cfg_scale, light.effective.condition.cfg_scale], ['judge: light skin tone', undefined, 2]);
     const before = await brightness(studio, 4);
     await studio.option('option-prompt', 'judge: dark skin tone');
     const dark = await studio.runToEnd();

@@ -2,7 +2,9 @@
 import { countSet } from '../cells.js';
 import { pictureOfRequest } from '../documents.js';
 import { dataUriOf, maskPicture } from '../pictures.js';
+import { el, button } from '../dom.js';
 import { rangeField } from '../form.js';
+import { downloadMask, openMask } from '../mask_files.js';
 import { taskOption } from './index.js';
 
 export const maskOf = (state) => {
@@ -14,6 +16,9 @@ export const maskOf = (state) => {
 export function blendingForm(state, task) {
   return [
     rangeField(state, task, 'feather', { label: 'Feather', min: -1, max: 16, step: 1, initial: -1, show: (value) => (value < 0 ? 'one cell' : `${value} px`), help: 'How far the edit fades into the picture. 0 shows the decode as it is.' }),
+    el('div', { class: 'hint-row' },
+      button('Mask from a file', openMask, { icon: 'open', class: 'small', 'data-key': `${task}-mask-open` }),
+      button('Save the mask', downloadMask, { icon: 'download', class: 'small', 'data-key': `${task}-mask-save` })),
   ];
 }
 
@@ -39,7 +44,7 @@ export const change = {
   },
   form: (state) => blendingForm(state, 'change'),
   size: (state) => ({ width: state.edit.doc.width, height: state.edit.doc.height }),
-  base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0 }),
+  base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0, area: state.edit.area }),
   request: (state) => ({ ...pictureOfRequest(state.edit.doc, state.model), mask: maskOf(state), ...blendingOf(state, 'change') }),
 };
 

@@ -1,5 +1,4 @@
 /** The picture goes on beyond its borders: a handle on each side is dragged outwards, in whole cells. */
-import { quickSteps } from '../fields.js';
 import { store } from '../store.js';
 import { beginStroke, change as edit, endStroke } from '../edits.js';
 import { el } from '../dom.js';
@@ -54,7 +53,7 @@ function paintHandle(context, handle, side, scale, colours) {
 export const extend = {
   id: 'extend', label: 'Extend', icon: 'extend', verb: 'outpaint',
   lead: 'Drag a handle outwards: the picture goes on beyond its border.',
-  needsPicture: true, initial: { count: 4, steps: quickSteps }, margin: 64,
+  needsPicture: true, canvas: true, initial: { count: 4 }, margin: 64,
   runLabel: (state, count) => (count === 1 ? 'Extend the picture' : `Extend it ${count} ways`),
   missing: (state) => (sides.every((side) => state.edit.borders[side] === 0) ? 'Drag a handle, or type how far to go.' : ''),
   status(state) {

@@ -1,5 +1,4 @@
 /** The painted cells stay, everything else is made anew. */
-import { quickSteps } from '../fields.js';
 import { countSet } from '../cells.js';
 import { pictureOfRequest } from '../documents.js';
 import { blendingForm, blendingOf, maskOf } from './change.js';
@@ -8,7 +7,7 @@ export const keep = {
   id: 'keep', label: 'Keep', icon: 'keep', verb: 'inpaint',
   lead: 'Paint over what you like. Everything around it is imagined again.',
   needsPicture: true, usesMask: true, maskMeans: 'keep',
-  initial: { count: 9, steps: quickSteps },
+  initial: { count: 9 },
   runLabel: (state, count) => (count === 1 ? 'Imagine the rest' : `Imagine the rest ${count} times`),
   missing(state) {
     const kept = countSet(state.edit.mask);
@@ -22,6 +21,6 @@ export const keep = {
   },
   form: (state) => blendingForm(state, 'keep'),
   size: (state) => ({ width: state.edit.doc.width, height: state.edit.doc.height }),
-  base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0 }),
+  base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0, area: state.edit.area }),
   request: (state) => ({ ...pictureOfRequest(state.edit.doc, state.model), keep_mask: maskOf(state), ...blendingOf(state, 'keep') }),
 };

@@ -49,10 +49,14 @@ export function resizedPiece(piece, edge, dx, dy, factor) {
   return { ...piece, from: [x, y, width, clamp(snap(height + dy, factor), factor, Math.max(factor, Math.floor((piece.image.height - y) / factor) * factor))] };
 }
 
-export function paintPiece(context, { image, from, to }, scale, selected, hovered) {
+/** border: its outline and grips alone. */
+export function paintPiece(context, { image, from, to }, scale, selected, hovered, border = false) {
   const colours = palette();
   const [, , width, height] = from;
-  context.drawImage(image, ...from, to[0], to[1], width, height);
+  if (!border) {
+    context.drawImage(image, ...from, to[0], to[1], width, height);
+    return;
+  }
   context.lineWidth = (selected ? 2.5 : 1) / scale;
   context.strokeStyle = selected || hovered ? colours.accent : colours.lineStrong;
   context.strokeRect(to[0], to[1], width, height);

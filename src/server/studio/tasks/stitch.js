@@ -1,5 +1,4 @@
 /** Pieces of several pictures on one canvas; the model fills what they leave open. */
-import { quickSteps } from '../fields.js';
 import { store } from '../store.js';
 import { beginStroke, cancelStroke, change as edit, endStroke } from '../edits.js';
 import { el, iconButton, button } from '../dom.js';
@@ -10,10 +9,12 @@ import { announce } from '../announce.js';
 import { choosePictures } from '../imports.js';
 import { currentScale, repaint } from '../stage.js';
 import { taskOption } from './index.js';
+import { countSet } from '../cells.js';
+import { openTiles } from '../painting.js';
 import { edgeAt, movedPiece, paintPiece, pieceAt, resizedPiece } from './pieces.js';
+import { seamsOf } from './seams.js';
 
 let selected = null; // id of a piece
-let lastId = 0;
 let hovered = null;
 
 const factorOf = (state) => modelOf(state)?.factor ?? 1;
@@ -33,6 +34,23 @@ const select = (id) => {
 };
 const replace = (piece) => edit({ pieces: store.get().edit.pieces.map((other) => (other.id === piece.id ? piece : other)) });
 
+const seamPixels = (state) => taskOption(state, 'stitch', 'seam', 2 * factorOf(state));
+
+let cutFor = []; // what the cut was made for
+let cut = null;
+
+/** The open cells and the pieces as they are sent (seams.js). */
+function seams(state) {
+  const factor = factorOf(state);
+  const { width, height } = sizeOf(state);
+  const what = [state.edit.pieces, factor, width, height, seamPixels(state), onto(state)];
+  if (!cut || what.some((value, k) => value !== cutFor[k])) {
+    cutFor = what;
+    cut = seamsOf(state.edit.pieces, { h: Math.ceil(height / factor), w: Math.ceil(width / factor), factor }, Math.round(seamPixels(state) / factor), onto(state));
+  }
+  return cut;
+}
+
 /** The canvas with its pieces, as the job starts from it. */
 function pasted(state) {
   const { width, height } = sizeOf(state);
@@ -41,7 +59,7 @@ function pasted(state) {
   context.fillStyle = '#fff';
   context.fillRect(0, 0, width, height);
   if (onto(state)) context.drawImage(state.edit.doc.image, 0, 0);
-  for (const { image, from, to } of state.edit.pieces) context.drawImage(image, ...from, ...to, from[2], from[3]);
+  for (const { image, from, to } of seams(state).kept) context.drawImage(image, ...from, ...to, from[2], from[3]);
   return canvas;
 }
 
@@ -54,7 +72,7 @@ function add(image, name) {
   // Beside the others, as far as there is room; then back at the left.
   const right = state.edit.pieces.reduce((most, { to, from: [, , w] }) => Math.max(most, to[0] + w), 0);
   const to = [right + from[2] <= width ? right : 0, 0];
-  const piece = { id: ++lastId, image, name, from, to };
+  const piece = { id: 1 + Math.max(0, ...state.edit.pieces.map(({ id }) => id)), image, name, from, to };
   selected = piece.id;
   edit({ pieces: [...state.edit.pieces, piece] });
   announce(`${name} is on the canvas, piece ${state.edit.pieces.length + 1}`);
@@ -74,20 +92,27 @@ function raise(id) {
 export const stitch = {
   id: 'stitch', label: 'Stitch', icon: 'stitch', verb: 'stitch',
   lead: 'Lay pieces of several pictures on a canvas; the model joins them.',
-  initial: { count: 4, steps: quickSteps },
+  canvas: true, initial: { count: 4 },
   runLabel: (state, count) => (count === 1 ? 'Join the pieces' : `Join the pieces ${count} ways`),
-  missing: (state) => (state.edit.pieces.length ? '' : 'Add a picture, then drag it where it belongs.'),
+  missing(state) {
+    if (!state.edit.pieces.length) return 'Add a picture, then drag it where it belongs.';
+    const { open, kept } = seams(state);
+    if (!countSet(open)) return 'The pieces leave no cell to be made. Move one, or widen the seam.';
+    if (!kept.length) return 'The seam takes up all of the pieces. Make it narrower.';
+    return '';
+  },
   status(state) {
     const { width, height } = sizeOf(state);
-    return `${width} × ${height} pixels, ${state.edit.pieces.length} ${state.edit.pieces.length === 1 ? 'piece' : 'pieces'}`;
+    const { open } = seams(state);
+    return `${width} × ${height} pixels, ${countSet(open)} of ${open.length} cells will be made`;
   },
   size: sizeOf,
   base: (state) => ({ image: pasted(state), x: 0, y: 0 }),
   takePicture: add,
   request(state) {
-    const pieces = state.edit.pieces.map(({ image, from, to }) => ({ image: dataUriOf(image), from, to }));
+    const pieces = seams(state).kept.map(({ image, from, to }) => ({ image: dataUriOf(image), from, to }));
     if (!onto(state)) return { ...sizeOf(state), pieces };
-    return { pieces, onto: dataUriOf(state.edit.doc.image), seam: taskOption(state, 'stitch', 'seam', 2 * factorOf(state)) };
+    return { pieces, onto: dataUriOf(state.edit.doc.image), seam: seamPixels(state) };
   },
 
   scene(state) {
@@ -104,7 +129,9 @@ export const stitch = {
 
   paint(context, state, scene, scale) {
     if (scene.kind !== 'blank' || state.compare) return;
-    for (const piece of state.edit.pieces) paintPiece(context, piece, scale, piece.id === selected, piece.id === hovered);
+    for (const piece of state.edit.pieces) paintPiece(context, piece, scale, false, false);
+    openTiles(context, scene.grid, seams(state).open, 0.86);
+    for (const piece of state.edit.pieces) paintPiece(context, piece, scale, piece.id === selected, piece.id === hovered, true);
   },
 
   handler(point, state) {
@@ -168,9 +195,8 @@ export const stitch = {
       pieces.length ? el('ul', { class: 'pieces', 'aria-label': 'Pieces, the last lies on top' }, pieces.map(pieceRow)) : null,
       pieces.length ? el('p', { class: 'field-help' }, 'Drag a piece to move it, its edges to cut it. Arrow keys move the chosen piece, Shift with them cuts it, Delete takes it away.') : null,
       doc ? checkField(state, 'stitch', 'onto', { label: 'Paste onto the present picture', then: refreshForm }) : null,
-      onto(state)
-        ? rangeField(state, 'stitch', 'seam', { label: 'Seam', min: 0, max: 8 * step, step, initial: 2 * step, show: (value) => `${value} px`, help: 'How much around each piece is made anew.' })
-        : el('div', { class: 'pair' }, side('width', width), side('height', height)),
+      rangeField(state, 'stitch', 'seam', { label: 'Seam', min: 0, max: 8 * step, step, initial: 2 * step, show: (value) => `${value} px`, help: onto(state) ? 'How much around each piece is made anew.' : 'How much of each piece is made anew where two meet.' }),
+      onto(state) ? null : el('div', { class: 'pair' }, side('width', width), side('height', height)),
     ];
   },
 };
@@ -182,7 +208,7 @@ function pieceRow(piece) {
   small.setAttribute('aria-hidden', 'true');
   return el('li', { 'data-selected': piece.id === selected },
     small,
-    el('div', {}, el('button', { type: 'button', class: 'piece-name', 'aria-pressed': String(piece.id === selected), 'data-key': `piece-${piece.id}`, on: { click: () => select(piece.id) } }, piece.name),
+    el('div', {}, el('button', { type: 'button', class: 'piece-name', dir: 'auto', 'aria-pressed': String(piece.id === selected), 'data-key': `piece-${piece.id}`, on: { click: () => select(piece.id) } }, piece.name),
       el('div', { class: 'piece-place number' }, `${piece.from[2]} × ${piece.from[3]} at ${piece.to[0]}, ${piece.to[1]}`)),
     el('div', { class: 'piece-buttons' },
       iconButton('up', `Lay ${piece.name} on top`, () => raise(piece.id), { class: 'small', 'data-key': `raise-${piece.id}` }),

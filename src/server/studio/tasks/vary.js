@@ -18,6 +18,6 @@ export const vary = {
     choiceField(state, 'vary', 'by', { label: 'Which cells', choices: [['random', 'Random ones'], ['likelihood', 'The most surprising']], initial: 'random' }),
   ],
   size: (state) => ({ width: state.edit.doc.width, height: state.edit.doc.height }),
-  base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0 }),
+  base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0, area: state.edit.area }),
   request: (state) => ({ ...pictureOfRequest(state.edit.doc, state.model), strength: strengthOf(state), by: taskOption(state, 'vary', 'by', 'random') }),
 };

@@ -1,5 +1,4 @@
 /** A canvas larger than the model was trained for, seen through overlapping windows of its own size. */
-import { quickSteps } from '../fields.js';
 import { modelOf } from '../documents.js';
 import { windowStarts } from '../cells.js';
 import { checkField, numberField, rangeField } from '../form.js';
@@ -34,7 +33,7 @@ function strokeWindow(context, window, native, factor, scale, inset) {
 export const wide = {
   id: 'wide', label: 'Wide', icon: 'wide', verb: 'generate',
   lead: 'A canvas larger than the model was trained for. It is seen through windows that overlap; each cell is the mean of all that hold it.',
-  initial: { count: 1, steps: quickSteps, temperature: 0.8 },
+  canvas: true, initial: { count: 1 },
   runLabel: (state, count) => (count === 1 ? 'Fill the canvas' : `Fill ${count} canvases`),
   missing: () => '',
   status(state) {

@@ -1,0 +1,113 @@
+/**
+ * The work under way, kept in the browser's own database: after a reload the picture, what is painted, the task, its options,
+ * the model and the job on the stage are there again, and a job that still runs is followed on. A tab has a record of its own;
+ * a new tab begins from the newest.
+ */
+import { store } from './store.js';
+import { documentOf, loadTokens } from './documents.js';
+import { emptyEdit } from './edits.js';
+import { refreshForm } from './form.js';
+import { show } from './history.js';
+import { attach, isBusy } from './job_runner.js';
+import { canvasOf } from './pictures.js';
+import { readArea, writtenArea } from './work_area.js';
+import { loadSession, saveSession } from './history_store.js';
+import { tasks } from './tasks/index.js';
+
+const kPause = 400; // ms after the last change
+const kPlain = ['model', 'task', 'panel', 'tool', 'brush', 'options', 'taskOptions', 'seedUsed', 'shown'];
+const kWatched = [...kPlain, 'edit', 'job', 'sheet'];
+
+const blobs = new WeakMap(); // canvas -> promise of its PNG: canvases of an edit are never drawn on again
+function pngOf(canvas) {
+  if (!blobs.has(canvas)) blobs.set(canvas, new Promise((resolve) => canvas.toBlob(resolve, 'image/png')));
+  return blobs.get(canvas);
+}
+
+const writtenDoc = async (doc) => doc && { image: await pngOf(doc.image), name: doc.name, tokens: doc.tokens, decoded: doc.decoded, model: doc.model };
+
+/** Without what only the page can hold: canvases become PNGs, a finished job its place in the history. */
+async function recordOf({ edit, job, sheet, ...state }) {
+  const record = { time: Date.now(), sheet, ...Object.fromEntries(kPlain.map((name) => [name, state[name]])) };
+  record.edit = {
+    doc: await writtenDoc(edit.doc), original: edit.original === edit.doc ? null : await writtenDoc(edit.original),
+    mask: edit.mask, pins: [...edit.pins], borders: edit.borders, canvas: edit.canvas, area: await writtenArea(edit.area),
+    pieces: await Promise.all(edit.pieces.map(async ({ image, ...piece }) => ({ ...piece, image: await pngOf(image) }))),
+  };
+  if (isBusy(job) && job.id) {
+    const { id, request, task, title, count, width, height, grid, factor, model, base } = job;
+    record.job = { id, request, task, title, count, width, height, grid, factor, model, base: base && { x: base.x, y: base.y, image: await pngOf(base.image) } };
+  } else if (job?.phase === 'done') record.job = { shown: job.key ?? job.id, selected: job.selected };
+  return record;
+}
+
+async function docOf(saved) {
+  if (!saved) return null;
+  const doc = documentOf(await canvasOf(saved.image), saved.name, saved.tokens);
+  return { ...doc, decoded: doc.decoded && saved.decoded };
+}
+
+async function editOf(saved) {
+  const doc = await docOf(saved.doc);
+  const fits = doc && saved.mask?.length === doc.h * doc.w;
+  return {
+    ...emptyEdit, doc, original: saved.original ? await docOf(saved.original) : doc, area: await readArea(saved.area),
+    mask: fits ? saved.mask : doc && new Uint8Array(doc.h * doc.w), pins: new Map(fits ? saved.pins : []), borders: saved.borders, canvas: saved.canvas,
+    pieces: await Promise.all(saved.pieces.map(async ({ image, ...piece }) => ({ ...piece, image: await canvasOf(image) }))),
+  };
+}
+
+async function jobBack(saved, sheet) {
+  if (saved.id) {
+    const base = saved.base && { ...saved.base, image: await canvasOf(saved.base.image) };
+    attach({
+      ...saved, base, phase: 'running', position: 0, progress: null, origin: { x: 0, y: 0 }, frame: null, span: null, previews: [], seen: [], results: [],
+      selected: 0, playStep: null, error: '', command: '', notes: [], seconds: 0,
+    });
+    return;
+  }
+  const entry = store.get().history.find(({ key, id }) => key === saved.shown || id === saved.shown);
+  if (!entry) return;
+  const { shown } = store.get();
+  await show(entry, Math.min(saved.selected, entry.pictures.length - 1));
+  store.set({ shown, sheet: sheet && shown === 'result' });
+}
+
+/** Puts the page as it was left. Returns whether there was anything. Needs the capabilities and the history. */
+export async function resume() {
+  const record = await loadSession();
+  if (!record || !tasks.some(({ id }) => id === record.task)) return false;
+  const { capabilities } = store.get();
+  const plain = Object.fromEntries(kPlain.filter((name) => record[name] !== undefined).map((name) => [name, record[name]]));
+  if (!capabilities.models.some(({ name }) => name === plain.model)) plain.model = store.get().model;
+  store.set(plain);
+  const edit = await editOf(record.edit);
+  store.set({ edit });
+  if (edit.doc) loadTokens(edit.doc);
+  if (record.job) await jobBack(record.job, record.sheet);
+  else store.set({ shown: 'picture' });
+  refreshForm();
+  return true;
+}
+
+/** Keeps the record from now on. */
+export function startSession() {
+  let timer = 0;
+  let writing = null;
+  let job = '';
+  const write = async () => {
+    clearTimeout(timer);
+    timer = 0;
+    await writing;
+    writing = recordOf(store.get()).then(saveSession).catch(() => {}); // a private window may refuse
+  };
+  store.on(kWatched, (state) => {
+    const now = isBusy(state.job) ? state.job.id : '';
+    const urgent = now !== job && now; // a job that has just been sent must be found again
+    job = now;
+    if (urgent) write();
+    else timer ||= setTimeout(write, kPause);
+  });
+  window.addEventListener('pagehide', () => { if (timer) write(); });
+  document.addEventListener('visibilitychange', () => { if (document.hidden && timer) write(); });
+}

@@ -1,0 +1,19 @@
+/** How the job goes, in the title of the window: it is seen from another tab. */
+import { store } from './store.js';
+import { isBusy } from './job_runner.js';
+
+const kName = 'Tessera Studio';
+
+export function startTitle() {
+  let missed = false; // a job ended while the page was not looked at
+  const show = ({ job }) => {
+    const { step = 0, steps = 0 } = job?.progress ?? {};
+    if (isBusy(job)) document.title = steps ? `${Math.floor((100 * step) / steps)}% · ${kName}` : `… · ${kName}`;
+    else document.title = missed ? `Done · ${kName}` : kName;
+  };
+  store.on(['job', 'ended'], (state, names) => {
+    if (names.has('ended') && state.ended) missed = document.hidden;
+    show(state);
+  });
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) { missed = false; show(store.get()); } });
+}
