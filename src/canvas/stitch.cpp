@@ -8,6 +8,7 @@
 #include "canvas/tiles.h"
 #include "image/image_io.h"
 #include "runtime/atomic_file.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -135,9 +136,8 @@ Piece parse_piece(std::string_view text) {
 
 Layout read_layout(const std::filesystem::path& path) {
   const auto text = read_file(path, std::uint64_t{1} << 20);
-  const auto json = nlohmann::json::parse(text, nullptr, false);
   const auto name = path.string();
-  require(json.is_object(), "{}: expected a JSON object", name);
+  const auto json = read_json_object(text, name);
   for (const auto& [key, value] : json.items()) {
     require(key == "width" || key == "height" || key == "onto" || key == "pieces",
             "{}: unknown field '{}', expected width, height, onto, pieces", name, key);

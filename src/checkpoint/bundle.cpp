@@ -5,6 +5,7 @@
 #include "checkpoint/sha256.h"
 #include "checkpoint/state_dict.h"
 #include "runtime/atomic_file.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
 
@@ -20,8 +21,7 @@ constexpr const char* kWeights = "diffusion_pytorch_model.safetensors";
 constexpr const char* kLearned = "learned_classifier_free_sampling_embeddings";
 
 json read_config(const fs::path& path) {
-  auto value = json::parse(read_file(path, kMaxConfigBytes), nullptr, false);
-  require(value.is_object(), "{}: not a JSON object", path.string());
+  auto value = read_json_object(read_file(path, kMaxConfigBytes), path.string());
   if (const auto ours = value.find("tessera"); ours != value.end()) {
     require(ours->is_object(), "{}: field 'tessera' is no object", path.string());
     const auto format = ours->value("format", json(kBundleFormat));

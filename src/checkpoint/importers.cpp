@@ -1,12 +1,13 @@
 #include "checkpoint/importers.h"
 
 #include <fmt/format.h>
-#include <yaml-cpp/yaml.h>
 
+#include "checkpoint/bounded_yaml.h"
 #include "checkpoint/state_dict.h"
 #include "checkpoint/tensor_mapping.h"
 #include "checkpoint/torch_archive.h"
 #include "runtime/atomic_file.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
 
@@ -17,40 +18,6 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMaxSourceConfigBytes = 256 << 10;
-constexpr int kMaxYamlNodes = 10'000;  // aliases could stand for far more than the file holds
-constexpr int kMaxYamlDepth = 32;
-
-json yaml_scalar(const YAML::Node& node) {
-  const auto& text = node.Scalar();
-  if (node.Tag() == "!") return text;  // quoted
-  if (bool value = false; YAML::convert<bool>::decode(node, value)) return value;
-  if (std::int64_t value = 0; YAML::convert<std::int64_t>::decode(node, value)) return value;
-  if (double value = 0; YAML::convert<double>::decode(node, value)) return value;
-  return text;
-}
-
-json yaml_to_json(const YAML::Node& node, int depth, int& nodes, const std::string& where) {
-  require(depth < kMaxYamlDepth && ++nodes < kMaxYamlNodes, "{}: nested too deeply or too large for a model's config",
-          where);
-  switch (node.Type()) {
-    case YAML::NodeType::Scalar:
-      return yaml_scalar(node);
-    case YAML::NodeType::Sequence: {
-      auto list = json::array();
-      for (const auto& item : node) list.push_back(yaml_to_json(item, depth + 1, nodes, where));
-      return list;
-    }
-    case YAML::NodeType::Map: {
-      auto object = json::object();
-      for (const auto& item : node) {
-        if (item.first.IsScalar()) object[item.first.Scalar()] = yaml_to_json(item.second, depth + 1, nodes, where);
-      }
-      return object;
-    }
-    default:
-      return nullptr;
-  }
-}
 
 struct Importer {
   const char* name;
@@ -128,9 +95,7 @@ void add_assumptions(ImportedCheckpoint& imported, const std::vector<std::string
 }
 
 json read_json(const fs::path& path) {
-  auto value = json::parse(read_file(path, kMaxSourceConfigBytes), nullptr, false);
-  require(value.is_object(), "{}: not a JSON object", path.string());
-  return value;
+  return read_json_object(read_file(path, kMaxSourceConfigBytes), path.string());
 }
 
 /// The yaml that belongs to a Taming checkpoint: the one given, else the only one beside it that describes a codec.
@@ -155,16 +120,11 @@ json taming_parameters(const fs::path& checkpoint, const ImportOptions& options)
 
 json read_taming_config(const fs::path& path) {
   const auto text = read_file(path, kMaxSourceConfigBytes);
-  try {
-    int nodes = 0;
-    const auto whole = yaml_to_json(YAML::Load(text), 0, nodes, path.string());
-    require(
-        whole.is_object() && whole.contains("model") && whole["model"].is_object() && whole["model"].contains("params"),
-        "{}: no model.params in it", path.string());
-    return whole["model"]["params"];
-  } catch (const YAML::Exception& error) {
-    fail("{}: malformed yaml: {}", path.string(), error.what());
-  }
+  const auto whole = read_yaml(text, path.string());
+  require(
+      whole.is_object() && whole.contains("model") && whole["model"].is_object() && whole["model"].contains("params"),
+      "{}: no model.params in it", path.string());
+  return whole["model"]["params"];
 }
 
 std::vector<std::string> importer_names() {

@@ -5,6 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
 
@@ -175,7 +176,7 @@ std::vector<SafetensorsEntry> parse_safetensors_header(std::string_view header, 
                                                        const std::string& where, Metadata* metadata) {
   require(header.starts_with('{'), "{}: its header is no JSON object", where);
   HeaderReader reader(where, metadata);
-  json::sax_parse(header, &reader);
+  read_json_events(header, reader);
   auto entries = reader.take();
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   for (std::size_t i = 1; i < entries.size(); ++i) {

@@ -7,6 +7,7 @@
 
 #include "checkpoint/torch_archive.h"
 #include "runtime/atomic_file.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
 
@@ -111,7 +112,7 @@ void take_plain_too(const TorchArchive& archive, const Place& place, StateDict& 
 /// The shards that an index lists, put together.
 TensorMap load_shards(const fs::path& index_file) {
   const auto where = index_file.string();
-  const auto index = json::parse(read_file(index_file, kMaxIndexBytes), nullptr, false);
+  const auto index = json_or_discarded(read_file(index_file, kMaxIndexBytes));
   require(index.is_object() && index.contains("weight_map") && index["weight_map"].is_object(),
           "{}: no weight_map in it", where);
   std::map<std::string, std::set<std::string>> names_of;

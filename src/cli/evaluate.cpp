@@ -12,6 +12,7 @@
 #include "cli/verbs.h"
 #include "metrics/sweep.h"
 #include "runtime/atomic_file.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "runtime/seconds_since.h"
@@ -179,8 +180,7 @@ void keep_cross_entropy(const std::filesystem::path& model, const nlohmann::orde
     table.push_back(bits->get<double>() * std::numbers::ln2);
   }
   const auto file = model / "scheduler" / "config.json";
-  auto config = nlohmann::json::parse(read_file(file), nullptr, false);
-  require(config.is_object(), "{}: not a JSON object", file.string());
+  auto config = read_json_object(read_file(file), file.string());
   config["tessera"]["cross_entropy"] = table;
   write_file_atomically(file, config.dump(2) + "\n");
   log().info("{}: holds the cross-entropy by known cells now", file.string());

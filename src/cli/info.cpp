@@ -11,6 +11,7 @@
 #include "checkpoint/torch_archive.h"
 #include "cli/verbs.h"
 #include "image/image_io.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
 
@@ -162,7 +163,7 @@ bool looks_like_png(const fs::path& path) {
 Report picture_report(const fs::path& path) {
   Report report = {{"path", path.string()}, {"format", "PNG"}};
   for (const auto& [key, text] : read_png_text(path)) {
-    const auto options = key == "tessera" ? Report::parse(text, nullptr, false) : Report();
+    const auto options = key == "tessera" ? ordered_json_or_discarded(text) : Report();
     if (!options.is_object()) {
       report[printable(key)] = printable(text);
       continue;

@@ -19,6 +19,7 @@
 #include "kernels/device.h"
 #include "pipeline/pipeline.h"
 #include "runtime/atomic_file.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/folder_lock.h"
 #include "runtime/log.h"
@@ -62,7 +63,7 @@ struct Stages {
   }
   static Stages load(const fs::path& out) {
     require(fs::exists(file(out)), "{}: no run of tessera train to resume (no {})", out.string(), file(out).string());
-    const auto text = nlohmann::json::parse(read_file(file(out), 1 << 16), nullptr, false);
+    const auto text = json_or_discarded(read_file(file(out), 1 << 16));
     require(text.is_object(), "{}: not what tessera train writes", file(out).string());
     return {text.value("minutes", 0.0), text.value("codec_done", false), text.value("prior_done", false)};
   }
@@ -210,7 +211,7 @@ void suggest_sampling(const fs::path& out) {
   const auto* sampler = suggested_sampler(pipeline.prior().is_autoregressive());
   if (pipeline.fill_process() || sampler == nullptr || !pipeline.suggestion().empty()) return;
   const auto file = out / "scheduler" / "config.json";
-  auto config = nlohmann::json::parse(read_file(file));
+  auto config = read_json_object(read_file(file), file.string());
   config["tessera"]["sampling"] = {{"sampler", sampler->name}, {"steps", sampler->suggested_steps}};
   write_file_atomically(file, config.dump(2) + "\n");
 }

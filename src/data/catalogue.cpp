@@ -11,6 +11,7 @@
 #include "data/sample_pictures.h"
 #include "data/text_bytes.h"
 #include "image/image_io.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/foreign_bytes.h"
 #include "runtime/printable.h"
@@ -301,7 +302,7 @@ class Joiner {
     for (std::size_t i = 0; i < items().size(); ++i) {
       const auto& item = items()[i];
       if (auto* text = companion(item, "json")) {
-        auto object = json::parse(text->text, nullptr, false);
+        auto object = json_or_discarded(text->text);
         if (object.is_object()) {
           if (!described_[i]) records_[i] = std::move(object);
         } else {

@@ -10,6 +10,7 @@
 #include "data/decode.h"
 #include "data/pack_file.h"
 #include "image/image.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
 
@@ -136,7 +137,7 @@ void choose_from_pack(DatasetContent& content, const DatasetOptions& options) {
   std::int64_t captions = 0, splits = 0;
   for (std::size_t i = 0; i < content.items.size(); ++i) {
     auto item = content.items[i];
-    auto record = nlohmann::json::parse(item.fields, nullptr, false);
+    auto record = json_or_discarded(item.fields);
     if (!record.is_object()) record = nlohmann::json::object();
     if (!item.caption.empty()) record["text"] = item.caption;
     if (item.label >= 0) record["label"] = content.class_names.at(static_cast<std::size_t>(item.label));
@@ -271,7 +272,7 @@ std::string Dataset::captioned_text() const {
 std::string Dataset::no_captions_text() const {
   FieldCounts counts;
   for (const auto& item : content_->items) {
-    const auto record = nlohmann::json::parse(item.fields, nullptr, false);
+    const auto record = json_or_discarded(item.fields);
     if (record.is_object()) count_fields(record, counts);
   }
   return fmt::format(

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "image/image_io.h"
+#include "runtime/bounded_json.h"
 #include "text/unicode.h"
 
 namespace tessera {
@@ -142,7 +143,7 @@ bool is_safe_name(std::string_view name) {
 }
 
 std::string valid_utf8(std::string_view text) {
-  return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace)).get<std::string>();
+  return read_json(json(text).dump(-1, ' ', false, json::error_handler_t::replace), "text").get<std::string>();
 }
 
 bool is_valid_utf8(std::string_view text) {

@@ -6,6 +6,7 @@
 
 #include "data/csv.h"
 #include "data/file_names.h"
+#include "runtime/bounded_json.h"
 
 namespace tessera {
 namespace {
@@ -60,7 +61,7 @@ std::vector<MetadataRow> read_json_lines(const std::string& text, const std::str
     begin = end + 1;
     ++line_number;
     if (line.find_first_not_of(" \t\r\v\f") == std::string_view::npos) continue;
-    auto object = Json::parse(line, nullptr, false);
+    auto object = json_or_discarded(line);
     rows.push_back(object.is_object() ? make_row(line_number, std::move(object), image_field)
                                       : broken_row(line_number, "not a JSON object"));
   }
@@ -70,7 +71,7 @@ std::vector<MetadataRow> read_json_lines(const std::string& text, const std::str
 /// A cell of a table: a list of texts where it is one, whole numbers of labels as numbers.
 Json cell_value(const std::string& column, const std::string& cell) {
   if (cell.starts_with('[')) {
-    auto list = Json::parse(cell, nullptr, false);
+    auto list = json_or_discarded(cell);
     if (list.is_array() && std::all_of(list.begin(), list.end(), [](const auto& one) { return one.is_string(); }))
       return list;
   }

@@ -12,6 +12,7 @@
 
 #include "checkpoint/safetensors.h"
 #include "data/content_hash.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
 
@@ -26,7 +27,7 @@ constexpr const char* kFormat = "tessera-pack";
 std::string records_text(const DatasetContent& content) {
   std::string text;
   for (const auto& item : content.items) {
-    auto record = json::parse(item.fields, nullptr, false);
+    auto record = json_or_discarded(item.fields);
     if (!record.is_object()) record = json::object();
     record["file_name"] = item.file_name;
     if (!item.caption.empty()) record["text"] = item.caption;
@@ -110,7 +111,7 @@ std::vector<DatasetItem> parse_records(std::string_view text, std::size_t count,
   items.reserve(count);
   while (!text.empty()) {
     const auto end = std::min(text.find('\n'), text.size());
-    auto record = json::parse(text.substr(0, end), nullptr, false);
+    auto record = json_or_discarded(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
     require(items.size() < count && record.is_object() && record.contains("file_name"),
             "{}: record {} is broken or too many, expected {}", path, items.size(), count);
@@ -142,7 +143,7 @@ DatasetContent parse_pack(const std::shared_ptr<Mapping>& mapping, const std::st
   require(length <= mapping->bytes() - 8 && length <= kMaxHeaderBytes,
           "{}: not a .tessera-pack (header of {} bytes in {})", path, length, mapping->bytes());
   const auto* begin = reinterpret_cast<const char*>(mapping->data()) + 8;
-  const auto header = json::parse(begin, begin + length, nullptr, false);
+  const auto header = json_or_discarded({begin, length});
   require(header.is_object() && header.contains("__metadata__"), "{}: not a .tessera-pack", path);
   const auto& metadata = header.at("__metadata__");
   require(metadata.value("format", "") == kFormat, "{}: not a .tessera-pack", path);
@@ -164,12 +165,12 @@ DatasetContent parse_pack(const std::shared_ptr<Mapping>& mapping, const std::st
       images.data, shape, [mapping](void*) {}, torch::kUInt8);
   content.items = parse_records({reinterpret_cast<const char*>(records.data), records.bytes},
                                 static_cast<std::size_t>(shape[0]), metadata.value("splits", "") == "yes", path);
-  content.class_names = json::parse(metadata.at("class_names").get<std::string>()).get<std::vector<std::string>>();
-  content.skipped = json::parse(metadata.at("skipped").get<std::string>()).get<std::vector<std::string>>();
-  content.skipped_count = json::parse(metadata.at("skipped_count").get<std::string>()).get<std::int64_t>();
+  content.class_names = read_json(metadata.at("class_names").get<std::string>(), path).get<std::vector<std::string>>();
+  content.skipped = read_json(metadata.at("skipped").get<std::string>(), path).get<std::vector<std::string>>();
+  content.skipped_count = read_json(metadata.at("skipped_count").get<std::string>(), path).get<std::int64_t>();
   // Packs of earlier versions do not say these.
   if (const auto found = metadata.find("account"); found != metadata.end()) {
-    const auto account = json::parse(found->get<std::string>());
+    const auto account = read_json(found->get<std::string>(), path);
     content.files = account.at("files").get<std::int64_t>();
     content.companions = account.at("companions").get<std::int64_t>();
     content.reasons = account.at("reasons").get<std::map<std::string, std::int64_t>>();

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
 
@@ -206,8 +207,7 @@ std::string BackboneDescription::short_name() const {
 
 BackboneDescription parse_backbone_description(std::string_view json, const std::string& where) {
   require(json.size() <= kMaxJsonBytes, "{}: {} bytes, expected at most {}", where, json.size(), kMaxJsonBytes);
-  const auto document = nlohmann::json::parse(json, nullptr, false);
-  require(!document.is_discarded(), "{}: not JSON, expected the description of a feature network", where);
+  const auto document = read_json(json, where + ": not the description of a feature network");
   const Object object(document, where);
   BackboneDescription description;
   description.name = printable(object.text("name"));

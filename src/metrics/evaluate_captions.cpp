@@ -8,6 +8,7 @@
 #include "metrics/nearest_concept.h"
 #include "metrics/neighbours.h"
 #include "metrics/references.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/progress.h"
 
@@ -36,7 +37,7 @@ std::vector<std::string> field_of(const Dataset& data, const std::vector<std::in
                                   const std::string& field) {
   std::vector<std::string> values;
   for (const auto index : indices) {
-    const auto fields = nlohmann::json::parse(data.item(index).fields, nullptr, false);
+    const auto fields = json_or_discarded(data.item(index).fields);
     const bool there = fields.is_object() && fields.contains(field) && fields[field].is_string();
     values.push_back(there ? fields[field].get<std::string>() : std::string());
   }

@@ -5,6 +5,7 @@
 #include "metrics/plots.h"
 #include "metrics/samples.h"
 #include "runtime/atomic_file.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "sampling/registry.h"
@@ -119,7 +120,7 @@ nlohmann::ordered_json sweep_figures(const SweepCell& cell, const std::filesyste
                                      const std::function<nlohmann::ordered_json()>& measure) {
   const auto file = folder / (cell.name + ".json");
   if (std::filesystem::exists(file)) {
-    const auto kept = nlohmann::ordered_json::parse(read_file(file), nullptr, false);
+    const auto kept = ordered_json_or_discarded(read_file(file));
     if (!kept.is_discarded() && kept.is_object() && kept.value("key", "") == key && kept.contains("figures"))
       return kept["figures"];
     log().info("{}: of other settings or unfinished, measured again", file.string());

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "sampling/registry.h"
 
@@ -89,7 +90,7 @@ FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent can
 nlohmann::json to_json(const FillOptions& options) {
   auto record = options.used().to_json();
   record["seed"] = options.seed;
-  if (!options.condition.empty()) record["condition"] = nlohmann::json::parse(options.condition);
+  if (!options.condition.empty()) record["condition"] = read_json(options.condition, "condition");
   return record;
 }
 

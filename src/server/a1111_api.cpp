@@ -4,6 +4,7 @@
 #include <random>
 
 #include "image/image_io.h"
+#include "runtime/bounded_json.h"
 #include "server/base64.h"
 #include "server/job_json.h"
 #include "server/service.h"
@@ -211,7 +212,7 @@ HttpResponse run(Service& service, const Call& call, JobRequest request, const B
                      {"sd_model_name", job->model},
                      {"job", job->id},
                      {"notes", notes},
-                     {"tessera", json::parse(job->record)}};
+                     {"tessera", read_json(job->record, "record")}};
   return json_response({{"images", std::move(images)}, {"parameters", std::move(parameters)}, {"info", info.dump()}});
 }
 

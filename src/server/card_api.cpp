@@ -5,6 +5,7 @@
 
 #include "image/image_io.h"
 #include "runtime/atomic_file.h"
+#include "runtime/bounded_json.h"
 #include "server/service.h"
 #include "text/clip_tokenizer.h"
 
@@ -39,7 +40,7 @@ std::vector<Example> examples_of(const fs::path& folder) {
     const auto text = read_file(list, kMaxCardBytes);
     for (std::size_t at = 0; at < text.size();) {
       const auto end = std::min(text.find('\n', at), text.size());
-      const auto line = json::parse(text.substr(at, end - at), nullptr, false);
+      const auto line = json_or_discarded(text.substr(at, end - at));
       at = end + 1;
       if (!line.is_object() || !line.contains("file_name") || !line["file_name"].is_string()) continue;
       const auto caption = line.value("text", json());
@@ -85,7 +86,8 @@ Words words_of(const ModelInfo& model) {
   const std::lock_guard lock(mutex);
   auto& words = known[model.folder.string()];
   if (!words.tokenizer) {
-    const auto config = json::parse(read_file(model.folder / "text_encoder" / "config.json", kMaxCardBytes));
+    const auto file = model.folder / "text_encoder" / "config.json";
+    const auto config = read_json_object(read_file(file, kMaxCardBytes), "text_encoder/config.json");
     words.length = config.value("max_position_embeddings", std::int64_t{77});
     words.tokenizer = std::make_shared<const ClipTokenizer>(ClipTokenizer::load(model.folder / "tokenizer"));
   }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "image/image_io.h"
+#include "runtime/bounded_json.h"
 #include "server/job_queue.h"
 
 namespace tessera::server {
@@ -34,8 +35,8 @@ json job_json(const Job& job, const JobStatus& status, const JobQueue& queue) {
        {"position", status.state == JobState::queued ? queue.position(job) : 0},
        {"error", status.error.empty() ? json() : json(status.error)},
        {"notes", status.notes},
-       {"request", json::parse(job.record)},
-       {"effective", status.effective.empty() ? json() : json::parse(status.effective)},
+       {"request", read_json(job.record, "record")},
+       {"effective", status.effective.empty() ? json() : read_json(status.effective, "record")},
        {"command", job.command.empty() ? json() : json(job.command)},
        {"grid", status.h > 0 ? json({status.h, status.w}) : json()},
        {"factor", status.factor > 0 ? json(status.factor) : json()},
@@ -60,8 +61,8 @@ std::string media_type(const std::string& format) {
 }
 
 std::string result_bytes(const Job& job, const JobStatus& status, std::size_t index, const std::string& format) {
-  auto record = json::parse(job.record);
-  if (!status.effective.empty()) record.update(json::parse(status.effective));
+  auto record = read_json(job.record, "record");
+  if (!status.effective.empty()) record.update(read_json(status.effective, "record"));
   record["command"] = job.command;
   record["image"] = index;
   const PngText text = {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}};

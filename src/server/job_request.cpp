@@ -9,6 +9,7 @@
 #include <semaphore>
 
 #include "image/image_io.h"
+#include "runtime/bounded_json.h"
 #include "server/base64.h"
 #include "server/http_message.h"
 #include "server/request_fields.h"
@@ -256,15 +257,12 @@ std::vector<std::string> picture_formats() {
 }
 
 json parse_json(const std::string& text, const std::string& what) {
+  JsonLimits limits;
+  limits.depth = kDeepest;
   try {
-    return json::parse(text, [&](int depth, json::parse_event_t, json&) {
-      if (depth > kDeepest) throw HttpError(400, fmt::format("{}: nested deeper than {}", what, kDeepest));
-      return true;
-    });
-  } catch (const json::parse_error& error) {
-    throw HttpError(400, fmt::format("{}: not JSON at byte {}", what, error.byte));
-  } catch (const json::out_of_range&) {
-    throw HttpError(400, fmt::format("{}: holds a number that is too large", what));
+    return read_json(text, what, limits);
+  } catch (const Error& error) {
+    throw HttpError(400, error.what());
   }
 }
 

@@ -11,6 +11,7 @@
 #include "denoiser/conditional_transformer.h"
 #include "pipeline/process_config.h"
 #include "runtime/atomic_file.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "sampling/registry.h"
@@ -24,9 +25,7 @@ using nlohmann::json;
 constexpr std::uint64_t kMaxConfigBytes = 1 << 20, kMaxHeaderBytes = 100 << 20;
 
 json config_of(const fs::path& path) {
-  auto value = json::parse(read_file(path, kMaxConfigBytes), nullptr, false);
-  require(value.is_object(), "{}: not a JSON object", path.string());
-  return value;
+  return read_json_object(read_file(path, kMaxConfigBytes), path.string());
 }
 
 /// Bytes of a file's tensors as float32, which is how weights are held; of another format the file's own size.

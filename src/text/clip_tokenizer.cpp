@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "runtime/atomic_file.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/foreign_bytes.h"
 #include "text/gunzip.h"
@@ -92,9 +93,7 @@ MergeList merges_of(const json& tokenizer, const std::string& where) {
 MergeList read_merges(const fs::path& file) {
   const auto content = read_vocabulary(file);
   if (content.starts_with('{')) {
-    const auto tokenizer = json::parse(content, nullptr, false);
-    require(tokenizer.is_object(), "{}: not a JSON object", file.string());
-    return merges_of(tokenizer, file.string());
+    return merges_of(read_json_object(content, file.string()), file.string());
   }
   std::istringstream lines(content);
   MergeList merges;
@@ -116,9 +115,7 @@ MergeList read_merges(const fs::path& file) {
 }
 
 json read_object(const fs::path& file) {
-  auto value = json::parse(read_file(file, kMaxVocabularyBytes), nullptr, false);
-  require(value.is_object(), "{}: not a JSON object", file.string());
-  return value;
+  return read_json_object(read_file(file, kMaxVocabularyBytes), file.string());
 }
 
 /// The ids that a folder states: vocab.json, or what tokenizer.json holds; null: it states none.

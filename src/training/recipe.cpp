@@ -1,13 +1,12 @@
 #include "training/recipe.h"
 
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
+#include "training/bounded_toml.h"
 
 namespace tessera {
 namespace {
@@ -46,12 +45,7 @@ void assign(const toml::node& node, const Field& field, const std::string& where
 
 void read_recipe(const std::filesystem::path& file, const std::string& table, const Fields& fields) {
   const auto text = read_file(file, std::uint64_t{1} << 20);
-  toml::table recipe;
-  try {
-    recipe = toml::parse(text, file.string());
-  } catch (const toml::parse_error& error) {
-    fail("{}:{}: {}", file.string(), error.source().begin.line, error.description());
-  }
+  const auto recipe = read_toml(text, file.string());
   for (const auto& [key, node] : recipe) {
     const auto name = std::string(key.str());
     require(std::find(std::begin(kTables), std::end(kTables), name) != std::end(kTables) && node.is_table(),

@@ -5,6 +5,7 @@
 
 #include "image/image_io.h"
 #include "runtime/atomic_file.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "training/event_file.h"
 
@@ -18,7 +19,7 @@ void cut_records(const std::filesystem::path& file, std::int64_t last) {
   std::string kept, line;
   bool cut = false;
   while (std::getline(stream, line)) {
-    const auto record = nlohmann::json::parse(line, nullptr, false);
+    const auto record = json_or_discarded(line);
     const bool good = !stream.eof() && record.is_object() && record.contains("step") &&
                       record["step"].is_number_integer() && record["step"].get<std::int64_t>() <= last;
     cut = cut || !good;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "runtime/progress.h"
@@ -53,7 +54,7 @@ Best best_of(const Metadata& metadata) {
   Best best;
   const auto found = metadata.find("best");
   if (found == metadata.end()) return best;
-  const auto text = nlohmann::json::parse(found->second, nullptr, false);
+  const auto text = json_or_discarded(found->second);
   if (!text.is_object()) return best;
   if (text.contains("score") && text["score"].is_number()) best.score = text["score"].get<double>();
   best.phase = text.value("phase", std::int64_t{0});
@@ -85,7 +86,7 @@ std::int64_t restore(TrainingTask& task, const std::filesystem::path& file, Best
   const auto tensors = load_safetensors(file, &metadata);
   require(metadata.count("step") && metadata.count("recipe"), "{}: not a training state (no step or recipe in it)",
           file.string());
-  const auto saved = nlohmann::json::parse(metadata.at("recipe"), nullptr, false);
+  const auto saved = json_or_discarded(metadata.at("recipe"));
   const auto asked = task.recipe();
   for (const auto& [name, value] : asked.items()) {
     if (name == "steps") continue;       // a run may be made longer or shorter; the learning rate follows the new total
