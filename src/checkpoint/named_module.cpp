@@ -8,7 +8,17 @@ namespace {
 /// A module that only groups others under a name.
 class Group : public torch::nn::Module {};
 
+thread_local int shapes_only = 0;  // guards within each other
+
 }  // namespace
+
+ShapesOnly::ShapesOnly() {
+  ++shapes_only;
+}
+
+ShapesOnly::~ShapesOnly() {
+  --shapes_only;
+}
 
 torch::Tensor NamedModule::add(const std::string& name, at::IntArrayRef shape) {
   torch::nn::Module* holder = this;
@@ -20,7 +30,14 @@ torch::Tensor NamedModule::add(const std::string& name, at::IntArrayRef shape) {
     auto next = found ? *found : holder->register_module(part, std::make_shared<Group>());
     holder = next.get();
   }
-  return holder->register_parameter(name.substr(at), torch::zeros(shape));
+  const auto none = torch::TensorOptions().device(torch::kMeta);
+  return holder->register_parameter(name.substr(at), shapes_only > 0 ? torch::empty(shape, none) : torch::zeros(shape));
+}
+
+ShapeMap NamedModule::shapes() const {
+  ShapeMap shapes;
+  for (const auto& item : named_parameters()) shapes[item.key()] = item.value().sizes().vec();
+  return shapes;
 }
 
 TensorMap NamedModule::state() const {
@@ -32,9 +49,7 @@ TensorMap NamedModule::state() const {
 void NamedModule::load(const TensorMap& tensors, const std::string& where, const Take& take) {
   const torch::NoGradGuard no_grad;
   const auto own = named_parameters();
-  ShapeMap expected;
-  for (const auto& item : own) expected[item.key()] = item.value().sizes().vec();
-  match_parameters(tensors, expected, where);
+  match_parameters(tensors, shapes(), where);
   for (const auto& item : own) {
     const auto& given = tensors.at(item.key());
     require(given.is_floating_point(), "{}: {} is {}, expected floating point", where, item.key(),

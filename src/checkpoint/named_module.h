@@ -1,5 +1,5 @@
 /// A module whose parameters have the names that they have in files: "a.b.weight" is the parameter `weight` of the
-/// submodule `b` of `a`. Loading matches both ways.
+/// submodule `b` of `a`. Loading matches both ways; match_network does so before a network takes memory.
 #pragma once
 
 #include <torch/torch.h>
@@ -12,8 +12,19 @@
 
 namespace tessera {
 
+/// While it lives, networks that this thread makes have parameters without memory, for their names and shapes alone.
+class ShapesOnly {
+ public:
+  ShapesOnly();
+  ~ShapesOnly();
+  ShapesOnly(const ShapesOnly&) = delete;
+  ShapesOnly& operator=(const ShapesOnly&) = delete;
+};
+
 class NamedModule : public torch::nn::Module {
  public:
+  /// The parameters' shapes by name.
+  ShapeMap shapes() const;
   /// The parameters by name; they share storage with the module.
   TensorMap state() const;
   /// Makes a parameter hold the values of a tensor of its shape.
@@ -27,5 +38,17 @@ class NamedModule : public torch::nn::Module {
   /// Makes a parameter of zeros under a dotted name and returns it.
   torch::Tensor add(const std::string& name, at::IntArrayRef shape);
 };
+
+/// Matches tensors with the network of these options before it takes memory: a few bytes of a configuration must not
+/// ask for gigabytes. Throws match_parameters' Error.
+template <typename Holder, typename Options>
+void match_network(const Options& options, const TensorMap& tensors, const std::string& where) {
+  ShapeMap expected;
+  {
+    const ShapesOnly shapes_only;
+    expected = Holder(options)->shapes();
+  }
+  match_parameters(tensors, expected, where);
+}
 
 }  // namespace tessera

@@ -11,7 +11,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kMaxField = 1 << 24;  // no width, depth or size in a config is larger
-constexpr std::int64_t kMaxLayers = 4096;
+constexpr std::int64_t kMaxLayers = 512;
 
 /// A config's field as a positive integer.
 std::int64_t positive(const json& config, const char* field, std::int64_t limit = kMaxField) {
@@ -223,10 +223,18 @@ ShapeMap denoiser_parameter_shapes(const json& config) {
 }
 
 void match_parameters(const TensorMap& given, const ShapeMap& expected, const std::string& where) {
-  std::string missing;
-  std::string unexpected;
-  std::string misshapen;
-  const auto add = [](std::string& list, const std::string& entry) { list += (list.empty() ? "" : ", ") + entry; };
+  constexpr std::size_t kListed = 64;  // of each kind; a stranger's file can have a hundred thousand
+  struct List {
+    std::string text;
+    std::size_t count = 0;
+    std::string told(const char* what) const {
+      if (count == 0) return {};
+      return fmt::format("; {}: {}{}", what, text, count > kListed ? fmt::format(" and {} more", count - kListed) : "");
+    }
+  } missing, unexpected, misshapen;
+  const auto add = [](List& list, const std::string& entry) {
+    if (++list.count <= kListed) list.text += (list.text.empty() ? "" : ", ") + entry;
+  };
   for (const auto& [name, shape] : expected) {
     const auto found = given.find(name);
     if (found == given.end()) {
@@ -238,10 +246,7 @@ void match_parameters(const TensorMap& given, const ShapeMap& expected, const st
   for (const auto& [name, tensor] : given) {
     if (!expected.contains(name)) add(unexpected, fmt::format("{} {}", printable(name), shape_text(tensor)));
   }
-  std::string report;
-  if (!missing.empty()) report += fmt::format("; missing: {}", missing);
-  if (!unexpected.empty()) report += fmt::format("; unexpected: {}", unexpected);
-  if (!misshapen.empty()) report += fmt::format("; of another shape: {}", misshapen);
+  const auto report = missing.told("missing") + unexpected.told("unexpected") + misshapen.told("of another shape");
   require(report.empty(), "{}: the tensors do not fit{}", where, report);
 }
 

@@ -13,6 +13,8 @@ namespace {
 // large.
 constexpr std::size_t kMemoryLimit = std::size_t{48} << 20;
 constexpr std::size_t kMaxStoredDimensions = 16;
+constexpr std::size_t kMaxKeyBytes = 1024;
+constexpr std::size_t kEntryBytes = 96;  // an entry with its key and its value's name, beside their texts
 
 }  // namespace
 
@@ -26,6 +28,13 @@ void PickleDocument::charge(std::size_t bytes) {
   charged_ += bytes;
   const auto limit = kMemoryLimit + file_->size() / 8;
   require(charged_ <= limit, "{}: its pickle describes more than {} MiB of values", where(), limit >> 20);
+}
+
+void PickleDocument::charge_entry(const PickleNode& key) {
+  if (key.kind != ValueKind::string) return charge(kEntryBytes);
+  require(key.text.size() <= kMaxKeyBytes, "{}: its pickle has a key of {} bytes, expected at most {}", where(),
+          key.text.size(), kMaxKeyBytes);
+  charge(kEntryBytes + 2 * key.text.size());
 }
 
 PickleNode* PickleDocument::make(ValueKind kind) {

@@ -78,6 +78,9 @@ class PickleDocument {
   std::string_view keep(std::string text);
   /// Counts memory that the pickle made us take; throws Error above the limit.
   void charge(std::size_t bytes);
+  /// Counts a dict's entry: who reads the dict gets a copy of the key with each of its entries, and a pickle can name
+  /// one long key thousands of times. Throws Error for a key longer than any name.
+  void charge_entry(const PickleNode& key);
 
   /// Says where a storage's bytes are: a piece of the file.
   void place_storage(std::string_view key, std::string_view bytes);

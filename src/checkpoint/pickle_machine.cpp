@@ -145,7 +145,11 @@ void PickleMachine::set_items(PickleNode* container, std::size_t first) {
   if (container->kind != ValueKind::dict && container->kind != ValueKind::opaque)
     malformed("keys set in what is no dict");
   if (container->kind == ValueKind::dict) {
-    for (auto i = first; i < stack_.size(); ++i) add_item(container, stack_[i]);
+    for (auto i = first; i < stack_.size(); i += 2) {
+      document_.charge_entry(*stack_[i]);
+      add_item(container, stack_[i]);
+      add_item(container, stack_[i + 1]);
+    }
   }
   drop_to(first);
 }
@@ -287,6 +291,7 @@ bool PickleMachine::step_container(std::uint8_t opcode) {
     case kDict: {
       const auto first = pop_mark();
       if ((stack_.size() - first) % 2 != 0) malformed("a key without value");
+      for (auto i = first; i < stack_.size(); i += 2) document_.charge_entry(*stack_[i]);
       push(gather(ValueKind::dict, first));
       return true;
     }

@@ -74,6 +74,7 @@ PickleNode* build_dict(PickleDocument& document, const PickleNode& arguments) {
   if (arguments.items.empty()) return dict;
   const auto& pairs = *arguments.items[0];
   if (pairs.kind == ValueKind::dict) {
+    for (std::size_t i = 0; i + 1 < pairs.items.size(); i += 2) document.charge_entry(*pairs.items[i]);
     document.charge(8 * pairs.items.size());
     dict->items = pairs.items;
     return dict;
@@ -84,6 +85,7 @@ PickleNode* build_dict(PickleDocument& document, const PickleNode& arguments) {
   for (const auto* pair : pairs.items) {
     const bool two = (pair->kind == ValueKind::list || pair->kind == ValueKind::tuple) && pair->items.size() == 2;
     require(two, "{}: a dict built from what is no pair", document.where());
+    document.charge_entry(*pair->items[0]);
     dict->items.push_back(pair->items[0]);
     dict->items.push_back(pair->items[1]);
   }

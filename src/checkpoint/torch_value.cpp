@@ -100,7 +100,10 @@ std::size_t TorchValue::size() const {
 }
 
 TorchValue TorchValue::child(const PickleNode* node, std::string_view key) const {
-  return {document_, node, name_.empty() ? std::string(key) : fmt::format("{}/{}", name_, key)};
+  constexpr std::size_t kLongestName = 512;  // it only says where a value is
+  auto name = name_.empty() ? std::string(key) : fmt::format("{}/{}", name_, key);
+  if (name.size() > kLongestName) name.resize(kLongestName);
+  return {document_, node, std::move(name)};
 }
 
 TorchValue TorchValue::at(std::size_t index) const {

@@ -23,7 +23,8 @@ using Report = nlohmann::ordered_json;
 
 constexpr int kMaxDepth = 8;  // of nested values that are shown
 constexpr std::size_t kMaxVisited = 100'000;
-constexpr std::size_t kMaxValues = 2'000;  // that are no tensors
+constexpr std::size_t kMaxRead = 1'000'000;  // entries of dicts
+constexpr std::size_t kMaxValues = 2'000;    // that are no tensors
 
 /// Counts of a set of tensors.
 struct Summary {
@@ -105,6 +106,8 @@ class ArchiveWalk {
         report_["list"].push_back(tensor_line(value.name(), value.tensor_type(), value.tensor_shape()));
         break;
       case ValueKind::dict:
+        // Reading a dict takes time and memory for all of it, and one dict can stand in many places.
+        if ((read_ += value.size()) > kMaxRead) break;
         for (const auto& [key, item] : value.entries()) visit(item, depth + 1);
         break;
       case ValueKind::list:
@@ -140,7 +143,7 @@ class ArchiveWalk {
 
   Report& report_;
   Summary summary_;
-  std::size_t visited_ = 0;
+  std::size_t visited_ = 0, read_ = 0;
 };
 
 Report archive_report(const fs::path& path) {

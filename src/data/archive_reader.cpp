@@ -12,6 +12,12 @@
 namespace tessera {
 namespace {
 
+// What an archive may unpack to, whatever is skipped with it, and what its names may take: some bytes of its own, and
+// more where the archive is large. Texts shrink to a tenth or so, pictures hardly at all.
+constexpr std::uint64_t kPlainUnpacked = std::uint64_t{512} << 20, kMostUnpacked = 100;
+constexpr std::uint64_t kPlainNames = std::uint64_t{128} << 20, kMostNames = 4;
+constexpr std::uint64_t kNameBytes = 400;  // of a file in all lists, beside its name
+
 std::string reason(::archive* archive) {
   const char* text = archive_error_string(archive);
   return text ? printable(text) : "unknown reason";
@@ -31,6 +37,9 @@ bool same_path(std::string_view left, std::string_view right) {
 }  // namespace
 
 ArchiveReader::ArchiveReader(const std::filesystem::path& path) : path_(path.string()) {
+  std::error_code code;
+  packed_ = std::filesystem::file_size(path, code);
+  require(!code, "{}: cannot be read: {}", path_, code.message());
   archive_ = archive_read_new();
   require(archive_ != nullptr, "{}: out of memory", path_);
   archive_read_support_format_zip(archive_);
@@ -67,6 +76,16 @@ std::string ArchiveReader::entry_name() {
   return name;
 }
 
+void ArchiveReader::charge_entry() {
+  described_ += name_.size() + kNameBytes;
+  require(described_ <= kPlainNames + kMostNames * packed_, "{}: lists far more files than {} bytes can hold", path_,
+          packed_);
+  const auto declared = archive_entry_size_is_set(entry_) != 0 ? archive_entry_size(entry_) : 0;
+  unpacked_ += static_cast<std::uint64_t>(std::max<la_int64_t>(declared, 0));
+  require(unpacked_ <= kPlainUnpacked + kMostUnpacked * packed_,
+          "{}: {}: would unpack to far more than the archive's {} bytes", path_, printable(name_), packed_);
+}
+
 std::optional<std::string> ArchiveReader::next() {
   while (true) {
     const int status = archive_read_next_header(archive_, &entry_);
@@ -74,6 +93,7 @@ std::optional<std::string> ArchiveReader::next() {
     require(status == ARCHIVE_OK || status == ARCHIVE_WARN, "{}: broken after {} files: {}", path_, files_,
             reason(archive_));
     name_ = entry_name();
+    charge_entry();
     const auto type = archive_entry_filetype(entry_);
     if (type == AE_IFDIR) continue;
     if (archive_entry_hardlink(entry_) != nullptr) {
@@ -108,6 +128,7 @@ std::vector<std::uint8_t> ArchiveReader::read(std::uint64_t max_bytes) {
     const la_ssize_t count = archive_read_data(archive_, chunk.data(), chunk.size());
     require(count >= 0, "{}: cannot be read: {}", where(), reason(archive_));
     if (count == 0) return bytes;
+    if (archive_entry_size_is_set(entry_) == 0) unpacked_ += static_cast<std::uint64_t>(count);
     require(static_cast<std::uint64_t>(count) <= max_bytes - bytes.size(), "{}: more than {} bytes", where(),
             max_bytes);
     bytes.insert(bytes.end(), chunk.begin(), chunk.begin() + count);
@@ -124,6 +145,16 @@ ArchiveReader::ArchiveReader(const std::filesystem::path& path) {
   fail("{}: this build has no libarchive; expected a folder or a .tessera-pack", path.string());
 }
 ArchiveReader::~ArchiveReader() = default;
+void ArchiveReader::charge_entry() {
+  described_ += name_.size() + kNameBytes;
+  require(described_ <= kPlainNames + kMostNames * packed_, "{}: lists far more files than {} bytes can hold", path_,
+          packed_);
+  const auto declared = archive_entry_size_is_set(entry_) != 0 ? archive_entry_size(entry_) : 0;
+  unpacked_ += static_cast<std::uint64_t>(std::max<la_int64_t>(declared, 0));
+  require(unpacked_ <= kPlainUnpacked + kMostUnpacked * packed_,
+          "{}: {}: would unpack to far more than the archive's {} bytes", path_, printable(name_), packed_);
+}
+
 std::optional<std::string> ArchiveReader::next() {
   return std::nullopt;
 }

@@ -23,7 +23,8 @@ class ArchiveReader {
   ArchiveReader(const ArchiveReader&) = delete;
   ArchiveReader& operator=(const ArchiveReader&) = delete;
 
-  /// The next regular file's name, as bytes; nothing at the end. Throws Error where the archive is broken or truncated.
+  /// The next regular file's name, as bytes; nothing at the end. Throws Error where the archive is broken or truncated,
+  /// and where it unpacks to far more than its own size.
   std::optional<std::string> next();
   /// The bytes of the file that next() named. Throws Error on more than `max_bytes`, whatever the header declares.
   std::vector<std::uint8_t> read(std::uint64_t max_bytes);
@@ -35,7 +36,13 @@ class ArchiveReader {
  private:
   std::string entry_name();
 
+  /// Counts what the entry at hand unpacks to, whether it is read or skipped.
+  void charge_entry();
+
   std::string path_;
+  std::uint64_t packed_ = 0;     // bytes of the archive itself
+  std::uint64_t unpacked_ = 0;   // bytes that the entries so far unpack to
+  std::uint64_t described_ = 0;  // bytes that the names so far take
   ::archive* archive_ = nullptr;
   ::archive_entry* entry_ = nullptr;
   std::string name_;

@@ -22,6 +22,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kLeavesFolder = "a name that leaves its folder";
+constexpr std::size_t kLineBytes = 48;  // of a line kept as a text of its own, beside its characters
 constexpr const char* kOtherOfSample = "another picture of its sample";
 
 std::string trimmed(std::string_view text) {
@@ -36,9 +37,10 @@ bool is_whole_number(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-std::vector<std::string> lines_of(std::string_view text) {
+/// At most so many lines.
+std::vector<std::string> lines_of(std::string_view text, std::size_t most) {
   std::vector<std::string> lines;
-  for (std::size_t begin = 0; begin < text.size();) {
+  for (std::size_t begin = 0; begin < text.size() && lines.size() < most;) {
     const auto end = std::min(text.find('\n', begin), text.size());
     if (auto line = trimmed(text.substr(begin, end - begin)); !line.empty()) lines.push_back(std::move(line));
     begin = end + 1;
@@ -50,7 +52,10 @@ std::vector<std::string> lines_of(std::string_view text) {
 class Joiner {
  public:
   explicit Joiner(const CatalogueInput& input)
-      : input_(input), choice_(input.choice), archives_(input.archives.begin(), input.archives.end()) {}
+      : input_(input), choice_(input.choice), archives_(input.archives.begin(), input.archives.end()) {
+    limits_.bytes = input.max_value_bytes;
+    limits_.held = &held_;
+  }
 
   Catalogue join() {
     catalogue_.notes = input_.notes;
@@ -85,8 +90,16 @@ class Joiner {
 
   std::vector<CatalogueItem>& items() { return catalogue_.items; }
 
+  void add_problem(std::string text) {
+    if (catalogue_.problems.size() < Catalogue::kKeptProblems) {
+      catalogue_.problems.push_back(std::move(text));
+    } else {
+      ++catalogue_.more_problems;
+    }
+  }
+
   void leave_out(LeftOut file) {
-    if (!file.expected) catalogue_.problems.push_back(printable(file.name) + ": " + file.reason);
+    if (!file.expected) add_problem(printable(file.name) + ": " + file.reason);
     ++catalogue_.files;
     gone_.insert(canonical_name(file.name));
     catalogue_.left_out.push_back(std::move(file));
@@ -170,13 +183,13 @@ class Joiner {
         auto decoded = decode_text(bytes);
         text.text = std::move(decoded.text);
         if (decoded.encoding.empty()) {
-          catalogue_.problems.push_back(printable(name) + ": its encoding is not known, some characters are lost");
+          add_problem(printable(name) + ": its encoding is not known, some characters are lost");
         } else if (decoded.encoding != "UTF-8") {
           encodings[decoded.encoding].push_back(printable(name));
         }
       } else {
         text.broken = true;
-        catalogue_.problems.push_back(printable(name) + ": " + other);
+        add_problem(printable(name) + ": " + other);
       }
       if (is_metadata_name(name)) {
         ++catalogue_.files, ++catalogue_.companions;
@@ -233,15 +246,16 @@ class Joiner {
   void join_metadata() {
     for (auto& table : tables_) {
       if (table.broken) continue;
-      for (const auto& row : read_metadata(*table.name, table.text, choice_.image_field)) join_row(*table.name, row);
+      read_metadata(*table.name, table.text, choice_.image_field, limits_,
+                    [&](MetadataRow row) { join_row(*table.name, std::move(row)); });
     }
     keep_described_pictures();
   }
 
-  void join_row(const std::string& table, const MetadataRow& row) {
+  void join_row(const std::string& table, MetadataRow row) {
     const auto where = fmt::format("{}:{}", printable(table), row.line);
     if (!row.problem.empty()) {
-      catalogue_.problems.push_back(where + ": " + row.problem);
+      add_problem(where + ": " + row.problem);
       return;
     }
     const auto folder = std::string(folder_of(table));
@@ -249,18 +263,18 @@ class Joiner {
     const auto found = find_item(image);
     if (!found) {
       if (gone_.contains(canonical_name(image))) return;  // said already, with its reason
-      catalogue_.problems.push_back(fmt::format("{}: file '{}' is missing", where, printable(image)));
+      add_problem(fmt::format("{}: file '{}' is missing", where, printable(image)));
       return;
     }
     for (const auto& other : row.other_files) {
       if (const auto place = find_item(folder + other); place && *place != *found) other_pictures_.insert(*place);
     }
     if (described_[*found]) {
-      catalogue_.problems.push_back(fmt::format("{}: file '{}' is described twice", where, printable(image)));
+      add_problem(fmt::format("{}: file '{}' is described twice", where, printable(image)));
       return;
     }
     described_[*found] = true;
-    records_[*found] = row.fields;
+    records_[*found] = std::move(row.fields);
   }
 
   /// Pictures that lines name beside their own (mask_file_name) are none of the set.
@@ -302,11 +316,11 @@ class Joiner {
     for (std::size_t i = 0; i < items().size(); ++i) {
       const auto& item = items()[i];
       if (auto* text = companion(item, "json")) {
-        auto object = json_or_discarded(text->text);
+        auto object = json_or_discarded(text->text, limits_);
         if (object.is_object()) {
           if (!described_[i]) records_[i] = std::move(object);
         } else {
-          catalogue_.problems.push_back(printable(*text->name) + ": not a JSON object");
+          add_problem(printable(*text->name) + ": not a JSON object");
         }
       }
       const auto* text = companion(item, "txt");
@@ -318,8 +332,13 @@ class Joiner {
         text = caption;
       }
       if (text) {
-        written_[i] = choice_.whole_captions ? std::vector{trimmed(text->text)} : lines_of(text->text);
+        // One more than there is room for is refused below.
+        const auto room = (limits_.bytes - std::min(limits_.bytes, held_)) / kLineBytes + 1;
+        written_[i] = choice_.whole_captions ? std::vector{trimmed(text->text)} : lines_of(text->text, room);
         std::erase(written_[i], "");
+        held_ += kLineBytes * written_[i].size();
+        require(held_ <= limits_.bytes, "{}: describes more than {} MiB of values", printable(*text->name),
+                limits_.bytes >> 20);
       }
       const auto* label = companion(item, "cls");
       if (label && !(described_[i] && records_[i].contains("label"))) {
@@ -358,8 +377,7 @@ class Joiner {
     const auto table = std::string(base_name(*tables_.front().name));
     for (std::size_t i = 0; i < items().size(); ++i) {
       if (!described_[i] && records_[i].empty() && written_[i].empty())
-        catalogue_.problems.push_back(
-            fmt::format("{}: not in {}, kept without caption", printable(items()[i].name), table));
+        add_problem(fmt::format("{}: not in {}, kept without caption", printable(items()[i].name), table));
     }
   }
 
@@ -556,6 +574,8 @@ class Joiner {
   const CatalogueInput& input_;
   const CatalogueChoice& choice_;
   const std::set<std::string_view> archives_;
+  std::size_t held_ = 0;  // bytes of values and lines that the texts made
+  JsonLimits limits_;
   Catalogue catalogue_;
   std::set<std::string> gone_;         // canonical names of what is left out
   std::vector<Text> tables_;           // metadata files

@@ -37,8 +37,11 @@ struct LeftOut {
 };
 
 struct Catalogue {
+  static constexpr std::size_t kKeptProblems = 10'000;
+
   std::vector<CatalogueItem> items;   // in natural order of their names
   std::vector<std::string> problems;  // one line each: broken metadata lines, missing files, files left out
+  std::int64_t more_problems = 0;     // beyond the first kKeptProblems
   std::vector<std::string> notes;     // one line each: what was assumed, such as an encoding
   std::vector<LeftOut> left_out;
   std::int64_t files = 0;       // items, companions and files left out
@@ -55,10 +58,12 @@ struct CatalogueInput {
   std::vector<LeftOut> others;               // what the source has seen and cannot give: links, devices
   std::vector<std::string> notes;
   CatalogueChoice choice;
+  std::size_t max_value_bytes = std::size_t{256} << 20;  // that the values and lines of all texts may take
 };
 
 /// Orders the images by name and joins them with metadata.jsonl or .csv (`file_name`, `text`, any other field) and with
-/// files of the same stem (.txt and .caption, .cls, .json). Throws Error where a chosen field is nowhere.
+/// files of the same stem (.txt and .caption, .cls, .json). Throws Error where a chosen field is nowhere, and where the
+/// texts describe more than they may.
 Catalogue make_catalogue(const CatalogueInput& input);
 
 }  // namespace tessera

@@ -20,9 +20,8 @@ char separator_of(std::string_view text) {
 
 }  // namespace
 
-std::vector<CsvRow> parse_csv(std::string_view text) {
+void parse_csv(std::string_view text, std::size_t most_cells, const std::function<void(CsvRow)>& take) {
   const char separator = separator_of(text);
-  std::vector<CsvRow> rows;
   std::size_t line = 1, at = 0;
   while (at < text.size()) {
     CsvRow row{line, {}};
@@ -47,13 +46,12 @@ std::vector<CsvRow> parse_csv(std::string_view text) {
       cell += text.substr(begin, at - begin);
       ended = at >= text.size() || text[at] == '\n';
       if (ended && !cell.empty() && cell.back() == '\r') cell.pop_back();
-      row.cells.push_back(std::move(cell));
+      if (row.cells.size() <= most_cells) row.cells.push_back(std::move(cell));
       if (at < text.size()) ++at;
     }
     ++line;
-    if (row.cells.size() > 1 || !row.cells.front().empty()) rows.push_back(std::move(row));
+    if (row.cells.size() > 1 || !row.cells.front().empty()) take(std::move(row));
   }
-  return rows;
 }
 
 }  // namespace tessera

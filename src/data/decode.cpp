@@ -249,7 +249,9 @@ std::string files_there(const Catalogue& catalogue) {
     if (++shown > kShown) break;
     text += fmt::format("{}{}", shown == 1 ? " (" : "; ", problem);
   }
-  if (catalogue.problems.size() > kShown) text += fmt::format("; {} more problems", catalogue.problems.size() - kShown);
+  const auto more = static_cast<std::int64_t>(catalogue.problems.size()) + catalogue.more_problems -
+                    static_cast<std::int64_t>(kShown);
+  if (more > 0) text += fmt::format("; {} more problems", more);
   return catalogue.problems.empty() ? text : text + ")";
 }
 
@@ -273,6 +275,7 @@ DatasetContent decode_source(const ImageSource& source, const DatasetOptions& op
     if (content.skipped.size() < kKeptMessages) content.skipped.push_back(message);
   };
   for (const auto& problem : catalogue.problems) skip(problem);
+  content.skipped_count += catalogue.more_problems;
   for (const auto& file : catalogue.left_out) ++content.reasons[file.reason];
   content.files = catalogue.files;
   content.companions = catalogue.companions;

@@ -28,7 +28,7 @@ bool is_archive_name(const std::string& name) {
 /// Adds a text to the catalogue's input while the sum stays within its limit.
 class TextBudget {
  public:
-  explicit TextBudget(const SourceLimits& limits) : left_(limits.max_text_bytes) {}
+  explicit TextBudget(std::uint64_t bytes) : left_(bytes) {}
   std::uint64_t left() const { return left_; }
   void keep(CatalogueInput& input, const std::string& name, std::string text) {
     left_ -= std::min<std::uint64_t>(left_, text.size());
@@ -76,7 +76,8 @@ class FolderSource : public ImageSource {
     CatalogueInput input;
     input.choice = choice;
     input.others = std::move(listing.others);
-    TextBudget budget(limits);
+    TextBudget budget(limits.max_text_bytes);
+    for (const auto& file : listing.files) input.max_value_bytes += is_text_name(file.name) ? file.bytes : 0;
     add_files(root_, listing.files, budget, input);
     catalogue_ = make_catalogue(input);
   }
@@ -122,7 +123,13 @@ class ArchiveSource : public ImageSource {
       if (!set_.prefixes[i].empty()) input.archives.push_back(set_.prefixes[i]);
       input.from_tar = input.from_tar || is_tar_name(set_.archives[i].filename().string());
     }
-    TextBudget budget(limits);
+    // What texts may unpack to, and what may be made of them, follows the archives' own size.
+    constexpr std::uint64_t kPlainText = std::uint64_t{64} << 20, kMostText = 20;
+    std::uint64_t packed = 0;
+    std::error_code code;
+    for (const auto& archive : set_.archives) packed += fs::file_size(archive, code);
+    input.max_value_bytes += packed;
+    TextBudget budget(std::min(limits.max_text_bytes, kPlainText + kMostText * packed));
     walk(
         [&](ArchiveReader& reader, const std::string& name) {
           require(static_cast<std::int64_t>(input.names.size()) < limits.max_entries, "{}: more than {} files",

@@ -6,7 +6,8 @@
 
 #include "data/csv.h"
 #include "data/file_names.h"
-#include "runtime/bounded_json.h"
+#include "runtime/error.h"
+#include "runtime/printable.h"
 
 namespace tessera {
 namespace {
@@ -52,8 +53,19 @@ MetadataRow broken_row(std::size_t line, std::string problem) {
   return row;
 }
 
-std::vector<MetadataRow> read_json_lines(const std::string& text, const std::string& image_field) {
-  std::vector<MetadataRow> rows;
+using TakeRow = std::function<void(MetadataRow)>;
+
+constexpr std::size_t kRowBytes = 256;  // of a row itself, and of what is said of it where it is broken
+
+/// Counts a row. Throws Error above the bound.
+void charge_row(const std::string& name, const JsonLimits& limits) {
+  *limits.held += kRowBytes;
+  require(*limits.held <= limits.bytes, "{}: describes more than {} MiB of values", printable(name),
+          limits.bytes >> 20);
+}
+
+void read_json_lines(const std::string& name, const std::string& text, const std::string& image_field,
+                     const JsonLimits& limits, const TakeRow& take) {
   std::size_t line_number = 0;
   for (std::size_t begin = 0; begin < text.size();) {
     const auto end = std::min(text.find('\n', begin), text.size());
@@ -61,17 +73,17 @@ std::vector<MetadataRow> read_json_lines(const std::string& text, const std::str
     begin = end + 1;
     ++line_number;
     if (line.find_first_not_of(" \t\r\v\f") == std::string_view::npos) continue;
-    auto object = json_or_discarded(line);
-    rows.push_back(object.is_object() ? make_row(line_number, std::move(object), image_field)
-                                      : broken_row(line_number, "not a JSON object"));
+    charge_row(name, limits);
+    auto object = json_or_discarded(line, limits);
+    take(object.is_object() ? make_row(line_number, std::move(object), image_field)
+                            : broken_row(line_number, "not a JSON object"));
   }
-  return rows;
 }
 
 /// A cell of a table: a list of texts where it is one, whole numbers of labels as numbers.
-Json cell_value(const std::string& column, const std::string& cell) {
+Json cell_value(const std::string& column, const std::string& cell, const JsonLimits& limits) {
   if (cell.starts_with('[')) {
-    auto list = json_or_discarded(cell);
+    auto list = json_or_discarded(cell, limits);
     if (list.is_array() && std::all_of(list.begin(), list.end(), [](const auto& one) { return one.is_string(); }))
       return list;
   }
@@ -81,30 +93,44 @@ Json cell_value(const std::string& column, const std::string& cell) {
   return cell;
 }
 
-std::vector<MetadataRow> read_csv(const std::string& text, const std::string& image_field) {
-  std::vector<MetadataRow> rows;
-  const auto lines = parse_csv(text);
-  for (std::size_t i = 1; i < lines.size(); ++i) {
-    const auto& header = lines.front().cells;
-    const auto& [line, cells] = lines[i];
-    if (cells.size() > header.size()) {
-      rows.push_back(
-          broken_row(line, fmt::format("{} cells, expected {} as in the header", cells.size(), header.size())));
-      continue;
+void read_csv(const std::string& name, const std::string& text, const std::string& image_field,
+              const JsonLimits& limits, const TakeRow& take) {
+  constexpr std::size_t kCellBytes = 144;  // of a field of a JSON object, beside its text
+  constexpr std::size_t kMostColumns = 4096;
+  std::vector<std::string> header;
+  parse_csv(text, kMostColumns, [&](CsvRow row) {
+    if (header.empty()) {
+      header = std::move(row.cells);
+      return;
+    }
+    charge_row(name, limits);
+    if (row.cells.size() > header.size()) {
+      take(
+          broken_row(row.line, fmt::format("{} cells, expected {} as in the header", row.cells.size(), header.size())));
+      return;
     }
     Json object = Json::object();
-    for (std::size_t column = 0; column < cells.size(); ++column)
-      if (!cells[column].empty()) object[header[column]] = cell_value(header[column], cells[column]);
-    rows.push_back(make_row(line, std::move(object), image_field));
-  }
-  return rows;
+    for (std::size_t column = 0; column < row.cells.size(); ++column) {
+      if (row.cells[column].empty()) continue;
+      *limits.held += kCellBytes;
+      object[header[column]] = cell_value(header[column], row.cells[column], limits);
+    }
+    take(make_row(row.line, std::move(object), image_field));
+  });
 }
 
 }  // namespace
 
-std::vector<MetadataRow> read_metadata(const std::string& name, const std::string& text,
-                                       const std::string& image_field) {
-  return ending_of(name) == "csv" ? read_csv(text, image_field) : read_json_lines(text, image_field);
+void read_metadata(const std::string& name, const std::string& text, const std::string& image_field,
+                   const JsonLimits& limits, const std::function<void(MetadataRow)>& take) {
+  std::size_t own = 0;
+  JsonLimits shared = limits;
+  if (!shared.held) shared.held = &own;
+  if (ending_of(name) == "csv") {
+    read_csv(name, text, image_field, shared, take);
+  } else {
+    read_json_lines(name, text, image_field, shared, take);
+  }
 }
 
 }  // namespace tessera

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include "runtime/bounded_json.h"
 
 namespace tessera {
 
@@ -17,8 +20,9 @@ struct MetadataRow {
 };
 
 /// In: name, of the table, which tells its format; text, UTF-8; image_field, the column of the picture's name where it
-/// is none of file_name, image_file_name, filename, image, path.
-std::vector<MetadataRow> read_metadata(const std::string& name, const std::string& text,
-                                       const std::string& image_field);
+/// is none of file_name, image_file_name, filename, image, path; limits.held, what the rows of other tables took. Calls
+/// take(row) for each. Throws Error where the rows take more than limits.bytes.
+void read_metadata(const std::string& name, const std::string& text, const std::string& image_field,
+                   const JsonLimits& limits, const std::function<void(MetadataRow)>& take);
 
 }  // namespace tessera

@@ -13,7 +13,7 @@ namespace tessera {
 namespace {
 
 constexpr std::uint64_t kEndBytes = 22, kLocatorBytes = 20, kEnd64Bytes = 56, kCentralBytes = 46;
-constexpr std::uint64_t kMostDirectoryBytes = std::uint64_t{1} << 30;
+constexpr std::uint64_t kMostDirectoryBytes = std::uint64_t{256} << 20;
 constexpr std::uint16_t kUtf8Flag = 1U << 11;
 constexpr std::uint16_t kUnicodePath = 0x7075, kZip64Field = 1;
 

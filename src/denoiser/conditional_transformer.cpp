@@ -232,8 +232,10 @@ void ConditionalTransformerImpl::seed_dropout(std::uint64_t bits) {
 
 ConditionalTransformer load_conditional(const nlohmann::json& config, const TensorMap& tensors,
                                         const std::string& where, WeightLoading loading) {
+  const auto options = ConditionalOptions::from_config(config);
+  match_network<ConditionalTransformer>(options, tensors, where);
   const UnsetParameters unset;
-  ConditionalTransformer network(ConditionalOptions::from_config(config));
+  ConditionalTransformer network(options);
   network->load_weights(tensors, where, loading);
   network->eval();
   return network;

@@ -26,8 +26,11 @@ bool is_plain_picture_ending(std::string_view ending) {
 #include <vips/vector.h>
 
 #include <algorithm>
+#include <condition_variable>
+#include <cstring>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 namespace tessera {
 namespace {
@@ -163,17 +166,78 @@ void composite_on(Handle& image, Colour background, std::string_view name) {
         [array](VipsImage* in, VipsImage** out) { return vips_flatten(in, out, "background", array, nullptr); });
 }
 
+/// What pictures that are decoded at one time may take together, and any one of them: four small files can say that
+/// they are gigabytes.
+class DecodingPlace {
+ public:
+  static constexpr std::uint64_t kMostBytes = std::uint64_t{768} << 20;
+
+  /// Waits until there is room. In: bytes, at most kMostBytes.
+  explicit DecodingPlace(std::uint64_t bytes) : bytes_(bytes) {
+    std::unique_lock lock(mutex());
+    left().wait(lock, [&] { return taken() + bytes_ <= kMostBytes; });
+    taken() += bytes_;
+  }
+  ~DecodingPlace() {
+    {
+      const std::lock_guard lock(mutex());
+      taken() -= bytes_;
+    }
+    left().notify_all();
+  }
+  DecodingPlace(const DecodingPlace&) = delete;
+  DecodingPlace& operator=(const DecodingPlace&) = delete;
+
+ private:
+  static std::mutex& mutex() {
+    static auto* one = new std::mutex;
+    return *one;
+  }
+  static std::condition_variable& left() {
+    static auto* one = new std::condition_variable;
+    return *one;
+  }
+  static std::uint64_t& taken() {
+    static std::uint64_t bytes = 0;
+    return bytes;
+  }
+
+  const std::uint64_t bytes_;
+};
+
+/// How often a loader holds the whole picture, ours included: what comes in passes is gathered by the loader first.
+std::uint64_t copies_of(VipsImage* image, std::string_view head) {
+  const bool passes =
+      vips_image_get_typeof(image, "interlaced") != 0 || vips_image_get_typeof(image, "jpeg-multiscan") != 0;
+  if (head.starts_with("\x89PNG")) return passes ? 2 : 1;
+  if (head.starts_with("\xff\xd8")) return passes ? 3 : 1;  // coefficients of two bytes
+  return 2;
+}
+
+/// The pixels [H, W, bands] of 8 bits, computed a strip at a time straight into their place.
+std::vector<std::uint8_t> pixels_of(VipsImage* image, std::string_view name) {
+  constexpr int kStrip = 64;  // rows
+  const int width = vips_image_get_width(image), height = vips_image_get_height(image);
+  const auto row = static_cast<std::size_t>(width) * static_cast<std::size_t>(vips_image_get_bands(image));
+  std::vector<std::uint8_t> pixels(row * static_cast<std::size_t>(height));
+  const std::unique_ptr<VipsRegion, void (*)(VipsRegion*)> region(vips_region_new(image),
+                                                                  [](VipsRegion* r) { g_object_unref(r); });
+  for (int top = 0; top < height; top += kStrip) {
+    const VipsRect strip{0, top, width, std::min(kStrip, height - top)};
+    require(vips_region_prepare(region.get(), &strip) == 0, "{}: cannot be decoded: {}", name, vips_message());
+    for (int y = top; y < top + strip.height; ++y)
+      std::memcpy(pixels.data() + row * static_cast<std::size_t>(y), VIPS_REGION_ADDR(region.get(), 0, y), row);
+  }
+  return pixels;
+}
+
 Image copy_pixels(const Handle& image, std::string_view name) {
   require(vips_image_get_bands(image.get()) == 3 && vips_image_get_format(image.get()) == VIPS_FORMAT_UCHAR,
           "{}: {} bands after conversion, expected 3 of 8 bits", name, vips_image_get_bands(image.get()));
   Image result;
   result.width = vips_image_get_width(image.get());
   result.height = vips_image_get_height(image.get());
-  std::size_t size = 0;
-  const std::unique_ptr<void, void (*)(void*)> memory(vips_image_write_to_memory(image.get(), &size), g_free);
-  require(memory != nullptr, "{}: cannot be decoded: {}", name, vips_message());
-  const auto* begin = static_cast<const std::uint8_t*>(memory.get());
-  result.pixels.assign(begin, begin + size);
+  result.pixels = pixels_of(image.get(), name);
   return result;
 }
 
@@ -181,12 +245,9 @@ Image copy_pixels(const Handle& image, std::string_view name) {
 std::vector<std::uint8_t> copy_rgba(Handle image, std::string_view name) {
   apply(image, name, [](VipsImage* in, VipsImage** out) { return vips_cast(in, out, VIPS_FORMAT_UCHAR, nullptr); });
   if (vips_image_get_bands(image.get()) != 4) return {};
-  std::size_t size = 0;
-  const std::unique_ptr<void, void (*)(void*)> memory(vips_image_write_to_memory(image.get(), &size), g_free);
-  require(memory != nullptr, "{}: cannot be decoded: {}", name, vips_message());
-  const auto* begin = static_cast<const std::uint8_t*>(memory.get());
-  for (std::size_t i = 3; i < size; i += 4) {
-    if (begin[i] != 255) return {begin, begin + size};
+  auto pixels = pixels_of(image.get(), name);
+  for (std::size_t i = 3; i < pixels.size(); i += 4) {
+    if (pixels[i] != 255) return pixels;
   }
   return {};
 }
@@ -208,8 +269,10 @@ Handle wrap(const Image& image) {
   return handle;
 }
 
-/// Decoded upright as 8-bit sRGB, with alpha where the file has it; sizes are checked first.
-Handle decode(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options) {
+/// Decoded upright as 8-bit sRGB, with alpha where the file has it; sizes are checked first. place: taken before pixels
+/// are decoded, for as long as they are needed.
+Handle decode(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options,
+              std::optional<DecodingPlace>& place) {
   require(bytes.size() <= options.max_file_bytes, "{}: {} bytes, expected at most {}", name, bytes.size(),
           options.max_file_bytes);
   start_vips();
@@ -220,6 +283,13 @@ Handle decode(std::span<const std::uint8_t> bytes, std::string_view name, const 
           "{}: {}x{} pixels, expected at most {} in all", name, width, height, options.max_pixels);
   const int bands = vips_image_get_bands(image.get());
   require(bands >= 1 && bands <= 5, "{}: {} bands, expected 1 to 5", name, bands);
+  const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min<std::size_t>(bytes.size(), 16));
+  const auto pixels = static_cast<std::uint64_t>(width) * static_cast<std::uint64_t>(height);
+  const auto needed = pixels * (VIPS_IMAGE_SIZEOF_PEL(image.get()) * copies_of(image.get(), head) + 3 +
+                                (options.keep_alpha && vips_image_hasalpha(image.get()) ? 4 : 0));
+  require(needed <= DecodingPlace::kMostBytes, "{}: {}x{} pixels of {} bytes need {} MiB, expected at most {}", name,
+          width, height, VIPS_IMAGE_SIZEOF_PEL(image.get()), needed >> 20, DecodingPlace::kMostBytes >> 20);
+  place.emplace(needed);
   // Decoded once here, because turning an image upright visits its pixels in another order.
   Handle decoded(vips_image_copy_memory(image.get()));
   require(decoded != nullptr, "{}: cannot be decoded: {}", name, vips_message());
@@ -241,7 +311,8 @@ bool reads_picture_ending(std::string_view ending) {
 }
 
 Image read_image(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options) {
-  Handle image = decode(bytes, name, options);
+  std::optional<DecodingPlace> place;
+  Handle image = decode(bytes, name, options, place);
   std::vector<std::uint8_t> rgba;
   if (vips_image_hasalpha(image.get())) {
     if (options.keep_alpha) {

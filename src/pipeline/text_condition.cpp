@@ -11,8 +11,7 @@ TextCondition::TextCondition(ClipTokenizer tokenizer, ClipTextEncoder encoder, t
 TextCondition TextCondition::load(const Bundle& parts, const std::string& where) {
   require(parts.text_encoder.has_value(), "{}: the denoiser takes text, but the bundle holds no text_encoder/", where);
   auto tokenizer = ClipTokenizer::load(parts.tokenizer);
-  ClipTextEncoder encoder(ClipTextOptions::from_config(parts.text_encoder->config));
-  encoder->load_hub(parts.text_encoder->tensors, where + "/text_encoder");
+  auto encoder = load_text_encoder(parts.text_encoder->config, parts.text_encoder->tensors, where + "/text_encoder");
   encoder->eval();
   const auto& options = encoder->options();
   require(tokenizer.vocabulary_size() == options.vocabulary,

@@ -7,6 +7,8 @@
 namespace tessera {
 namespace {
 
+constexpr const char* kPositionIds = "text_model.embeddings.position_ids";
+
 void require_range(const char* field, std::int64_t value, std::int64_t lowest, std::int64_t highest) {
   require(value >= lowest && value <= highest, "text encoder: {} is {}, expected {} to {}", field, value, lowest,
           highest);
@@ -120,8 +122,18 @@ torch::Tensor ClipTextEncoderImpl::forward(const torch::Tensor& ids, std::vector
 }
 
 void ClipTextEncoderImpl::load_hub(TensorMap tensors, const std::string& where) {
-  tensors.erase("text_model.embeddings.position_ids");
+  tensors.erase(kPositionIds);
   load(tensors, where);
+}
+
+ClipTextEncoder load_text_encoder(const nlohmann::json& config, const TensorMap& tensors, const std::string& where) {
+  const auto options = ClipTextOptions::from_config(config);
+  auto own = tensors;
+  own.erase(kPositionIds);
+  match_network<ClipTextEncoder>(options, own, where);
+  ClipTextEncoder encoder(options);
+  encoder->load(own, where);
+  return encoder;
 }
 
 void ClipTextEncoderImpl::initialise(Seed seed) {

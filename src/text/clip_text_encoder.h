@@ -74,6 +74,10 @@ class ClipTextEncoderImpl : public NamedModule {
 };
 TORCH_MODULE(ClipTextEncoder);
 
+/// The encoder of a configuration with a hub file's weights, which are matched with it before it takes memory. Throws
+/// Error (beginning with `where`) listing what does not fit.
+ClipTextEncoder load_text_encoder(const nlohmann::json& config, const TensorMap& tensors, const std::string& where);
+
 /// Each position divided by its Euclidean norm, as VQ-Diffusion conditions on it. In, out: [N, P, C].
 torch::Tensor unit_positions(const torch::Tensor& states);
 

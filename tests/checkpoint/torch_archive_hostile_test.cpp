@@ -3,6 +3,7 @@
 
 #include "checkpoint/torch_archive.h"
 #include "checkpoint/zip_directory.h"
+#include "support/resident.h"
 #include "torch_writer.h"
 
 namespace tessera {
@@ -50,6 +51,46 @@ std::string with(std::string bytes, const std::string& piece, const std::string&
   const auto at = bytes.find(piece);
   EXPECT_NE(at, std::string::npos);
   return bytes.replace(at, piece.size(), other);
+}
+
+/// A dict whose entries all have one key, which the pickle names by its memo, and none for a value.
+std::string one_key_often(std::size_t key_bytes, std::size_t entries, char closes) {
+  auto pickle = PickleWriter();
+  if (closes == 'u') pickle.dict();
+  pickle.mark().text(std::string(key_bytes, 'k')).raw("q\x01N");
+  std::string more;
+  for (std::size_t i = 1; i < entries; ++i) more += "h\x01N";
+  return pickle.raw(more).op(closes).finish();
+}
+
+TEST(HostileTorchArchive, OneLongKeyOfManyEntriesTakesNoMemoryForEach) {
+  const TemporaryFolder folder;
+  for (const char closes : {'u', 'd'}) {
+    for (const auto& [bytes, entries] : std::vector<std::pair<std::size_t, std::size_t>>{
+             {100'000, 20'000}, {1'000, 200'000}, {60'000, 3}, {1, 2'000'000}}) {
+      SCOPED_TRACE(fmt::format("{} x {} bytes, {}", entries, bytes, closes));
+      const auto path = folder.write("bomb.pt", testing::torch_zip(one_key_often(bytes, entries, closes), {}));
+      const testing::PeakMemory memory;
+      EXPECT_TRUE(fails_with([&] { (void)load_torch_archive(path).tensors(); }, {"bomb.pt", "its pickle"}));
+      EXPECT_LT(memory.grown(), 200);
+    }
+  }
+  const auto path = folder.write("plain.pt", testing::torch_zip(one_key_often(1000, 100, 'u'), {}));
+  EXPECT_EQ(load_torch_archive(path).root().entries().size(), 100u);
+}
+
+TEST(HostileTorchArchive, NamesOfNestedValuesStayShort) {
+  const TemporaryFolder folder;
+  auto pickle = PickleWriter();
+  constexpr int kLevels = 8;
+  for (int i = 0; i < kLevels; ++i) pickle.dict().text(std::string(1000, 'k'));
+  pickle.op('N');
+  for (int i = 0; i < kLevels; ++i) pickle.op('s');
+  const auto path = folder.write("deep.pt", testing::torch_zip(pickle.finish(), {}));
+  auto value = load_torch_archive(path).root();
+  for (int i = 0; i < kLevels; ++i) value = value.entries().at(0).second;
+  EXPECT_EQ(value.kind(), ValueKind::none);
+  EXPECT_LE(value.name().size(), 512u);
 }
 
 TEST(HostileTorchArchive, TensorsOutsideTheirStorageAreRefused) {

@@ -6,7 +6,9 @@
 #include <fstream>
 
 #include "checkpoint/torch_archive.h"
+#include "runtime/error.h"
 #include "support/fixtures.h"
+#include "support/resident.h"
 
 namespace tessera {
 namespace clip_text_encoder_test {
@@ -56,6 +58,29 @@ TEST(ClipTextEncoder, LaterTokensDoNotReachEarlierPositions) {
   EXPECT_GT((first - second).narrow(1, 2, 6).abs().max().item<double>(), 1e-3);
   // A shorter row gives the same first positions.
   EXPECT_TRUE(torch::allclose(encoder->forward(one.narrow(1, 0, 3)), first.narrow(1, 0, 3), 1e-6, 1e-6));
+}
+
+TEST(ClipTextEncoder, TakesNoMemoryForAConfigurationThatItsWeightsDoNotFit) {
+  auto config = ClipTextOptions{50, 8, 16, 2, 2, 32, false, 1e-5}.to_config();
+  ClipTextEncoder small(ClipTextOptions::from_config(config));
+  const auto tensors = small->state();
+  EXPECT_NO_THROW(load_text_encoder(config, tensors, "small"));
+  config["vocab_size"] = 1 << 22;
+  config["hidden_size"] = 1 << 14;
+  config["intermediate_size"] = 1 << 16;
+  config["num_hidden_layers"] = 500;
+  const testing::PeakMemory memory;
+  try {
+    load_text_encoder(config, tensors, "m/text_encoder");
+    FAIL() << "expected an Error";
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("m/text_encoder: the tensors do not fit"), std::string::npos) << text;
+    EXPECT_NE(text.find("and "), std::string::npos);
+    EXPECT_LT(text.size(), 20'000u);  // 8,000 tensors are missing: some are named
+    EXPECT_EQ(text.find('\n'), std::string::npos);
+  }
+  EXPECT_LT(memory.grown(), 100);
 }
 
 }  // namespace clip_text_encoder_test
