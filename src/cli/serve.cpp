@@ -9,6 +9,7 @@
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "runtime/stop_signal.h"
+#include "server/http_head.h"
 #include "server/http_server.h"
 #include "server/pipeline_backend.h"
 
@@ -16,7 +17,7 @@ namespace tessera::cli {
 namespace {
 
 struct ServeOptions {
-  std::vector<std::string> models, origins;
+  std::vector<std::string> models, origins, hosts;
   server::ListenOptions listen;
   server::ServiceLimits limits;
   PipelineOptions pipeline;
@@ -28,6 +29,12 @@ server::AccessRules access_rules(const ServeOptions& options) {
   server::AccessRules rules;
   rules.loopback = server::is_loopback(options.listen.address);
   rules.origins = options.origins;
+  for (const auto& host : options.hosts) {
+    const auto name = server::host_of(host);
+    if (name.empty() || name.size() != host.size())
+      throw UsageError(fmt::format("--allow-host {}: expected a name or an address, without a port", host));
+    rules.hosts.push_back(name);
+  }
   for (const auto& origin : options.origins) server::check_origin(origin);
   if (!options.key_file.empty()) rules.key_digests = server::read_key_digests(options.key_file);
   if (!rules.loopback && rules.key_digests.empty()) {
@@ -80,6 +87,8 @@ void add_serve(CLI::App& app) {
   verb->add_option("--port", options->listen.port, "0: any free one")->capture_default_str();
   verb->add_option("--api-key-file", options->key_file, "keys that clients must show, one a line");
   verb->add_option("--allow-origin", options->origins, "origin whose pages may ask (CORS); repeatable");
+  verb->add_option("--allow-host", options->hosts,
+                   "name of this machine that requests may come to, beside localhost; repeatable");
   options->pipeline.dtype = "auto";
   verb->add_option("--dtype", options->pipeline.dtype, kDtypeHelp)->capture_default_str();
   verb->add_option("--device", options->pipeline.device, kDeviceHelp)->capture_default_str();

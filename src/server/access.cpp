@@ -1,10 +1,14 @@
 #include "server/access.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <algorithm>
 
 #include "checkpoint/sha256.h"
 #include "runtime/atomic_file.h"
 #include "server/base64.h"
+#include "server/http_head.h"
 
 namespace tessera::server {
 namespace {
@@ -35,12 +39,6 @@ std::string key_of(const std::string& authorization) {
     }
   }
   return {};
-}
-
-/// "name:port" -> "name"; "[::1]:80" -> "::1".
-std::string host_name(std::string_view host) {
-  if (host.starts_with('[')) return std::string(host.substr(1, host.find(']') - 1));
-  return std::string(host.substr(0, host.find(':')));
 }
 
 }  // namespace
@@ -76,7 +74,13 @@ void check_origin(const std::string& origin) {
 }
 
 bool is_loopback(std::string_view address) {
-  return address == "localhost" || address == "::1" || address.starts_with("127.") || address == "::ffff:127.0.0.1";
+  const std::string text(address);
+  if (text == "localhost") return true;
+  in_addr v4{};
+  if (::inet_pton(AF_INET, text.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  in6_addr v6{};
+  if (::inet_pton(AF_INET6, text.c_str(), &v6) != 1) return false;
+  return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
 }
 
 bool equal_in_constant_time(std::string_view a, std::string_view b) {
@@ -97,8 +101,10 @@ std::string allowed_origin(const HttpRequest& request, const AccessRules& rules)
 std::string client_of(const HttpRequest& request, const AccessRules& rules, bool needs_key) {
   const auto host = request.header("host");
   // A page elsewhere whose name is made to point here must not be taken for our own.
-  if (rules.loopback && !host.empty() && !is_loopback(host_name(host))) {
-    throw HttpError(403, "host: not a name of this machine; use localhost or 127.0.0.1");
+  if ((rules.loopback || !rules.hosts.empty()) && !host.empty()) {
+    const auto name = host_of(host);
+    if (!is_loopback(name) && std::find(rules.hosts.begin(), rules.hosts.end(), name) == rules.hosts.end())
+      throw HttpError(403, "host: not a name of this machine; use localhost or 127.0.0.1, or see --allow-host");
   }
   const auto origin = request.header("origin");
   const bool own = origin == "http://" + host || origin == "https://" + host;

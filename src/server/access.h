@@ -14,6 +14,8 @@ struct AccessRules {
   std::vector<std::string> key_digests;  // SHA-256 of each key, hexadecimal; empty: no key is asked for
   std::vector<std::string> origins;      // pages of other origins that may read answers, "https://example.org"
   bool loopback = true;                  // listening on this machine alone: Host must name it
+  std::vector<std::string> hosts;        // further names that Host may have, in lower case; where there are any, Host
+                                         // must have one of them or name this machine, wherever one listens
 };
 
 /// The keys of a file, one a line, 16 to 512 printable characters; lines that begin with # are left out. Throws Error.
@@ -22,7 +24,8 @@ std::vector<std::string> read_key_digests(const std::filesystem::path& file);
 /// "https://example.org" or "http://localhost:5173". Throws UsageError.
 void check_origin(const std::string& origin);
 
-/// true for 127.0.0.0/8, ::1 and localhost, as --listen has them.
+/// true for the addresses 127.0.0.0/8 and ::1 and the name localhost, as --listen and Host have them; a name that only
+/// begins like such an address is none.
 bool is_loopback(std::string_view address);
 
 /// Whose turn a request is: its key, else its address (on the loopback, where all have one address, X-Tessera-Client

@@ -31,7 +31,7 @@ std::chrono::milliseconds time_left(Clock::time_point began, std::chrono::second
 
 void Connection::begin_request() {
   most_ = kMostHead;
-  received_ = held_ - at_;
+  received_ = held_.size() - at_;
   began_ = Clock::now();
 }
 
@@ -48,24 +48,72 @@ bool Connection::peer_closed() const {
   return got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
+ssize_t Connection::receive() {
+  constexpr std::size_t kPiece = 16 << 10;
+  // The first byte of a request has its own patience (wait_for_request).
+  if (received_ == 0) began_ = Clock::now();
+  const auto left = time_left(began_, patience_, received_);
+  if (received_ >= most_ || left.count() <= 0 || !wait_readable(left)) {
+    too_slow_ = received_ < most_;
+    closing_ = true;
+    return -1;
+  }
+  char piece[kPiece];
+  const auto got = ::recv(socket_, piece, sizeof(piece), 0);
+  if (got <= 0) return got;
+  held_.erase(0, at_);
+  at_ = 0;
+  held_.append(piece, static_cast<std::size_t>(got));
+  received_ += static_cast<std::uint64_t>(got);
+  return got;
+}
+
+std::optional<std::string> Connection::check_head() {
+  chunks_.reset();
+  head_ = 0;
+  bool skipped = false;
+  for (std::size_t seen = at_;;) {
+    // An empty line before the request is allowed, one.
+    if (!skipped && std::string_view(held_).substr(at_).starts_with("\r\n")) {
+      at_ += 2;
+      seen = at_;
+      skipped = true;
+    }
+    for (; seen < held_.size(); ++seen) {
+      if (held_[seen] != '\n') continue;
+      if (seen == at_ || held_[seen - 1] != '\r') return "a line break other than CR LF";
+      const auto head = std::string_view(held_).substr(at_, seen + 1 - at_);
+      if (!head.ends_with("\r\n\r\n")) continue;
+      auto fault = fault_of_head(head);
+      if (fault.empty()) {
+        head_ = head.size();
+        if (says_chunked(head)) chunks_.emplace();
+      }
+      return fault;
+    }
+    seen -= at_;
+    if (receive() <= 0) return std::nullopt;
+    seen += at_;
+  }
+}
+
 ssize_t Connection::read(char* to, std::size_t size) {
-  if (at_ == held_) {
-    // The first byte of a request has its own patience (wait_for_request).
-    if (received_ == 0) began_ = Clock::now();
-    const auto left = time_left(began_, patience_, received_);
-    if (received_ >= most_ || left.count() <= 0 || !wait_readable(left)) {
-      too_slow_ = received_ < most_;
+  if (at_ == held_.size()) {
+    const auto got = receive();
+    if (got <= 0) return got;
+  }
+  auto count = std::min(size, held_.size() - at_);
+  if (head_ > 0) {
+    count = std::min(count, head_);
+    head_ -= count;
+  } else if (chunks_) {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (chunks_->take(held_[at_ + i])) continue;
       closing_ = true;
       return -1;
     }
-    const auto got = ::recv(socket_, buffer_, sizeof(buffer_), 0);
-    if (got <= 0) return got;
-    at_ = 0;
-    held_ = static_cast<std::size_t>(got);
-    received_ += static_cast<std::uint64_t>(got);
   }
-  const auto count = std::min(size, held_ - at_);
-  std::memcpy(to, buffer_ + at_, count);
+  std::memcpy(to, held_.data() + at_, count);
   at_ += count;
   return static_cast<ssize_t>(count);
 }

@@ -6,7 +6,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+
+#include "server/http_head.h"
 
 namespace tessera::server {
 
@@ -20,6 +23,10 @@ class Connection {
 
   Connection(int socket, std::chrono::seconds patience) : socket_(socket), patience_(patience) {}
 
+  /// Reads a request's line and headers, and looks whether they can be read in one way only. Out: what is wrong with
+  /// them; empty: nothing. None: they did not come in time, were too long, or the peer has gone. What is read stays to
+  /// be read().
+  std::optional<std::string> check_head();
   /// The head has been read: so many bytes of body may follow.
   void allow_body(std::uint64_t bytes) { most_ = kMostHead + bytes; }
   /// After the present answer nothing more is read from this peer.
@@ -31,7 +38,7 @@ class Connection {
   bool wait_for_request(std::chrono::milliseconds wait, Stop stop) {
     const auto until = std::chrono::steady_clock::now() + wait;
     begin_request();
-    if (at_ < held_) return true;
+    if (at_ < held_.size()) return true;
     while (std::chrono::steady_clock::now() < until && !stop()) {
       if (wait_readable(std::chrono::milliseconds(100))) return !peer_closed();
     }
@@ -52,14 +59,18 @@ class Connection {
 
  private:
   void begin_request();
+  /// Takes what comes next from the socket. As recv.
+  ssize_t receive();
   bool wait_readable(std::chrono::milliseconds wait) const;
   bool wait_writable(std::chrono::milliseconds wait) const;
 
   const int socket_;
   const std::chrono::seconds patience_;
   std::uint64_t most_ = kMostHead;
-  char buffer_[4096];
-  std::size_t at_ = 0, held_ = 0;
+  std::string held_;                    // what has come and may not have been read yet
+  std::size_t at_ = 0;                  // what of it was read
+  std::size_t head_ = 0;                // bytes of it that are a head
+  std::optional<ChunkFraming> chunks_;  // of a body that comes in chunks
   std::uint64_t received_ = 0;
   std::chrono::steady_clock::time_point began_;
   bool too_slow_ = false, closing_ = false;

@@ -12,6 +12,7 @@
 #include <map>
 
 #include "runtime/log.h"
+#include "server/body_budget.h"
 #include "server/http_connection.h"
 
 namespace tessera::server {
@@ -21,6 +22,8 @@ constexpr const char* kFormType = "x-tessera-form-type";  // keeps the Content-T
 constexpr int kWaitingConnections = 256;                  // that the system holds until they are accepted
 constexpr int kRequestsPerConnection = 1000;              // then it is closed
 constexpr std::chrono::seconds kIdle{5};                  // how long a connection waits for its next request
+constexpr std::size_t kSmallBody = 256 << 10;             // bytes
+constexpr std::chrono::seconds kBodyWait{5};              // for room among the bodies under way
 constexpr std::chrono::milliseconds kBeat{250};           // between looks at whether to stop
 
 /// What httplib reads from and writes to.
@@ -134,7 +137,10 @@ HttpRequest request_of(const httplib::Request& from) {
 
 class HttpServer::Impl : public httplib::Server {
  public:
-  Impl(Service& service, const ListenOptions& listen_options) : service_(service), options_(listen_options) {
+  Impl(Service& service, const ListenOptions& listen_options)
+      : service_(service),
+        options_(listen_options),
+        bodies_(static_cast<std::uint64_t>(service.limits().bodies_mib) << 20) {
     new_task_queue = [this] { return new ConnectionThreads(service_.limits().connections, service_.metrics()); };
     set_socket_options([](socket_t socket) {
       const int yes = 1;  // but not SO_REUSEPORT: two servers must not share a port unnoticed
@@ -154,8 +160,18 @@ class HttpServer::Impl : public httplib::Server {
     };
     const HandlerWithContentReader with_body = [this](const httplib::Request& from, httplib::Response& to,
                                                       const httplib::ContentReader& reader) {
-      auto request = request_of(from);
       const auto most = static_cast<std::size_t>(service_.limits().body_mib) << 20;
+      const auto stated = length_of(from);
+      const auto expected = stated < 0 ? most : std::min(static_cast<std::size_t>(stated), most);
+      // Small bodies need no leave.
+      const BodyBudget::Share share(bodies_, expected <= kSmallBody ? 0 : expected, kBodyWait);
+      if (!share.held()) {
+        present_connection->close_after();
+        const HttpError error(503, "body: larger ones are being read, expected fewer at one time", {}, 2);
+        return answer(error_response(from.path, error), to);
+      }
+      auto request = request_of(from);  // goes before its share is given back
+      if (stated > 0) request.body.reserve(expected);
       bool too_much = false;
       // Read as it comes, forms as well: our own parser takes them apart.
       const bool whole = reader([&](const char* data, std::size_t size) {
@@ -223,6 +239,12 @@ class HttpServer::Impl : public httplib::Server {
     present_connection = &connection;
     for (int left = kRequestsPerConnection; left > 0; --left) {
       if (!connection.wait_for_request(kIdle, [&] { return stopping_.load(); })) break;
+      const auto fault = connection.check_head();
+      if (!fault) break;
+      if (!fault->empty()) {
+        refuse_head(connection, *fault);
+        break;
+      }
       bool closed = false;
       if (!process_request(stream, left == 1, closed, [&](httplib::Request& from) { prepare(from, connection); }))
         break;
@@ -234,6 +256,18 @@ class HttpServer::Impl : public httplib::Server {
     ::shutdown(socket, SHUT_RDWR);
     ::close(socket);
     return true;
+  }
+
+  /// Answers what cannot be read in one way only, and has done with this peer.
+  void refuse_head(Connection& connection, const std::string& fault) {
+    const auto body = error_response("/", HttpError(400, "request: " + fault)).body;
+    const auto text = fmt::format(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
+        "Connection: close\r\nContent-Length: {}\r\n\r\n{}",
+        body.size(), body);
+    service_.metrics().add("tessera_http_requests_total", "status=\"400\"");
+    (void)connection.write(text.data(), text.size());
+    connection.close_after();
   }
 
   /// Called when the head of a request has been read.
@@ -311,6 +345,7 @@ class HttpServer::Impl : public httplib::Server {
 
   Service& service_;
   const ListenOptions options_;
+  BodyBudget bodies_;
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   std::map<std::string, std::int64_t> by_address_;

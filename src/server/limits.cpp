@@ -7,6 +7,7 @@ namespace tessera::server {
 Fields ServiceLimits::fields() {
   return {
       {"max_body_mib", "of a request's body, MiB", &body_mib},
+      {"max_bodies_mib", "of all requests' bodies at one time, MiB; more wait, and are answered 503 then", &bodies_mib},
       {"max_pixels", "of one result", &pixels},
       {"max_upload_pixels", "of one uploaded picture", &upload_pixels},
       {"max_request_pixels", "of all pictures of one request, and of all its results", &request_pixels},

@@ -9,6 +9,7 @@ namespace tessera::server {
 
 struct ServiceLimits {
   std::int64_t body_mib = 32;             // of a request's body, MiB
+  std::int64_t bodies_mib = 128;          // of all requests' bodies at one time, MiB
   std::int64_t pixels = 1 << 20;          // of one result
   std::int64_t upload_pixels = 1 << 22;   // of one uploaded picture
   std::int64_t request_pixels = 1 << 24;  // of all pictures of one request together, and of all its results

@@ -55,6 +55,31 @@ TEST(ServerAccess, AStrangeNameOfThisMachineIsRefusedOnTheLoopback) {
   }
 }
 
+TEST(ServerAccess, ANameThatOnlyBeginsLikeAnAddressIsStrange) {
+  FakeService fake({}, {}, false);
+  for (const auto* host : {"127.evil.example", "127.evil.example:8080", "127.0.0.1.evil.example", "127.1", "127.",
+                           "localhost.evil.example", "::ffff:127.0.0.1", "[::ffff:1.2.3.4]", "[::2]", "0.0.0.0",
+                           "1.127.0.0", "0177.0.0.1", "2130706433"}) {
+    EXPECT_EQ(fake.ask("POST", "/api/v1/jobs", R"({"verb": "generate"})", {{"host", host}}).status, 403) << host;
+  }
+  for (const auto* host : {"LOCALHOST", "localhost.:80", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]:8080"})
+    EXPECT_EQ(fake.ask("GET", "/healthz", "", {{"host", host}}).status, 200) << host;
+  EXPECT_FALSE(is_loopback("127.evil.example"));
+  EXPECT_TRUE(is_loopback("127.255.0.1"));
+}
+
+TEST(ServerAccess, ListedNamesAreThisMachinesToo) {
+  AccessRules rules;
+  rules.hosts = {"studio.example.org"};
+  FakeService fake({}, rules, false);
+  EXPECT_EQ(fake.ask("GET", "/healthz", "", {{"host", "Studio.Example.org:8080"}}).status, 200);
+  EXPECT_EQ(fake.ask("GET", "/healthz", "", {{"host", "localhost"}}).status, 200);
+  EXPECT_EQ(fake.ask("GET", "/healthz", "", {{"host", "a.studio.example.org"}}).status, 403);
+  rules.loopback = false;
+  FakeService open({}, rules, false);
+  EXPECT_EQ(open.ask("GET", "/healthz", "", {{"host", "other.example.org"}}).status, 403);
+}
+
 TEST(ServerAccess, PagesOfOtherOriginsMayNotAskAndNoOriginIsReflected) {
   FakeService fake({}, {}, false);
   const auto strange =

@@ -206,6 +206,73 @@ TEST(ServerHttp, ManyClientsEachGetTheirOwnPictures) {
   EXPECT_EQ(right, 16);
 }
 
+TEST(ServerHttp, DoubtfulFramingIsAnsweredOnceAndTheConnectionCloses) {
+  const Listening server;
+  const std::string post = "POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\n", body = R"({"verb":"nope"})";
+  const std::string second = "GET /api/v1/capabilities HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  for (const auto& bytes :
+       {post + "Content-Length: 15\r\nContent-Length: 15\r\n\r\n" + body, post + "Content-Length : 15\r\n\r\n" + body,
+        post + "Content-Length: +15\r\n\r\n" + body, post + "X: a" + std::string(1, '\0') + "b\r\n\r\n",
+        std::string("GET /healthz HTTP/1.1\nHost: localhost\n\n"),
+        post + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+        post + "Transfer-Encoding: chunked\r\n\r\n0xf\r\n" + body + "\r\n0\r\n\r\n",
+        post + "Transfer-Encoding: chunked\r\n\r\nf\n" + body + "\n0\n\n",
+        post + "Transfer-Encoding: chunked\r\n\r\nf;a=b\r\n" + body + "\r\n0\r\n\r\n",
+        post + "Host: evil.example\r\n\r\n"}) {
+    Raw raw(server.port);
+    const auto begin = Clock::now();
+    raw.send(bytes + second);
+    const auto answer = raw.rest();
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 ")) << bytes << "\n" << answer;
+    EXPECT_EQ(answer.find("HTTP/1.1", 8), std::string::npos) << bytes << "\n" << answer;
+    EXPECT_LT(Clock::now() - begin, std::chrono::seconds(5)) << bytes;
+  }
+  // And what is in order goes on.
+  Raw raw(server.port);
+  raw.send(post + "Transfer-Encoding: chunked\r\n\r\nf\r\n" + body + "\r\n0\r\n\r\n" + second +
+           "\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+  const auto answers = raw.rest();
+  std::size_t count = 0;
+  for (auto at = answers.find("HTTP/1.1 "); at != std::string::npos; at = answers.find("HTTP/1.1 ", at + 1)) ++count;
+  EXPECT_EQ(count, 3u) << answers;
+}
+
+TEST(ServerHttp, BodiesUnderWayHaveABoundTogether) {
+  ServiceLimits limits;
+  limits.body_mib = 4;
+  limits.bodies_mib = 1;
+  const Listening server(limits);
+  Raw first(server.port);
+  first.send("POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n{");
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  auto client = server.client();
+  const auto second = client.Post("/api/v1/jobs", std::string(2 << 20, ' '), "application/json");
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->status, 503);
+  const auto small = client.Post("/api/v1/jobs", R"({"verb": "generate"})", "application/json");
+  ASSERT_TRUE(small);
+  EXPECT_EQ(small->status, 202) << small->body;
+}
+
+TEST(ServerHttp, ABodyOfManySmallValuesIsRefusedInLinearTime) {
+  const Listening server;
+  auto client = server.client();
+  for (const auto* piece : {"{},", "[],", "0,", "[0],", "{\"\":0},"}) {
+    std::string body = R"({"verb":"generate","x":[)";
+    while (body.size() < (std::size_t{8} << 20)) body += piece;
+    body += "0]}";
+    const auto begin = Clock::now();
+    const auto answer = client.Post("/api/v1/jobs", body, "application/json");
+    ASSERT_TRUE(answer) << piece;
+    EXPECT_EQ(answer->status, 400) << piece;
+    EXPECT_LT(Clock::now() - begin, std::chrono::seconds(10)) << piece;
+  }
+  const auto deep = client.Post("/api/v1/jobs", std::string(std::size_t{8} << 20, '['), "application/json");
+  ASSERT_TRUE(deep);
+  EXPECT_EQ(deep->status, 400);
+  EXPECT_NE(deep->body.find("nested deeper"), std::string::npos);
+}
+
 }  // namespace http_test
 }  // namespace tessera::testing
 #endif
