@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/error.h"
+#include "runtime/wanted.h"
 
 namespace tessera {
 namespace {
@@ -58,6 +59,7 @@ torch::Tensor decode_one(CodecImpl& codec, const torch::Tensor& codes) {
   for (std::size_t row = 0; row < tiles.tops.size(); ++row) {
     const auto down = ramp(tiles.tops, row, tiles.window.h, factor).view({1, tile_height, 1});
     for (std::size_t column = 0; column < tiles.lefts.size(); ++column) {
+      check_wanted();
       const auto left = tiles.lefts[column];
       const auto tile = codes.narrow(1, tiles.tops[row], tiles.window.h).narrow(2, left, tiles.window.w);
       const auto weight = down * ramp(tiles.lefts, column, tiles.window.w, factor).view({1, 1, tile_width});
@@ -99,6 +101,7 @@ TokenGrid encode_tiled(Codec codec, const torch::Tensor& bytes) {
     const auto top = tiles.tops[row];
     const auto [y, y_end] = core(tiles.tops, row, tiles.window.h, extent.h);
     for (std::size_t column = 0; column < tiles.lefts.size(); ++column) {
+      check_wanted();
       const auto left = tiles.lefts[column];
       const auto [x, x_end] = core(tiles.lefts, column, tiles.window.w, extent.w);
       const auto tile = bytes.narrow(2, top * factor, tiles.window.h * factor)

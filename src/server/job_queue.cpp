@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include "server/http_message.h"
@@ -9,7 +10,7 @@
 namespace tessera::server {
 namespace {
 
-constexpr std::size_t kMostPosted = 64;
+constexpr std::size_t kMostPosted = 64, kMostPostedOfOne = 16;
 constexpr std::size_t kMostKept = 4096;  // jobs, whatever they hold
 
 /// 128 random bits as hexadecimal digits: a job can be found by those who were given its name.
@@ -179,26 +180,52 @@ void JobQueue::put_back(const Slice& slice) {
   }
 }
 
-void JobQueue::post(std::function<void()> task) {
+void JobQueue::post(Posted task) {
   const std::lock_guard lock(mutex_);
   if (closed_) throw HttpError(503, "the server is stopping", {}, 5);
-  if (posted_.size() >= kMostPosted) {
-    throw HttpError(429, fmt::format("{} small requests wait already, expected fewer", posted_.size()), {}, 1);
+  std::erase_if(posted_, [](const Posted& each) { return each.wanted && !each.wanted(); });
+  const auto own =
+      std::count_if(posted_.begin(), posted_.end(), [&](const Posted& each) { return each.client == task.client; });
+  if (posted_.size() >= kMostPosted || static_cast<std::size_t>(own) >= kMostPostedOfOne) {
+    throw HttpError(429, fmt::format("{} requests of this kind wait already, expected fewer", posted_.size()), {}, 1);
   }
+  shares_.arrives(task.client);
   posted_.push_back(std::move(task));
   work_.notify_all();
 }
 
-void JobQueue::run_posted() {
+void JobQueue::run_posted(const std::vector<std::string>& beside, std::int64_t most_cells) {
+  constexpr double kAhead = 0.25;  // seconds that posted work may be ahead of the job that it interrupts
   for (;;) {
-    std::function<void()> task;
+    Posted task;
     {
       const std::lock_guard lock(mutex_);
-      if (posted_.empty()) return;
-      task = std::move(posted_.front());
-      posted_.pop_front();
+      auto next = posted_.end();
+      for (auto each = posted_.begin(); each != posted_.end(); ++each) {
+        if (most_cells >= 0 && each->cells > most_cells) continue;
+        if (next == posted_.end() || shares_.of(each->client) < shares_.of(next->client)) next = each;
+      }
+      if (next == posted_.end()) return;
+      double least = std::numeric_limits<double>::infinity();
+      for (const auto& client : beside) least = std::min(least, shares_.of(client));
+      if (shares_.of(next->client) > least + kAhead) return;
+      task = std::move(*next);
+      posted_.erase(next);
+      shares_.serve(task.client);
     }
-    task();
+    if (task.wanted && !task.wanted()) continue;
+    const auto begin = Clock::now();
+    task.run();
+    const std::lock_guard lock(mutex_);
+    shares_.charge(task.client, std::chrono::duration<double>(Clock::now() - begin).count());
+  }
+}
+
+void JobQueue::note_fill(const std::vector<std::string>& clients, double seconds) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& client : clients) {
+    shares_.arrives(client);
+    shares_.charge(client, seconds / static_cast<double>(clients.size()));
   }
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "server/fair_share.h"
 #include "server/job.h"
 #include "server/limits.h"
 #include "server/metrics.h"
@@ -49,11 +50,22 @@ class JobQueue {
   /// What was taken has been run.
   void done();
 
-  /// Small work for the worker's thread, done before the next batch or between two steps of the present one. Throws
-  /// HttpError (429) where too much of it waits.
-  void post(std::function<void()> task);
-  /// Runs what was posted.
-  void run_posted();
+  /// Work besides the jobs, done before the next batch, between two steps of the present one or between two pieces of
+  /// other such work.
+  struct Posted {
+    std::function<void()> run;
+    std::string client;            // whose turn it counts as
+    std::int64_t cells = 0;        // how large it is
+    std::function<bool()> wanted;  // none: always
+  };
+  /// Throws HttpError: 429 where too much of it waits, 503 where the queue is closed.
+  void post(Posted task);
+  /// Runs what was posted, of the client that has had least first. beside: the clients whose job is under way: they
+  /// get their share in between, and what is posted by others goes on only until those have had as much. most_cells:
+  /// only work up to so large; -1: any.
+  void run_posted(const std::vector<std::string>& beside = {}, std::int64_t most_cells = -1);
+  /// Seconds of a job's fill, for the shares.
+  void note_fill(const std::vector<std::string>& clients, double seconds);
 
   /// Forgets finished jobs that are too old, or too much together.
   void sweep(Clock::time_point now = Clock::now());
@@ -86,7 +98,8 @@ class JobQueue {
   std::deque<Turn> turns_;  // none empty; the next client first
   std::map<std::string, std::shared_ptr<Job>> jobs_;
   std::deque<std::string> ids_;  // in order of submission
-  std::deque<std::function<void()>> posted_;
+  std::vector<Posted> posted_;   // in order of arrival
+  FairShare shares_;
   double job_seconds_ = 1;  // mean of the recent ones
   bool closed_ = false, busy_ = false;
 };

@@ -141,7 +141,9 @@ HttpResponse encode(Service& service, const Call& call) {
   if (bytes.empty()) refuse("image", "missing, expected a picture");
   const auto model = service.model(text_of(body, "model"));
   const auto picture = read_upload(bytes, "image", service.limits());
+  const auto cells = static_cast<std::int64_t>(picture->width) * picture->height / model.factor / model.factor;
   const auto tokens = service.worker().run_soon(
+      {call.client, cells, call.request.gone},
       [name = model.name, picture](Backend& backend) { return backend.encode(name, *picture); });
   return json_response({{"tokens", to_json(tokens)},
                         {"codebook_size", model.codebook_size},
@@ -157,7 +159,8 @@ HttpResponse decode(Service& service, const Call& call) {
   const auto asked = text_of(body, "format");
   const auto format = asked.empty() ? std::string("png") : asked;
   const auto picture =
-      service.worker().run_soon([name = model.name, tokens](Backend& backend) { return backend.decode(name, tokens); });
+      service.worker().run_soon({call.client, tokens.h * tokens.w, call.request.gone},
+                                [name = model.name, tokens](Backend& backend) { return backend.decode(name, tokens); });
   return json_response({{"image", to_data_uri("image/" + format, encode_image(picture, format))},
                         {"width", picture.width},
                         {"height", picture.height}});
@@ -184,7 +187,9 @@ HttpResponse candidates(Service& service, const Call& call) {
   request.label =
       static_cast<std::int64_t>(number_of(body, "class", -1, -1, static_cast<double>(model.classes) - 1, true));
   if (!body.value("cfg_scale", json()).is_null()) request.cfg_scale = number_of(body, "cfg_scale", 0, 0, 1000, false);
+  // It sets the model's prompt, which what it would come between may need.
   const auto found = service.worker().run_soon(
+      {call.client, Worker::kNeverSmall, call.request.gone},
       [name = model.name, request](Backend& backend) { return backend.candidates(name, request); });
   auto list = json::array();
   for (const auto& each : found) {

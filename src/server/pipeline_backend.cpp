@@ -8,6 +8,7 @@
 #include "pipeline/sampling_choice.h"
 #include "pipeline/variation_plans.h"
 #include "runtime/error.h"
+#include "runtime/wanted.h"
 #include "sampling/sampler.h"
 
 namespace tessera::server {
@@ -210,6 +211,7 @@ std::vector<Candidate> PipelineBackend::candidates(const std::string& model, con
   auto codes = to_codes(request.tokens.code, extent.h, extent.w, mask_token);
   codes[request.y][request.x] = mask_token;
   const auto flat = codes.flatten().unsqueeze(0);
+  check_wanted();
   pipeline->set_prompt(PromptOptions{request.prompt, request.negative_prompt, request.label, request.cfg_scale});
   struct PutBack {
     Pipeline* filling;
@@ -237,6 +239,7 @@ std::vector<Candidate> PipelineBackend::candidates(const std::string& model, con
                           .narrow(1, left, std::min(extent.w, request.x + kThumbnailRadius + 1) - left);
   std::vector<Candidate> result;
   for (std::int64_t i = 0; i < tokens.size(0); ++i) {
+    check_wanted();
     auto one = around.clone();
     one[request.y - top][request.x - left] = tokens[i];
     const auto picture = pipeline->decode({one.unsqueeze(0), mask_token});

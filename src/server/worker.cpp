@@ -52,6 +52,7 @@ class Worker::Batch : public FillWatch {
     for (const auto& slice : slices) {
       parts_.push_back({slice.job->prepared.get(), slice.first, slice.count});
       images_ += slice.count;
+      clients_.push_back(slice.job->client);
     }
   }
 
@@ -80,7 +81,9 @@ class Worker::Batch : public FillWatch {
       at += slice.count;
     }
     if (step < steps) show_previews(tokens);
-    worker_.queue_.run_posted();
+    worker_.queue_.note_fill(clients_, seconds_since(step_begin_));
+    worker_.queue_.run_posted(clients_);
+    step_begin_ = Clock::now();
     const auto limit = worker_.limits_.job_seconds;
     out_of_time_ = limit > 0 && seconds_since(begin_) > static_cast<double>(limit);
     return wanted && !out_of_time_ && !worker_.stopping_;
@@ -131,7 +134,9 @@ class Worker::Batch : public FillWatch {
   const std::vector<Slice>& slices_;
   std::vector<JobPart> parts_;
   std::int64_t images_ = 0, steps_ = 0;
+  std::vector<std::string> clients_;
   const Clock::time_point begin_ = Clock::now();
+  Clock::time_point step_begin_ = begin_;
   double preview_seconds_ = 0;
   bool out_of_time_ = false;
 };
@@ -161,6 +166,11 @@ void Worker::stop(std::chrono::seconds grace) {
   queue_.run_posted();
 }
 
+std::shared_ptr<void> Worker::small_work_between() {
+  const bool outermost = ++at_work_ == 1;
+  return {outermost ? static_cast<void*>(&at_work_) : nullptr, [this](void*) { --at_work_; }};
+}
+
 bool Worker::run_once(std::chrono::milliseconds wait) {
   queue_.run_posted();
   auto slices = queue_.take(wait);
@@ -187,9 +197,15 @@ bool Worker::prepare(Job& job) {
   if (!request) return false;
   if (job.prepared) return true;
   try {
+    const auto between = small_work_between();
+    const WantedWhile watch([&] {
+      if (between) queue_.run_posted({job.client}, kSmallCells);
+      return !job.cancel_requested() && !stopping_;
+    });
     job.prepared = backend_.prepare(*request);
     return true;
   } catch (...) {
+    if (job.cancel_requested()) finish(job, JobState::cancelled);
     finish(job, JobState::failed, told(std::current_exception()));
     return false;
   }
@@ -233,9 +249,14 @@ void Worker::run(std::vector<Slice> taken) {
       for (std::int64_t i = 0; i < slice.count; ++i, ++image) {
         if (is_final(job.state())) continue;
         const auto& tokens = outcome.tokens[image];
+        const auto between = small_work_between();
+        const WantedWhile watch([&] {
+          if (between) queue_.run_posted({job.client}, kSmallCells);
+          return !stopping_;
+        });
         job.add_result(std::make_shared<JobResult>(JobResult{backend_.picture(*job.prepared, slice.first + i, tokens),
                                                              tokens, job.order_of(slice.first + i)}));
-        queue_.run_posted();
+        queue_.run_posted({job.client});
       }
       if (slice.first + slice.count >= job.count) {
         finish(job, JobState::done);

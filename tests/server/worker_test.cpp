@@ -131,6 +131,86 @@ TEST(ServerWorker, SmallWorkThatThrowsTellsItsAsker) {
   EXPECT_EQ(bench.worker.run_soon([](Backend&) { return 3; }), 3);
 }
 
+TEST(ServerWorker, WorkWhoseAskerHasGoneIsGivenUpBetweenItsPieces) {
+  Bench bench(Bench::eager());
+  bench.worker.start();
+  std::atomic<bool> given_up{false}, begun{false};
+  const auto large = [&](Backend&) {
+    begun = true;
+    try {
+      for (;;) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        check_wanted();
+      }
+    } catch (const Unwanted&) {
+      given_up = true;
+      throw;
+    }
+    return 0;
+  };
+  EXPECT_THROW(bench.worker.run_soon({"a", 1 << 20, [&] { return begun.load(); }}, large), HttpError);
+  for (int i = 0; i < 1000 && !given_up; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_TRUE(given_up);
+  EXPECT_EQ(bench.worker.run_soon([](Backend&) { return 3; }), 3);  // the worker has its hands free
+}
+
+TEST(ServerWorker, SmallWorkIsDoneBetweenThePiecesOfLargeWork) {
+  Bench bench(Bench::eager());
+  bench.worker.start();
+  std::atomic<bool> begun{false}, answered{false};
+  std::thread asker([&] {
+    const auto seen = bench.worker.run_soon({"large", 1 << 20, {}}, [&](Backend&) {
+      begun = true;
+      const auto until = Clock::now() + std::chrono::seconds(20);
+      while (!answered && Clock::now() < until) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        check_wanted();
+      }
+      return answered.load();
+    });
+    EXPECT_TRUE(seen);
+  });
+  while (!begun) std::this_thread::yield();
+  EXPECT_EQ(bench.worker.run_soon({"small", 16, {}}, [](Backend&) { return 7; }), 7);
+  answered = true;
+  asker.join();
+}
+
+TEST(ServerWorker, AJobHasItsShareBesideWorkThatNeverEnds) {
+  Bench bench(Bench::eager());
+  std::vector<std::string> ran;
+  const auto post = [&](const std::string& client, int milliseconds) {
+    bench.queue.post({[&ran, client, milliseconds] {
+                        std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+                        ran.push_back(client);
+                      },
+                      client,
+                      16,
+                      {}});
+  };
+  for (int i = 0; i < 8; ++i) post("hammer", 300);
+  bench.queue.run_posted({"victim"});
+  EXPECT_EQ(ran, (std::vector<std::string>{"hammer"}));  // then the job goes on
+  bench.queue.run_posted({"victim"});
+  EXPECT_EQ(ran.size(), 1u);
+  post("new", 1);
+  bench.queue.run_posted({"victim"});
+  EXPECT_EQ(ran, (std::vector<std::string>{"hammer", "new"}));  // who has had nothing yet comes first
+  bench.queue.note_fill({"victim"}, 10);
+  bench.queue.run_posted({"victim"});
+  EXPECT_EQ(ran.size(), 9u);  // the job has had far more
+}
+
+TEST(ServerWorker, OneClientMayNotFillTheListOfAll) {
+  Bench bench(Bench::eager());
+  const auto post = [&](const std::string& client) { bench.queue.post({[] {}, client, 16, {}}); };
+  for (int i = 0; i < 16; ++i) post("a");
+  EXPECT_THROW(post("a"), HttpError);
+  EXPECT_NO_THROW(post("b"));
+  bench.queue.run_posted();
+  EXPECT_NO_THROW(post("a"));
+}
+
 TEST(ServerWorker, WhatCannotBePreparedFailsInItsOwnWordsAndTheRestGoesOn) {
   Bench bench(Bench::eager());
   const auto bad = bench.queue.submit(job_for(13), "a");
