@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kMaxConfigBytes = 1 << 20;
 constexpr std::uint64_t kMaxReadmeBytes = 4 << 20;
 constexpr const char* kWeights = "diffusion_pytorch_model.safetensors";
+constexpr const char* kNextWeights = "weights_next";  // of model_index.json, while they are being replaced
 constexpr const char* kLearned = "learned_classifier_free_sampling_embeddings";
 
 json read_config(const fs::path& path) {
@@ -79,10 +80,10 @@ bool lists(const json& index, const char* part) {
   return found != index.end() && found->is_array() && found->size() == 2 && !(*found)[1].is_null();
 }
 
-/// index.tessera.weights.<part>, if it is a text.
-const std::string* recorded_hash(const json& index, const std::string& part) {
+/// index.tessera.weights.<part>, if it is a text; of another list, that one's.
+const std::string* recorded_hash(const json& index, const std::string& part, const char* list = "weights") {
   const auto* value = &index;
-  for (const auto& field : {std::string("tessera"), std::string("weights"), part}) {
+  for (const auto& field : {std::string("tessera"), std::string(list), part}) {
     if (!value->is_object() || !value->contains(field)) return nullptr;
     value = &(*value)[field];
   }
@@ -102,11 +103,33 @@ void copy_tokenizer(const fs::path& from, const fs::path& to, json& index) {
 
 void verify_hash(const Bundle& bundle, const char* part, const std::optional<BundlePart>& held,
                  const fs::path& folder) {
-  if (!held) return;
-  const auto recorded = part_hash(bundle, part);
+  const auto* recorded = recorded_hash(bundle.index, part);
+  if (!held || !recorded) return;
   const auto found = content_hash(held->tensors);
-  require(recorded == found, "{}: the weights' hash is {}, model_index.json records {}", (folder / part).string(),
-          found, recorded);
+  // Weights that were being replaced when their writer was killed.
+  const auto* next = recorded_hash(bundle.index, part, kNextWeights);
+  require(*recorded == found || (next && next->find(found) != std::string::npos),
+          "{}: the weights' hash is {}, model_index.json records {}: they were changed or damaged",
+          (folder / part).string(), found, printable(*recorded));
+}
+
+/// Says in an index that is there which weights come next, before any is replaced: whichever are found are known.
+void announce_weights(const fs::path& folder, const json& hashes) {
+  const auto file = folder / "model_index.json";
+  std::error_code code;
+  if (!fs::exists(file, code)) return;
+  auto index = json_or_discarded(read_file(file, kMaxConfigBytes));
+  if (!index.is_object() || !index.contains("tessera") || !index["tessera"].is_object()) return;
+  auto& next = index["tessera"][kNextWeights];
+  if (!next.is_object()) next = json::object();
+  for (const auto& [part, hash] : hashes.items()) {
+    // What an earlier writer announced and did not come to record may be what lies there.
+    const auto before = next.value(part, json(""));
+    next[part] = before.is_string() && !before.get<std::string>().empty() && before != hash
+                     ? json(before.get<std::string>() + " " + hash.get<std::string>())
+                     : hash;
+  }
+  write_config(file, index);
 }
 
 }  // namespace
@@ -175,6 +198,8 @@ Bundle load_bundle(const fs::path& folder, bool verify) {
   if (verify) {
     verify_hash(bundle, "vqvae", bundle.codec, folder);
     verify_hash(bundle, "transformer", bundle.denoiser, folder);
+    verify_hash(bundle, "text_encoder", bundle.text_encoder, folder);
+    verify_hash(bundle, kLearned, bundle.null_condition, folder);
   }
   return bundle;
 }
@@ -193,11 +218,19 @@ void save_bundle(const fs::path& folder, const Bundle& bundle) {
   if (bundle.codec)
     match_parameters(bundle.codec->tensors, codec_parameter_shapes(bundle.codec->config), (folder / "vqvae").string());
   if (bundle.denoiser) check_denoiser(*bundle.denoiser, (folder / "transformer").string());
+  auto& hashes = index["tessera"]["weights"];
+  const auto note_hash = [&](const char* part, const std::optional<BundlePart>& held) {
+    if (held && (part != kLearned || !held->tensors.empty())) hashes[part] = content_hash(held->tensors);
+  };
+  note_hash("vqvae", bundle.codec);
+  note_hash("transformer", bundle.denoiser);
+  note_hash("text_encoder", bundle.text_encoder);
+  note_hash(kLearned, bundle.null_condition);
+  announce_weights(folder, hashes);
   const auto write_part = [&](const char* part, const std::optional<BundlePart>& held, const char* fallback) {
     if (!held) return;
     part_folder(part, held->config, fallback);
     save_safetensors(folder / part / kWeights, held->tensors, {{"format", "pt"}});
-    index["tessera"]["weights"][part] = content_hash(held->tensors);
   };
   write_part("vqvae", bundle.codec, "VQModel");
   write_part("transformer", bundle.denoiser, "TesseraTransformer");
@@ -229,7 +262,6 @@ std::string content_hash(const TensorMap& tensors) {
 }
 
 std::string part_hash(const Bundle& bundle, const std::string& part) {
-  if (const auto* recorded = recorded_hash(bundle.index, part)) return *recorded;
   const auto& held = part == "vqvae"          ? bundle.codec
                      : part == "text_encoder" ? bundle.text_encoder
                      : part == kLearned       ? bundle.null_condition

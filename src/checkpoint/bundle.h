@@ -41,19 +41,20 @@ struct Bundle {
 /// pipeline (a VQModel's old attention names are renamed; weights as .safetensors or .bin, in full or half precision)
 /// and a bare codec folder (config.json beside its weights).
 /// Native parts are checked against their configs. Throws Error naming the file: missing parts, a newer format, tensors
-/// that do not fit; with `verify`, also weights whose content hash differs from the one recorded.
-Bundle load_bundle(const std::filesystem::path& folder, bool verify = false);
+/// that do not fit, weights whose content hash differs from the one that model_index.json records.
+Bundle load_bundle(const std::filesystem::path& folder, bool verify = true);
 
 /// Writes the parts given (each file atomically, model_index.json last) and lists exactly these in model_index.json.
-/// Parts are checked against their configs first. Other files of the folder stay.
+/// Parts are checked against their configs first. Other files of the folder stay. A process that is killed meanwhile
+/// leaves parts that load, each the old one or the new one; for all or nothing see write_folder_whole.
 void save_bundle(const std::filesystem::path& folder, const Bundle& bundle);
 
 /// "sha256:<64 hexadecimal digits>" of names, types, shapes and contents, whatever the order, file or device they come
 /// from.
 std::string content_hash(const TensorMap& tensors);
 
-/// The content hash of a part ("vqvae", "transformer", "text_encoder"): as model_index.json records it, else computed
-/// from the tensors; empty when the bundle lacks the part. Names what a cache of tokens was made with.
+/// The content hash of a part's tensors ("vqvae", "transformer", "text_encoder"), whatever model_index.json records;
+/// empty when the bundle lacks the part. Names what a cache of tokens was made with.
 std::string part_hash(const Bundle& bundle, const std::string& part);
 
 /// One bundle of what importers returned. Where the codec's image size was only assumed, the denoiser's grid decides

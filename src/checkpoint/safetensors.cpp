@@ -6,6 +6,7 @@
 
 #include "checkpoint/safetensors_bytes.h"
 #include "checkpoint/safetensors_header.h"
+#include "checkpoint/sha256.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/foreign_bytes.h"
@@ -16,6 +17,16 @@ namespace {
 
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kMaxHeaderBytes = 16 << 20;
+constexpr const char* kChecksum = "tessera.sha256";
+constexpr std::size_t kDigits = 64;
+
+/// Where the checksum's digits lie in a header's text; npos: it has none.
+std::size_t checksum_at(std::string_view header) {
+  const auto field = fmt::format("\"{}\":\"", kChecksum);
+  const auto at = header.find(field);
+  if (at == std::string_view::npos || header.size() - at < field.size() + kDigits + 1) return std::string_view::npos;
+  return header[at + field.size() + kDigits] == '"' ? at + field.size() : std::string_view::npos;
+}
 
 /// Numbers of 8 bits as float32, which holds them exactly.
 torch::Tensor widened(const SafetensorsEntry& entry, const char* data) {
@@ -68,15 +79,35 @@ std::pair<std::uint64_t, std::vector<SafetensorsEntry>> entries_of(std::string_v
   require(length <= kMaxHeaderBytes, "{}: a header of {} bytes, expected at most {}", where, length, kMaxHeaderBytes);
   if (metadata) metadata->clear();
   const auto start = kLengthBytes + length;
-  return {start, parse_safetensors_header(bytes.substr(kLengthBytes, length), bytes.size() - start, where, metadata)};
+  auto entries = parse_safetensors_header(bytes.substr(kLengthBytes, length), bytes.size() - start, where, metadata);
+  if (metadata) metadata->erase(kChecksum);
+  verify_safetensors(bytes, where);
+  return {start, std::move(entries)};
 }
 
 }  // namespace
+
+void verify_safetensors(std::string_view bytes, const std::string& where) {
+  std::uint64_t length = 0;
+  if (bytes.size() < kLengthBytes) return;
+  std::memcpy(&length, bytes.data(), kLengthBytes);
+  if (length > std::min(kMaxHeaderBytes, bytes.size() - kLengthBytes)) return;
+  const auto at = checksum_at(bytes.substr(kLengthBytes, length));
+  if (at == std::string_view::npos) return;
+  const auto begin = kLengthBytes + at;
+  Sha256 hash;
+  hash.update(bytes.substr(0, begin));
+  hash.update(std::string(kDigits, '0'));
+  hash.update(bytes.substr(begin + kDigits));
+  require(hash.finish() == bytes.substr(begin, kDigits),
+          "{}: its bytes do not have the checksum that it was written with: the file is damaged", where);
+}
 
 TensorMap load_safetensors(const std::filesystem::path& path, Metadata* metadata) {
   const auto file = MappedFile::open(path);
   const auto where = path.string();
   const auto [start, entries] = entries_of(file->bytes(), where, metadata);
+  MappedFile::give_back(file->data(), file->size());  // what the checksum read need not stay in memory
   TensorMap tensors;
   for (const auto& entry : entries) tensors.emplace(entry.name, tensor_of(entry, file, start, where));
   return tensors;
@@ -100,7 +131,8 @@ void save_safetensors(const std::filesystem::path& path, const TensorMap& tensor
   std::stable_sort(order.begin(), order.end(),
                    [](const auto& a, const auto& b) { return a->second.element_size() > b->second.element_size(); });
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
+  header["__metadata__"] = metadata;
+  header["__metadata__"][kChecksum] = std::string(kDigits, '0');
   std::uint64_t offset = 0;
   for (const auto& entry : order) {
     const auto& [name, tensor] = *entry;
@@ -121,13 +153,21 @@ void save_safetensors(const std::filesystem::path& path, const TensorMap& tensor
   const std::uint64_t length = text.size();
   require(length <= kMaxHeaderBytes, "{}: a header of {} bytes, expected at most {}", path.string(), length,
           kMaxHeaderBytes);
+  const auto each = [&](const auto& take) {
+    for (const auto& entry : order) {
+      const auto stored = entry->second.detach().to(torch::kCPU).contiguous();
+      if (stored.numel() > 0) take(static_cast<const char*>(stored.data_ptr()), stored.nbytes());
+    }
+  };
+  Sha256 hash;
+  hash.update({reinterpret_cast<const char*>(&length), kLengthBytes});
+  hash.update(text);
+  each([&](const char* data, std::size_t bytes) { hash.update({data, bytes}); });
+  text.replace(checksum_at(text), kDigits, hash.finish());
   AtomicFile file(path);
   file.write(&length, kLengthBytes);
   file.write(text);
-  for (const auto& entry : order) {
-    const auto stored = entry->second.detach().to(torch::kCPU).contiguous();
-    if (stored.numel() > 0) file.write(stored.data_ptr(), stored.nbytes());
-  }
+  each([&](const char* data, std::size_t bytes) { file.write(data, bytes); });
   file.commit();
 }
 

@@ -1,87 +1,31 @@
 #include "checkpoint/sha256.h"
 
-#include <bit>
-#include <cstring>
+#include <openssl/evp.h>
+
+#include "runtime/error.h"
 
 namespace tessera {
-namespace {
 
-constexpr std::uint32_t kRound[64] = {
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+void Sha256::Free::operator()(evp_md_ctx_st* context) const {
+  EVP_MD_CTX_free(context);
+}
 
-}  // namespace
-
-void Sha256::block(const unsigned char* bytes) {
-  std::uint32_t w[64];
-  for (int i = 0; i < 16; ++i) {
-    std::uint32_t word = 0;
-    std::memcpy(&word, bytes + 4 * i, 4);
-    w[i] = __builtin_bswap32(word);
-  }
-  for (int i = 16; i < 64; ++i) {
-    const auto s0 = std::rotr(w[i - 15], 7) ^ std::rotr(w[i - 15], 18) ^ (w[i - 15] >> 3);
-    const auto s1 = std::rotr(w[i - 2], 17) ^ std::rotr(w[i - 2], 19) ^ (w[i - 2] >> 10);
-    w[i] = w[i - 16] + s0 + w[i - 7] + s1;
-  }
-  auto [a, b, c, d, e, f, g, h] = state_;
-  for (int i = 0; i < 64; ++i) {
-    const auto s1 = std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25);
-    const auto first = h + s1 + ((e & f) ^ (~e & g)) + kRound[i] + w[i];
-    const auto s0 = std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22);
-    const auto second = s0 + ((a & b) ^ (a & c) ^ (b & c));
-    h = g;
-    g = f;
-    f = e;
-    e = d + first;
-    d = c;
-    c = b;
-    b = a;
-    a = first + second;
-  }
-  const std::uint32_t change[8] = {a, b, c, d, e, f, g, h};
-  for (std::size_t i = 0; i < 8; ++i) state_[i] += change[i];
+Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
+  require(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1, "SHA-256: cannot be started");
 }
 
 void Sha256::update(std::string_view bytes) {
-  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
-  std::size_t left = bytes.size();
-  std::size_t held = total_ % 64;
-  total_ += left;
-  while (left > 0) {
-    if (held == 0 && left >= 64) {
-      block(data);
-      data += 64;
-      left -= 64;
-      continue;
-    }
-    const auto count = std::min(left, 64 - held);
-    std::memcpy(pending_.data() + held, data, count);
-    held += count;
-    data += count;
-    left -= count;
-    if (held == 64) {
-      block(pending_.data());
-      held = 0;
-    }
-  }
+  require(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1, "SHA-256: cannot be computed");
 }
 
 std::string Sha256::finish() {
-  const std::uint64_t bits = __builtin_bswap64(total_ * 8);
-  std::string padding(1, '\x80');
-  padding.append((119 - total_ % 64) % 64, '\0');
-  padding.append(reinterpret_cast<const char*>(&bits), 8);
-  update(padding);
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned length = 0;
+  require(EVP_DigestFinal_ex(context_.get(), digest, &length) == 1, "SHA-256: cannot be computed");
   std::string text;
-  for (const auto word : state_) {
-    for (int shift = 28; shift >= 0; shift -= 4) text += "0123456789abcdef"[(word >> shift) & 15];
+  for (unsigned i = 0; i < length; ++i) {
+    text += "0123456789abcdef"[digest[i] >> 4];
+    text += "0123456789abcdef"[digest[i] & 15];
   }
   return text;
 }

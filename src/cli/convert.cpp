@@ -2,6 +2,7 @@
 #include "checkpoint/bundle.h"
 #include "cli/verbs.h"
 #include "runtime/error.h"
+#include "runtime/whole_folder.h"
 
 namespace tessera::cli {
 namespace {
@@ -27,7 +28,7 @@ void convert(const std::string& model, const std::string& output, const std::str
     }
   }
   std::filesystem::create_directories(output);
-  save_bundle(output, bundle);
+  write_folder_whole(output, [&](const std::filesystem::path& staged) { save_bundle(staged, bundle); });
   fmt::print("{}\n", output);
 }
 

@@ -9,6 +9,7 @@
 #include "checkpoint/importers.h"
 #include "cli/verbs.h"
 #include "runtime/error.h"
+#include "runtime/whole_folder.h"
 #include "text/clip_tokenizer.h"
 
 namespace tessera::cli {
@@ -191,12 +192,16 @@ void run(const Arguments& arguments) {
   require(arguments.overwrite || !fs::exists(output / "model_index.json"),
           "{}: already holds a model; choose another folder or add --overwrite", arguments.output);
   auto collected = collect(arguments);
-  if (collected.text) write_tokenizer(arguments, *collected.text, output / "tokenizer");
-  auto bundle = make_bundle(collected.codec, collected.denoiser, collected.text);
-  const auto assumptions = assumptions_of(collected, bundle);
-  bundle.readme = model_card(collected, bundle, assumptions);
-  save_training_tensors(collected, output / "training");
-  save_bundle(output, bundle);
+  Bundle bundle;
+  std::vector<std::string> assumptions;
+  write_folder_whole(output, [&](const fs::path& staged) {
+    if (collected.text) write_tokenizer(arguments, *collected.text, staged / "tokenizer");
+    bundle = make_bundle(collected.codec, collected.denoiser, collected.text);
+    assumptions = assumptions_of(collected, bundle);
+    bundle.readme = model_card(collected, bundle, assumptions);
+    save_training_tensors(collected, staged / "training");
+    save_bundle(staged, bundle);
+  });
   if (arguments.json) {
     nlohmann::ordered_json report = {
         {"output", arguments.output}, {"sources", collected.sources}, {"assumptions", assumptions}};

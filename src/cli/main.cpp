@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -15,7 +16,9 @@
 #include "runtime/error.h"
 #include "runtime/heap.h"
 #include "runtime/log.h"
+#include "runtime/mapped_file.h"
 #include "runtime/out_of_memory.h"
+#include "runtime/stop_signal.h"
 
 namespace {
 
@@ -72,6 +75,8 @@ int run(int argc, char** argv) {
     return fail_with(2, error.what());
   } catch (const tessera::UsageError& error) {
     return fail_with(2, error.what());
+  } catch (const tessera::Interrupted& error) {
+    return fail_with(tessera::kInterruptedStatus, error.what());
   } catch (const tessera::Error& error) {
     return fail_with(1, error.what());
   } catch (const std::filesystem::filesystem_error& error) {
@@ -89,5 +94,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   tessera::keep_freed_memory();
+  std::signal(SIGPIPE, SIG_IGN);  // who reads our output may go; what is saved is saved all the same
+  tessera::MappedFile::name_files_cut_short();
   leave(run(argc, argv));
 }

@@ -14,6 +14,7 @@
 #include "runtime/error.h"
 #include "runtime/folder_lock.h"
 #include "runtime/log.h"
+#include "runtime/stop_signal.h"
 #include "training/codec_trainer.h"
 #include "training/condition_data.h"
 #include "training/conditional_trainer.h"
@@ -62,6 +63,11 @@ void add_common(CLI::App& verb, TrainOptions& options) {
   verb.add_option("-t,--threads", options.threads, "threads; 0: one a processor")->capture_default_str();
 }
 
+/// Throws Interrupted where a signal ended it before its last step.
+void run_to_end(TrainingTask& task, const LoopOptions& loop, const std::filesystem::path& folder) {
+  if (!run_training(task, loop, folder)) throw Interrupted("interrupted; the same command with --resume goes on");
+}
+
 /// What is wrong with a recipe is said before the data are read.
 void check_early(CodecRecipe recipe) {
   choose_defaults(recipe, 64, 1);
@@ -103,7 +109,8 @@ void train_codec(const TrainOptions& options, CodecRecipe recipe) {
   auto task = make_codec_training(recipe, data, bundle, device);
   auto loop = options.loop;
   loop.steps = recipe.steps;
-  if (run_training(*task, loop, bundle / "training" / "codec")) fmt::print("{}\n", (bundle / "vqvae").string());
+  run_to_end(*task, loop, bundle / "training" / "codec");
+  fmt::print("{}\n", (bundle / "vqvae").string());
 }
 
 /// A prior of other codes than its bundle's codec has could never be used: said now, not after the training.
@@ -177,7 +184,8 @@ void train_prior(const TrainOptions& options, PriorRecipe recipe, const Conditio
                   : make_conditional_training(recipe, conditional, data, conditions, bundle, preview, device);
   auto loop = options.loop;
   loop.steps = recipe.steps;
-  if (run_training(*task, loop, bundle / "training" / "prior")) fmt::print("{}\n", (bundle / "transformer").string());
+  run_to_end(*task, loop, bundle / "training" / "prior");
+  fmt::print("{}\n", (bundle / "transformer").string());
 }
 
 void train_pixels(const TrainOptions& options, const PixelRecipe& recipe, const std::string& model) {
@@ -200,7 +208,8 @@ void train_pixels(const TrainOptions& options, const PixelRecipe& recipe, const 
   auto task = make_pixel_training(recipe, data, model, bundle, device);
   auto loop = options.loop;
   loop.steps = recipe.steps;
-  if (run_training(*task, loop, bundle / "training" / "pixels")) fmt::print("{}\n", (bundle / "vqvae").string());
+  run_to_end(*task, loop, bundle / "training" / "pixels");
+  fmt::print("{}\n", (bundle / "vqvae").string());
 }
 
 }  // namespace

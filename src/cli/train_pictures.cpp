@@ -24,7 +24,11 @@
 #include "runtime/folder_lock.h"
 #include "runtime/log.h"
 #include "runtime/seconds_since.h"
+<<<<<<< HEAD
 #include "sampling/registry.h"
+=======
+#include "runtime/stop_signal.h"
+>>>>>>> fee153f (Verify what is stored, and replace model folders as a whole)
 #include "training/condition_data.h"
 #include "training/recipe.h"
 #include "training/sample_preview.h"
@@ -295,16 +299,20 @@ void train_pictures(TrainPicturesOptions options) {
     write_file_atomically(recipe_file, plan.recipe(options.data, out.string()));
     stages.save(out);
   }
-  const auto hint = fmt::format("tessera train {} --out {} --resume goes on", options.data, out.string());
+  const auto hint = fmt::format("interrupted; tessera train {} --out {} --resume goes on", options.data, out.string());
   if (!stages.codec_done) {
-    if (!train_codec(plan, *data, out, device, options.resume)) return log().warn("{}", hint);
+    if (!train_codec(plan, *data, out, device, options.resume)) throw Interrupted(hint);
     stages.codec_done = true;
     stages.save(out);
   }
   if (!stages.prior_done) {
     const double left = std::max(60.0, plan.seconds - seconds_since(begin));
+<<<<<<< HEAD
     if (!train_prior(plan, *data, out, device, left, options.resume)) return log().warn("{}", hint);
     suggest_sampling(out);
+=======
+    if (!train_prior(plan, *data, out, device, left, options.resume)) throw Interrupted(hint);
+>>>>>>> fee153f (Verify what is stored, and replace model folders as a whole)
     stages.prior_done = true;
     stages.save(out);
   }

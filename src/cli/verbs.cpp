@@ -18,6 +18,7 @@ void register_verbs(CLI::App& app) {
   add_import(app);
   add_info(app);
   add_variations(app);
+  add_verify(app);
 }
 
 }  // namespace tessera::cli

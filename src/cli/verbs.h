@@ -24,5 +24,6 @@ void add_train_pictures(CLI::App& train);  // tessera train DATA
 void add_import(CLI::App& app);
 void add_info(CLI::App& app);
 void add_variations(CLI::App& app);
+void add_verify(CLI::App& app);
 
 }  // namespace tessera::cli

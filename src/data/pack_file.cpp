@@ -1,19 +1,15 @@
 #include "data/pack_file.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/safetensors.h"
+#include "checkpoint/safetensors_bytes.h"
 #include "data/content_hash.h"
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
+#include "runtime/mapped_file.h"
 #include "runtime/printable.h"
 
 namespace tessera {
@@ -46,33 +42,6 @@ std::string records_text(const DatasetContent& content) {
   }
   return text;
 }
-
-/// A private mapping of a whole file.
-class Mapping {
- public:
-  explicit Mapping(const std::filesystem::path& path) {
-    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    require(descriptor >= 0, "{}: cannot be read: {}", path.string(), std::strerror(errno));
-    struct stat state {};
-    if (::fstat(descriptor, &state) == 0 && S_ISREG(state.st_mode) && state.st_size >= 8) {
-      bytes_ = static_cast<std::uint64_t>(state.st_size);
-      data_ = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE, descriptor, 0);
-    }
-    ::close(descriptor);
-    require(data_ != MAP_FAILED, "{}: not a .tessera-pack, or it cannot be mapped", path.string());
-  }
-  ~Mapping() {
-    if (data_ != MAP_FAILED) ::munmap(data_, bytes_);
-  }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-  std::uint8_t* data() const { return static_cast<std::uint8_t*>(data_); }
-  std::uint64_t bytes() const { return bytes_; }
-
- private:
-  void* data_ = MAP_FAILED;
-  std::uint64_t bytes_ = 0;
-};
 
 struct Entry {
   std::vector<std::int64_t> shape;
@@ -137,12 +106,13 @@ std::vector<DatasetItem> parse_records(std::string_view text, std::size_t count,
   return items;
 }
 
-DatasetContent parse_pack(const std::shared_ptr<Mapping>& mapping, const std::string& path, std::string* source) {
+DatasetContent parse_pack(const std::shared_ptr<MappedFile>& mapping, const std::string& path, std::string* source) {
   std::uint64_t length = 0;
+  require(mapping->size() >= 8, "{}: not a .tessera-pack, or it cannot be mapped", path);
   std::memcpy(&length, mapping->data(), 8);
-  require(length <= mapping->bytes() - 8 && length <= kMaxHeaderBytes,
-          "{}: not a .tessera-pack (header of {} bytes in {})", path, length, mapping->bytes());
-  const auto* begin = reinterpret_cast<const char*>(mapping->data()) + 8;
+  require(length <= mapping->size() - 8 && length <= kMaxHeaderBytes,
+          "{}: not a .tessera-pack (header of {} bytes in {})", path, length, mapping->size());
+  const char* begin = mapping->data() + 8;
   const auto header = json_or_discarded({begin, length});
   require(header.is_object() && header.contains("__metadata__"), "{}: not a .tessera-pack", path);
   const auto& metadata = header.at("__metadata__");
@@ -150,8 +120,14 @@ DatasetContent parse_pack(const std::shared_ptr<Mapping>& mapping, const std::st
   require(metadata.value("version", "") == std::to_string(kPackVersion), "{}: version '{}', expected {}", path,
           metadata.value("version", ""), kPackVersion);
 
-  std::uint8_t* data = mapping->data() + 8 + length;
-  const std::uint64_t data_bytes = mapping->bytes() - 8 - length;
+  // A larger pack is not read through when it is opened: that would take longer than its training's first steps.
+  constexpr std::uint64_t kMostVerified = std::uint64_t{4} << 30;
+  if (mapping->size() <= kMostVerified) {
+    verify_safetensors(mapping->bytes(), path);
+    MappedFile::give_back(mapping->data(), mapping->size());
+  }
+  auto* data = reinterpret_cast<std::uint8_t*>(mapping->data()) + 8 + length;
+  const std::uint64_t data_bytes = mapping->size() - 8 - length;
   const auto images = find_entry(header, "images", "U8", 4, data, data_bytes, path);
   const auto labels = find_entry(header, "labels", "I64", 1, data, data_bytes, path);
   const auto records = find_entry(header, "records", "U8", 1, data, data_bytes, path);
@@ -227,7 +203,7 @@ void write_pack(const std::filesystem::path& path, const DatasetContent& content
 }
 
 DatasetContent read_pack(const std::filesystem::path& path, std::string* source) {
-  const auto mapping = std::make_shared<Mapping>(path);
+  const auto mapping = MappedFile::open(path);
   try {
     return parse_pack(mapping, path.string(), source);
   } catch (const json::exception& error) {

@@ -9,8 +9,10 @@
 
 namespace tessera {
 
-/// Writes to `<path>.partial-<pid>` until commit() flushes it and renames it to `path`. Without commit() the partial
-/// file is removed and an older `path` stays untouched. Errors (full disk, missing rights) name the path.
+/// Writes to `<path>.partial-<pid>-<16 random digits>`, a file that was not there before and no link, until commit()
+/// flushes it, renames it to `path` and flushes the folder. Without commit() the partial file is removed and an older
+/// `path` stays untouched. Errors (full disk, missing rights, a flush that failed) name the path and say their reason.
+/// The first file of a process in a folder sweeps partial files away that nobody writes any more.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -30,6 +32,14 @@ class AtomicFile {
 
 /// The whole of `text` as the file `path`, atomically.
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+/// Removes the partial files in a folder (and, if `below`, in those under it) whose writers are gone. Who writes one
+/// holds a lock on it, which the system lets go of however the process ends.
+void sweep_partial_files(const std::filesystem::path& folder, bool below);
+
+/// Flushes a folder's entries to the disk: what was made, renamed or removed in it survives a power cut. Throws Error
+/// naming it; file systems that cannot flush folders are left as they are.
+void flush_folder(const std::filesystem::path& folder);
 
 /// The whole file; an Error if it cannot be read or is larger than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes = std::uint64_t{1} << 30);

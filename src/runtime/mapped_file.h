@@ -11,6 +11,10 @@ namespace tessera {
 
 class MappedFile {
  public:
+  /// From now on a mapped file that another program cuts short ends this one with a line that names it and status 1, in
+  /// place of SIGBUS. For programs, not for libraries: it takes the signal's handler.
+  static void name_files_cut_short();
+
   /// Maps the whole file. Throws Error naming the path when it is no regular file, is empty or cannot be read.
   static std::shared_ptr<MappedFile> open(const std::filesystem::path& path);
   ~MappedFile();

@@ -18,11 +18,14 @@ StopSignal::StopSignal() {
   stop_requested = 0;
   std::signal(SIGINT, handle);
   std::signal(SIGTERM, handle);
+  takes_hangup_ = std::signal(SIGHUP, handle) != SIG_IGN;
+  if (!takes_hangup_) std::signal(SIGHUP, SIG_IGN);
 }
 
 StopSignal::~StopSignal() {
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
+  if (takes_hangup_) std::signal(SIGHUP, SIG_DFL);
 }
 
 bool StopSignal::requested() const {

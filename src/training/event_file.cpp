@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "runtime/append_file.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -42,14 +43,14 @@ std::uint32_t masked_crc(std::string_view data) {
   return ((crc >> 15) | (crc << 17)) + 0xa282ead8U;
 }
 
-void write_record(std::ofstream& stream, std::string_view data) {
+void write_record(AppendFile& file, std::string_view data) {
   std::string length;
   put_raw(length, static_cast<std::uint64_t>(data.size()));
   std::string record = length;
   put_raw(record, masked_crc(length));
   record.append(data);
   put_raw(record, masked_crc(data));
-  stream.write(record.data(), static_cast<std::streamsize>(record.size()));
+  file.append(record);
 }
 
 double now() {
@@ -75,13 +76,18 @@ std::uint32_t crc32c(std::string_view data) {
 
 EventFile::EventFile(const std::filesystem::path& folder) {
   const auto path = folder / fmt::format("events.out.tfevents.{}.tessera", static_cast<std::int64_t>(now()));
-  stream_.open(path, std::ios::binary | std::ios::app);
-  require(stream_.good(), "{}: cannot be written", path.string());
+  file_ = std::make_unique<AppendFile>(path);
   std::string event;
   put_key(event, 1, WireType::fixed64);  // wall_time
   put_raw(event, now());
   put_bytes(event, 3, "brain.Event:2");  // file_version
-  write_record(stream_, event);
+  write_record(*file_, event);
+}
+
+EventFile::~EventFile() = default;
+
+void EventFile::flush() {
+  file_->flush();
 }
 
 void EventFile::write_event(std::int64_t step, std::string_view value) {
@@ -92,7 +98,7 @@ void EventFile::write_event(std::int64_t step, std::string_view value) {
   put_key(event, 2, WireType::varint);  // step
   put_varint(event, static_cast<std::uint64_t>(step));
   put_bytes(event, 5, summary);
-  write_record(stream_, event);
+  write_record(*file_, event);
 }
 
 void EventFile::scalar(std::int64_t step, const std::string& tag, double value) {

@@ -1,12 +1,14 @@
 #include "training/recorder.h"
 
-#include <cmath>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "image/image_io.h"
+#include "runtime/append_file.h"
 #include "runtime/atomic_file.h"
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
+#include "runtime/log.h"
 #include "training/event_file.h"
 
 namespace tessera {
@@ -36,9 +38,12 @@ Recorder::Recorder(std::filesystem::path folder, std::int64_t last) : folder_(st
   std::filesystem::create_directories(folder_ / "previews", code);
   require(!code, "{}: cannot be made: {}", (folder_ / "previews").string(), code.message());
   cut_records(folder_ / "metrics.jsonl", last);
-  lines_.open(folder_ / "metrics.jsonl", std::ios::app);
-  require(lines_.good(), "{}: cannot be written", (folder_ / "metrics.jsonl").string());
-  events_ = std::make_unique<EventFile>(folder_);
+  lines_ = std::make_unique<AppendFile>(folder_ / "metrics.jsonl");
+  try {
+    events_ = std::make_unique<EventFile>(folder_);
+  } catch (const Error& error) {
+    log().warn("{}; going on without event files", error.what());
+  }
 }
 
 Recorder::~Recorder() = default;
@@ -47,19 +52,26 @@ void Recorder::scalars(std::int64_t step, const Metrics& metrics) {
   nlohmann::ordered_json line{{"step", step}};
   for (const auto& [name, value] : metrics) {
     line[name] = value;
-    events_->scalar(step, name, value);
+    if (events_) events_->scalar(step, name, value);
   }
-  lines_ << line.dump() << std::endl;
-  events_->flush();
+  lines_->append(line.dump() + "\n");
+  lines_->flush();
+  if (events_) events_->flush();
 }
 
 void Recorder::series(std::int64_t step, const std::string& name, const std::vector<double>& values) {
-  lines_ << nlohmann::ordered_json{{"step", step}, {name, values}}.dump() << std::endl;
+  lines_->append(nlohmann::ordered_json{{"step", step}, {name, values}}.dump() + "\n");
+  lines_->flush();
 }
 
 void Recorder::image(std::int64_t step, const std::string& name, const Image& image) {
   const auto png = encode_png(image);
-  write_file_atomically(folder_ / "previews" / fmt::format("{}-{:07}.png", name, step), png);
+  try {
+    write_file_atomically(folder_ / "previews" / fmt::format("{}-{:07}.png", name, step), png);
+  } catch (const Error& error) {
+    log().warn("{}; going on without this preview", error.what());
+  }
+  if (!events_) return;
   events_->image(step, name, png, image.width, image.height);
   events_->flush();
 }

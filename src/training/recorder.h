@@ -1,14 +1,14 @@
 /// Where a training run writes what can be looked at: metrics.jsonl (one line a record), TensorBoard event files,
-/// preview PNGs.
+/// preview PNGs. What cannot be written costs a warning, not the run; a record is written with the next one then.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "image/image.h"
 
@@ -16,6 +16,7 @@ namespace tessera {
 
 using Metrics = std::map<std::string, double>;
 
+class AppendFile;
 class EventFile;
 
 class Recorder {
@@ -33,8 +34,8 @@ class Recorder {
 
  private:
   std::filesystem::path folder_;
-  std::ofstream lines_;
-  std::unique_ptr<EventFile> events_;
+  std::unique_ptr<AppendFile> lines_;
+  std::unique_ptr<EventFile> events_;  // none where it cannot be written
 };
 
 }  // namespace tessera

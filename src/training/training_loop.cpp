@@ -1,14 +1,12 @@
 #include "training/training_loop.h"
 
-#include <signal.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "runtime/atomic_file.h"
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
@@ -106,23 +104,6 @@ std::int64_t restore(TrainingTask& task, const std::filesystem::path& file, Best
   return step;
 }
 
-/// Half-written files of processes that are no more.
-void remove_partial_files(const std::filesystem::path& folder) {
-  constexpr std::string_view kMark = ".partial-";
-  std::error_code code;
-  std::vector<std::filesystem::path> found;
-  for (std::filesystem::recursive_directory_iterator at(folder, code), end; !code && at != end; at.increment(code)) {
-    const auto name = at->path().filename().string();
-    const auto mark = name.rfind(kMark);
-    pid_t process = 0;
-    if (mark == std::string::npos) continue;
-    const auto* digits = name.data() + mark + kMark.size();
-    if (std::from_chars(digits, name.data() + name.size(), process).ec != std::errc() || process <= 0) continue;
-    if (::kill(process, 0) != 0 && errno == ESRCH) found.push_back(at->path());
-  }
-  for (const auto& file : found) std::filesystem::remove(file, code);
-}
-
 /// One run: what run_training keeps while it goes on.
 class Run {
  public:
@@ -165,7 +146,7 @@ Run::Run(TrainingTask& task, const LoopOptions& options, const std::filesystem::
             state_.string());
   }
   saved_ = step_;
-  remove_partial_files(folder);
+  sweep_partial_files(folder, true);
   recorder_.emplace(folder, step_);
 }
 

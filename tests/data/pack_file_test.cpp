@@ -112,7 +112,8 @@ TEST(PackFile, HostileHeadersAreErrorsFieldByField) {
   const TemporaryFolder folder;
   const auto path = folder / "set.tessera-pack";
   synthetic_dataset(2, 3).save_pack(path);
-  const auto good = read_file(path);
+  auto good = read_file(path);
+  good.replace(good.find("tessera.sha256"), 14, "tessera.absent");  // the fields are to be found, not the checksum
   const auto offsets = offsets_of(good, "images");
   const std::pair<std::string, std::string> changes[] = {
       {"[2,3,3,3]", "[2,3,3,4]"},

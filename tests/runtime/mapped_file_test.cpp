@@ -1,6 +1,8 @@
 #include "runtime/mapped_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <string>
@@ -46,6 +48,32 @@ TEST_F(MappedFileTest, OtherMemoryIsLeftAlone) {
   file.reset();
   EXPECT_FALSE(MappedFile::give_back(gone, 8 * kPage));
   EXPECT_EQ(std::string(own.begin(), own.end()), std::string(own.size(), 'a'));
+}
+
+TEST_F(MappedFileTest, OneThatIsCutShortEndsTheProgramWithALine) {
+  int lines[2] = {};
+  ASSERT_EQ(::pipe(lines), 0);
+  const auto child = ::fork();
+  if (child == 0) {
+    ::dup2(lines[1], STDERR_FILENO);
+    MappedFile::name_files_cut_short();
+    const auto file = MappedFile::open(folder_ / "file");
+    if (::truncate((folder_ / "file").c_str(), 10) != 0) ::_exit(7);
+    volatile char sum = 0;
+    for (std::size_t i = 0; i < file->size(); ++i) sum = static_cast<char>(sum + file->data()[i]);
+    ::_exit(8);
+  }
+  ::close(lines[1]);
+  std::string text;
+  char buffer[512];
+  for (ssize_t got = 0; (got = ::read(lines[0], buffer, sizeof(buffer))) > 0;)
+    text.append(buffer, static_cast<std::size_t>(got));
+  ::close(lines[0]);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_EQ(text, fmt::format("tessera: {}: was cut short while it was in use\n", (folder_ / "file").string()));
 }
 
 }  // namespace mapped_file_test

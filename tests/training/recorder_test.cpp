@@ -49,6 +49,15 @@ TEST_F(Records, AResumedRunDropsWhatAKilledOneHadNotSaved) {
   EXPECT_EQ(steps(), (std::vector<int>{2, 4, 6})) << "nothing is dropped unless asked";
 }
 
+TEST_F(Records, WhatCannotBeWrittenDoesNotEndTheRun) {
+  Recorder recorder(folder_);
+  fs::remove_all(folder_ / "previews");
+  std::ofstream(folder_ / "previews") << "no folder";
+  EXPECT_NO_THROW(recorder.image(1, "samples", Image(4, 4)));
+  recorder.scalars(2, {{"loss", 1.0}});
+  EXPECT_EQ(steps(), (std::vector<int>{2}));
+}
+
 TEST(Adam, AGradientThatIsNotFiniteTouchesNoWeight) {
   auto layer = torch::nn::Linear(2, 1);
   const auto before = layer->weight.detach().clone();

@@ -1,0 +1,69 @@
+/// `tessera verify`: compares what was stored with the hashes and checksums that were recorded with it.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "checkpoint/bundle.h"
+#include "checkpoint/safetensors.h"
+#include "cli/verbs.h"
+#include "data/pack_file.h"
+#include "runtime/error.h"
+
+namespace tessera::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Throws Error naming what is damaged.
+void verify_file(const fs::path& file) {
+  if (file.extension() == ".tessera-pack") {
+    (void)read_pack(file);
+  } else {
+    (void)load_safetensors(file);
+  }
+}
+
+/// Every file of a folder that carries a checksum, and a bundle's recorded hashes. Out: the files.
+std::vector<fs::path> verify_folder(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const auto ending = entry.path().extension();
+    if (entry.is_regular_file() && (ending == ".safetensors" || ending == ".tessera-pack"))
+      files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  for (const auto& file : files) verify_file(file);
+  if (fs::exists(folder / "model_index.json")) (void)load_bundle(folder);
+  require(!files.empty(),
+          "{}: holds nothing that can be verified, expected a model folder, .safetensors or "
+          ".tessera-pack files",
+          folder.string());
+  return files;
+}
+
+void verify(const std::vector<std::string>& paths) {
+  for (const auto& path : paths) {
+    std::vector<fs::path> files = {path};
+    if (fs::is_directory(path)) {
+      files = verify_folder(path);
+    } else {
+      require(fs::exists(path), "{}: no such file or folder", path);
+      verify_file(path);
+    }
+    for (const auto& file : files) std::printf("ok  %s\n", file.c_str());
+  }
+}
+
+}  // namespace
+
+void add_verify(CLI::App& app) {
+  auto paths = std::make_shared<std::vector<std::string>>();
+  auto* verb = app.add_subcommand("verify", "compare stored files with the hashes recorded with them");
+  verb->add_option("paths", *paths, "Model folders, .safetensors and .tessera-pack files")->required();
+  verb->callback([paths] { verify(*paths); });
+}
+
+}  // namespace tessera::cli
