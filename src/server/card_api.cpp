@@ -6,6 +6,7 @@
 #include "image/image_io.h"
 #include "runtime/atomic_file.h"
 #include "runtime/bounded_json.h"
+#include "server/http_head.h"
 #include "server/service.h"
 #include "text/clip_tokenizer.h"
 
@@ -68,10 +69,7 @@ std::string words_of_the_author(const fs::path& folder) {
 
 /// Paths of this machine are told to its own browsers alone.
 bool is_local(const HttpRequest& request) {
-  const auto& address = request.address;
-  const auto host = request.header("host");
-  const bool near = address.starts_with("127.") || address == "::1";
-  return near && (host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]"));
+  return is_loopback(request.address) && is_loopback(host_of(request.header("host")));
 }
 
 /// A model's tokenizer and how many ids its encoder reads; kept, since the page asks while one types.
