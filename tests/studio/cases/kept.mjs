@@ -139,7 +139,7 @@ export default {
   'a server that was started anew no longer knows the job, which is run again with its seed': at(['phone', 'wide'], async (studio, { mock }) => {
     await studio.open('emoji_u1f9d0.png');
     await studio.drag([[4, 4], [4, 9]]);
-    await studio.set({ options: { steps: 12 } });
+    await studio.set({ options: { steps: 24 } });
     for (const reload of [false, true]) {
       await studio.start();
       await studio.until(({ job }) => job?.progress?.step >= 2);
