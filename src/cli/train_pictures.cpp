@@ -24,11 +24,8 @@
 #include "runtime/folder_lock.h"
 #include "runtime/log.h"
 #include "runtime/seconds_since.h"
-<<<<<<< HEAD
-#include "sampling/registry.h"
-=======
 #include "runtime/stop_signal.h"
->>>>>>> fee153f (Verify what is stored, and replace model folders as a whole)
+#include "sampling/registry.h"
 #include "training/condition_data.h"
 #include "training/recipe.h"
 #include "training/sample_preview.h"
@@ -307,12 +304,8 @@ void train_pictures(TrainPicturesOptions options) {
   }
   if (!stages.prior_done) {
     const double left = std::max(60.0, plan.seconds - seconds_since(begin));
-<<<<<<< HEAD
-    if (!train_prior(plan, *data, out, device, left, options.resume)) return log().warn("{}", hint);
-    suggest_sampling(out);
-=======
     if (!train_prior(plan, *data, out, device, left, options.resume)) throw Interrupted(hint);
->>>>>>> fee153f (Verify what is stored, and replace model folders as a whole)
+    suggest_sampling(out);
     stages.prior_done = true;
     stages.save(out);
   }
