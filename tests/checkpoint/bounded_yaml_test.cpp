@@ -58,7 +58,7 @@ TEST(BoundedYaml, AliasesCountAsMuchAsTheyStandFor) {
   // Ten values, ten of those, and so on: a billion.
   std::string text = "a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n";
   for (int i = 1; i < 9; ++i) {
-    text += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [";
+    text += std::string("a") + std::to_string(i) + std::string(": &a") + std::to_string(i) + " [";
     for (int k = 0; k < 10; ++k) text += (k ? ",*a" : "*a") + std::to_string(i - 1);
     text += "]\n";
   }

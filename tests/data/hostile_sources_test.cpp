@@ -89,7 +89,7 @@ TEST_F(HostileSources, WhatIsSkippedCountsToo) {
 
 TEST_F(HostileSources, AnArchiveOfVeryManyNamesIsRefused) {
   NamedBytes files;
-  for (int i = 0; i < 400'000; ++i) files.emplace_back("x/" + std::to_string(i) + ".txt", "");
+  for (int i = 0; i < 400'000; ++i) files.emplace_back(std::string("x/") + std::to_string(i) + ".txt", "");
   const auto fault = opened(folder_ / "set.tar.gz", files);
   EXPECT_TRUE(fault.empty() || contains(fault, "far more files")) << fault;
 }

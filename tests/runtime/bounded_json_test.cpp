@@ -1,5 +1,6 @@
 #include "runtime/bounded_json.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <ctime>
@@ -90,7 +91,7 @@ TEST(BoundedJson, ValuesAndTheirMemoryAreBounded) {
 }
 
 TEST(BoundedJson, LongTextsAreNoValuesOfTheirOwn) {
-  const auto text = "\"" + std::string(8 << 20, 'a') + "\"";
+  const auto text = std::string("\"") + std::string(8 << 20, 'a') + "\"";
   JsonLimits limits;
   limits.bytes = 1024;
   EXPECT_EQ(read_json(text, "t", limits).get_ref<const std::string&>().size(), std::size_t{8} << 20);
@@ -98,7 +99,7 @@ TEST(BoundedJson, LongTextsAreNoValuesOfTheirOwn) {
 
 TEST(BoundedJson, OrderedObjectsHaveABoundOfKeys) {
   std::string text = "{";
-  for (int i = 0; i < 5000; ++i) text += "\"" + std::to_string(i) + "\":0,";
+  for (int i = 0; i < 5000; ++i) text += fmt::format("\"{}\":0,", i);
   text += "\"end\":0}";
   EXPECT_EQ(read_json(text, "t").size(), 5001u);
   EXPECT_TRUE(ordered_json_or_discarded(text).is_discarded());

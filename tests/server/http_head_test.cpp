@@ -1,5 +1,6 @@
 #include "server/http_head.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -87,7 +88,7 @@ TEST(HttpHead, WhatCanBeReadInTwoWaysIsRefused) {
   };
   for (const auto& head : heads) EXPECT_NE(fault_of_head(head), "") << head;
   std::string many = kHost;
-  for (int i = 0; i < 200; ++i) many += "X" + std::to_string(i) + ": a\r\n";
+  for (int i = 0; i < 200; ++i) many += fmt::format("X{}: a\r\n", i);
   EXPECT_EQ(fault_of_head(get(many)), "more than 100 headers");
 }
 

@@ -139,7 +139,7 @@ TEST(ServerHttp, HeadersWithoutEndAreCutOff) {
   bool open = true;
   const auto until = Clock::now() + std::chrono::seconds(9);  // less than a slow peer is given
   for (int i = 0; open && Clock::now() < until; ++i) {
-    open = raw.send("X-Header-" + std::to_string(i) + ": " + std::string(100, 'a') + "\r\n");
+    open = raw.send(std::string("X-Header-") + std::to_string(i) + ": " + std::string(100, 'a') + "\r\n");
     if (i % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   EXPECT_FALSE(open);

@@ -46,7 +46,7 @@ TEST(BoundedToml, KeysAndTablesNestToABound) {
 }
 
 TEST(BoundedToml, AnErrorIsOneLineOfBoundedLength) {
-  const auto fault = fault_of("a" + std::string(500'000, 'b') + "\n");
+  const auto fault = fault_of(std::string("a") + std::string(500'000, 'b') + "\n");
   EXPECT_FALSE(fault.empty());
   EXPECT_LT(fault.size(), 400u);
   EXPECT_EQ(fault.find('\n'), std::string::npos);
