@@ -11,7 +11,7 @@
 namespace tessera {
 namespace {
 
-constexpr double kLongestPrompt = 4096;  // bytes
+constexpr double kLongestPrompt = 16384;  // bytes
 
 OptionField named(const char* name, const char* help, OptionValue fallback, double least = 0, double most = 0) {
   OptionField field;

@@ -257,7 +257,7 @@ TEST_F(EditVerbs, BadInputIsOneClearLine) {
       {"inpaint" + a + "--keep-box 1,1,3,3", 1, "a.png: the kept region holds no whole cell of 4x4 pixels"},
       {"inpaint" + a + "--box 1,1,3,3 --mask-threshold 1", 1, "no cell of 4x4 pixels reaches the threshold 1"},
       {"inpaint" + a + "--box 0,0,4,4 --feather -7", 2, "feather is -7, expected 0 to 4096 pixels"},
-      {"inpaint" + a + "--box 0,0,4,4 --typical-p 0", 2, "typical_p is 0, expected 0 < typical_p <= 1"},
+      {"inpaint" + a + "--box 0,0,4,4 --typical-p 0", 2, "typical_p is 0, expected above 0, at most 1"},
       {"inpaint" + a + "--box 0,0,4,4 --resume", 2, "--resume: expected --partial FILE"},
       {"inpaint" + a + "--box 0,0,4,4 --count 0", 2, "--count 0: expected 1 to 100000"},
       {"inpaint -i " + at("none.png") + " --box 0,0,4,4", 1, "none.png"},
