@@ -1,4 +1,6 @@
 /// tessera compare A B: two models measured alike, two sets of pictures, or a model's samples and a set of pictures.
+#include <fmt/ranges.h>
+
 #include <map>
 
 #include "cli/edit_run.h"
@@ -9,6 +11,7 @@
 #include "metrics/confidence.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
+#include "runtime/log.h"
 
 namespace tessera::cli {
 namespace {
@@ -34,12 +37,20 @@ std::unique_ptr<ImageStream> pictures_of(const CompareOptions& options, const st
   return dataset_stream(data, indices);
 }
 
+/// Two models are asked alike, as far as each can be.
+void keep_what_it_uses(EvaluationFlags& flags, NamedModel& model) {
+  std::vector<std::string> dropped;
+  flags.sampling.options = used_by(flags.sampling.options, model.pipeline, dropped);
+  if (!dropped.empty()) log().info("{}: its sampler does not use {}", model.path, fmt::join(dropped, ", "));
+}
+
 /// A model's samples as pictures.
 std::unique_ptr<ImageStream> samples_of(const CompareOptions& options, const std::string& path,
                                         const std::filesystem::path& folder) {
   auto flags = static_cast<EvaluationFlags>(options);
   flags.model.model = path;
   auto model = load_named(flags.model);
+  keep_what_it_uses(flags, model);
   const auto made = sampled(flags, model, resolve(flags.sampling, model.pipeline), folder);
   return tensor_stream(decode_grids(model.pipeline.codec(), made.grid), "");
 }
@@ -90,6 +101,7 @@ nlohmann::ordered_json compare_models(const CompareOptions& options, HtmlReport&
     flags.model.model = path;
     if (flags.features == "codec") flags.features_from = options.a;
     auto model = load_named(flags.model);
+    if (model.pipeline.has_prior()) keep_what_it_uses(flags, model);
     if (!model.pipeline.has_prior()) flags.metrics = {"reconstruction"};
     report.heading(fmt::format("Model {}: {}", name, path));
     figures[name] = evaluate_model(flags, model, std::filesystem::path(options.output) / "samples" / name, report);

@@ -44,6 +44,22 @@ FillOptions with_what_the_model_decides(const SamplingChoice& choice, Pipeline& 
 
 }  // namespace
 
+SamplingOptions used_by(const SamplingOptions& options, Pipeline& pipeline, std::vector<std::string>& dropped) {
+  const auto& fallback = default_sampler(pipeline.prior().is_autoregressive(), has_mask(pipeline));
+  const auto suggested = pipeline.suggestion().maybe<std::string>("sampler").value_or(fallback.name);
+  const auto& sampler = samplers().at(options.maybe<std::string>("sampler").value_or(suggested));
+  auto kept = options;
+  for (const auto& [name, value] : options.given()) {
+    try {
+      SamplingOptions().set(name, value).require_used(sampler, pipeline.condition(), has_mask(pipeline));
+    } catch (const UsageError&) {
+      kept.erase(name);
+      dropped.push_back(name);
+    }
+  }
+  return kept;
+}
+
 PromptOptions prompt_of(const SamplingOptions& options) {
   return {options.get<std::string>("prompt"), options.get<std::string>("negative_prompt"),
           options.get<std::int64_t>("class"), options.maybe<double>("cfg_scale")};

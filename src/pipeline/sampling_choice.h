@@ -2,6 +2,8 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
 
 #include "pipeline/pipeline.h"
 
@@ -23,6 +25,10 @@ FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent can
 /// Whatever is left open in `options` (FillOptions::sampler empty) decided in the same way; options that name a sampler
 /// are returned as they are, with the model's process.
 FillOptions decided_by_model(const FillOptions& options, Pipeline& pipeline, Extent canvas = {});
+
+/// The options without those that the model's sampler does not use, for models that are to be asked alike. dropped: the
+/// names of the others.
+SamplingOptions used_by(const SamplingOptions& options, Pipeline& pipeline, std::vector<std::string>& dropped);
 
 /// The condition that the options name.
 PromptOptions prompt_of(const SamplingOptions& options);

@@ -139,9 +139,9 @@ TEST_F(LayoutFile, IsReadRelativeToItsFolder) {
 
 TEST_F(LayoutFile, HostileFieldsAreOneLineThatNamesThem) {
   const std::pair<const char*, const char*> cases[] = {
-      {"", "expected a JSON object"},
-      {"[]", "expected a JSON object"},
-      {"{", "expected a JSON object"},
+      {"", "a JSON object"},
+      {"[]", "a JSON object"},
+      {"{", "a JSON object"},
       {R"({"pieces": []})", "pieces: expected a list"},
       {R"({"pieces": 3})", "pieces: expected a list"},
       {R"({"width": "x", "pieces": [{}]})", "width: expected 1 whole numbers"},

@@ -140,7 +140,7 @@ TEST(BackboneDescription, EveryFaultOfAFieldIsNamed) {
                                                       std::string(400000, '[') + std::string(400000, ']') + "}}",
                                                   "net.json");
                }),
-               {"input is an array of 1"});
+               {"net.json", "nested deeper than 64"});
 }
 
 TEST(BackboneDescription, EveryTensorThatDoesNotFitIsNamed) {
