@@ -189,13 +189,31 @@ bool train_prior(TrainingPlan plan, const Dataset& data, const fs::path& out, to
   return run_training(*task, loop, folder).done;
 }
 
-/// The model shows itself: samples, and held-out pictures beside what the codec makes of them.
+/// Writes how to sample the new model into its bundle, where its prior need not see the time and nothing is suggested
+/// yet. Out: options that follow it; `pipeline` was loaded before.
+FillOptions suggest_sampling(Pipeline& pipeline, const fs::path& out) {
+  FillOptions fill;
+  const auto* sampler = suggested_sampler(pipeline.prior().is_autoregressive());
+  if (pipeline.fill_process() || sampler == nullptr || !pipeline.suggestion().empty()) return fill;
+  const auto file = out / "scheduler" / "config.json";
+  auto config = read_json_object(read_file(file), file.string());
+  config["tessera"]["sampling"] = {{"sampler", sampler->name}, {"steps", sampler->suggested_steps}};
+  write_file_atomically(file, config.dump(2) + "\n");
+  fill.sampler = sampler->name;
+  fill.steps = sampler->suggested_steps;
+  fill.total_steps = pipeline.total_steps();
+  return fill;
+}
+
+/// The model shows itself, sampled as its bundle suggests from here on: samples, and held-out pictures beside what the
+/// codec makes of them.
 void show(const Dataset& data, const fs::path& out, const std::string& device) {
   PipelineOptions load;
   load.dtype = "auto";
   load.device = device;
   auto pipeline = Pipeline::load(out, load);
-  write_png(out / "samples.png", contact_sheet(to_images(pipeline.generate(kShown).images)));
+  write_png(out / "samples.png",
+            contact_sheet(to_images(pipeline.generate(kShown, suggest_sampling(pipeline, out)).images)));
   const auto& held_out = data.split(data.split(Split::validation).empty() ? Split::train : Split::validation);
   std::vector<Image> pairs;
   for (std::size_t i = 0; i < held_out.size() && i < static_cast<std::size_t>(kShown); ++i) {
@@ -204,17 +222,6 @@ void show(const Dataset& data, const fs::path& out, const std::string& device) {
     pairs.push_back(to_image(pipeline.decode(pipeline.codec()->encode(picture))[0]));
   }
   write_png(out / "reconstructions.png", contact_sheet(pairs, {8, 2, {}}));
-}
-
-/// Suggests how to sample the new model, where its prior need not see the time.
-void suggest_sampling(const fs::path& out) {
-  auto pipeline = Pipeline::load(out);
-  const auto* sampler = suggested_sampler(pipeline.prior().is_autoregressive());
-  if (pipeline.fill_process() || sampler == nullptr || !pipeline.suggestion().empty()) return;
-  const auto file = out / "scheduler" / "config.json";
-  auto config = read_json_object(read_file(file), file.string());
-  config["tessera"]["sampling"] = {{"sampler", sampler->name}, {"steps", sampler->suggested_steps}};
-  write_file_atomically(file, config.dump(2) + "\n");
 }
 
 TrainingPlan propose(const TrainPicturesOptions& options, std::optional<Dataset>& data, torch::Device device) {
@@ -305,7 +312,6 @@ void train_pictures(TrainPicturesOptions options) {
   if (!stages.prior_done) {
     const double left = std::max(60.0, plan.seconds - seconds_since(begin));
     if (!train_prior(plan, *data, out, device, left, options.resume)) throw Interrupted(hint);
-    suggest_sampling(out);
     stages.prior_done = true;
     stages.save(out);
   }

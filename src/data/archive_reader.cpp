@@ -145,16 +145,6 @@ ArchiveReader::ArchiveReader(const std::filesystem::path& path) {
   fail("{}: this build has no libarchive; expected a folder or a .tessera-pack", path.string());
 }
 ArchiveReader::~ArchiveReader() = default;
-void ArchiveReader::charge_entry() {
-  described_ += name_.size() + kNameBytes;
-  require(described_ <= kPlainNames + kMostNames * packed_, "{}: lists far more files than {} bytes can hold", path_,
-          packed_);
-  const auto declared = archive_entry_size_is_set(entry_) != 0 ? archive_entry_size(entry_) : 0;
-  unpacked_ += static_cast<std::uint64_t>(std::max<la_int64_t>(declared, 0));
-  require(unpacked_ <= kPlainUnpacked + kMostUnpacked * packed_,
-          "{}: {}: would unpack to far more than the archive's {} bytes", path_, printable(name_), packed_);
-}
-
 std::optional<std::string> ArchiveReader::next() {
   return std::nullopt;
 }

@@ -93,14 +93,7 @@ std::vector<SweepCell> sweep_cells(const FillOptions& base, const SweepAxes& axe
       }
       for (const auto& value : axes.at(name)) {
         auto changed = setting;
-        if (name == "sampler") changed.own.clear();
         changed.take(SamplingOptions().set(name, value));
-        if (name == "sampler") {
-          for (const auto& own : samplers().at(changed.sampler).options) {
-            const auto kept = base.own.find(own.name);
-            if (kept != base.own.end()) changed.own.insert(*kept);
-          }
-        }
         changed.validate();
         if (changed.steps < 1) throw UsageError(fmt::format("steps is {}, expected 1 to 1048576", changed.steps));
         next.push_back(std::move(changed));

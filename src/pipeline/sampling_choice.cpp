@@ -19,15 +19,21 @@ bool has_mask(const Pipeline& pipeline) {
   return !pipeline.fill_process() || pipeline.fill_process()->has_mask();
 }
 
-FillOptions with_what_the_model_decides(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas) {
-  const bool larger = is_larger(canvas, pipeline.prior_options().grid);
-  auto given = choice.options.has("sampler") || larger ? SamplingOptions{} : pipeline.suggestion();
-  for (const auto& [name, value] : choice.options.given()) {
+/// What was given over what the bundle suggests, where its suggestion counts; the sampler is always named.
+SamplingOptions over_suggestion(const SamplingOptions& options, Pipeline& pipeline, bool larger) {
+  auto given = options.has("sampler") || larger ? SamplingOptions{} : pipeline.suggestion();
+  for (const auto& [name, value] : options.given()) {
     const bool open = name == "steps" && std::get<std::int64_t>(value) == 0;
     if (!open) given.set(name, value);
   }
   if (!given.has("sampler"))
     given.set("sampler", default_sampler(pipeline.prior().is_autoregressive(), has_mask(pipeline)).name);
+  return given;
+}
+
+FillOptions with_what_the_model_decides(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas) {
+  const bool larger = is_larger(canvas, pipeline.prior_options().grid);
+  const auto given = over_suggestion(choice.options, pipeline, larger);
   FillOptions fill;
   fill.seed = choice.seed;
   fill.first_image = choice.first_image;
@@ -45,9 +51,7 @@ FillOptions with_what_the_model_decides(const SamplingChoice& choice, Pipeline& 
 }  // namespace
 
 SamplingOptions used_by(const SamplingOptions& options, Pipeline& pipeline, std::vector<std::string>& dropped) {
-  const auto& fallback = default_sampler(pipeline.prior().is_autoregressive(), has_mask(pipeline));
-  const auto suggested = pipeline.suggestion().maybe<std::string>("sampler").value_or(fallback.name);
-  const auto& sampler = samplers().at(options.maybe<std::string>("sampler").value_or(suggested));
+  const auto& sampler = samplers().at(over_suggestion(options, pipeline, false).get<std::string>("sampler"));
   auto kept = options;
   for (const auto& [name, value] : options.given()) {
     try {

@@ -102,8 +102,28 @@ std::vector<std::string> samplers_with(const std::string& name) {
   return names;
 }
 
-[[noreturn]] void refuse_unused(const std::string& name, const OptionValue& value, const std::string& why) {
-  throw UsageError(fmt::format("{} is {}, but {}", name, text_of(value), why));
+/// Why the sampler does not use the option; empty: it does, given a model that has what it needs.
+std::string unused_by(const OptionField& field, const SamplerEntry& sampler) {
+  using Needs = OptionField::Needs;
+  const auto owners = samplers_with(field.name);
+  if (!owners.empty() && !is_option_of(sampler, field.name)) {
+    return fmt::format("sampler '{}' does not use it, expected sampler {}", sampler.name, fmt::join(owners, " or "));
+  }
+  if (field.needs == Needs::steps && !sampler.takes_steps)
+    return fmt::format("sampler '{}' always takes one step a cell", sampler.name);
+  if (field.needs == Needs::mask && sampler.causal) return "the model's process has no MASK";
+  return {};
+}
+
+/// Why a model of that condition and process has no use for the option; empty: it has.
+std::string unused_by(const OptionField& field, const std::string& condition, bool has_mask) {
+  using Needs = OptionField::Needs;
+  if (field.needs == Needs::mask && !has_mask) return "the model's process has no MASK";
+  const bool missing = (field.needs == Needs::text && condition != "text") ||
+                       (field.needs == Needs::classes && condition != "class") ||
+                       (field.needs == Needs::condition && condition == "none");
+  if (!missing) return {};
+  return condition == "none" ? "the model takes no condition" : fmt::format("the model takes a {}", condition);
 }
 
 }  // namespace
@@ -160,35 +180,16 @@ std::string SamplingOptions::key() const {
 }
 
 bool SamplingOptions::is_used(const OptionField& field, const SamplerEntry& sampler) {
-  if (field.needs == OptionField::Needs::steps) return sampler.takes_steps;
-  if (field.needs == OptionField::Needs::mask) return !sampler.causal;
-  return samplers_with(field.name).empty() || is_option_of(sampler, field.name);
+  return unused_by(field, sampler).empty();
 }
 
 void SamplingOptions::require_used(const SamplerEntry& sampler, const std::string& condition, bool has_mask) const {
   for (const auto& [name, value] : given_) {
     const auto known = field(name);
     if (value == known.fallback) continue;
-    using Needs = OptionField::Needs;
-    const auto owners = samplers_with(name);
-    if (!owners.empty() && !is_option_of(sampler, name)) {
-      refuse_unused(
-          name, value,
-          fmt::format("sampler '{}' does not use it, expected sampler {}", sampler.name, fmt::join(owners, " or ")));
-    }
-    if (known.needs == Needs::steps && !sampler.takes_steps) {
-      refuse_unused(name, value, fmt::format("sampler '{}' always takes one step a cell", sampler.name));
-    }
-    if (known.needs == Needs::mask && (sampler.causal || !has_mask)) {
-      refuse_unused(name, value, "the model's process has no MASK");
-    }
-    const bool conditioned = condition != "none";
-    if ((known.needs == Needs::text && condition != "text") ||
-        (known.needs == Needs::classes && condition != "class") || (known.needs == Needs::condition && !conditioned)) {
-      refuse_unused(
-          name, value,
-          conditioned ? fmt::format("the model takes a {}", condition) : std::string("the model takes no condition"));
-    }
+    auto why = unused_by(known, sampler);
+    if (why.empty()) why = unused_by(known, condition, has_mask);
+    if (!why.empty()) throw UsageError(fmt::format("{} is {}, but {}", name, text_of(value), why));
   }
 }
 
