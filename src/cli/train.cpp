@@ -21,7 +21,7 @@
 #include "training/pixel_trainer.h"
 #include "training/prior_trainer.h"
 #include "training/recipe.h"
-#include "training/sample_preview.h"
+#include "training/sample_judge.h"
 #include "training/token_data.h"
 #include "training/training_loop.h"
 
@@ -177,11 +177,11 @@ void train_prior(const TrainOptions& options, PriorRecipe recipe, const Conditio
   choose_defaults(recipe, data);
   log().info("{}: {} token grids to train on, {} held out", options.data, data.train.size(0), data.validation.size(0));
   const std::filesystem::path bundle = options.out;
-  GridPreview preview;
-  if (codec) preview = make_sample_preview(codec, data);
+  SampleReview review;
+  if (codec) review = make_sample_review(recipe, codec, data);
   auto task = conditional.is_plain()
-                  ? make_prior_training(recipe, data, bundle, preview, device)
-                  : make_conditional_training(recipe, conditional, data, conditions, bundle, preview, device);
+                  ? make_prior_training(recipe, data, bundle, review, device)
+                  : make_conditional_training(recipe, conditional, data, conditions, bundle, review, device);
   auto loop = options.loop;
   loop.steps = recipe.steps;
   run_to_end(*task, loop, bundle / "training" / "prior");

@@ -28,7 +28,7 @@
 #include "sampling/registry.h"
 #include "training/condition_data.h"
 #include "training/recipe.h"
-#include "training/sample_preview.h"
+#include "training/sample_judge.h"
 #include "training/token_data.h"
 #include "training/training_loop.h"
 #include "training/training_plan.h"
@@ -40,9 +40,9 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kMeasuredSteps = 20;
-constexpr std::int64_t kCodecPatience = 6;  // validations without a gain
-constexpr std::int64_t kShown = 16;         // samples on the sheet at the end
-constexpr double kOverrun = 1.1;            // of the time given, before a run is cut off
+constexpr std::int64_t kPatience = 6;  // validations without a gain
+constexpr std::int64_t kShown = 16;    // samples on the sheet at the end
+constexpr double kOverrun = 1.1;       // of the time given, before a run is cut off
 
 struct TrainPicturesOptions {
   std::string data, out, start, device = "cpu", background = "#ffffff";
@@ -114,10 +114,10 @@ ConditionData random_conditions(const Dataset& data, const std::string& name, co
 
 std::unique_ptr<TrainingTask> make_prior(const TrainingPlan& plan, const TokenData& tokens,
                                          const ConditionData& conditions, const fs::path& bundle,
-                                         const GridPreview& preview, torch::Device device) {
+                                         const SampleReview& review, torch::Device device) {
   return plan.conditional.is_plain()
-             ? make_prior_training(plan.prior, tokens, bundle, preview, device)
-             : make_conditional_training(plan.prior, plan.conditional, tokens, conditions, bundle, preview, device);
+             ? make_prior_training(plan.prior, tokens, bundle, review, device)
+             : make_conditional_training(plan.prior, plan.conditional, tokens, conditions, bundle, review, device);
 }
 
 /// Twenty steps of each training on this machine, with these pictures, decide how many fit the time.
@@ -152,41 +152,47 @@ bool goes_on(const TrainPicturesOptions& options) {
   return answer.empty() || answer[0] == 'y' || answer[0] == 'Y';
 }
 
-/// Returns false where a signal stopped it.
-bool train_codec(const TrainingPlan& plan, const Dataset& data, const fs::path& out, torch::Device device,
-                 bool resume) {
-  const auto folder = out / "training" / "codec";
-  auto task = make_codec_training(plan.codec, data, out, device);
+/// Runs one of the trainings. In: seconds it has; 0: nobody knows, as after a resumption. Out: false where a signal
+/// stopped it; steps becomes what was planned in the end.
+bool run_stage(TrainingTask& task, std::int64_t& steps, double seconds, bool resume, std::int64_t patience,
+               const fs::path& folder) {
   LoopOptions loop;
-  loop.steps = plan.codec.steps;
-  loop.patience = kCodecPatience;
-  loop.deadline_seconds = kOverrun * plan.codec_seconds;
+  loop.steps = steps;
+  loop.patience = patience;
   loop.resume = resume && fs::exists(folder / "state.safetensors");
-  const auto end = run_training(*task, loop, folder);
-  if (end.done && end.best) log().info("codec: held-out distance {:.4f} at step {}", *end.best, end.best_step);
+  loop.planned_by_time = true;
+  if (!loop.resume) {
+    loop.planned_seconds = seconds;
+    loop.deadline_seconds = kOverrun * seconds;
+  }
+  const auto end = run_training(task, loop, folder);
+  steps = end.planned;
+  if (end.done && end.best) log().info("{}: judged {:.4f} at step {}", task.name(), *end.best, end.best_step);
   return end.done;
 }
 
-bool train_prior(TrainingPlan plan, const Dataset& data, const fs::path& out, torch::Device device, double seconds,
+bool train_codec(TrainingPlan& plan, const Dataset& data, const fs::path& out, torch::Device device, bool resume) {
+  auto task = make_codec_training(plan.codec, data, out, device);
+  return run_stage(*task, plan.codec.steps, plan.codec_seconds, resume, kPatience, out / "training" / "codec");
+}
+
+bool train_prior(TrainingPlan& plan, const Dataset& data, const fs::path& out, torch::Device device, double seconds,
                  bool resume) {
-  const auto folder = out / "training" / "prior";
   const auto parts = load_bundle(out);
   require(parts.codec.has_value(), "{}: the bundle holds no codec (vqvae/)", out.string());
   Codec codec(codec_options_from_json(parts.codec->config));
   codec->load(parts.codec->tensors, (out / "vqvae").string());
   codec->eval();
   codec->to(device);
+  const auto begin = Clock::now();
   const auto tokens = tokens_of(data, codec, name_of_codec(part_hash(parts, "vqvae"), "float32", device),
                                 plan.prior.flip, default_cache_folder());
   auto conditions = conditions_of(data, "pictures", plan.conditional);
   conditions.codebook = codec->quantizer->codebook().to(torch::kCPU);
   choose_defaults(plan.prior, tokens);
-  auto task = make_prior(plan, tokens, conditions, out, make_sample_preview(codec, tokens), device);
-  LoopOptions loop;
-  loop.steps = plan.prior.steps;
-  loop.deadline_seconds = kOverrun * seconds;
-  loop.resume = resume && fs::exists(folder / "state.safetensors");
-  return run_training(*task, loop, folder).done;
+  auto task = make_prior(plan, tokens, conditions, out, make_sample_review(plan.prior, codec, tokens), device);
+  const double left = std::max(60.0, seconds - seconds_since(begin));
+  return run_stage(*task, plan.prior.steps, left, resume, kPatience, out / "training" / "prior");
 }
 
 /// Writes how to sample the new model into its bundle, where its prior need not see the time and nothing is suggested
@@ -304,16 +310,20 @@ void train_pictures(TrainPicturesOptions options) {
     stages.save(out);
   }
   const auto hint = fmt::format("interrupted; tessera train {} --out {} --resume goes on", options.data, out.string());
+  // The steps that were planned in the end are those that repeat the run.
+  const auto write_recipe = [&] { write_file_atomically(recipe_file, plan.recipe(options.data, out.string())); };
   if (!stages.codec_done) {
     if (!train_codec(plan, *data, out, device, options.resume)) throw Interrupted(hint);
     stages.codec_done = true;
     stages.save(out);
+    if (!options.resume) write_recipe();
   }
   if (!stages.prior_done) {
     const double left = std::max(60.0, plan.seconds - seconds_since(begin));
     if (!train_prior(plan, *data, out, device, left, options.resume)) throw Interrupted(hint);
     stages.prior_done = true;
     stages.save(out);
+    if (!options.resume) write_recipe();
   }
   show(*data, out, options.device);
   fmt::print("{}\n{}\n", (out / "samples.png").string(), (out / "reconstructions.png").string());

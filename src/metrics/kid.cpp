@@ -9,10 +9,15 @@
 namespace tessera {
 namespace {
 
+/// The kernel of all pairs, [n, m] float64.
+torch::Tensor kernel_of(const torch::Tensor& x, const torch::Tensor& y) {
+  const auto base = torch::mm(x, y.t()).to(torch::kFloat64).div_(static_cast<double>(x.size(1))).add_(1.0);
+  return base * base * base;
+}
+
 /// Sum of the kernel over all pairs; without the pairs of a row with itself where `same`.
 double kernel_sum(const torch::Tensor& x, const torch::Tensor& y, bool same) {
-  auto kernel = torch::mm(x, y.t()).to(torch::kFloat64).div_(static_cast<double>(x.size(1))).add_(1.0);
-  kernel = kernel * kernel * kernel;
+  const auto kernel = kernel_of(x, y);
   const double total = kernel.sum().item<double>();
   return same ? total - kernel.diagonal().sum().item<double>() : total;
 }
@@ -29,6 +34,15 @@ double squared_mmd(const torch::Tensor& x, const torch::Tensor& y) {
   const auto n = static_cast<double>(x.size(0)), m = static_cast<double>(y.size(0));
   return kernel_sum(x, x, true) / (n * (n - 1)) + kernel_sum(y, y, true) / (m * (m - 1)) -
          2 * kernel_sum(x, y, false) / (n * m);
+}
+
+MmdEstimate squared_mmd_with_error(const torch::Tensor& x, const torch::Tensor& y) {
+  require_features(x, y, 2);
+  const auto n = static_cast<double>(x.size(0));
+  const auto own = kernel_of(x, x);
+  const auto others = (own.sum(1) - own.diagonal()) / (n - 1);
+  const auto terms = 2 * (others - kernel_of(x, y).mean(1));
+  return {squared_mmd(x, y), terms.std().item<double>() / std::sqrt(n)};
 }
 
 Kid kid(const torch::Tensor& real, const torch::Tensor& fake, const KidOptions& options) {

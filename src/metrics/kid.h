@@ -29,4 +29,13 @@ Kid kid(const torch::Tensor& real, const torch::Tensor& fake, const KidOptions& 
 /// sums in float64.
 double squared_mmd(const torch::Tensor& x, const torch::Tensor& y);
 
+struct MmdEstimate {
+  double value = 0;
+  double standard_error = 0;  // over the rows of x, those of y taken as they are
+};
+
+/// squared_mmd, and how far it moves with the rows of x: the deviation of their first-order terms
+/// 2 (mean k(x_i, x_j) - mean k(x_i, y_j)) over the root of their number.
+MmdEstimate squared_mmd_with_error(const torch::Tensor& x, const torch::Tensor& y);
+
 }  // namespace tessera

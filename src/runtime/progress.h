@@ -22,6 +22,8 @@ class Progress {
   void other_work_done();
   /// The run was taken back to `step`.
   void went_back(std::int64_t step) { step_ = step; }
+  /// The work was found to be more or less than was thought.
+  void new_total(std::int64_t total) { total_ = total; }
   /// Units per second of the steps themselves.
   double rate() const;
   /// Seconds to the end by the latest steps; below zero while nothing can be said yet.

@@ -15,6 +15,7 @@ class CodebookCare {
  public:
   /// reseed_every: steps between re-seedings, 0 never. The last fifth of the steps is left in peace.
   CodebookCare(std::int64_t codebook_size, std::int64_t reseed_every, std::int64_t total_steps, Seed seed);
+  void new_total(std::int64_t total_steps) { total_steps_ = total_steps; }
   /// Counts the codes of a step; when due, codes unused since the last time get random latents of this batch.
   void after_step(std::int64_t step, const torch::Tensor& indices, QuantizerImpl& quantizer,
                   const torch::Tensor& latents);

@@ -148,6 +148,14 @@ class CodecTraining : public TrainingTask {
 
   Metrics step(std::int64_t step) override;
   std::optional<Judgement> validate(std::int64_t step, Recorder& recorder) override;
+  bool plan_steps(std::int64_t step, std::int64_t total) override {
+    // The discriminator's start is part of a run's length: it does not move once its training is near.
+    if (recipe_.adversarial && schedule_.learns(step + step / 2)) return false;
+    recipe_.steps = total;
+    schedule_ = AdversarialSchedule(recipe_);
+    care_->new_total(total);
+    return true;
+  }
   bool may_go_back() const override { return recipe_.adversarial; }
   bool wants_to_go_back(double best, double now) const override;
   void went_back() override;

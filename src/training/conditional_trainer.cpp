@@ -29,7 +29,7 @@
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kPreviewGrids = 8, kPreviewSteps = 25;
+constexpr std::int64_t kPreviewSteps = 25;
 constexpr std::int64_t kValidationTimes = 16;  // strata of 1..T for the bound
 constexpr std::int64_t kTextHead = 64;         // features of a head of the text encoder
 
@@ -67,14 +67,14 @@ struct Networks {
 class ConditionalTraining : public TrainingTask {
  public:
   ConditionalTraining(const PriorRecipe& recipe, const ConditionalRecipe& conditional, const TokenData& data,
-                      const ConditionData& conditions, std::filesystem::path bundle, GridPreview preview,
+                      const ConditionData& conditions, std::filesystem::path bundle, SampleReview review,
                       torch::Device device)
       : recipe_(recipe),
         conditional_(conditional),
         data_(data),
         conditions_(conditions),
         bundle_(std::move(bundle)),
-        preview_(std::move(preview)),
+        review_(std::move(review)),
         device_(device),
         process_(
             make_process(scheduler(), data.codebook_size, recipe.total_steps, conditions.codebook, "recipe").process),
@@ -121,6 +121,10 @@ class ConditionalTraining : public TrainingTask {
   std::string name() const override { return "prior"; }
   std::string unit() const override { return "images"; }
   double units_per_step() const override { return static_cast<double>(recipe_.batch_size); }
+  bool plan_steps(std::int64_t /*step*/, std::int64_t total) override {
+    recipe_.steps = total;
+    return true;
+  }
   nlohmann::json recipe() const override {
     auto copy = recipe_;
     auto own = conditional_;
@@ -160,7 +164,7 @@ class ConditionalTraining : public TrainingTask {
   TokenData data_;
   ConditionData conditions_;
   std::filesystem::path bundle_;
-  GridPreview preview_;
+  SampleReview review_;
   std::optional<Bundle> start_;  // what the weights start from, until they have
   torch::Device device_;
   std::shared_ptr<const Process> process_;
@@ -371,14 +375,15 @@ std::optional<Judgement> ConditionalTraining::validate(std::int64_t step, Record
     log().info("prior: step {}: {:.4f} bits per token on training grids (none are held out)", step,
                figures_["train_bits_per_token"]);
   }
-  if (!preview_) return std::nullopt;
+  const auto wanted = review_.count();
+  if (wanted == 0) return std::nullopt;
   const torch::NoGradGuard no_grad;
   const Extent grid{data_.train.size(1), data_.train.size(2)};
   auto& networks = chosen();
   GuidedDenoiser denoiser(networks.denoiser);
   std::vector<torch::Tensor> made;
   const auto available = held_out ? data_.validation.size(0) : data_.train.size(0);
-  for (std::int64_t i = 0; i < kPreviewGrids; ++i) {
+  for (std::int64_t i = 0; i < wanted; ++i) {
     const auto condition = condition_of(networks, torch::full({1}, i % available, torch::kInt64), held_out, -1);
     Guidance guidance;
     if (has_text()) {
@@ -394,8 +399,7 @@ std::optional<Judgement> ConditionalTraining::validate(std::int64_t step, Record
     options.process = process_;
     made.push_back(fill(TokenGrid::all_masked(1, grid, data_.codebook_size), denoiser, options).grid.codes());
   }
-  preview_(step, TokenGrid(torch::cat(made), data_.codebook_size), recorder);
-  return std::nullopt;
+  return review_(step, TokenGrid(torch::cat(made), data_.codebook_size), recorder);
 }
 
 void ConditionalTraining::save_state(TensorMap& into) const {
@@ -504,7 +508,7 @@ void inherit_architecture(PriorRecipe& recipe, ConditionalRecipe& conditional) {
 
 std::unique_ptr<TrainingTask> make_conditional_training(const PriorRecipe& recipe, const ConditionalRecipe& conditional,
                                                         const TokenData& data, const ConditionData& conditions,
-                                                        const std::filesystem::path& bundle, GridPreview preview,
+                                                        const std::filesystem::path& bundle, SampleReview review,
                                                         torch::Device device) {
   recipe.validate();
   conditional.validate();
@@ -515,7 +519,7 @@ std::unique_ptr<TrainingTask> make_conditional_training(const PriorRecipe& recip
   if (conditional.condition == "class") {
     require(conditions.classes > 0, "condition class: the pictures have no labels (folders or metadata.jsonl)");
   }
-  return std::make_unique<ConditionalTraining>(recipe, conditional, data, conditions, bundle, std::move(preview),
+  return std::make_unique<ConditionalTraining>(recipe, conditional, data, conditions, bundle, std::move(review),
                                                device);
 }
 

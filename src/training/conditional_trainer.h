@@ -49,7 +49,7 @@ void inherit_architecture(PriorRecipe& recipe, ConditionalRecipe& conditional);
 /// learned embedding. Throws Error where the condition is not in the data.
 std::unique_ptr<TrainingTask> make_conditional_training(const PriorRecipe& recipe, const ConditionalRecipe& conditional,
                                                         const TokenData& data, const ConditionData& conditions,
-                                                        const std::filesystem::path& bundle, GridPreview preview,
+                                                        const std::filesystem::path& bundle, SampleReview review,
                                                         torch::Device device = torch::kCPU);
 
 }  // namespace tessera

@@ -7,6 +7,11 @@
 #include "training/prior_trainer.h"
 
 namespace tessera {
+namespace {
+
+constexpr std::int64_t kPreviewed = 16;  // grids
+
+}  // namespace
 
 Fields PriorRecipe::fields() {
   return {
@@ -42,6 +47,10 @@ Fields PriorRecipe::fields() {
       {"validation_spread",
        "look at grids evenly spread over the data, which may be in order of class; false: at the first ones",
        &validation_spread},
+      {"keep",
+       "distance (of the states looked at the one whose samples lie nearest to the training pictures without "
+       "repeating them) or latest",
+       &keep},
       {"validation_terms", "time steps of the bound for each of them, stratified; 0: all T", &validation_terms},
       {"seed", "of weights, batches, times and masks", &seed},
       {"precision", "auto, float32 or bfloat16 (products; weights stay float32)", &precision},
@@ -55,6 +64,7 @@ void PriorRecipe::validate() const {
           "recipe: initialisation '{}': expected one of framework, small_normal", initialisation);
   require(sampling == "epochs" || sampling == "replacement",
           "recipe: sampling '{}': expected one of epochs, replacement", sampling);
+  require(keep == "distance" || keep == "latest", "recipe: keep '{}': expected one of distance, latest", keep);
   (void)loss_kind_from(loss);
   (void)mask_schedule_from(mask_schedule);
   (void)time_sampling_from(time_sampling);
@@ -92,6 +102,17 @@ void choose_defaults(PriorRecipe& recipe, const TokenData& data) {
     recipe.steps =
         std::clamp<std::int64_t>(100 * data.train.size(0) / std::max<std::int64_t>(recipe.batch_size, 1), 2000, 200000);
   recipe.warmup = warmup_of(recipe.warmup, recipe.steps);
+}
+
+std::int64_t SampleReview::count() const {
+  return std::max(preview ? kPreviewed : 0, judge.judge ? judge.grids : 0);
+}
+
+std::optional<Judgement> SampleReview::operator()(std::int64_t step, const TokenGrid& samples,
+                                                  Recorder& recorder) const {
+  if (preview) preview(step, TokenGrid(samples.codes().slice(0, 0, kPreviewed), samples.codebook_size()), recorder);
+  if (!judge.judge) return std::nullopt;
+  return judge.judge(step, samples, recorder);
 }
 
 void WeightsCompared::add_to(Metrics& figures) const {

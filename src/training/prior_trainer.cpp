@@ -12,6 +12,7 @@
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "sampling/fill.h"
+#include "sampling/registry.h"
 #include "training/adam.h"
 #include "training/codec_trainer.h"
 #include "training/model_card.h"
@@ -23,8 +24,7 @@
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kPreviewGrids = 16;
-constexpr std::int64_t kPreviewSteps = 64;
+constexpr std::int64_t kPreviewSteps = 48;
 constexpr std::int64_t kTimeBuckets = 16;  // of the curve of the loss by time step
 
 TransformerOptions transformer_options(const PriorRecipe& recipe, const TokenData& data) {
@@ -49,12 +49,12 @@ struct Likelihood {
 
 class PriorTraining : public TrainingTask {
  public:
-  PriorTraining(const PriorRecipe& recipe, const TokenData& data, std::filesystem::path bundle, GridPreview preview,
+  PriorTraining(const PriorRecipe& recipe, const TokenData& data, std::filesystem::path bundle, SampleReview review,
                 torch::Device device)
       : recipe_(recipe),
         data_(data),
         bundle_(std::move(bundle)),
-        preview_(std::move(preview)),
+        review_(std::move(review)),
         process_(data.codebook_size, recipe.total_steps, mask_schedule_from(recipe.mask_schedule)),
         times_(recipe.total_steps) {
     const auto start = recipe.initialisation == "framework" ? Initialisation::framework : Initialisation::small_normal;
@@ -85,6 +85,10 @@ class PriorTraining : public TrainingTask {
   std::string name() const override { return "prior"; }
   std::string unit() const override { return "images"; }
   double units_per_step() const override { return static_cast<double>(recipe_.batch_size); }
+  bool plan_steps(std::int64_t /*step*/, std::int64_t total) override {
+    recipe_.steps = total;
+    return true;
+  }
   nlohmann::json recipe() const override {
     auto copy = recipe_;
     auto object = to_json(copy.fields());
@@ -110,7 +114,7 @@ class PriorTraining : public TrainingTask {
   PriorRecipe recipe_;
   TokenData data_;
   std::filesystem::path bundle_;
-  GridPreview preview_;
+  SampleReview review_;
   AbsorbingProcess process_;
   TimeSampler times_;
   Transformer model_{nullptr}, average_{nullptr};
@@ -256,15 +260,22 @@ std::optional<Judgement> PriorTraining::validate(std::int64_t step, Recorder& re
     log().info("prior: step {}: {:.4f} bits per token on training grids (none are held out)", step,
                seen.bits_per_token);
   }
-  if (!preview_) return std::nullopt;
+  const auto wanted = review_.count();
+  if (wanted == 0) return std::nullopt;
   FillOptions options;
+  // As a bundle of such a prior suggests to sample it: ancestral samples of a short training say little.
+  if (const auto* sampler = suggested_sampler(!absorbing())) options.sampler = sampler->name;
   options.steps = std::min(kPreviewSteps, recipe_.total_steps);
   options.seed = static_cast<Seed>(recipe_.seed);
   options.total_steps = recipe_.total_steps;
   const Extent grid{data_.train.size(1), data_.train.size(2)};
-  preview_(step, fill(TokenGrid::all_masked(kPreviewGrids, grid, data_.codebook_size), *chosen(), options).grid,
-           recorder);
-  return std::nullopt;
+  std::vector<torch::Tensor> made;
+  for (std::int64_t first = 0; first < wanted; first += recipe_.batch_size) {
+    options.first_image = static_cast<std::uint64_t>(first);
+    const auto part = TokenGrid::all_masked(std::min(recipe_.batch_size, wanted - first), grid, data_.codebook_size);
+    made.push_back(fill(part, *chosen(), options).grid.codes());
+  }
+  return review_(step, TokenGrid(torch::cat(made), data_.codebook_size), recorder);
 }
 
 void PriorTraining::save_state(TensorMap& into) const {
@@ -306,12 +317,12 @@ void PriorTraining::write_bundle(std::int64_t step) {
 }  // namespace
 
 std::unique_ptr<TrainingTask> make_prior_training(const PriorRecipe& recipe, const TokenData& data,
-                                                  const std::filesystem::path& bundle, GridPreview preview,
+                                                  const std::filesystem::path& bundle, SampleReview review,
                                                   torch::Device device) {
   recipe.validate();
   require(data.train.dim() == 3 && data.train.size(0) > 0, "prior: expected training grids [n, h, w]");
   require(data.validation.dim() == 3, "prior: expected validation grids [m, h, w]");
-  return std::make_unique<PriorTraining>(recipe, data, bundle, std::move(preview), device);
+  return std::make_unique<PriorTraining>(recipe, data, bundle, std::move(review), device);
 }
 
 }  // namespace tessera

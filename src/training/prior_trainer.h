@@ -47,6 +47,7 @@ struct PriorRecipe {
   std::int64_t validation_grids = 128;
   bool validation_spread = true;
   std::int64_t validation_terms = 16;
+  std::string keep = "distance";
   std::int64_t seed = 0;
   std::string precision = "auto";
 
@@ -69,6 +70,22 @@ struct TokenData {
 /// Puts what is to be seen of grids sampled at a validation into the recorder; empty: nothing is sampled.
 using GridPreview = std::function<void(std::int64_t step, const TokenGrid& samples, Recorder& recorder)>;
 
+/// Judges grids sampled at a validation (training/sample_judge.h).
+struct GridJudge {
+  std::int64_t grids = 0;  // that it needs
+  std::function<Judgement(std::int64_t step, const TokenGrid& samples, Recorder& recorder)> judge;
+};
+
+/// What looks at the samples of a validation.
+struct SampleReview {
+  GridPreview preview = {};  // of the first 16
+  GridJudge judge = {};
+
+  /// Samples to be made; 0: none.
+  std::int64_t count() const;
+  std::optional<Judgement> operator()(std::int64_t step, const TokenGrid& samples, Recorder& recorder) const;
+};
+
 /// Likelihoods of the averaged weights and of the plain ones on the same held-out grids, bits a token, as figures; and
 /// which is the better.
 struct WeightsCompared {
@@ -82,7 +99,7 @@ void choose_defaults(PriorRecipe& recipe, const TokenData& data);
 
 /// The task for run_training. bundle: gets transformer/ and scheduler/.
 std::unique_ptr<TrainingTask> make_prior_training(const PriorRecipe& recipe, const TokenData& data,
-                                                  const std::filesystem::path& bundle, GridPreview preview,
+                                                  const std::filesystem::path& bundle, SampleReview review,
                                                   torch::Device device = torch::kCPU);
 
 }  // namespace tessera

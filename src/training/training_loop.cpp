@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -26,6 +27,8 @@ std::string losses_text(const Metrics& metrics) {
 constexpr double kFirstValidation = 40, kLeastInterval = 60, kMostInterval = 600;  // seconds
 constexpr double kSaveInterval = 120;
 constexpr double kCostShare = 12;           // by time, at most a twelfth of a run is spent on validations
+constexpr double kSlack = 0.1;              // part by which a plan of steps may miss the time
+constexpr double kPlannedAnew = 0.9;        // of a run, after which its number of steps stands
 constexpr std::int64_t kFirstRecords = 10;  // steps whose losses are all recorded
 
 /// What was found best at a validation.
@@ -78,8 +81,9 @@ std::string other_data(const nlohmann::json& before, const nlohmann::json& now) 
       "was trained on {}: --resume needs the same; to go on with these, start a new run with --start-from", what);
 }
 
-/// Returns the step to go on from.
-std::int64_t restore(TrainingTask& task, const std::filesystem::path& file, Best& best) {
+/// Returns the step to go on from. planned: gets the updates in all that the state was saved with, where it says so.
+std::int64_t restore(TrainingTask& task, const std::filesystem::path& file, Best& best,
+                     std::int64_t* planned = nullptr) {
   Metadata metadata;
   const auto tensors = load_safetensors(file, &metadata);
   require(metadata.count("step") && metadata.count("recipe"), "{}: not a training state (no step or recipe in it)",
@@ -96,6 +100,8 @@ std::int64_t restore(TrainingTask& task, const std::filesystem::path& file, Best
   }
   task.load_state(tensors);
   best = best_of(metadata);
+  if (planned != nullptr && saved.is_object() && saved.contains("steps") && saved["steps"].is_number_integer())
+    *planned = saved["steps"].get<std::int64_t>();
   std::int64_t step = 0;
   const auto& text = metadata.at("step");
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), step);
@@ -117,11 +123,13 @@ class Run {
   void validate(bool last);
   void save_now();
   void go_back();
+  void plan_anew();
 
   TrainingTask& task_;
   const LoopOptions& options_;
   std::filesystem::path folder_, state_, good_;  // good: the state at the best validation, where one may go back to it
-  std::int64_t step_ = 0, saved_ = 0;
+  std::int64_t step_ = 0, saved_ = 0, total_ = 0;
+  double validation_cost_ = 0;  // seconds of the last one
   Best best_;
   std::optional<Recorder> recorder_;
   std::optional<Progress> progress_;
@@ -136,10 +144,13 @@ Run::Run(TrainingTask& task, const LoopOptions& options, const std::filesystem::
       folder_(folder),
       state_(folder / "state.safetensors"),
       good_(folder / "best.safetensors"),
+      total_(options.steps),
       begin_(std::chrono::steady_clock::now()) {
   if (options.resume) {
     require(std::filesystem::exists(state_), "{}: no saved state to resume from", state_.string());
-    step_ = restore(task, state_, best_);
+    std::int64_t planned = total_;
+    step_ = restore(task, state_, best_, &planned);
+    if (options.planned_by_time && planned > step_ && task.plan_steps(step_, planned)) total_ = planned;
     log().info("{}: resumed at step {} from {}", task.name(), step_, state_.string());
   } else {
     require(!std::filesystem::exists(state_), "{}: a run is there already: give --resume to go on, or another folder",
@@ -151,7 +162,7 @@ Run::Run(TrainingTask& task, const LoopOptions& options, const std::filesystem::
 }
 
 bool Run::is_due(std::int64_t every, double next) const {
-  if (step_ >= options_.steps) return false;
+  if (step_ >= total_) return false;
   return every > 0 ? step_ % every == 0 : every < 0 && seconds_since(begin_) >= next;
 }
 
@@ -165,7 +176,7 @@ void Run::one_step() {
   }
   ++step_;
   progress_->update(step_, losses_text(metrics));
-  if (step_ <= kFirstRecords || step_ % options_.log_every == 0 || step_ == options_.steps) {
+  if (step_ <= kFirstRecords || step_ % options_.log_every == 0 || step_ == total_) {
     metrics[task_.unit() + "_per_second"] = progress_->rate();
     recorder_->scalars(step_, metrics);
   }
@@ -174,21 +185,37 @@ void Run::one_step() {
 void Run::validate(bool last) {
   const auto before = std::chrono::steady_clock::now();
   const auto now = task_.validate(step_, *recorder_);
-  const bool lower = !now || !best_.score || now->score < *best_.score;
+  const bool lower = !now || !best_.score || now->score < *best_.score + now->margin;
   const bool spoiled = !lower && task_.wants_to_go_back(*best_.score, now->score);
   const bool gained = lower || (now->phase > best_.phase && !spoiled);
   const bool worse = !last && spoiled && std::filesystem::exists(good_);
   if (worse) {
     go_back();
   } else if (gained) {
-    if (now) best_ = {now->score, now->phase, step_, 0};
+    // Within the margin the later state is kept and the lowest score remembered, so that many small losses do not add
+    // up.
+    const bool compares = now && best_.score && now->phase == best_.phase;
+    if (now) best_ = {compares ? std::min(now->score, *best_.score) : now->score, now->phase, step_, 0};
     if (step_ > 0) task_.write_bundle(step_);
     if (now && task_.may_go_back()) save(task_, step_, best_, good_);
   } else {
     ++best_.without_gain;
   }
   const double elapsed = seconds_since(begin_);
-  next_validation_ = elapsed + seconds_to_next(elapsed, seconds_since(before));
+  validation_cost_ = seconds_since(before);
+  next_validation_ = elapsed + seconds_to_next(elapsed, validation_cost_);
+}
+
+void Run::plan_anew() {
+  if (options_.planned_seconds <= 0 || static_cast<double>(step_) > kPlannedAnew * static_cast<double>(total_)) return;
+  const double left = progress_->seconds_left();
+  const double wanted = options_.planned_seconds - seconds_since(begin_) - validation_cost_;
+  const auto total = steps_that_fit(step_, total_, left, wanted);
+  if (total == total_ || !task_.plan_steps(step_, total)) return;
+  log().info("{}: {} steps fit the time, not {}: the machine is {} than when it was measured", task_.name(), total,
+             total_, total < total_ ? "slower" : "faster");
+  total_ = total;
+  progress_->new_total(total);
 }
 
 void Run::go_back() {
@@ -221,38 +248,46 @@ bool Run::ends_early() {
 
 TrainingEnd Run::go() {
   const StopSignal stop;
-  progress_.emplace(task_.name(), step_, options_.steps, task_.unit(), task_.units_per_step());
-  while (step_ < options_.steps && !stop.requested() && !ends_early()) {
+  progress_.emplace(task_.name(), step_, total_, task_.unit(), task_.units_per_step());
+  while (step_ < total_ && !stop.requested() && !ends_early()) {
     one_step();
     // In this order: a run that is killed in between validates again when it is resumed.
     const bool validates = is_due(options_.validate_every, next_validation_);
     if (validates) validate(false);
     const bool saves = is_due(options_.save_every, next_save_);
     if (saves) save_now();
-    if (validates || saves) progress_->other_work_done();
+    if (validates || saves) {
+      progress_->other_work_done();
+      plan_anew();
+    }
   }
   progress_.reset();
-  const bool done = step_ >= options_.steps || !early_.empty();
-  if (!early_.empty()) log().info("{}: ends at step {} of {}: {}", task_.name(), step_, options_.steps, early_);
+  const bool done = step_ >= total_ || !early_.empty();
+  if (!early_.empty()) log().info("{}: ends at step {} of {}: {}", task_.name(), step_, total_, early_);
   if (done) log().info("{}: last validation and saving", task_.name());
   save(task_, step_, best_, state_);
   if (!done) {
     if (step_ > 0 && !best_.score) task_.write_bundle(step_);
     log().warn("{}: stopped at step {} of {}; state and bundle are saved: the same command with --resume goes on",
-               task_.name(), step_, options_.steps);
-    return {false, step_, best_.score ? best_.step : step_, best_.score};
+               task_.name(), step_, total_);
+    return {false, step_, total_, best_.score ? best_.step : step_, best_.score};
   }
   validate(true);
   if (best_.score && best_.step != step_) {
-    log().info("{}: the bundle holds step {}, the best on held-out data ({:.4g})", task_.name(), best_.step,
-               *best_.score);
+    log().info("{}: the bundle holds step {}, judged the best ({:.4g})", task_.name(), best_.step, *best_.score);
   }
   std::error_code code;
   std::filesystem::remove(good_, code);
-  return {true, step_, best_.score ? best_.step : step_, best_.score};
+  return {true, step_, total_, best_.score ? best_.step : step_, best_.score};
 }
 
 }  // namespace
+
+std::int64_t steps_that_fit(std::int64_t step, std::int64_t total, double seconds_left, double seconds_wanted) {
+  if (seconds_left <= 0 || std::abs(seconds_wanted - seconds_left) < kSlack * seconds_left) return total;
+  const double part = std::max(seconds_wanted, 0.0) / seconds_left;
+  return std::max(step + 1, step + static_cast<std::int64_t>(part * static_cast<double>(total - step)));
+}
 
 double seconds_to_next(double elapsed, double cost) {
   return std::max(std::clamp(elapsed, kLeastInterval, kMostInterval), kCostShare * cost);

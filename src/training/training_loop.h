@@ -21,6 +21,9 @@ struct LoopOptions {
   std::int64_t save_every = -1;      // steps between saved states; 0 only at the end; -1 by time: every two minutes
   std::int64_t patience = 0;         // validations without a gain after which the run ends; 0 never
   double deadline_seconds = 0;       // of this run, after which it ends as if all steps were done; 0 none
+  double planned_seconds = 0;        // of this run: the task is given as many steps as fit, anew whenever the machine
+                                     // turns out faster or slower than `steps` supposes; 0: they stand
+  bool planned_by_time = false;      // a resumed run goes on with the number of steps that it had come to so
   bool resume = false;               // go on from the saved state
 };
 
@@ -28,6 +31,7 @@ struct LoopOptions {
 struct Judgement {
   double score = 0;        // lower is better
   std::int64_t phase = 0;  // scores of different phases (another loss) do not compare: a later phase begins anew
+  double margin = 0;       // how far two scores of one state may differ: a later one within it is as good as the best
 };
 
 /// What the loop trains. A step is a pure function of (state, step number), so that a resumed run repeats an unbroken
@@ -45,6 +49,8 @@ class TrainingTask {
   /// Figures and pictures at a step. Returns what the run is judged by on held-out data; none where nothing was held
   /// out or the latest weights are always the ones to keep.
   virtual std::optional<Judgement> validate(std::int64_t step, Recorder& recorder) = 0;
+  /// The run is to have `total` updates instead; schedules follow. false: not now.
+  virtual bool plan_steps(std::int64_t /*step*/, std::int64_t /*total*/) { return false; }
   /// Whether the loop keeps the state of the best validation, so that the run can be taken back to it.
   virtual bool may_go_back() const { return false; }
   /// Asked after a validation that came out worse than the best so far: is the run spoiled, and to go back to the best
@@ -62,6 +68,7 @@ class TrainingTask {
 struct TrainingEnd {
   bool done = false;           // false: a signal asked to stop; the state is saved then
   std::int64_t step = 0;       // updates that were made
+  std::int64_t planned = 0;    // updates that the schedules were made for
   std::int64_t best_step = 0;  // of the weights in the bundle
   std::optional<double> best;  // what those were judged by
   explicit operator bool() const { return done; }
@@ -71,6 +78,10 @@ struct TrainingEnd {
 /// at every validation that is the best so far, the bundle: what lies there can be used while the training goes on.
 /// Where the task judges itself, the bundle ends with its best weights, else with its latest.
 TrainingEnd run_training(TrainingTask& task, const LoopOptions& options, const std::filesystem::path& folder);
+
+/// Updates in all so that a run ends in time. In: it is at `step` of `total`; seconds_left as it goes now,
+/// seconds_wanted to the end. Out: `total` where both differ little.
+std::int64_t steps_that_fit(std::int64_t step, std::int64_t total, double seconds_left, double seconds_wanted);
 
 /// Seconds from one validation (or save) by time to the next. elapsed: since the run began; cost: what the last one
 /// took, of which at most a twelfth of the time may go.

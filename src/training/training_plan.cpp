@@ -190,8 +190,9 @@ void fit_steps(TrainingPlan& plan, double seconds_a_codec_step, double seconds_a
                           seconds_a_codec_step, duration_text(plan.seconds - plan.codec_seconds), plan.prior.steps,
                           seconds_a_prior_step));
   plan.lines.emplace_back("stop",
-                          "at these steps or this time, whichever comes first; the codec earlier where held-out "
-                          "pictures gain nothing; its best weights are kept");
+                          "after this time: the steps are planned anew where the machine turns out faster or slower. "
+                          "Earlier where nothing gains. Kept are the codec nearest to held-out pictures and the prior "
+                          "whose samples lie nearest to the training pictures without repeating them");
 }
 
 double seconds_a_step(TrainingTask& task, std::int64_t steps) {

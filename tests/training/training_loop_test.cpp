@@ -4,9 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "runtime/error.h"
@@ -30,9 +32,15 @@ class Scripted : public TrainingTask {
   std::string name() const override { return "scripted"; }
   std::string unit() const override { return "images"; }
   double units_per_step() const override { return 1; }
-  nlohmann::json recipe() const override { return {{"data_key", key}, {"data_count", count}}; }
+  nlohmann::json recipe() const override { return {{"data_key", key}, {"data_count", count}, {"steps", planned}}; }
+  bool plan_steps(std::int64_t, std::int64_t total) override {
+    if (fixed) return false;
+    planned = total;
+    return true;
+  }
   Metrics step(std::int64_t) override {
     weight_ += 1;
+    std::this_thread::sleep_for(slowness);
     return {{"loss", 1.0}};
   }
   std::optional<Judgement> validate(std::int64_t step, Recorder&) override {
@@ -55,7 +63,9 @@ class Scripted : public TrainingTask {
   std::int64_t weight_written = 0, returns = 0;
   bool goes_back = false;
   std::string key = "one";
-  std::int64_t count = 12;
+  std::int64_t count = 12, planned = 0;
+  bool fixed = false;
+  std::chrono::milliseconds slowness{0};
 
  private:
   std::vector<Judgement> scores_;
@@ -68,6 +78,53 @@ LoopOptions every(std::int64_t steps, std::int64_t validate) {
   options.validate_every = validate;
   options.save_every = 0;
   return options;
+}
+
+TEST(TrainingLoop, ALaterStateThatIsAsGoodWithinItsMarginIsKept) {
+  // 3.0 then 3.4, 3.8: each step within half of the one before, but the last is not as good as the best.
+  Scripted task(Scores{{3, 0, 0.5}, {3.4, 0, 0.5}, {3.8, 0, 0.5}, {3.2, 0, 0.5}});
+  const auto end = run_training(task, every(8, 2), scratch_folder("loop-margin"));
+  EXPECT_EQ(task.written, (std::vector<std::int64_t>{2, 4, 8}));
+  EXPECT_EQ(end.best_step, 8);
+  EXPECT_DOUBLE_EQ(*end.best, 3);
+}
+
+TEST(TrainingLoop, StepsFitTheTimeWhateverWasMeasured) {
+  EXPECT_EQ(steps_that_fit(100, 1000, 90, 90), 1000);
+  EXPECT_EQ(steps_that_fit(100, 1000, 90, 95), 1000) << "too little to change a plan for";
+  EXPECT_EQ(steps_that_fit(100, 1000, 90, 180), 1900) << "twice as fast";
+  EXPECT_EQ(steps_that_fit(100, 1000, 90, 30), 400) << "three times as slow";
+  EXPECT_EQ(steps_that_fit(100, 1000, 90, -5), 101) << "the time is over";
+  EXPECT_EQ(steps_that_fit(100, 1000, -1, 90), 1000) << "nothing is known yet";
+
+  Scripted slow({});
+  slow.slowness = std::chrono::milliseconds(20);
+  auto options = every(1'000'000, 0);
+  options.save_every = 5;
+  options.planned_seconds = 4;
+  const auto folder = scratch_folder("loop-planned");
+  const auto end = run_training(slow, options, folder);
+  EXPECT_TRUE(end.done);
+  EXPECT_LT(end.planned, 250);
+  EXPECT_EQ(end.planned, end.step) << "its schedules come to their end";
+  EXPECT_EQ(slow.planned, end.planned);
+
+  Scripted fixed({});
+  fixed.slowness = std::chrono::milliseconds(20);
+  fixed.fixed = true;
+  options.steps = 300;
+  EXPECT_EQ(run_training(fixed, options, scratch_folder("loop-fixed")).step, 300) << "a task may say no";
+}
+
+TEST(TrainingLoop, AResumedRunGoesOnWithTheStepsThatItHadComeTo) {
+  const auto folder = scratch_folder("loop-planned-resume");
+  Scripted first({});
+  first.planned = 40;
+  (void)run_training(first, every(30, 0), folder);  // its state says 40 steps, of which 30 are done
+  Scripted second({});
+  auto options = every(1000, 0);
+  options.resume = options.planned_by_time = true;
+  EXPECT_EQ(run_training(second, options, folder).step, 40);
 }
 
 TEST(TrainingLoop, TheBundleHoldsTheBestOfTheRun) {
