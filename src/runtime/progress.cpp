@@ -46,9 +46,13 @@ double Progress::rate() const {
   return static_cast<double>(timed_) * units_per_step_ / std::max(1e-9, step_seconds_);
 }
 
+double Progress::seconds_a_step() const {
+  return timed_ < kStepsBeforeEstimate || step_seconds_ < kSecondsBeforeEstimate ? -1 : recent_;
+}
+
 double Progress::seconds_left() const {
   if (step_ >= total_) return 0;
-  if (timed_ < kStepsBeforeEstimate || step_seconds_ < kSecondsBeforeEstimate) return -1;
+  if (seconds_a_step() < 0) return -1;
   return recent_ * static_cast<double>(total_ - step_) * (1 + other_seconds_ / step_seconds_);
 }
 

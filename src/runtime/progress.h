@@ -26,6 +26,8 @@ class Progress {
   void new_total(std::int64_t total) { total_ = total; }
   /// Units per second of the steps themselves.
   double rate() const;
+  /// Seconds that the latest steps took each; below zero while nothing can be said yet.
+  double seconds_a_step() const;
   /// Seconds to the end by the latest steps; below zero while nothing can be said yet.
   double seconds_left() const;
 

@@ -24,7 +24,7 @@
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kPreviewSteps = 48;
+constexpr std::int64_t kPreviewSteps = 24;
 constexpr std::int64_t kTimeBuckets = 16;  // of the curve of the loss by time step
 
 TransformerOptions transformer_options(const PriorRecipe& recipe, const TokenData& data) {

@@ -14,7 +14,7 @@ namespace tessera {
 namespace {
 
 constexpr const char* kJudge = "mobilenetv2";
-constexpr std::int64_t kSamples = 48;     // a validation: some seconds on two cores
+constexpr std::int64_t kSamples = 32;     // a validation: some seconds on two cores
 constexpr std::int64_t kReference = 256;  // training pictures that stand for the set
 constexpr std::int64_t kHeldOut = 256;    // grids whose distance to the training set says what is near
 constexpr std::int64_t kAtOnce = 16;

@@ -208,9 +208,8 @@ void Run::validate(bool last) {
 
 void Run::plan_anew() {
   if (options_.planned_seconds <= 0 || static_cast<double>(step_) > kPlannedAnew * static_cast<double>(total_)) return;
-  const double left = progress_->seconds_left();
-  const double wanted = options_.planned_seconds - seconds_since(begin_) - validation_cost_;
-  const auto total = steps_that_fit(step_, total_, left, wanted);
+  const double left = options_.planned_seconds - seconds_since(begin_) - validation_cost_;
+  const auto total = steps_that_fit(step_, total_, progress_->seconds_a_step(), left);
   if (total == total_ || !task_.plan_steps(step_, total)) return;
   log().info("{}: {} steps fit the time, not {}: the machine is {} than when it was measured", task_.name(), total,
              total_, total < total_ ? "slower" : "faster");
@@ -283,10 +282,12 @@ TrainingEnd Run::go() {
 
 }  // namespace
 
-std::int64_t steps_that_fit(std::int64_t step, std::int64_t total, double seconds_left, double seconds_wanted) {
-  if (seconds_left <= 0 || std::abs(seconds_wanted - seconds_left) < kSlack * seconds_left) return total;
-  const double part = std::max(seconds_wanted, 0.0) / seconds_left;
-  return std::max(step + 1, step + static_cast<std::int64_t>(part * static_cast<double>(total - step)));
+std::int64_t steps_that_fit(std::int64_t step, std::int64_t total, double seconds_a_step, double seconds) {
+  if (seconds_a_step <= 0) return total;
+  const double for_steps = std::max(seconds, 0.0) * (1 - 1 / kCostShare);
+  const double left = seconds_a_step * static_cast<double>(total - step);
+  if (std::abs(for_steps - left) < kSlack * left) return total;
+  return step + std::max<std::int64_t>(1, static_cast<std::int64_t>(for_steps / seconds_a_step));
 }
 
 double seconds_to_next(double elapsed, double cost) {

@@ -79,9 +79,10 @@ struct TrainingEnd {
 /// Where the task judges itself, the bundle ends with its best weights, else with its latest.
 TrainingEnd run_training(TrainingTask& task, const LoopOptions& options, const std::filesystem::path& folder);
 
-/// Updates in all so that a run ends in time. In: it is at `step` of `total`; seconds_left as it goes now,
-/// seconds_wanted to the end. Out: `total` where both differ little.
-std::int64_t steps_that_fit(std::int64_t step, std::int64_t total, double seconds_left, double seconds_wanted);
+/// Updates in all so that a run ends in time, its validations counted with the share of it that they may take. In: it
+/// is at `step` of `total`; seconds that a step takes (below zero: not known), seconds to the end. Out: `total` where
+/// the time that it takes differs little.
+std::int64_t steps_that_fit(std::int64_t step, std::int64_t total, double seconds_a_step, double seconds);
 
 /// Seconds from one validation (or save) by time to the next. elapsed: since the run began; cost: what the last one
 /// took, of which at most a twelfth of the time may go.

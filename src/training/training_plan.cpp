@@ -97,6 +97,9 @@ void plan_codec(TrainingPlan& plan, const PictureSurvey& pictures, const PlanOpt
 
 void plan_prior(TrainingPlan& plan, const PictureSurvey& pictures, const PlanOptions& options) {
   auto& prior = plan.prior;
+  // Looked at often rather than closely: what is kept is chosen among the states that were looked at.
+  prior.validation_terms = 8;
+  prior.validation_grids = 64;
   if (options.accelerated) {
     prior.layers = 12;
     prior.heads = 8;

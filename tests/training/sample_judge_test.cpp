@@ -79,7 +79,7 @@ TEST(SampleReview, TheLatestIsKeptWhereTheRecipeSaysSo) {
   const auto codec = shipped_codec();
   const auto data = data_of(16, 4);
   PriorRecipe recipe;
-  EXPECT_EQ(make_sample_review(recipe, codec, data).count(), 48);
+  EXPECT_EQ(make_sample_review(recipe, codec, data).count(), 32);
   recipe.keep = "latest";
   const auto review = make_sample_review(recipe, codec, data);
   EXPECT_EQ(review.count(), 16);
