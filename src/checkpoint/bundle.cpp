@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "checkpoint/hub_codec.h"
 #include "checkpoint/sha256.h"
 #include "checkpoint/state_dict.h"
 #include "runtime/atomic_file.h"
@@ -44,8 +45,9 @@ void write_config(const fs::path& path, const json& value) {
 }
 
 BundlePart read_codec(const fs::path& folder) {
-  auto codec = import_hub_codec(load_hub_weights(folder), read_config(folder / "config.json"), folder.string());
-  return {std::move(codec.config), std::move(codec.tensors)};
+  auto config = read_config(folder / "config.json");
+  auto tensors = hub_codec_tensors(load_hub_weights(folder), config, folder.string());
+  return {std::move(config), std::move(tensors)};
 }
 
 void require_part(const fs::path& folder, const char* part) {
@@ -267,39 +269,6 @@ std::string part_hash(const Bundle& bundle, const std::string& part) {
                      : part == kLearned       ? bundle.null_condition
                                               : bundle.denoiser;
   return held ? content_hash(held->tensors) : "";
-}
-
-Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optional<ImportedDenoiser>& denoiser,
-                   const std::optional<ImportedText>& text) {
-  Bundle bundle;
-  if (codec) bundle.codec = BundlePart{codec->config, codec->tensors};
-  if (denoiser) {
-    bundle.denoiser = BundlePart{denoiser->config, denoiser->tensors};
-    bundle.scheduler = denoiser->scheduler;
-  }
-  if (codec && denoiser) {
-    const auto codes = codec->config.at("num_vq_embeddings").get<std::int64_t>();
-    const auto extent = denoiser_extent(denoiser->config);
-    const auto tokens = extent.codes;
-    require(codes == tokens, "the codec has {} codes, the denoiser {}: they do not belong together", codes, tokens);
-    if (codec->image_size_assumed) {
-      const auto halvings = codec->config.at("block_out_channels").size() - 1;
-      bundle.codec->config["sample_size"] = std::max(extent.h, extent.w) << std::min<std::size_t>(halvings, 20);
-    }
-  }
-  if (text) {
-    bundle.text_encoder = BundlePart{text->config, text->tensors};
-    const auto width = text->config.at("hidden_size"), length = text->config.at("max_position_embeddings");
-    const bool learned = text->null_embedding.defined();
-    bundle.null_condition = BundlePart{{{"_class_name", "LearnedClassifierFreeSamplingEmbeddings"},
-                                        {"hidden_size", width},
-                                        {"length", length},
-                                        {"learnable", learned}},
-                                       {}};
-    if (learned) bundle.null_condition->tensors["embeddings"] = text->null_embedding;
-    bundle.tokenizer = text->tokenizer;
-  }
-  return bundle;
 }
 
 }  // namespace tessera

@@ -9,7 +9,6 @@
 #include <optional>
 #include <string>
 
-#include "checkpoint/importers.h"
 #include "checkpoint/parameter_shapes.h"
 #include "checkpoint/safetensors.h"
 
@@ -56,11 +55,6 @@ std::string content_hash(const TensorMap& tensors);
 /// The content hash of a part's tensors ("vqvae", "transformer", "text_encoder"), whatever model_index.json records;
 /// empty when the bundle lacks the part. Names what a cache of tokens was made with.
 std::string part_hash(const Bundle& bundle, const std::string& part);
-
-/// One bundle of what importers returned. Where the codec's image size was only assumed, the denoiser's grid decides
-/// it. Throws Error when the two do not belong together (another number of codes).
-Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optional<ImportedDenoiser>& denoiser,
-                   const std::optional<ImportedText>& text = std::nullopt);
 
 /// The grid [h, w] and the number of codes of a denoiser's config, native or the hub's Transformer2DModel.
 struct DenoiserExtent {

@@ -34,6 +34,7 @@ nlohmann::json codec_config(const CodecPlan& plan) {
             {"quantizer", plan.quantizer},
             {"pixel_range", plan.pixel_range},
             {"cut_bytes", plan.cut_bytes},
+            {"unit_length", plan.unit_length},
             {"logsigma_head", plan.logsigma_head},
             {"beta", 0.25},
             {"beta_on", "codebook"}}}};

@@ -31,6 +31,7 @@ struct CodecPlan {
   std::string quantizer = "nearest";
   std::string pixel_range = "symmetric";
   bool cut_bytes = false;
+  bool unit_length = false;  // latents and codes are compared at length 1
 };
 
 /// vqvae/config.json of a plan.

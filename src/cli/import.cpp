@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/bundle.h"
-#include "checkpoint/importers.h"
 #include "cli/verbs.h"
+#include "import/importers.h"
 #include "runtime/error.h"
 #include "runtime/whole_folder.h"
 #include "text/clip_tokenizer.h"
@@ -67,8 +67,7 @@ Collected collect(const Arguments& arguments) {
   for (const auto& file : arguments.files) {
     auto imported = import_checkpoint(file, options);
     collected.sources.push_back({{"file", file}, {"importer", imported.importer}});
-    uses_config = uses_config || imported.importer == "taming-vqgan" || imported.importer == "hub-vqmodel" ||
-                  imported.importer == "vq-diffusion";
+    uses_config = uses_config || importers().at(imported.importer).takes_config;
     if (imported.codec) {
       if (collected.codec) throw UsageError(fmt::format("{}: a second codec, expected at most one", file));
       collected.codec = std::move(imported.codec);
@@ -223,13 +222,21 @@ void run(const Arguments& arguments) {
 
 }  // namespace
 
+/// What can be read, a line each.
+std::string known_importers() {
+  std::string text = "What is read:\n";
+  for (const auto& entry : importers().entries()) text += fmt::format("  {:<26}{}\n", entry.name, entry.help);
+  return text;
+}
+
 void add_import(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   auto* verb = app.add_subcommand("import", "Turn published checkpoints into a model folder");
-  verb->add_option("files", arguments->files,
-                   "Checkpoints: vqgan_ema_N.th, absorbing_ema_N.th, autoregressive_ema_N.th, a Taming .ckpt, or a hub "
-                   "VQModel folder, a VQ-Diffusion .pth; "
-                   "a codec and a prior together make one model")
+  verb->footer(known_importers());
+  verb->add_option(
+          "files", arguments->files,
+          "Checkpoints (vqgan_ema_N.th, absorbing_ema_N.th, a .ckpt, .pth, .safetensors ..) or hub folders; a codec "
+          "and a prior together make one model")
       ->required();
   verb->add_option("--config", arguments->config, "The yaml of a Taming checkpoint, or the config.json of a hub file");
   verb->add_option("-o,--output", arguments->output, "The folder to write")->required();

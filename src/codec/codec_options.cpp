@@ -54,6 +54,8 @@ void CodecOptions::validate() const {
           embedding_width);
   require(codebook_size >= 2 && codebook_size <= (1 << 20), "codec: codebook size {}, expected 2 to {}", codebook_size,
           1 << 20);
+  require(!unit_length || quantizer == QuantizerKind::nearest,
+          "codec: unit_length with quantizer {}, expected nearest", to_string(quantizer));
   require(beta >= 0 && beta <= 100, "codec: beta {}, expected 0 to 100", beta);
 }
 
@@ -86,6 +88,7 @@ nlohmann::json to_json(const CodecOptions& o) {
             {"quantizer", to_string(o.quantizer)},
             {"pixel_range", to_string(o.pixel_range)},
             {"cut_bytes", o.cut_bytes},
+            {"unit_length", o.unit_length},
             {"logsigma_head", o.logsigma_head},
             {"beta", o.beta},
             {"beta_on", to_string(o.beta_term)}}}};
@@ -138,6 +141,7 @@ CodecOptions codec_options_from_json(const nlohmann::json& config) {
   o.quantizer = quantizer_kind(field<std::string>(own, "quantizer", "nearest"));
   o.pixel_range = pixel_range(field<std::string>(own, "pixel_range", "symmetric"));
   o.cut_bytes = field(own, "cut_bytes", false);
+  o.unit_length = field(own, "unit_length", false);
   o.logsigma_head = field(own, "logsigma_head", false);
   o.beta = field(own, "beta", 0.25);
   o.beta_term = beta_term(field<std::string>(own, "beta_on", "codebook"));

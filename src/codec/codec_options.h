@@ -37,6 +37,7 @@ struct CodecOptions {
   PixelRange pixel_range = PixelRange::unit;
   bool cut_bytes = false;  // decoded values lose their fraction (VQ-Diffusion's program) instead of being rounded
   QuantizerKind quantizer = QuantizerKind::nearest;
+  bool unit_length = false;  // latents and codes are compared, and codes decoded, at length 1 (quantizer nearest)
   double beta = 0.25;
   BetaTerm beta_term = BetaTerm::codebook;
   bool logsigma_head = false;  // the probabilistic decoder's second head

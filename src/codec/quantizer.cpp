@@ -13,6 +13,11 @@ torch::Tensor to_rows(const torch::Tensor& latents) {
   return latents.permute({0, 2, 3, 1}).reshape({-1, latents.size(1)});
 }
 
+torch::Tensor of_unit_length(const torch::Tensor& vectors, std::int64_t dimension) {
+  constexpr double kLeast = 1e-12;
+  return vectors / vectors.norm(2, {dimension}, true).clamp_min(kLeast);
+}
+
 torch::Tensor mean_square(const torch::Tensor& difference) {
   return difference.square().mean();
 }
@@ -58,19 +63,29 @@ std::shared_ptr<QuantizerImpl> make_quantizer(const CodecOptions& options) {
 }
 
 NearestQuantizerImpl::NearestQuantizerImpl(const CodecOptions& options)
-    : beta_(options.beta), beta_term_(options.beta_term) {
+    : beta_(options.beta), unit_length_(options.unit_length), beta_term_(options.beta_term) {
   auto holder = register_module("embedding", std::make_shared<Holder>());
   const double bound = 1.0 / static_cast<double>(options.codebook_size);
   embedding_ = holder->register_parameter(
       "weight", torch::empty({options.codebook_size, options.embedding_width}).uniform_(-bound, bound));
 }
 
-torch::Tensor NearestQuantizerImpl::codes(const torch::Tensor& latents) {
-  return nearest_rows(to_rows(latents), embedding_).view({latents.size(0), latents.size(2), latents.size(3)});
+torch::Tensor NearestQuantizerImpl::codebook() const {
+  return unit_length_ ? of_unit_length(embedding_, 1) : embedding_;
 }
 
-QuantizerOutput NearestQuantizerImpl::quantize(const torch::Tensor& latents, const QuantizerContext&) {
+torch::Tensor NearestQuantizerImpl::compared(const torch::Tensor& latents) const {
+  return unit_length_ ? of_unit_length(latents, 1) : latents;
+}
+
+torch::Tensor NearestQuantizerImpl::codes(const torch::Tensor& latents) {
+  return nearest_rows(to_rows(compared(latents)), codebook())
+      .view({latents.size(0), latents.size(2), latents.size(3)});
+}
+
+QuantizerOutput NearestQuantizerImpl::quantize(const torch::Tensor& given, const QuantizerContext&) {
   QuantizerOutput out;
+  const auto latents = compared(given);
   out.indices = codes(latents);
   const auto chosen = embed(out.indices);
   const auto encoder_term = mean_square(chosen.detach() - latents);

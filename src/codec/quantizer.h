@@ -46,17 +46,23 @@ std::shared_ptr<QuantizerImpl> make_quantizer(const CodecOptions& options);
 /// Out: [M] int64, lowest index on ties.
 torch::Tensor nearest_rows(const torch::Tensor& rows, const torch::Tensor& codebook);
 
-/// Nearest-neighbour quantiser with straight-through gradient (arXiv:1711.00937).
+/// Nearest-neighbour quantiser with straight-through gradient (arXiv:1711.00937). With options.unit_length latents and
+/// codes are divided by their Euclidean length first, so that the nearest is the one of greatest cosine, and codebook()
+/// is of unit length (ViT-VQGAN, arXiv:2110.04627, section 3.2; LlamaGen).
 class NearestQuantizerImpl : public QuantizerImpl {
  public:
   explicit NearestQuantizerImpl(const CodecOptions& options);
   QuantizerOutput quantize(const torch::Tensor& latents, const QuantizerContext& context) override;
   torch::Tensor codes(const torch::Tensor& latents) override;
-  torch::Tensor codebook() const override { return embedding_; }
+  torch::Tensor codebook() const override;
   void replace_rows(const torch::Tensor& rows, const torch::Tensor& vectors) override;
 
  private:
+  /// [N, D, h, w] as they are compared.
+  torch::Tensor compared(const torch::Tensor& latents) const;
+
   double beta_;
+  bool unit_length_;
   BetaTerm beta_term_;
   torch::Tensor embedding_;  // [K, D]
 };

@@ -50,6 +50,9 @@ Fields CodecRecipe::fields() {
        "swish before the last convolution of encoder and decoder (false: as Unleashing Transformers)",
        &final_activation},
       {"quantizer", "nearest, gumbel or ema", &quantizer},
+      {"unit_length",
+       "compare latents and codes at length 1 (quantizer nearest; with few numbers a code: embedding_width 8)",
+       &unit_length},
       {"codebook_size", "number of codes", &codebook_size},
       {"beta", "weight of the term that beta_on names", &beta},
       {"beta_on", "codebook (as the released code) or commitment (as the VQ-VAE paper)", &beta_on},
@@ -133,6 +136,7 @@ CodecOptions CodecRecipe::codec_options() const {
   options.codebook_size = codebook_size;
   options.final_activation = final_activation;
   options.quantizer = quantizer_kind(quantizer);
+  options.unit_length = unit_length;
   options.beta = beta;
   options.beta_term = beta_term(beta_on);
   return options;
@@ -207,6 +211,7 @@ void inherit_architecture(CodecRecipe& recipe) {
   recipe.codebook_size = given.codebook_size;
   recipe.final_activation = given.final_activation;
   recipe.quantizer = to_string(given.quantizer);
+  recipe.unit_length = given.unit_length;
   recipe.beta = given.beta;
   recipe.beta_on = to_string(given.beta_term);
   recipe.inherited = given;

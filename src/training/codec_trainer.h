@@ -29,6 +29,7 @@ struct CodecRecipe {
   bool final_activation = true;
   // quantiser
   std::string quantizer = "nearest";
+  bool unit_length = false;
   std::int64_t codebook_size = 512;
   double beta = 0.25;
   std::string beta_on = "codebook";

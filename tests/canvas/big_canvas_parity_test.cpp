@@ -5,7 +5,7 @@
 #include <string>
 
 #include "canvas/fill_canvas.h"
-#include "checkpoint/importers.h"
+#include "import/importers.h"
 #include "denoiser/transformer.h"
 #include "support/fixtures.h"
 
@@ -70,13 +70,16 @@ TEST(Parity, BigCanvasAggregatedProbabilities) {
                                    without_flush(flush.lefts, which.step)};
       std::int64_t evaluations = 0;
       const auto rows = torch::arange(tokens.numel());
-      const auto mixture = window_mixture(*network, released, canvas, tokens.flatten(1), rows, 3, evaluations);
+      const auto evaluator = network->begin();
+      const auto codes = network->codebook_size();
+      const Look look{tokens.flatten(1), rows};
+      const auto mixture = window_mixture(*evaluator, codes, released, canvas, look, 3, evaluations);
       EXPECT_EQ(evaluations, tokens.size(0) * released.count());
       EXPECT_TRUE(fixture.matches(key, tempered(mixture, which.temperature).view(expected.sizes())));
       const auto covered = fixture.tensor("count_" + key.substr(6, key.find("_temp_") - 6)) > 0;
       EXPECT_TRUE((mixture.view(expected.sizes())[0].sum(-1) > 0).equal(covered));
       // With a last window at the border nothing is left out.
-      const auto whole = window_mixture(*network, flush, canvas, tokens.flatten(1), rows, 64, evaluations);
+      const auto whole = window_mixture(*evaluator, codes, flush, canvas, look, 64, evaluations);
       EXPECT_TRUE(torch::allclose(whole.sum(-1), torch::ones({rows.size(0)}), 1e-5, 1e-5));
       EXPECT_TRUE(released.count() < flush.count() || torch::allclose(whole, mixture, 1e-5, 1e-6));
       ++compared;

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <fstream>
 
-#include "checkpoint/importers.h"
+#include "import/importers.h"
 #include "checkpoint/safetensors_header.h"
 #include "checkpoint/torch_archive.h"
 #include "runtime/atomic_file.h"

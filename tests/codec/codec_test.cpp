@@ -106,6 +106,32 @@ TEST(Quantizer, StraightThroughGradientReachesTheLatentsUnchanged) {
   EXPECT_TRUE(torch::equal(gradient, cotangent));
 }
 
+TEST(Quantizer, AtUnitLengthTheCodeOfGreatestCosineIsTheNearest) {
+  torch::manual_seed(4);
+  CodecOptions options;
+  options.embedding_width = 5;
+  options.codebook_size = 9;
+  options.unit_length = true;
+  const auto quantizer = make_quantizer(options);
+  quantizer->replace_rows(torch::arange(9), torch::randn({9, 5}) * torch::arange(1, 10).unsqueeze(1));
+  const auto codebook = quantizer->codebook();
+  EXPECT_TRUE(torch::allclose(codebook.norm(2, {1}), torch::ones({9}), 1e-5, 1e-6));
+  auto latents = torch::randn({2, 5, 3, 4});
+  const auto codes = quantizer->codes(latents);
+  const auto cosine = torch::einsum("ndhw,kd->nhwk", {latents / latents.norm(2, {1}, true), codebook});
+  EXPECT_TRUE(codes.equal(cosine.argmax(-1)));
+  EXPECT_TRUE(codes.equal(quantizer->codes(latents * 100))) << "a latent's length says nothing";
+  latents.requires_grad_();
+  const auto out = quantizer->quantize(latents, {});
+  EXPECT_TRUE(torch::allclose(out.quantized, quantizer->embed(out.indices), 1e-5, 1e-6));
+  (out.quantized * torch::randn_like(out.quantized)).sum().backward();
+  const auto along = (latents.grad() * latents).sum(1).detach();
+  EXPECT_GT(latents.grad().abs().max().item<double>(), 1e-3);
+  EXPECT_LT(along.abs().max().item<double>(), 1e-5) << "no gradient along a latent's own direction";
+  options.quantizer = QuantizerKind::ema;
+  EXPECT_THROW(options.validate(), Error);
+}
+
 TEST(Quantizer, EmaCodebookMovesTowardsItsLatents) {
   torch::manual_seed(4);
   auto options = tiny();

@@ -1,7 +1,7 @@
 /// Taming Transformers' VQModel against the numbers that the original computes.
 #include <gtest/gtest.h>
 
-#include "checkpoint/importers.h"
+#include "import/importers.h"
 #include "codec/codec.h"
 #include "support/fixtures.h"
 

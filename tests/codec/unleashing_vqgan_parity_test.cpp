@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "checkpoint/importers.h"
+#include "import/importers.h"
 #include "checkpoint/torch_archive.h"
 #include "codec/codec.h"
 #include "codec/diff_augment.h"

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/importers.h"
+#include "import/importers.h"
 #include "checkpoint/torch_archive.h"
 #include "metrics/confidence.h"
 #include "metrics/prior_likelihood.h"

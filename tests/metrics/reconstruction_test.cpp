@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "checkpoint/importers.h"
+#include "import/importers.h"
 #include "checkpoint/torch_archive.h"
 #include "metrics/codebook_use.h"
 #include "metrics/pixel_likelihood.h"

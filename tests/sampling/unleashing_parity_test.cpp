@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string>
 
-#include "checkpoint/importers.h"
+#include "import/importers.h"
 #include "denoiser/transformer.h"
 #include "diffusion/absorbing.h"
 #include "diffusion/likelihood.h"
@@ -158,7 +158,7 @@ TEST(Parity, UnleashingAutoregressive) {
     EXPECT_TRUE(fixture.matches("nll_nats", nll));
     EXPECT_TRUE(fixture.matches("nll_bits_per_dim", bits_per_token(nll, cells).mean().view({1})));
 
-    const auto decoding = network->begin_decoding(tokens.size(0));
+    const auto decoding = network->begin()->decode(tokens.size(0));
     std::vector<torch::Tensor> cached;
     for (std::int64_t cell = 0; cell < cells; ++cell) {
       cached.push_back(decoding->advance(cell == 0 ? torch::Tensor() : tokens.select(1, cell - 1)));

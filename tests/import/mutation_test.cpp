@@ -6,10 +6,10 @@
 
 #include <random>
 
-#include "checkpoint/importers.h"
+#include "import/importers.h"
 #include "checkpoint/torch_archive.h"
 #include "support/fixtures.h"
-#include "torch_writer.h"
+#include "checkpoint/torch_writer.h"
 
 namespace tessera {
 namespace mutation_test {

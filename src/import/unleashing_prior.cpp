@@ -2,8 +2,8 @@
 // models/absorbing_diffusion.py.
 #include <cmath>
 
-#include "checkpoint/importers.h"
 #include "checkpoint/tensor_mapping.h"
+#include "import/importers.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -149,6 +149,28 @@ ImportedDenoiser import_unleashing_absorbing(const TensorMap& file, const Import
 ImportedDenoiser import_unleashing_autoregressive(const TensorMap& file, const ImportOptions& options,
                                                   const std::string& where) {
   return import_prior(file, "net.", true, options, where);
+}
+
+ImporterEntry unleashing_absorbing_importer() {
+  return {"unleashing-absorbing", "Unleashing Transformers' absorbing prior",
+          [](ImportSource& source) { return match_by(source, "_denoise_fn."); },
+          [](ImportSource& source) {
+            ImportedCheckpoint imported;
+            imported.denoiser =
+                import_unleashing_absorbing(source.tensors_at("_denoise_fn."), source.options(), source.where());
+            return imported;
+          }};
+}
+
+ImporterEntry unleashing_autoregressive_importer() {
+  return {"unleashing-autoregressive", "Unleashing Transformers' autoregressive prior",
+          [](ImportSource& source) { return match_by(source, "net.blocks."); },
+          [](ImportSource& source) {
+            ImportedCheckpoint imported;
+            imported.denoiser =
+                import_unleashing_autoregressive(source.tensors_at("net.blocks."), source.options(), source.where());
+            return imported;
+          }};
 }
 
 }  // namespace tessera

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "checkpoint/importers.h"
 #include "checkpoint/tensor_mapping.h"
+#include "import/importers.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -208,6 +208,61 @@ ImportedVqDiffusion import_vq_diffusion(const TensorMap& model, const TensorMap&
     if (null != whole.end()) imported.text->null_embedding = null->second.to(torch::kFloat32);
   }
   return imported;
+}
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// VQ-Diffusion keeps its tensors under `model` and `ema`. Empty where the file is another.
+TensorMap model_of(ImportSource& source) {
+  auto* archive = source.archive();
+  if (archive == nullptr || archive->root().kind() != ValueKind::dict) return {};
+  const auto held = archive->root().find("model");
+  if (!held || held->kind() != ValueKind::dict) return {};
+  return archive->tensors("model");
+}
+
+ImportedCheckpoint run_vq_diffusion(ImportSource& source) {
+  auto* archive = source.archive();
+  const auto averaged = archive->root().find("ema");
+  const auto ema = averaged && averaged->kind() == ValueKind::dict ? archive->tensors("ema") : TensorMap();
+  auto config = source.options().config;
+  const auto beside = fs::absolute(source.path()).parent_path() / "config.yaml";
+  if (config.empty() && fs::exists(beside)) config = beside;
+  auto parts = import_vq_diffusion(model_of(source), ema, config.empty() ? json() : read_taming_config(config),
+                                   source.options(), source.where());
+  ImportedCheckpoint imported;
+  imported.codec = std::move(parts.codec);
+  imported.denoiser = std::move(parts.denoiser);
+  imported.text = std::move(parts.text);
+  return imported;
+}
+
+}  // namespace
+
+ImporterEntry vq_diffusion_importer() {
+  return {"vq-diffusion", "VQ-Diffusion's own checkpoints, with text or classes",
+          [](ImportSource& source) {
+            return has_prefix(model_of(source), "transformer.transformer.blocks.") ? ImporterEntry::Match::by_structure
+                                                                                   : ImporterEntry::Match::none;
+          },
+          run_vq_diffusion, true};
+}
+
+ImporterEntry vq_diffusion_vqvae_importer() {
+  return {"vq-diffusion-vqvae", "VQ-Diffusion's image codec",
+          [](ImportSource& source) {
+            const auto model = model_of(source);
+            return has_prefix(model, "encoder.down.") && model.contains("quantize.embedding")
+                       ? ImporterEntry::Match::by_structure
+                       : ImporterEntry::Match::none;
+          },
+          [](ImportSource& source) {
+            ImportedCheckpoint imported;
+            imported.codec = import_vq_diffusion_codec(model_of(source), source.options(), source.where());
+            return imported;
+          }};
 }
 
 }  // namespace tessera

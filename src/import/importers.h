@@ -1,16 +1,21 @@
-/// Published checkpoints turned into native parts: names and shapes only, no networks. Each importer takes a file's
-/// tensors and returns configs and tensors under the native names; what the file does not carry is inferred from the
-/// tensors. Every tensor of a file is mapped, known to be unneeded, or listed in one Error, with all that are missing.
+/// Published checkpoints turned into native parts. Each importer takes a file's tensors and returns configs and tensors
+/// under the native names; what the file does not carry is inferred from the tensors. Every tensor of a file is mapped,
+/// known to be unneeded, or listed in one Error, with all that are missing. What comes out has been built and loaded as
+/// a network. To add one: a file with its function and entry, and a line in importers.cpp.
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "checkpoint/bundle.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/torch_archive.h"
+#include "runtime/registry.h"
 
 namespace tessera {
 
@@ -78,21 +83,79 @@ ImportedVqDiffusion import_vq_diffusion(const TensorMap& model, const TensorMap&
 /// Its image codec, as its own checkpoint (ithq_vqvae.pth) has it.
 ImportedCodec import_vq_diffusion_codec(const TensorMap& file, const ImportOptions& options, const std::string& where);
 
+/// LlamaGen's image tokenizer: attention at the coarsest level, latents and codes of unit length.
+ImportedCodec import_llamagen_codec(const TensorMap& file, const ImportOptions& options, const std::string& where);
+
 /// What a path held.
 struct ImportedCheckpoint {
-  std::string importer;  // one of importer_names()
+  std::string importer;  // the name of its entry
   std::optional<ImportedCodec> codec;
   std::optional<ImportedDenoiser> denoiser;
   std::optional<ImportedText> text;
 };
 
-/// unleashing-vqgan, unleashing-absorbing, unleashing-autoregressive, taming-vqgan, hub-vqmodel, vq-diffusion,
-/// vq-diffusion-vqvae
+/// A file or folder that importers are asked about; read once, by whoever asks first.
+class ImportSource {
+ public:
+  ImportSource(std::filesystem::path path, const ImportOptions& options);
+  ~ImportSource();
+  ImportSource(const ImportSource&) = delete;
+  ImportSource& operator=(const ImportSource&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::string where() const { return path_.string(); }
+  const ImportOptions& options() const { return options_; }
+  bool is_folder() const { return is_folder_; }
+  /// The file as torch.save wrote it; null where it is another.
+  TorchArchive* archive();
+  /// The file's tensors, wherever they lie in it. Throws Error where there are none.
+  const TensorMap& tensors();
+  /// Those under the prefix before names that begin with `sign` ("first_stage_model."), without it.
+  TensorMap tensors_at(const std::string& sign);
+  /// The length of that prefix; nothing: no name begins so.
+  std::optional<std::size_t> prefix_length(const std::string& sign);
+  /// What was assumed while reading, one sentence each.
+  const std::vector<std::string>& assumptions() const { return assumptions_; }
+
+ private:
+  std::optional<std::string> prefix_of(const std::string& sign);
+
+  std::filesystem::path path_;
+  ImportOptions options_;
+  bool is_folder_;
+  std::unique_ptr<TorchArchive> archive_;
+  bool has_archive_ = false, has_tensors_ = false;
+  TensorMap tensors_;
+  std::vector<std::string> assumptions_;
+};
+
+struct ImporterEntry {
+  /// How surely a source is the importer's: the greatest imports it, of equals the first in the registry.
+  enum class Match { none, under_prefix, whole, by_structure };
+
+  std::string name, help;  // one line: what it reads
+  Match (*recognises)(ImportSource& source) = nullptr;
+  ImportedCheckpoint (*run)(ImportSource& source) = nullptr;
+  bool takes_config = false;  // ImportOptions::config
+};
+
+Registry<ImporterEntry>& importers();
+
+/// For recognises: by names that begin with `sign`, at the top or under a prefix.
+ImporterEntry::Match match_by(ImportSource& source, const std::string& sign);
+
+/// unleashing-vqgan, unleashing-absorbing, unleashing-autoregressive, hub-vqmodel, taming-vqgan, vq-diffusion,
+/// vq-diffusion-vqvae ..
 std::vector<std::string> importer_names();
 
 /// Reads a checkpoint file (.th, .ckpt, .pth, .bin, .safetensors) or a hub folder and imports it with the importer
-/// whose tensors it holds. Throws Error that lists the importers when none fits.
+/// that recognises it. Throws Error that says what it holds and lists the importers when none does.
 ImportedCheckpoint import_checkpoint(const std::filesystem::path& path, const ImportOptions& options = {});
+
+/// One bundle of what importers returned. Where the codec's image size was only assumed, the denoiser's grid decides
+/// it. Throws Error when the two do not belong together (another number of codes).
+Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optional<ImportedDenoiser>& denoiser,
+                   const std::optional<ImportedText>& text = std::nullopt);
 
 /// A Taming yaml as JSON (model.params of it). Numbers and booleans become such.
 nlohmann::json read_taming_config(const std::filesystem::path& path);

@@ -1,12 +1,13 @@
 // Importers on checkpoints built from a config: every layout, what they report when something is missing or too much.
-#include "checkpoint/importers.h"
+#include "import/importers.h"
 
 #include <gtest/gtest.h>
 
 #include "checkpoint/bundle.h"
+#include "checkpoint/tensor_mapping.h"
 #include "checkpoint/torch_archive.h"
 #include "support/fixtures.h"
-#include "torch_writer.h"
+#include "checkpoint/torch_writer.h"
 
 namespace tessera {
 namespace importers_test {
@@ -263,6 +264,43 @@ TEST(TamingImporter, RefusesBrokenAndHostileYaml) {
   EXPECT_EQ(read_taming_config(folder.write(
                 "m.yaml", "model:\n  params: {a: 1, b: 4.5e-06, c: true, d: text, e: [1, 2], f: null, g: '8'}\n")),
             json({{"a", 1}, {"b", 4.5e-06}, {"c", true}, {"d", "text"}, {"e", {1, 2}}, {"f", nullptr}, {"g", "8"}}));
+}
+
+TEST(Importers, OneThatIsRegisteredIsFoundByItsOwnSign) {
+  const TemporaryFolder folder;
+  const auto config = hub_config();
+  importers().add({"throw-away", "a codec whose tensors stand under 'mine.'",
+                   [](ImportSource& source) { return match_by(source, "mine."); },
+                   [](ImportSource& source) {
+                     ImportedCheckpoint imported;
+                     imported.codec = import_hub_codec(strip_prefix(source.tensors(), "mine."), hub_config(), "mine");
+                     return imported;
+                   }});
+  TensorMap tensors;
+  for (const auto& [name, tensor] : tensors_of(codec_parameter_shapes(config))) tensors["mine." + name] = tensor;
+  save_safetensors(folder.path() / "x.safetensors", tensors);
+  // "encoder.down_blocks." stands there as well, under a prefix: the whole match goes before.
+  EXPECT_EQ(import_checkpoint(folder.path() / "x.safetensors").importer, "throw-away");
+  save_safetensors(folder.path() / "y.safetensors", {{"a", torch::zeros({1})}});
+  EXPECT_TRUE(fails_with([&] { import_checkpoint(folder.path() / "y.safetensors"); }, {"throw-away"}));
+  importers().remove("throw-away");
+}
+
+TEST(Importers, WhatNoNetworkCanTakeIsRefusedBeforeABundleIsWritten) {
+  importers().add({"broken", "a codec that lacks a tensor",
+                   [](ImportSource& source) { return match_by(source, "broken."); },
+                   [](ImportSource&) {
+                     ImportedCheckpoint imported;
+                     imported.codec = ImportedCodec{};
+                     imported.codec->config = hub_config();
+                     imported.codec->tensors = tensors_of(codec_parameter_shapes(hub_config()));
+                     imported.codec->tensors.erase(imported.codec->tensors.begin());
+                     return imported;
+                   }});
+  const TemporaryFolder folder;
+  save_safetensors(folder.path() / "x.safetensors", {{"broken.a", torch::zeros({1})}});
+  EXPECT_TRUE(fails_with([&] { import_checkpoint(folder.path() / "x.safetensors"); }, {"x.safetensors", "missing"}));
+  importers().remove("broken");
 }
 
 TEST(Importers, UnknownFilesAreRefusedWithTheListOfImporters) {

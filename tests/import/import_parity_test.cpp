@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/bundle.h"
-#include "checkpoint/importers.h"
+#include "import/importers.h"
 #include "checkpoint/torch_archive.h"
 #include "support/fixtures.h"
 

@@ -3,30 +3,30 @@
 #include <algorithm>
 
 #include "checkpoint/codec_plan.h"
-#include "checkpoint/importers.h"
+#include "import/importers.h"
 #include "runtime/error.h"
 
 namespace tessera {
 namespace {
 
-enum class Block { convolution, residual, attention, resample };
+enum class StageBlock { convolution, residual, attention, resample };
 
 constexpr std::int64_t kPaperImageSize = 256;
 
 /// The kinds of the blocks of `prefix`N, by the names in them.
-std::vector<Block> blocks_of(const TensorMap& file, const std::string& prefix, const std::string& where) {
+std::vector<StageBlock> blocks_of(const TensorMap& file, const std::string& prefix, const std::string& where) {
   const auto count = count_numbered(file, prefix);
-  std::vector<Block> blocks;
+  std::vector<StageBlock> blocks;
   for (std::int64_t i = 0; i < count; ++i) {
     const auto name = fmt::format("{}{}.", prefix, i);
     if (has_prefix(file, name + "norm1.") || has_prefix(file, name + "conv1.") || has_prefix(file, name + "conv2.")) {
-      blocks.push_back(Block::residual);
+      blocks.push_back(StageBlock::residual);
     } else if (has_prefix(file, name + "q.") || has_prefix(file, name + "k.") || has_prefix(file, name + "v.")) {
-      blocks.push_back(Block::attention);
+      blocks.push_back(StageBlock::attention);
     } else if (has_prefix(file, name + "conv.")) {
-      blocks.push_back(Block::resample);
+      blocks.push_back(StageBlock::resample);
     } else {
-      blocks.push_back(Block::convolution);  // or the last normalisation
+      blocks.push_back(StageBlock::convolution);  // or the last normalisation
     }
   }
   // Both lists hold a convolution, the middle (residual, attention, residual), a normalisation and a convolution beside
@@ -35,7 +35,7 @@ std::vector<Block> blocks_of(const TensorMap& file, const std::string& prefix, c
   return blocks;
 }
 
-void expect_blocks(const std::vector<Block>& blocks, std::size_t first, const std::vector<Block>& expected,
+void expect_blocks(const std::vector<StageBlock>& blocks, std::size_t first, const std::vector<StageBlock>& expected,
                    const std::string& prefix, const std::string& where) {
   for (std::size_t i = 0; i < expected.size(); ++i) {
     require(blocks[first + i] == expected[i],
@@ -50,26 +50,26 @@ struct Level {
 };
 
 /// Splits blocks [first, last) into levels at the resampling blocks.
-std::vector<Level> levels_of(const std::vector<Block>& blocks, std::size_t first, std::size_t last,
+std::vector<Level> levels_of(const std::vector<StageBlock>& blocks, std::size_t first, std::size_t last,
                              const std::string& prefix, const std::string& where) {
   std::vector<Level> levels(1);
   for (std::size_t i = first; i < last; ++i) {
     const auto index = static_cast<std::int64_t>(i);
     auto& level = levels.back();
     switch (blocks[i]) {
-      case Block::residual:
+      case StageBlock::residual:
         level.residuals.push_back(index);
         break;
-      case Block::attention:
-        require(i > first && blocks[i - 1] == Block::residual, "{}: attention '{}{}' follows no residual block", where,
+      case StageBlock::attention:
+        require(i > first && blocks[i - 1] == StageBlock::residual, "{}: attention '{}{}' follows no residual block", where,
                 prefix, i);
         level.attentions.push_back(index);
         break;
-      case Block::resample:
+      case StageBlock::resample:
         level.resample = index;
         levels.emplace_back();
         break;
-      case Block::convolution:
+      case StageBlock::convolution:
         fail("{}: block '{}{}' is not of the kind that belongs there", where, prefix, i);
     }
   }
@@ -162,7 +162,7 @@ ImportedCodec import_unleashing_codec(const TensorMap& file, const ImportOptions
   const std::string generator = "ae.generator.blocks.";
   const auto encoder_kinds = blocks_of(file, encoder, where);
   const auto generator_kinds = blocks_of(file, generator, where);
-  const std::vector<Block> middle = {Block::residual, Block::attention, Block::residual};
+  const std::vector<StageBlock> middle = {StageBlock::residual, StageBlock::attention, StageBlock::residual};
   expect_blocks(encoder_kinds, encoder_kinds.size() - 5, middle, encoder, where);
   expect_blocks(generator_kinds, 1, middle, generator, where);
   FlatLists lists;
@@ -213,6 +213,17 @@ ImportedCodec import_unleashing_codec(const TensorMap& file, const ImportOptions
       [&](const auto& native, const auto& shape) { return source_of(lists, gumbel, native, shape); }, unneeded, where);
   codec.discriminator = strip_prefix(file, "disc.");
   return codec;
+}
+
+ImporterEntry unleashing_vqgan_importer() {
+  return {"unleashing-vqgan", "Unleashing Transformers' VQGAN",
+          [](ImportSource& source) { return match_by(source, "ae.encoder.blocks."); },
+          [](ImportSource& source) {
+            ImportedCheckpoint imported;
+            imported.codec =
+                import_unleashing_codec(source.tensors_at("ae.encoder.blocks."), source.options(), source.where());
+            return imported;
+          }};
 }
 
 }  // namespace tessera

@@ -1,7 +1,8 @@
 // The hub's VQModel. Field and key names: huggingface.co/docs/diffusers, VQModel; attention layers were renamed in
 // 2023.
+#include "checkpoint/hub_codec.h"
+
 #include "checkpoint/codec_plan.h"
-#include "checkpoint/importers.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
 
@@ -29,11 +30,9 @@ void check_plain(const json& config, const std::string& where) {
 
 }  // namespace
 
-ImportedCodec import_hub_codec(const TensorMap& file, const json& config, const std::string& where) {
+TensorMap hub_codec_tensors(const TensorMap& file, const json& config, const std::string& where) {
   require(config.is_object(), "{}: its config is no JSON object", where);
   check_plain(config, where);
-  ImportedCodec codec;
-  codec.config = config;
   static const std::map<std::string, std::string> old_names = {
       {"to_q", "query"}, {"to_k", "key"}, {"to_v", "value"}, {"to_out.0", "proj_attn"}};
   const auto source_of = [&](const std::string& native, const Shape& shape) -> TensorSource {
@@ -58,9 +57,8 @@ ImportedCodec import_hub_codec(const TensorMap& file, const json& config, const 
   } catch (const Error& error) {
     fail("{}: {}", where, error.what());
   }
-  codec.tensors = map_tensors(
+  return map_tensors(
       file, shapes, source_of, [](const std::string&) { return false; }, where);
-  return codec;
 }
 
 }  // namespace tessera

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "checkpoint/codec_plan.h"
-#include "checkpoint/importers.h"
+#include "import/importers.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -144,6 +144,42 @@ ImportedCodec import_taming_codec(const TensorMap& file, const json& parameters,
       where);
   codec.discriminator = strip_prefix(file, "loss.discriminator.");
   return codec;
+}
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The yaml that belongs to a checkpoint: the one given, else the only one beside it that describes a codec.
+json parameters_of(ImportSource& source) {
+  if (!source.options().config.empty()) return read_taming_config(source.options().config);
+  std::vector<json> found;
+  std::error_code ignored;
+  const auto folder = source.path().has_parent_path() ? source.path().parent_path() : fs::path(".");
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    if (entry.path().extension() != ".yaml" && entry.path().extension() != ".yml") continue;
+    try {
+      auto parameters = read_taming_config(entry.path());
+      if (parameters.is_object() && parameters.contains("ddconfig")) found.push_back(std::move(parameters));
+    } catch (const Error&) {
+      continue;  // somebody else's yaml
+    }
+  }
+  return found.size() == 1 ? found.front() : json(nullptr);
+}
+
+ImportedCheckpoint run_taming(ImportSource& source) {
+  const auto tensors = source.tensors_at("encoder.down.");
+  ImportedCheckpoint imported;
+  imported.codec = import_taming_codec(tensors, parameters_of(source), source.options(), source.where());
+  return imported;
+}
+
+}  // namespace
+
+ImporterEntry taming_vqgan_importer() {
+  return {"taming-vqgan", "Taming Transformers' VQModel, EMAVQ and GumbelVQ",
+          [](ImportSource& source) { return match_by(source, "encoder.down."); }, run_taming, true};
 }
 
 }  // namespace tessera

@@ -1,0 +1,194 @@
+#include "import/importers.h"
+
+#include <fmt/format.h>
+
+#include "checkpoint/bounded_yaml.h"
+#include "checkpoint/state_dict.h"
+#include "checkpoint/tensor_mapping.h"
+#include "codec/codec.h"
+#include "denoiser/conditional_transformer.h"
+#include "denoiser/transformer.h"
+#include "runtime/atomic_file.h"
+#include "runtime/error.h"
+#include "runtime/printable.h"
+#include "text/clip_text_encoder.h"
+
+namespace tessera {
+
+// A file each.
+ImporterEntry hub_vqmodel_importer();
+ImporterEntry llamagen_vq_importer();
+ImporterEntry taming_vqgan_importer();
+ImporterEntry unleashing_absorbing_importer();
+ImporterEntry unleashing_autoregressive_importer();
+ImporterEntry unleashing_vqgan_importer();
+ImporterEntry vq_diffusion_importer();
+ImporterEntry vq_diffusion_vqvae_importer();
+
+Registry<ImporterEntry>& importers() {
+  static Registry<ImporterEntry> registry(
+      "importer",
+      {unleashing_vqgan_importer(), unleashing_absorbing_importer(), unleashing_autoregressive_importer(),
+       hub_vqmodel_importer(), taming_vqgan_importer(), vq_diffusion_importer(), vq_diffusion_vqvae_importer(), llamagen_vq_importer()});
+  return registry;
+}
+
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kMaxSourceConfigBytes = 256 << 10;
+
+void add_assumptions(ImportedCheckpoint& imported, const std::vector<std::string>& assumptions) {
+  auto* target = imported.codec      ? &imported.codec->assumptions
+                 : imported.denoiser ? &imported.denoiser->assumptions
+                                     : nullptr;
+  if (target) target->insert(target->begin(), assumptions.begin(), assumptions.end());
+}
+
+/// Builds the networks and loads what was imported into them: what a bundle of it would fail at is said now.
+void try_networks(const ImportedCheckpoint& imported, const std::string& where) {
+  if (imported.codec) {
+    const UnsetParameters unset;
+    Codec codec(codec_options_from_json(imported.codec->config));
+    codec->load(imported.codec->tensors, where, WeightLoading::share);
+  }
+  if (imported.denoiser) {
+    const auto& config = imported.denoiser->config;
+    if (is_conditional_config(config)) {
+      (void)load_conditional(config, imported.denoiser->tensors, where, WeightLoading::share);
+    } else {
+      (void)load_transformer(config, imported.denoiser->tensors, where, WeightLoading::share);
+    }
+  }
+  if (imported.text) (void)load_text_encoder(imported.text->config, imported.text->tensors, where);
+}
+
+}  // namespace
+
+ImportSource::ImportSource(fs::path path, const ImportOptions& options)
+    : path_(std::move(path)), options_(options), is_folder_(fs::is_directory(path_)) {}
+
+ImportSource::~ImportSource() = default;
+
+TorchArchive* ImportSource::archive() {
+  if (!has_archive_ && !is_folder_ && looks_like_torch_archive(path_))
+    archive_ = std::make_unique<TorchArchive>(load_torch_archive(path_));
+  has_archive_ = true;
+  return archive_.get();
+}
+
+const TensorMap& ImportSource::tensors() {
+  if (!has_tensors_ && !is_folder_) {
+    auto state = load_state_dict(path_);
+    tensors_ = std::move(state.tensors);
+    assumptions_ = std::move(state.assumptions);
+    has_tensors_ = true;
+  }
+  return tensors_;
+}
+
+std::optional<std::string> ImportSource::prefix_of(const std::string& sign) {
+  if (has_prefix(tensors(), sign)) return "";
+  for (const auto& [name, tensor] : tensors()) {
+    const auto at = name.find("." + sign);
+    if (at != std::string::npos) return name.substr(0, at + 1);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::size_t> ImportSource::prefix_length(const std::string& sign) {
+  const auto prefix = prefix_of(sign);
+  return prefix ? std::optional(prefix->size()) : std::nullopt;
+}
+
+TensorMap ImportSource::tensors_at(const std::string& sign) {
+  const auto prefix = prefix_of(sign).value_or("");
+  if (prefix.empty()) return tensors();
+  auto own = strip_prefix(tensors(), prefix);
+  TensorMap others;
+  for (const auto& [name, tensor] : tensors()) {
+    if (!name.starts_with(prefix)) others.emplace(name, tensor);
+  }
+  assumptions_.push_back(fmt::format("the {} tensors under '{}'{}", own.size(), printable(prefix),
+                                     others.empty() ? "" : "; left out: " + prefixes_text(others)));
+  return own;
+}
+
+ImporterEntry::Match match_by(ImportSource& source, const std::string& sign) {
+  if (source.is_folder()) return ImporterEntry::Match::none;
+  const auto prefix = source.prefix_length(sign);
+  if (!prefix) return ImporterEntry::Match::none;
+  return *prefix == 0 ? ImporterEntry::Match::whole : ImporterEntry::Match::under_prefix;
+}
+
+json read_taming_config(const fs::path& path) {
+  const auto text = read_file(path, kMaxSourceConfigBytes);
+  const auto whole = read_yaml(text, path.string());
+  require(
+      whole.is_object() && whole.contains("model") && whole["model"].is_object() && whole["model"].contains("params"),
+      "{}: no model.params in it", path.string());
+  return whole["model"]["params"];
+}
+
+std::vector<std::string> importer_names() {
+  return importers().names();
+}
+
+ImportedCheckpoint import_checkpoint(const fs::path& path, const ImportOptions& options) {
+  ImportSource source(path, options);
+  const ImporterEntry* best = nullptr;
+  auto surest = ImporterEntry::Match::none;
+  for (const auto& entry : importers().entries()) {
+    const auto match = entry.recognises(source);
+    if (match <= surest) continue;
+    surest = match;
+    best = &entry;
+  }
+  if (best == nullptr && source.is_folder())
+    fail("{}: a folder without config.json, expected a hub VQModel", source.where());
+  if (best == nullptr)
+    fail("{}: its {} tensors fit no importer: it holds {}; expected one of {}", source.where(), source.tensors().size(),
+         prefixes_text(source.tensors()), fmt::join(importer_names(), ", "));
+  auto imported = best->run(source);
+  imported.importer = best->name;
+  add_assumptions(imported, source.assumptions());
+  try_networks(imported, source.where());
+  return imported;
+}
+
+Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optional<ImportedDenoiser>& denoiser,
+                   const std::optional<ImportedText>& text) {
+  Bundle bundle;
+  if (codec) bundle.codec = BundlePart{codec->config, codec->tensors};
+  if (denoiser) {
+    bundle.denoiser = BundlePart{denoiser->config, denoiser->tensors};
+    bundle.scheduler = denoiser->scheduler;
+  }
+  if (codec && denoiser) {
+    const auto codes = codec->config.at("num_vq_embeddings").get<std::int64_t>();
+    const auto extent = denoiser_extent(denoiser->config);
+    const auto tokens = extent.codes;
+    require(codes == tokens, "the codec has {} codes, the denoiser {}: they do not belong together", codes, tokens);
+    if (codec->image_size_assumed) {
+      const auto halvings = codec->config.at("block_out_channels").size() - 1;
+      bundle.codec->config["sample_size"] = std::max(extent.h, extent.w) << std::min<std::size_t>(halvings, 20);
+    }
+  }
+  if (text) {
+    bundle.text_encoder = BundlePart{text->config, text->tensors};
+    const auto width = text->config.at("hidden_size"), length = text->config.at("max_position_embeddings");
+    const bool learned = text->null_embedding.defined();
+    bundle.null_condition = BundlePart{{{"_class_name", "LearnedClassifierFreeSamplingEmbeddings"},
+                                        {"hidden_size", width},
+                                        {"length", length},
+                                        {"learnable", learned}},
+                                       {}};
+    if (learned) bundle.null_condition->tensors["embeddings"] = text->null_embedding;
+    bundle.tokenizer = text->tokenizer;
+  }
+  return bundle;
+}
+
+}  // namespace tessera
