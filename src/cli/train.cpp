@@ -19,6 +19,7 @@
 #include "training/condition_data.h"
 #include "training/conditional_trainer.h"
 #include "training/pixel_trainer.h"
+#include "training/prior_fields.h"
 #include "training/prior_trainer.h"
 #include "training/recipe.h"
 #include "training/sample_judge.h"
@@ -162,6 +163,7 @@ void train_prior(const TrainOptions& options, PriorRecipe recipe, const Conditio
   const auto device = device_from(options.device);
   conditional.validate();
   check_early(recipe);
+  require_used_fields(recipe, conditional);
   if (!conditional.is_plain()) {
     if (recipe.prior != "absorbing")
       throw UsageError(fmt::format("--prior {}: with --process or --condition expected none", recipe.prior));

@@ -16,6 +16,7 @@
 #include "training/adam.h"
 #include "training/codec_trainer.h"
 #include "training/model_card.h"
+#include "training/prior_fields.h"
 #include "training/recipe.h"
 #include "training/row_order.h"
 #include "training/take_matching.h"
@@ -92,6 +93,16 @@ class PriorTraining : public TrainingTask {
   nlohmann::json recipe() const override {
     auto copy = recipe_;
     auto object = to_json(copy.fields());
+    object["data_key"] = data_.key;
+    if (data_.count > 0) object["data_count"] = data_.count;
+    return object;
+  }
+
+  /// What was used, for the card.
+  nlohmann::json record() const {
+    auto copy = recipe_;
+    ConditionalRecipe plain;
+    auto object = to_json(used_fields(copy, plain));
     object["data_key"] = data_.key;
     if (data_.count > 0) object["data_count"] = data_.count;
     return object;
@@ -304,7 +315,7 @@ void PriorTraining::write_bundle(std::int64_t step) {
                   recipe_.prior, recipe_.layers, recipe_.heads, recipe_.width, network->parameter_count(), step,
                   recipe_.batch_size, averaged_is_better_ && adam_->has_average() ? "averaged" : "plain");
   card.figures = figures_;
-  card.recipe = recipe();
+  card.recipe = record();
   const nlohmann::json scheduler = {{"_class_name", "TesseraProcess"},
                                     {"tessera",
                                      {{"format", 1},

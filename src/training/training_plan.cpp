@@ -9,6 +9,7 @@
 #include "runtime/progress.h"
 #include "runtime/seconds_since.h"
 #include "runtime/shipped_files.h"
+#include "training/prior_fields.h"
 #include "training/recipe.h"
 
 namespace tessera {
@@ -98,7 +99,7 @@ void plan_codec(TrainingPlan& plan, const PictureSurvey& pictures, const PlanOpt
 void plan_prior(TrainingPlan& plan, const PictureSurvey& pictures, const PlanOptions& options) {
   auto& prior = plan.prior;
   // Looked at often rather than closely: what is kept is chosen among the states that were looked at.
-  prior.validation_terms = 8;
+  if (plan.conditional.is_plain()) prior.validation_terms = 8;
   prior.validation_grids = 64;
   if (options.accelerated) {
     prior.layers = 12;
@@ -222,8 +223,7 @@ std::string TrainingPlan::recipe(const std::string& data, const std::string& out
   auto codec_copy = codec;
   auto prior_copy = prior;
   auto conditional_copy = conditional;
-  auto prior_fields = prior_copy.fields();
-  for (const auto& field : conditional_copy.fields()) prior_fields.push_back(field);
+  const auto prior_fields = used_fields(prior_copy, conditional_copy);
   const auto comment = fmt::format(
       "What tessera train decided, and why. The same again:\n"
       "  tessera train codec --data {0} --recipe THIS_FILE --out {1}\n"
