@@ -163,7 +163,10 @@ Run::Run(TrainingTask& task, const LoopOptions& options, const std::filesystem::
 
 bool Run::is_due(std::int64_t every, double next) const {
   if (step_ >= total_) return false;
-  return every > 0 ? step_ % every == 0 : every < 0 && seconds_since(begin_) >= next;
+  if (every >= 0) return every > 0 && step_ % every == 0;
+  // Not when the last one is about to come.
+  const double left = progress_->seconds_left();
+  return seconds_since(begin_) >= next && (left < 0 || left > validation_cost_);
 }
 
 void Run::one_step() {
