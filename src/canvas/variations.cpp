@@ -39,10 +39,12 @@ torch::Tensor random_cells(const torch::Tensor& eligible, std::int64_t count, Se
 }
 
 torch::Tensor token_log_probabilities(Denoiser& denoiser, Extent native, const WindowOptions& windows,
-                                      const torch::Tensor& codes, const Process* process) {
+                                      const torch::Tensor& codes, const Process* process,
+                                      const std::vector<Condition>& conditions) {
   const torch::NoGradGuard no_grad;
   const Extent extent{codes.size(0), codes.size(1)};
   WindowedDenoiser canvas(denoiser, native, extent, windows);
+  const auto evaluator = canvas.begin(conditions);
   const auto flat = codes.flatten();
   auto result = torch::zeros({extent.cells()}, torch::kFloat64);
   const auto cells = torch::arange(extent.cells());
@@ -51,11 +53,12 @@ torch::Tensor token_log_probabilities(Denoiser& denoiser, Extent native, const W
     const auto masked = pass == i;
     const auto rows = masked.nonzero().squeeze(1);
     if (rows.size(0) == 0) continue;
+    Look look{flat.masked_fill(masked, denoiser.codebook_size()).unsqueeze(0), rows};
     if (process) {
       require(process->has_mask(), "variations: the least likely cells need a process with MASK");
-      canvas.begin_times(torch::full({1}, implied_time(*process, rows.size(0), extent.cells()), torch::kInt64));
+      look.times = torch::full({1}, implied_time(*process, rows.size(0), extent.cells()), torch::kInt64);
     }
-    const auto logits = canvas.logits_at(flat.masked_fill(masked, denoiser.codebook_size()).unsqueeze(0), rows);
+    const auto logits = evaluator->logits(look);
     const auto own = flat.index_select(0, rows).unsqueeze(1);
     result.index_copy_(0, rows, logits.gather(1, own).squeeze(1).to(torch::kFloat64));
   }

@@ -20,7 +20,8 @@ torch::Tensor random_cells(const torch::Tensor& eligible, std::int64_t count, Se
 /// second cell of every second row masked, so that a cell is judged by its neighbours. In: codes [h, w] int64 without
 /// MASK; process, of a denoiser that sees the time: it is told the one that a quarter of MASK implies.
 torch::Tensor token_log_probabilities(Denoiser& denoiser, Extent native, const WindowOptions& windows,
-                                      const torch::Tensor& codes, const Process* process = nullptr);
+                                      const torch::Tensor& codes, const Process* process = nullptr,
+                                      const std::vector<Condition>& conditions = {});
 
 /// The `count` cells of `eligible` whose tokens are least likely; of equal ones the first in row-major order.
 torch::Tensor least_likely_cells(const torch::Tensor& log_probabilities, const torch::Tensor& eligible,

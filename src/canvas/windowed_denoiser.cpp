@@ -52,6 +52,23 @@ void cut_window(const std::int64_t* grid, Extent canvas, Extent window, std::int
   }
 }
 
+/// A look at windows of the canvases given, each under its canvas's time and condition.
+Look part_of(const Look& look, const std::vector<std::int64_t>& canvases, const torch::Tensor& tokens,
+             const std::vector<std::int64_t>& wanted) {
+  Look part{tokens, torch::tensor(wanted)};
+  part.times = look.times;
+  if (look.times.defined() && look.times.size(0) > 1)
+    part.times = look.times.index_select(0, torch::tensor(canvases).to(look.times.device()));
+  for (const auto canvas : canvases)
+    part.conditions.push_back(look.conditions.empty() ? canvas : look.conditions.at(static_cast<std::size_t>(canvas)));
+  if (!look.guidance.empty()) {
+    for (const auto canvas : canvases) part.guidance.push_back(look.guidance.at(static_cast<std::size_t>(canvas)));
+  }
+  part.key = look.key;
+  part.step = look.step;
+  return part;
+}
+
 }  // namespace
 
 std::int64_t WindowOptions::stride_along(std::int64_t side) const {
@@ -68,20 +85,21 @@ void WindowOptions::validate(Extent window) const {
   }
 }
 
-torch::Tensor window_mixture(Denoiser& network, const WindowLattice& lattice, Extent canvas, const torch::Tensor& given,
-                             const torch::Tensor& given_rows, std::int64_t per_call, std::int64_t& evaluations) {
-  const auto tokens = given.to(torch::kCPU).contiguous();
-  const auto rows = given_rows.to(torch::kCPU).contiguous();
+torch::Tensor window_mixture(Evaluator& network, std::int64_t codes, const WindowLattice& lattice, Extent canvas,
+                             const Look& look, std::int64_t per_call, std::int64_t& evaluations) {
+  const auto tokens = look.tokens.to(torch::kCPU).contiguous();
+  const auto rows = look.rows.to(torch::kCPU).contiguous();
   require(tokens.dim() == 2 && tokens.size(1) == canvas.cells(), "windows: rows of {} tokens, expected {}",
           tokens.dim() == 2 ? tokens.size(1) : 0, canvas.cells());
-  const auto codes = network.codebook_size(), cells = lattice.window.cells(), windows = lattice.count();
+  const auto cells = lattice.window.cells(), windows = lattice.count();
   auto mixture = torch::zeros({rows.size(0), codes});
   auto counts = torch::zeros({rows.size(0), 1});
   const auto sights = sights_of(lattice, canvas, rows);
   const auto* grids = tokens.data_ptr<std::int64_t>();
   auto* seen_by = counts.data_ptr<float>();
   for (std::size_t begin = 0; begin < sights.size();) {
-    std::vector<std::int64_t> batch, wanted, targets;  // flat windows; flat cells of the batch; rows of the mixture
+    // Flat windows; flat cells of the batch; rows of the mixture; the canvas of each window.
+    std::vector<std::int64_t> batch, wanted, targets, canvases;
     std::int64_t count = 0;
     auto at = begin;
     for (; at < sights.size(); ++at) {
@@ -93,6 +111,7 @@ torch::Tensor window_mixture(Denoiser& network, const WindowLattice& lattice, Ex
         cut_window(grids + sight.window / windows * canvas.cells(), canvas, lattice.window,
                    lattice.tops[index / lattice.lefts.size()], lattice.lefts[index % lattice.lefts.size()],
                    batch.data() + count * cells);
+        canvases.push_back(sight.window / windows);
         ++count;
       }
       wanted.push_back((count - 1) * cells + sight.cell);
@@ -100,7 +119,7 @@ torch::Tensor window_mixture(Denoiser& network, const WindowLattice& lattice, Ex
       seen_by[sight.row] += 1;
     }
     begin = at;
-    const auto logits = network.logits_at(torch::tensor(batch).view({count, cells}), torch::tensor(wanted));
+    const auto logits = network.logits(part_of(look, canvases, torch::tensor(batch).view({count, cells}), wanted));
     mixture.index_add_(0, torch::tensor(targets), torch::softmax(logits.to(torch::kCPU, torch::kFloat32), -1));
     evaluations += count;
   }
@@ -117,27 +136,42 @@ WindowedDenoiser::WindowedDenoiser(Denoiser& network, Extent window, Extent canv
                     window.w, window.h, canvas.w, canvas.h));
   }
   if (options_.per_call == 0) options_.per_call = network.device().is_cpu() ? 8 : 64;
-  lay_out(0, 0);
 }
 
-void WindowedDenoiser::lay_out(std::int64_t shift_down, std::int64_t shift_right) {
-  lattice_ = {window_, window_starts(canvas_.h, window_.h, options_.stride_along(window_.h), shift_down),
-              window_starts(canvas_.w, window_.w, options_.stride_along(window_.w), shift_right)};
+WindowLattice WindowedDenoiser::lattice(std::int64_t shift_down, std::int64_t shift_right) const {
+  return {window_, window_starts(canvas_.h, window_.h, options_.stride_along(window_.h), shift_down),
+          window_starts(canvas_.w, window_.w, options_.stride_along(window_.w), shift_right)};
 }
 
-void WindowedDenoiser::begin_step(const ImageKey& key, std::uint32_t step) {
-  if (!options_.random) return;
-  const RandomStream stream(key.seed, Purpose::window_choice, key.image, step);
-  lay_out(static_cast<std::int64_t>(stream.below(0, static_cast<std::uint64_t>(options_.stride_along(window_.h)))),
-          static_cast<std::int64_t>(stream.below(1, static_cast<std::uint64_t>(options_.stride_along(window_.w)))));
-}
+class WindowedEvaluator : public Evaluator {
+ public:
+  WindowedEvaluator(WindowedDenoiser& canvas, const std::vector<Condition>& conditions)
+      : canvas_(canvas), network_(canvas.network_.begin(conditions)), lattice_(canvas.lattice(0, 0)) {}
 
-void WindowedDenoiser::begin_times(const torch::Tensor& t) {
-  network_.begin_times(t);
-}
+  torch::Tensor logits(const Look& look) override {
+    if (canvas_.options_.random) shift(look);
+    return window_mixture(*network_, canvas_.codebook_size(), lattice_, canvas_.canvas_, look,
+                          canvas_.options_.per_call, canvas_.evaluations_)
+        .log();
+  }
 
-torch::Tensor WindowedDenoiser::logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) {
-  return window_mixture(network_, lattice_, canvas_, tokens, rows, options_.per_call, evaluations_).log();
+ private:
+  void shift(const Look& look) {
+    const RandomStream stream(look.key.seed, Purpose::window_choice, look.key.image, look.step);
+    const auto part = [&](std::uint32_t axis, std::int64_t side) {
+      return static_cast<std::int64_t>(
+          stream.below(axis, static_cast<std::uint64_t>(canvas_.options_.stride_along(side))));
+    };
+    lattice_ = canvas_.lattice(part(0, canvas_.window_.h), part(1, canvas_.window_.w));
+  }
+
+  WindowedDenoiser& canvas_;
+  std::unique_ptr<Evaluator> network_;
+  WindowLattice lattice_;
+};
+
+std::unique_ptr<Evaluator> WindowedDenoiser::begin(const std::vector<Condition>& conditions) {
+  return std::make_unique<WindowedEvaluator>(*this, conditions);
 }
 
 }  // namespace tessera

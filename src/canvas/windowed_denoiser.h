@@ -28,11 +28,10 @@ struct WindowOptions {
 /// In: tokens [N, H * W] int64 over the canvas; the lattice's windows must lie on the canvas or, along an axis where
 /// the canvas is smaller than a window, start at 0: cells beyond the canvas are MASK to the network, which marginalises
 /// over them. rows [M] int64, flat cells n * H * W + y * W + x. Only windows that hold one of these are evaluated,
-/// `per_call` at a time. Out: [M, K] float32 on the CPU; rows of zeros for cells in no window. evaluations: windows
-/// evaluated are added to it.
-torch::Tensor window_mixture(Denoiser& network, const WindowLattice& lattice, Extent canvas,
-                             const torch::Tensor& tokens, const torch::Tensor& rows, std::int64_t per_call,
-                             std::int64_t& evaluations);
+/// `per_call` at a time, each under the time and the condition of its canvas. Out: [M, K] float32 on the CPU; rows of
+/// zeros for cells in no window. evaluations: windows evaluated are added to it.
+torch::Tensor window_mixture(Evaluator& network, std::int64_t codes, const WindowLattice& lattice, Extent canvas,
+                             const Look& look, std::int64_t per_call, std::int64_t& evaluations);
 
 /// That mixture as a denoiser of the canvas, so that `fill` and its samplers work on it as they are. Its logits are the
 /// logarithms of the mixture's probabilities: temperature and truncation act on the mixture.
@@ -43,21 +42,19 @@ class WindowedDenoiser : public Denoiser {
 
   std::int64_t codebook_size() const override { return network_.codebook_size(); }
   torch::Device device() const override { return network_.device(); }
-  void begin_step(const ImageKey& key, std::uint32_t step) override;
-  void begin_times(const torch::Tensor& t) override;
   bool sees_time() const override { return network_.sees_time(); }
-  torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) override;
+  std::unique_ptr<Evaluator> begin(const std::vector<Condition>& conditions = {}) override;
 
-  /// Windows that the network has been evaluated on so far.
+  /// Windows that the network has been evaluated on so far, by all evaluators.
   std::int64_t evaluations() const { return evaluations_; }
 
  private:
-  void lay_out(std::int64_t shift_down, std::int64_t shift_right);
+  friend class WindowedEvaluator;
+  WindowLattice lattice(std::int64_t shift_down, std::int64_t shift_right) const;
 
   Denoiser& network_;
   Extent window_, canvas_;
   WindowOptions options_;
-  WindowLattice lattice_;
   std::int64_t evaluations_ = 0;
 };
 

@@ -19,29 +19,32 @@ constexpr double kGuidanceScale = 5;     // any but 0 and 1 costs the same
 constexpr std::int64_t kPositions = 77;  // of a text, as CLIP has them
 
 /// Some text or class; what it says does not matter to the time.
-Guidance some_guidance(const ConditionalOptions& options, double scale, std::int64_t positions) {
-  Guidance guidance;
-  guidance.scale = scale;
+Condition some_condition(const ConditionalOptions& options, double scale, std::int64_t positions) {
+  Condition condition;
+  condition.scale = scale;
   if (options.condition_width > 0) {
-    guidance.states = unit_positions(torch::randn({positions, options.condition_width}));
-    guidance.null_states = unit_positions(torch::randn({positions, options.condition_width}));
+    condition.states = unit_positions(torch::randn({positions, options.condition_width}));
+    condition.null_states = unit_positions(torch::randn({positions, options.condition_width}));
   }
-  if (options.classes > 0) guidance.label = 0;
-  return guidance;
+  if (options.classes > 0) condition.label = 0;
+  return condition;
 }
 
-double evaluation_ms(GuidedDenoiser& denoiser, std::int64_t repeats) {
+double evaluation_ms(GuidedDenoiser& denoiser, const std::vector<Condition>& conditions, std::int64_t repeats) {
   const auto& options = denoiser.network()->options();
   const auto cells = options.grid.cells();
   const auto tokens = torch::full({1, cells}, options.codebook_size, torch::kInt64), rows = torch::arange(cells);
-  denoiser.begin_times(torch::full({1}, options.total_steps, torch::kInt64));
-  return median_ms(denoiser.device(), repeats, [&] { denoiser.logits_at(tokens, rows); });
+  const auto evaluator = denoiser.begin(conditions);
+  const Look look{tokens, rows, torch::full({1}, options.total_steps, torch::kInt64)};
+  return median_ms(denoiser.device(), repeats, [&] { evaluator->logits(look); });
 }
 
-double steps_per_second(GuidedDenoiser& denoiser, const std::shared_ptr<const Process>& process) {
+double steps_per_second(GuidedDenoiser& denoiser, const std::vector<Condition>& conditions,
+                        const std::shared_ptr<const Process>& process) {
   const auto& options = denoiser.network()->options();
   FillOptions fill_options;
   fill_options.process = process;
+  fill_options.conditions = conditions;
   fill_options.steps = std::min(kSteps, process->total_steps());
   const auto begin = std::chrono::steady_clock::now();
   const auto made = fill(TokenGrid::all_masked(1, options.grid, options.codebook_size), denoiser, fill_options);
@@ -54,7 +57,7 @@ nlohmann::json measure_conditioning(GuidedDenoiser& denoiser, const std::shared_
                                     Precision precision, std::int64_t repeats) {
   const torch::NoGradGuard no_grad;
   const auto& options = denoiser.network()->options();
-  const auto positions = denoiser.guidance().states.defined() ? denoiser.guidance().states.size(0) : kPositions;
+  const auto positions = denoiser.none().states.defined() ? denoiser.none().states.size(0) : kPositions;
   nlohmann::json report;
   report["condition"] = options.condition_width > 0 ? "text" : options.classes > 0 ? "class" : "none";
   report["parameters"] = denoiser.network()->parameter_count();
@@ -67,13 +70,13 @@ nlohmann::json measure_conditioning(GuidedDenoiser& denoiser, const std::shared_
     network->eval();
     network->to(denoiser.device());
     GuidedDenoiser unconditional(network);
-    report["evaluation_without_condition_ms"] = evaluation_ms(unconditional, repeats);
+    report["evaluation_without_condition_ms"] = evaluation_ms(unconditional, {}, repeats);
   }
   for (const bool guided : {false, true}) {
-    denoiser.set_guidance(some_guidance(options, guided ? kGuidanceScale : 1, positions));
+    const std::vector<Condition> conditions = {some_condition(options, guided ? kGuidanceScale : 1, positions)};
     const std::string name = guided ? "with_guidance" : "with_condition";
-    report[fmt::format("evaluation_{}_ms", name)] = evaluation_ms(denoiser, repeats);
-    report[fmt::format("steps_per_second_{}", name)] = steps_per_second(denoiser, process);
+    report[fmt::format("evaluation_{}_ms", name)] = evaluation_ms(denoiser, conditions, repeats);
+    report[fmt::format("steps_per_second_{}", name)] = steps_per_second(denoiser, conditions, process);
   }
   return report;
 }

@@ -56,14 +56,12 @@ nlohmann::ordered_json process_likelihood(const EvaluationFlags& flags, NamedMod
     if (kind != "text") continue;
     PromptOptions prompt;
     prompt.prompt = data.caption(index);
-    model.pipeline.set_prompt(prompt);
-    states.push_back(guided->guidance().states);
+    states.push_back(model.pipeline.condition_for(prompt).states);
   }
-  model.pipeline.set_prompt({});
-  Condition own, none;
+  ConditionBatch own, none;
   if (kind == "text") {
     own.states = torch::stack(states);
-    none.states = guided->guidance().states.unsqueeze(0).expand_as(own.states);
+    none.states = guided->none().states.unsqueeze(0).expand_as(own.states);
   } else if (kind == "class") {
     own.classes = torch::tensor(labels);
     require(own.classes.max().item<std::int64_t>() < guided->network()->options().classes,
@@ -71,10 +69,10 @@ nlohmann::ordered_json process_likelihood(const EvaluationFlags& flags, NamedMod
             guided->network()->options().classes);
     none.classes = torch::full_like(own.classes, -1);
   }
-  const auto under = [&](const Condition& condition) -> LogitsOfTimes {
+  const auto under = [&](const ConditionBatch& condition) -> LogitsOfTimes {
     return [guided, condition](const torch::Tensor& xt, const torch::Tensor& t, std::int64_t first) {
       const auto last = first + xt.size(0);
-      Condition part;
+      ConditionBatch part;
       if (condition.states.defined()) part.states = condition.states.slice(0, first, last);
       if (condition.classes.defined()) part.classes = condition.classes.slice(0, first, last);
       auto network = guided->network();
@@ -107,8 +105,8 @@ void evaluate_captions(const EvaluationFlags& flags, NamedModel& model, const Da
   auto prompt = prompt_of(flags.sampling.options);
   const MakePictures make = [&](const std::string& caption, std::int64_t number) {
     prompt.prompt = caption;
-    model.pipeline.set_prompt(prompt);
     auto own = fill;
+    own.conditions = {model.pipeline.condition_for(prompt)};
     own.first_image += static_cast<std::uint64_t>(number * options.each);
     return model.pipeline.generate(options.each, own).images;
   };

@@ -27,8 +27,10 @@ void variations(const CLI::App& verb, const VariationsOptions& options) {
   for (const auto& region : regions) {
     const auto plan = everywhere ? plan_everywhere(codec, region.image, options.edit.region)
                                  : plan_region(codec, region, options.regions, options.edit.region);
-    const VariationOptions near{strength, options.least_likely, options.edit.count, options.edit.sampling.seed,
-                                plans.size()};
+    VariationOptions near{strength, options.least_likely, options.edit.count, options.edit.sampling.seed, plans.size(),
+                          {}};
+    if (near.least_likely && pipeline.condition() != "none")
+      near.conditions = {pipeline.condition_for(prompt_of(options.edit.sampling.options))};
     for (auto& variation : plan_variations(pipeline, plan, options.edit.windows, near)) {
       plans.push_back(std::move(variation));
     }

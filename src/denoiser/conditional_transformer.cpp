@@ -104,7 +104,7 @@ void ConditionalTransformerImpl::note(const std::string& name, const torch::Tens
 }
 
 torch::Tensor ConditionalTransformerImpl::forward(const torch::Tensor& given, const torch::Tensor& times,
-                                                  const Condition& condition, const torch::Tensor& rows) {
+                                                  const ConditionBatch& condition, const torch::Tensor& rows) {
   const auto count = given.size(0), cells = options_.grid.cells();
   require(given.dim() == 2 && given.size(1) == cells && given.scalar_type() == torch::kInt64,
           "denoiser: expected tokens [N, {}] int64", cells);
@@ -114,30 +114,55 @@ torch::Tensor ConditionalTransformerImpl::forward(const torch::Tensor& given, co
           "denoiser: time {}, expected 1 to {}", times.max().item<std::int64_t>(), options_.total_steps);
   const auto tokens = given.to(device());
   const auto at = times.to(device()) - 1;
-  torch::Tensor states, classes;
-  if (options_.condition_width > 0) {
+  ConditionBatch on;
+  if (options_.condition_width > 0 && condition.keys_and_values.defined()) {
+    require(condition.texts.defined() && condition.texts.size(0) == count,
+            "denoiser: expected the text of each of {} rows", count);
+    on.keys_and_values = condition.keys_and_values;
+    on.texts = condition.texts.to(device());
+  } else if (options_.condition_width > 0) {
     require(condition.states.defined() && condition.states.dim() == 3 &&
                 condition.states.size(2) == options_.condition_width,
             "denoiser: expected text states [N, P, {}]", options_.condition_width);
-    states = condition.states.to(device()).expand({count, condition.states.size(1), options_.condition_width});
+    on.states = condition.states.to(device()).expand({count, condition.states.size(1), options_.condition_width});
   }
   if (options_.classes > 0) {
     require(condition.classes.defined() && condition.classes.max().item<std::int64_t>() < options_.classes,
             "denoiser: expected class labels below {}", options_.classes);
-    classes = condition.classes.to(device());
+    on.classes = condition.classes.to(device());
   }
   const auto wanted = rows.defined() ? rows.to(device()) : rows;
   const bool otherwise = is_training() || record_ != nullptr || tokens.numel() > kMostRecordedCells;
-  if (!recorded_.applies(tokens_, otherwise)) return evaluate(tokens, at, states, classes, wanted);
+  if (!recorded_.applies(tokens_, otherwise)) return evaluate(tokens, at, on, wanted);
   // Every cell, so that one recording serves whatever cells are asked for.
-  const auto all = recorded_({tokens, at, states, classes}, {tokens_},
-                             [this](const auto& on) { return evaluate(on[0], on[1], on[2], on[3], {}); });
+  const auto all =
+      recorded_({tokens, at, on.states, on.classes, on.keys_and_values, on.texts}, {tokens_}, [this](const auto& kept) {
+        return evaluate(kept[0], kept[1], {kept[2], kept[3], kept[4], kept[5]}, {});
+      });
   return rows.defined() ? all.flatten(0, 1).index_select(0, wanted) : all;
 }
 
+torch::Tensor ConditionalTransformerImpl::keys_and_values(const torch::Tensor& states) {
+  require(options_.condition_width > 0 && states.dim() == 3 && states.size(2) == options_.condition_width,
+          "denoiser: expected text states [U, P, {}]", options_.condition_width);
+  const auto given = states.to(device());
+  std::vector<torch::Tensor> blocks;
+  for (auto& block : blocks_)
+    blocks.push_back(torch::stack({apply(block.cross.key, given), apply(block.cross.value, given)}));
+  return torch::stack(blocks);
+}
+
+std::pair<torch::Tensor, torch::Tensor> ConditionalTransformerImpl::text_of(std::size_t block, std::int64_t count,
+                                                                            const ConditionBatch& condition) {
+  auto& cross = blocks_[block].cross;
+  if (condition.states.defined()) return {apply(cross.key, condition.states), apply(cross.value, condition.states)};
+  const auto both = condition.keys_and_values[static_cast<std::int64_t>(block)];  // [2, U, P, C]
+  if (both.size(1) == 1 && count == 1) return {both[0], both[1]};
+  return {both[0].index_select(0, condition.texts), both[1].index_select(0, condition.texts)};
+}
+
 torch::Tensor ConditionalTransformerImpl::evaluate(const torch::Tensor& tokens, const torch::Tensor& at,
-                                                   const torch::Tensor& states, const torch::Tensor& classes,
-                                                   const torch::Tensor& rows) {
+                                                   const ConditionBatch& condition, const torch::Tensor& rows) {
   const auto cells = options_.grid.cells(), width = options_.width();
   const double dropout = is_training() ? options_.dropout : 0;
   const double scale = 1.0 / std::sqrt(static_cast<double>(options_.head_width));
@@ -153,16 +178,16 @@ torch::Tensor ConditionalTransformerImpl::evaluate(const torch::Tensor& tokens, 
     auto context = self_attention(block.self, normed);
     if (record_) note(name + ".attn1", apply(block.self.output, context));
     x = add_to(block.self.output, context, x, dropout);
-    if (states.defined()) {
+    if (options_.condition_width > 0) {
       normed = apply(block.norm2, x, torch::embedding(block.norm2.embedding, at));
       note(name + ".norm2", normed);
-      context = attention(apply(block.cross.query, normed), apply(block.cross.key, states),
-                          apply(block.cross.value, states), options_.heads, scale, false, precision_);
+      const auto [keys, values] = text_of(i, tokens.size(0), condition);
+      context = attention(apply(block.cross.query, normed), keys, values, options_.heads, scale, false, precision_);
       if (record_) note(name + ".attn2", apply(block.cross.output, context));
       x = add_to(block.cross.output, context, x, dropout);
     }
     if (options_.classes > 0) {
-      normed = apply(block.norm3, x, embed_classes(block.norm3, classes));
+      normed = apply(block.norm3, x, embed_classes(block.norm3, condition.classes));
     } else {
       normed = layer_norm(x, block.norm3_weight, block.norm3_bias, kEpsilon, precision_);
     }

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/named_module.h"
@@ -42,9 +43,11 @@ struct ConditionalOptions {
 };
 
 /// What a batch is conditioned on; rows 1 or N.
-struct Condition {
+struct ConditionBatch {
   torch::Tensor states;   // [N, P, condition_width] for models with text
   torch::Tensor classes;  // [N] int64 for models with classes; -1: none, which is the mean of all
+  // In place of states: what keys_and_values made of the states of U texts, and the text of each row, [N] int64.
+  torch::Tensor keys_and_values, texts;
 };
 
 class ConditionalTransformerImpl : public NamedModule {
@@ -53,8 +56,12 @@ class ConditionalTransformerImpl : public NamedModule {
 
   /// In: tokens [N, L] int64 in 0..K, t [1] or [N] int64 in 1..T. Out: logits [N, L, K], float32 or wider.
   /// With rows [M] (flat cells n * L + l) only those go through the last block's MLP and the head: [M, K].
-  torch::Tensor forward(const torch::Tensor& tokens, const torch::Tensor& t, const Condition& condition,
+  torch::Tensor forward(const torch::Tensor& tokens, const torch::Tensor& t, const ConditionBatch& condition,
                         const torch::Tensor& rows = {});
+
+  /// What cross attention reads of texts, the same at every step. In: states [U, P, condition_width]. Out: [layers, 2,
+  /// U, P, C], on the network's device.
+  torch::Tensor keys_and_values(const torch::Tensor& states);
 
   /// Outputs of named inner modules, for comparison with other implementations: set to a map to have it filled.
   void record(TensorMap* outputs) { record_ = outputs; }
@@ -90,9 +97,13 @@ class ConditionalTransformerImpl : public NamedModule {
     AdaptiveNorm norm3;  // by class, in place of the plain one
     Affine up, down;
   };
-  /// forward for operands that have been checked and brought to the device; states, classes, rows: may be undefined.
-  torch::Tensor evaluate(const torch::Tensor& tokens, const torch::Tensor& times, const torch::Tensor& states,
-                         const torch::Tensor& classes, const torch::Tensor& rows);
+  /// forward for operands that have been checked and brought to the device; what the condition does not have, and rows,
+  /// are undefined.
+  torch::Tensor evaluate(const torch::Tensor& tokens, const torch::Tensor& times, const ConditionBatch& condition,
+                         const torch::Tensor& rows);
+  /// Keys and values of the texts of N rows in a block: [N, P, C] each.
+  std::pair<torch::Tensor, torch::Tensor> text_of(std::size_t block, std::int64_t count,
+                                                  const ConditionBatch& condition);
   Affine affine(const std::string& name, std::int64_t in, std::int64_t out);
   AdaptiveNorm adaptive(const std::string& name, std::int64_t rows);
   Attention attention_of(const std::string& name, std::int64_t keys);

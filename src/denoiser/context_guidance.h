@@ -14,7 +14,7 @@ namespace tessera {
 
 /// A denoiser whose log p(x_0 | x_t) is g = u + scale (c - u), less its logsumexp, with c its own and u what it says of
 /// the same cell of a grid of MASK alone. Codes of less than e^-6 of the cell's most probable one are left out: there
-/// a small u would decide. It costs one evaluation of one grid altogether.
+/// a small u would decide. It costs one evaluation of one grid for each kind of condition.
 class ContextGuidance : public Denoiser {
  public:
   /// total_time: T of the process, where MASK has come to every cell; not used where the denoiser sees no time.
@@ -25,19 +25,13 @@ class ContextGuidance : public Denoiser {
   std::int64_t codebook_size() const override { return denoiser_.codebook_size(); }
   torch::Device device() const override { return denoiser_.device(); }
   bool sees_time() const override { return denoiser_.sees_time(); }
-  void begin_step(const ImageKey& key, std::uint32_t step) override { denoiser_.begin_step(key, step); }
-  void begin_times(const torch::Tensor& t) override;
-  /// Logarithms of the guided probabilities, normalised, at least -70: [M, K] float32.
-  torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) override;
+  /// Its logits are logarithms of the guided probabilities, normalised, at least -70: [M, K] float32.
+  std::unique_ptr<Evaluator> begin(const std::vector<Condition>& conditions = {}) override;
 
  private:
-  torch::Tensor empty_grid(std::int64_t cells);
-
   Denoiser& denoiser_;
   double scale_;
   std::int64_t total_time_;
-  torch::Tensor times_;  // as last given
-  torch::Tensor empty_;  // [L, K], log p(x_0) of a grid of MASK
 };
 
 }  // namespace tessera

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "runtime/random.h"
 
@@ -20,7 +21,52 @@ class Decoding {
   virtual torch::Tensor advance(const torch::Tensor& previous) = 0;
 };
 
-/// A network p(x0 | xt) over token grids.
+/// What an image is conditioned on, and how much. Networks read what they know of it.
+struct Condition {
+  torch::Tensor states, null_states;         // [P, condition_width]: of the prompt, of no (or the negative) prompt
+  std::int64_t label = -1, null_label = -1;  // of models with classes; -1: none
+  double scale = 1;  // 1: the condition alone; 0: no condition; above 1: away from the null condition
+
+  /// Whether an image is told the same by both: the states are the same tensors.
+  bool same_as(const Condition& other) const;
+};
+
+/// Of each condition the first in the list that says the same; what is computed for one serves all of its kind.
+std::vector<std::int64_t> first_of_its_kind(const std::vector<Condition>& conditions);
+
+/// One look of an evaluator at some grids.
+struct Look {
+  torch::Tensor tokens;      // [N, L] int64 with values 0..K
+  torch::Tensor rows;        // [M] int64, flat cells n * L + l whose logits are wanted
+  torch::Tensor times = {};  // [N] or [1] int64 in 1..T, of the process; networks that see no time need none
+  // [N]: which of the conditions each row of tokens is under; empty: row n under condition n, or all under the only one
+  std::vector<std::int64_t> conditions = {};
+  // [N]: share of each row's guidance that counts, in [0, 1]: scales s become 1 + share (s - 1). Empty: all of it.
+  std::vector<double> guidance = {};
+  // The image and the sampler's step, for what draws by them (windows at random).
+  ImageKey key = {};
+  std::uint32_t step = 0;
+
+  /// The scale s of row n as it counts now.
+  double scaled(std::int64_t n, double scale) const {
+    return guidance.empty() ? scale : 1 + guidance.at(static_cast<std::size_t>(n)) * (scale - 1);
+  }
+  /// The condition of row n of `count` conditions.
+  std::int64_t condition_of(std::int64_t n, std::int64_t count) const;
+};
+
+/// Owns what belongs to one run: the conditions of its images and what is computed of them once (the keys and values
+/// of a text, say). For one thread; the denoiser that began it outlives it and may have begun others meanwhile.
+class Evaluator {
+ public:
+  virtual ~Evaluator() = default;
+  /// Out: [M, K] logits of the cells asked for, wherever the network is.
+  virtual torch::Tensor logits(const Look& look) = 0;
+  /// Starts decoding `count` rows cell by cell. Throws Error where the network is not autoregressive.
+  virtual std::unique_ptr<Decoding> decode(std::int64_t count);
+};
+
+/// A network p(x0 | xt) over token grids. Nothing in it changes while evaluators of it are used.
 class Denoiser {
  public:
   virtual ~Denoiser() = default;
@@ -28,20 +74,12 @@ class Denoiser {
   virtual std::int64_t codebook_size() const = 0;
   /// Where its parameters are; tokens may be given on any device.
   virtual torch::Device device() const { return torch::kCPU; }
-  /// true: logits_at is not available, begin_decoding is.
+  /// true: evaluators decode and have no logits.
   virtual bool is_autoregressive() const { return false; }
-  /// In: tokens [N, L] int64 with values 0..K; rows [M] int64, flat cells n * L + l. Out: [M, K] logits of those cells.
-  virtual torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) = 0;
-  /// Tells which picture and which step of a sampler the next logits_at is for. Networks take no notice; what wraps one
-  /// may draw by it.
-  virtual void begin_step(const ImageKey&, std::uint32_t) {}
-  /// The time of the process that the tokens of the next logits_at have come to: t [N] int64 in 1..T, or [1] for all.
-  /// Networks that see no time take no notice.
-  virtual void begin_times(const torch::Tensor&) {}
-  /// true: logits_at needs begin_times.
+  /// true: looks need times.
   virtual bool sees_time() const { return false; }
-  /// Starts decoding `count` rows cell by cell. Throws Error where the network is not autoregressive.
-  virtual std::unique_ptr<Decoding> begin_decoding(std::int64_t count);
+  /// conditions: one for each image, or one for all; empty: none. Throws Error where one does not fit the network.
+  virtual std::unique_ptr<Evaluator> begin(const std::vector<Condition>& conditions = {}) = 0;
 };
 
 }  // namespace tessera

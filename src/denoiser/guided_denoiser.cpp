@@ -1,6 +1,8 @@
 #include "denoiser/guided_denoiser.h"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "runtime/error.h"
 
@@ -8,67 +10,186 @@ namespace tessera {
 namespace {
 
 constexpr double kNoGuidance = 1e-3;  // scales this near to 1 are 1, as published
+constexpr double kMostScale = 1000;
+
+bool needs_condition(double scale) {
+  return scale != 0;
+}
+
+bool needs_null(double scale) {
+  return std::abs(scale - 1) >= kNoGuidance;
+}
 
 torch::Tensor log_probabilities(const torch::Tensor& logits) {
   return torch::log_softmax(logits.to(torch::kFloat64), -1).to(torch::kFloat32).clamp(kLogFloor, 0);
 }
 
+/// Each cell's own of a value a row, [M, 1] float32.
+torch::Tensor by_cell(const std::vector<double>& of_row, const torch::Tensor& rows, std::int64_t cells) {
+  auto values = torch::empty({rows.size(0), 1}, torch::kFloat32);
+  for (std::int64_t i = 0; i < rows.size(0); ++i) {
+    const auto row = static_cast<std::size_t>(rows.data_ptr<std::int64_t>()[i] / cells);
+    values.data_ptr<float>()[i] = static_cast<float>(of_row.at(row));
+  }
+  return values;
+}
+
+/// The evaluations that a look at N rows comes to, and where the cells asked for lie in them.
+struct Halves {
+  std::vector<std::int64_t> rows, conditions;  // of the look, for each row evaluated
+  std::size_t nulls = 0;                       // so many of them first are without their condition
+};
+
+class GuidedEvaluator : public Evaluator {
+ public:
+  GuidedEvaluator(ConditionalTransformer network, std::vector<Condition> conditions)
+      : network_(std::move(network)), conditions_(std::move(conditions)), kinds_(first_of_its_kind(conditions_)) {
+    if (network_->options().condition_width == 0) return;
+    // Of each kind of condition the text without and with it, at 2 kind and 2 kind + 1.
+    std::vector<torch::Tensor> texts;
+    for (std::size_t i = 0; i < kinds_.size(); ++i) {
+      if (kinds_[i] != static_cast<std::int64_t>(i)) continue;
+      place_[kinds_[i]] = static_cast<std::int64_t>(texts.size());
+      texts.push_back(conditions_[i].null_states);
+      texts.push_back(conditions_[i].states);
+    }
+    texts_ = network_->keys_and_values(torch::stack(texts));
+  }
+
+  torch::Tensor logits(const Look& look) override;
+
+ private:
+  /// The network's log p(x_0) of the cells `at`, flat over the rows of `halves`.
+  torch::Tensor evaluate(const Look& look, const Halves& halves, const torch::Tensor& at);
+
+  ConditionalTransformer network_;
+  std::vector<Condition> conditions_;
+  std::vector<std::int64_t> kinds_;
+  std::map<std::int64_t, std::int64_t> place_;  // of a kind's first text
+  torch::Tensor texts_;                         // keys and values
+};
+
+torch::Tensor GuidedEvaluator::evaluate(const Look& look, const Halves& halves, const torch::Tensor& at) {
+  const auto rows = torch::tensor(halves.rows);
+  ConditionBatch batch;
+  std::vector<std::int64_t> texts, classes;
+  for (std::size_t i = 0; i < halves.rows.size(); ++i) {
+    const auto which = static_cast<std::size_t>(halves.conditions[i]);
+    const bool null = i < halves.nulls;
+    classes.push_back(null ? conditions_[which].null_label : conditions_[which].label);
+    if (texts_.defined()) texts.push_back(place_.at(kinds_[which]) + (null ? 0 : 1));
+  }
+  batch.classes = torch::tensor(classes);
+  if (texts_.defined()) {
+    batch.keys_and_values = texts_;
+    batch.texts = torch::tensor(texts);
+  }
+  const auto times = look.times.size(0) == 1 ? look.times : look.times.index_select(0, rows.to(look.times.device()));
+  const auto tokens = look.tokens.index_select(0, rows.to(look.tokens.device()));
+  return log_probabilities(network_->forward(tokens, times, batch, at));
+}
+
+torch::Tensor GuidedEvaluator::logits(const Look& look) {
+  require(look.times.defined(), "denoiser: no time was given for the tokens");
+  const auto count = look.tokens.size(0), cells = look.tokens.size(1);
+  const auto known = static_cast<std::int64_t>(conditions_.size());
+  Halves halves;
+  std::vector<std::int64_t> with_null, with_condition;  // place of each row's evaluations; -1: it has none
+  std::vector<std::int64_t> own;
+  std::vector<double> scales;
+  for (std::int64_t n = 0; n < count; ++n) {
+    own.push_back(look.condition_of(n, known));
+    scales.push_back(look.scaled(n, conditions_[static_cast<std::size_t>(own.back())].scale));
+  }
+  const auto add = [&](std::vector<std::int64_t>& places, bool (*needed)(double)) {
+    for (std::int64_t n = 0; n < count; ++n) {
+      const auto which = own[static_cast<std::size_t>(n)];
+      const bool is_needed = needed(scales[static_cast<std::size_t>(n)]);
+      places.push_back(is_needed ? static_cast<std::int64_t>(halves.rows.size()) : -1);
+      if (!is_needed) continue;
+      halves.rows.push_back(n);
+      halves.conditions.push_back(which);
+    }
+  };
+  // The unconditional half first, as published.
+  add(with_null, needs_null);
+  halves.nulls = halves.rows.size();
+  add(with_condition, needs_condition);
+
+  const auto rows = look.rows.to(torch::kCPU).contiguous();
+  std::vector<std::int64_t> at;                     // cells evaluated, flat over the halves' rows
+  std::vector<std::int64_t> null_of, condition_of;  // of each cell asked for its place in `at`; -1: none
+  const auto place = [&](const std::vector<std::int64_t>& places, std::vector<std::int64_t>& into) {
+    for (std::int64_t i = 0; i < rows.size(0); ++i) {
+      const auto flat = rows.data_ptr<std::int64_t>()[i];
+      const auto row = places.at(static_cast<std::size_t>(flat / cells));
+      into.push_back(row < 0 ? -1 : static_cast<std::int64_t>(at.size()));
+      if (row >= 0) at.push_back(row * cells + flat % cells);
+    }
+  };
+  place(with_null, null_of);
+  const auto nulls = static_cast<std::int64_t>(at.size());
+  place(with_condition, condition_of);
+  const auto wanted = rows.size(0), all = static_cast<std::int64_t>(at.size());
+  const auto found = evaluate(look, halves, torch::tensor(at));
+  if (nulls == 0 || nulls == all) return found;  // every row by its condition alone, or by none
+  if (nulls == wanted && all == 2 * wanted) {    // every row by both
+    const auto scale = by_cell(scales, rows, cells);
+    const auto parts = found.chunk(2, 0);
+    return guided(parts[0], parts[1], scale.to(found.device()));
+  }
+  // Some rows by both, others by one: a missing half is the other one, which any scale leaves as it is.
+  for (std::size_t i = 0; i < null_of.size(); ++i) {
+    if (null_of[i] < 0) null_of[i] = condition_of[i];
+    if (condition_of[i] < 0) condition_of[i] = null_of[i];
+  }
+  const auto null = found.index_select(0, torch::tensor(null_of).to(found.device()));
+  const auto given = found.index_select(0, torch::tensor(condition_of).to(found.device()));
+  const auto both = torch::tensor(null_of).ne(torch::tensor(condition_of)).unsqueeze(1).to(found.device());
+  return torch::where(both, guided(null, given, by_cell(scales, rows, cells).to(found.device())), given);
+}
+
 }  // namespace
 
-torch::Tensor guided(const torch::Tensor& unconditional, const torch::Tensor& conditional, double scale) {
+torch::Tensor guided(const torch::Tensor& unconditional, const torch::Tensor& conditional, const torch::Tensor& scale) {
   const auto u = unconditional.clamp(kLogFloor, 0), c = conditional.clamp(kLogFloor, 0);
   const auto mixed = u + scale * (c - u);
   return (mixed - mixed.logsumexp({-1}, true)).clamp(kLogFloor, 0);
 }
 
-void GuidedDenoiser::set_guidance(const Guidance& guidance) {
+torch::Tensor guided(const torch::Tensor& unconditional, const torch::Tensor& conditional, double scale) {
+  return guided(unconditional, conditional, torch::full({1}, scale, unconditional.options()));
+}
+
+GuidedDenoiser::GuidedDenoiser(ConditionalTransformer network, Condition none)
+    : network_(std::move(network)), none_(std::move(none)) {
+  if (network_->options().condition_width == 0 || none_.states.defined()) check(none_);
+}
+
+void GuidedDenoiser::check(const Condition& condition) const {
   const auto& options = network_->options();
   if (options.condition_width > 0) {
-    for (const auto& states : {guidance.states, guidance.null_states}) {
+    for (const auto& states : {condition.states, condition.null_states}) {
       require(states.defined() && states.dim() == 2 && states.size(1) == options.condition_width,
               "condition: expected text states [P, {}] as the denoiser reads", options.condition_width);
     }
-    require(guidance.states.sizes() == guidance.null_states.sizes(),
-            "condition: {} positions with text and {} without, expected as many", guidance.states.size(0),
-            guidance.null_states.size(0));
+    require(condition.states.sizes() == condition.null_states.sizes(),
+            "condition: {} positions with text and {} without, expected as many", condition.states.size(0),
+            condition.null_states.size(0));
   }
-  for (const auto label : {guidance.label, guidance.null_label}) {
+  for (const auto label : {condition.label, condition.null_label}) {
     require(label >= -1 && label < std::max<std::int64_t>(options.classes, 0),
             "class {}: expected 0 to {}, or -1 for none", label, options.classes - 1);
   }
-  require(std::isfinite(guidance.scale) && std::abs(guidance.scale) <= 1000,
-          "guidance scale {}: expected -1000 to 1000", guidance.scale);
-  guidance_ = guidance;
-  if (options.condition_width > 0) {
-    guidance_.states = guidance.states.to(device());
-    guidance_.null_states = guidance.null_states.to(device());
-  }
+  require(std::isfinite(condition.scale) && std::abs(condition.scale) <= kMostScale,
+          "guidance scale {}: expected {} to {}", condition.scale, -kMostScale, kMostScale);
 }
 
-torch::Tensor GuidedDenoiser::logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) {
-  require(times_.defined(), "denoiser: no time was given for the tokens");
-  const auto count = tokens.size(0);
-  const bool text = network_->options().condition_width > 0;
-  const bool plain = std::abs(guidance_.scale - 1) < kNoGuidance, none = guidance_.scale == 0;
-  const auto condition = [&](bool with) {
-    Condition made;
-    if (text) made.states = (with ? guidance_.states : guidance_.null_states).unsqueeze(0);
-    made.classes = torch::full({1}, with ? guidance_.label : guidance_.null_label, torch::kInt64);
-    return made;
-  };
-  if (plain || none) return log_probabilities(network_->forward(tokens, times_, condition(plain), rows));
-  // The unconditional half first, as published. A class is shared by a half, so its rows are written out.
-  const auto null = condition(false), given = condition(true);
-  Condition both;
-  if (text) {
-    both.states = torch::cat({null.states.expand({count, -1, -1}), given.states.expand({count, -1, -1})});
-  }
-  both.classes = torch::cat({null.classes.expand({count}), given.classes.expand({count})});
-  const auto times = times_.size(0) == 1 ? times_ : times_.repeat({2});
-  const auto cells = tokens.size(1);
-  const auto logits = network_->forward(tokens.repeat({2, 1}), times, both, torch::cat({rows, rows + count * cells}));
-  const auto halves = log_probabilities(logits).chunk(2, 0);
-  return guided(halves[0], halves[1], guidance_.scale);
+std::unique_ptr<Evaluator> GuidedDenoiser::begin(const std::vector<Condition>& conditions) {
+  for (const auto& condition : conditions) check(condition);
+  if (conditions.empty()) check(none_);
+  const torch::NoGradGuard no_grad;
+  return std::make_unique<GuidedEvaluator>(network_, conditions.empty() ? std::vector<Condition>{none_} : conditions);
 }
 
 }  // namespace tessera

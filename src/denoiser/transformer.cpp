@@ -261,9 +261,21 @@ class TransformerDecoding : public Decoding {
   std::vector<torch::Tensor> keys_, values_;  // per block [N, H, L, D], made by its first advance
 };
 
-std::unique_ptr<Decoding> TransformerImpl::begin_decoding(std::int64_t count) {
-  if (!is_autoregressive()) return Denoiser::begin_decoding(count);
-  return std::make_unique<TransformerDecoding>(std::static_pointer_cast<TransformerImpl>(shared_from_this()), count);
+class TransformerEvaluator : public Evaluator {
+ public:
+  explicit TransformerEvaluator(std::shared_ptr<TransformerImpl> network) : network_(std::move(network)) {}
+  torch::Tensor logits(const Look& look) override { return network_->logits_at(look.tokens, look.rows); }
+  std::unique_ptr<Decoding> decode(std::int64_t count) override {
+    if (!network_->is_autoregressive()) return Evaluator::decode(count);
+    return std::make_unique<TransformerDecoding>(network_, count);
+  }
+
+ private:
+  std::shared_ptr<TransformerImpl> network_;
+};
+
+std::unique_ptr<Evaluator> TransformerImpl::begin(const std::vector<Condition>&) {
+  return std::make_unique<TransformerEvaluator>(std::static_pointer_cast<TransformerImpl>(shared_from_this()));
 }
 
 Transformer load_transformer(const nlohmann::json& config, const TensorMap& tensors, const std::string& where,

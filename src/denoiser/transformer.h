@@ -84,9 +84,10 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
 
   /// As forward, for some cells only: these alone go through the last layer's projections and the head. Differentiable.
   /// In: rows [M] int64, flat indices n * P + l (autoregressive: n * (P + 1) + l). Out: [M, K].
-  torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) override;
+  torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows);
 
-  std::unique_ptr<Decoding> begin_decoding(std::int64_t count) override;
+  /// Conditions are not read.
+  std::unique_ptr<Evaluator> begin(const std::vector<Condition>& conditions = {}) override;
 
   const TransformerOptions& options() const { return options_; }
   std::int64_t codebook_size() const override { return options_.codebook_size; }

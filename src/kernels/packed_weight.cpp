@@ -1,5 +1,8 @@
 #include "kernels/packed_weight.h"
 
+#include <mutex>
+#include <shared_mutex>
+
 #include "kernels/large_pages.h"
 #include "runtime/mapped_file.h"
 
@@ -13,12 +16,29 @@ torch::Tensor PackedWeight::room(const torch::Tensor& weight, std::int64_t count
   return earns ? empty_on_large_pages(count, type) : torch::empty({count}, type);
 }
 
+namespace {
+
+/// Held while any weight is packed, and shared by those who look whether theirs is: evaluations of one network on
+/// several threads pack a weight once. Packing is rare, so one lock serves all weights.
+std::shared_mutex packing;
+
+}  // namespace
+
+bool PackedWeight::Kept::is_of(const torch::Tensor& from, int wanted) const {
+  return packed.defined() && data == from.data_ptr() && version == static_cast<std::uint32_t>(from._version()) &&
+         form == wanted;
+}
+
 bool PackedWeight::Kept::update(const torch::Tensor& from, const std::function<torch::Tensor()>& pack, int wanted) {
-  const auto now = static_cast<std::uint32_t>(from._version());
-  if (packed.defined() && data == from.data_ptr() && version == now && form == wanted) return false;
+  {
+    const std::shared_lock lock(packing);
+    if (is_of(from, wanted)) return false;
+  }
+  const std::unique_lock lock(packing);
+  if (is_of(from, wanted)) return false;
   packed = pack();
   data = from.data_ptr();
-  version = now;
+  version = static_cast<std::uint32_t>(from._version());
   form = wanted;
   return true;
 }

@@ -8,8 +8,8 @@
 
 namespace tessera {
 
-/// Belongs to the layer that owns the weight. Inference packs a weight once; in training it is packed again after every
-/// update. Not for use by several threads at once.
+/// Belongs to the layer that owns the weight. Inference packs a weight once, on however many threads; in training it is
+/// packed again after every update, by one thread.
 class PackedWeight {
  public:
   /// Memory for a packed form of `weight` that will be kept: uninitialised elements [count].
@@ -32,6 +32,7 @@ class PackedWeight {
     const void* data = nullptr;
     std::uint32_t version = 0;
     int form = 0;
+    bool is_of(const torch::Tensor& from, int form) const;
     /// true: it was made anew.
     bool update(const torch::Tensor& from, const std::function<torch::Tensor()>& pack, int form);
   };

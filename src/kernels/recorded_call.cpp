@@ -106,6 +106,7 @@ struct RecordedCall::Entry {
 };
 
 torch::Tensor RecordedCall::operator()(const Tensors& inputs, const Tensors& witnesses, const Body& body) {
+  const std::lock_guard lock(mutex_);
   const c10::cuda::CUDAGuard guard(witnesses.front().device());
   if (auto now = state_of(witnesses); now != weights_) {
     entries_.clear();

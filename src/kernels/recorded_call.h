@@ -7,11 +7,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace tessera {
 
-/// Belongs to a network. Not for use by several threads at once.
+/// Belongs to a network; calls of several threads wait for each other.
 class RecordedCall {
  public:
   using Tensors = std::vector<torch::Tensor>;
@@ -39,6 +40,7 @@ class RecordedCall {
 
  private:
   struct Entry;
+  std::mutex mutex_;
   std::vector<std::unique_ptr<Entry>> entries_;  // by time of use, the latest last
   std::vector<std::int64_t> weights_;            // addresses and versions of the witnesses
 };

@@ -83,7 +83,6 @@ void Pipeline::load_conditional_prior(const Bundle& parts, Precision precision, 
   process_ = process.name;
   fill_process_ = process.process;
   total_steps_ = process.process->total_steps();
-  guided_ = std::make_shared<GuidedDenoiser>(network);
   guided_options_.codebook_size = options.codebook_size;
   guided_options_.grid = options.grid;
   guided_options_.layers = options.layers;
@@ -96,7 +95,9 @@ void Pipeline::load_conditional_prior(const Bundle& parts, Precision precision, 
             "{}: the text encoder is {} wide, the denoiser expects {}", bundle_.string(),
             text_->encoder()->options().width, options.condition_width);
   }
-  set_prompt({});
+  Condition none;
+  if (text_) none.states = none.null_states = text_->null_states();
+  guided_ = std::make_shared<GuidedDenoiser>(network, none);
 }
 
 std::string Pipeline::condition() const {
@@ -108,7 +109,7 @@ double Pipeline::guidance_scale(const PromptOptions& prompt) const {
   return prompt.guidance_scale.value_or(suggestion_.get<double>("cfg_scale"));
 }
 
-void Pipeline::set_prompt(const PromptOptions& options) {
+Condition Pipeline::condition_for(const PromptOptions& options) {
   const auto kind = condition();
   const auto refuse = [&](bool given, const char* what, const char* expected) {
     if (given)
@@ -118,19 +119,18 @@ void Pipeline::set_prompt(const PromptOptions& options) {
   refuse(kind != "text" && !options.prompt.empty(), "prompt", "a model with text");
   refuse(kind != "text" && !options.negative_prompt.empty(), "negative prompt", "a model with text");
   refuse(kind != "class" && options.label >= 0, "class", "a model with classes");
-  if (!guided_) return;
-  const torch::NoGradGuard no_grad;
-  Guidance guidance;
-  guidance.label = options.label;
-  guidance.scale = guidance_scale(options);
+  Condition condition;
+  if (!guided_) return condition;
+  condition.label = options.label;
+  condition.scale = guidance_scale(options);
   // Without a condition there is nothing to be guided to.
-  if (options.prompt.empty() && options.negative_prompt.empty() && options.label < 0) guidance.scale = 1;
+  if (options.prompt.empty() && options.negative_prompt.empty() && options.label < 0) condition.scale = 1;
   if (text_) {
-    guidance.null_states =
+    condition.null_states =
         options.negative_prompt.empty() ? text_->null_states() : text_->states(options.negative_prompt);
-    guidance.states = options.prompt.empty() ? text_->null_states() : text_->states(options.prompt);
+    condition.states = options.prompt.empty() ? text_->null_states() : text_->states(options.prompt);
   }
-  guided_->set_guidance(guidance);
+  return condition;
 }
 
 Denoiser& Pipeline::prior() {

@@ -67,9 +67,9 @@ class Pipeline {
   double guidance_scale(const PromptOptions& prompt) const;
   /// "none", "text" or "class": what the prior can be conditioned on.
   std::string condition() const;
-  /// What the following fills are conditioned on; without it nothing. Throws UsageError where the model does not take
-  /// it.
-  void set_prompt(const PromptOptions& options);
+  /// For FillOptions::conditions: what an image is to show. Texts are encoded once and remembered. Throws UsageError
+  /// where the model does not take such a condition.
+  Condition condition_for(const PromptOptions& options);
   /// What the dtype asked for came to: float32, bfloat16 or int8.
   const std::string& dtype() const { return dtype_; }
 

@@ -81,6 +81,7 @@ FillOptions decided_by_model(const FillOptions& options, Pipeline& pipeline, Ext
     fill.steps = decided.steps;
     fill.draw.temperature = decided.draw.temperature;
     fill.context_guidance = decided.context_guidance;
+    if (fill.guidance_schedule == FillOptions().guidance_schedule) fill.guidance_schedule = decided.guidance_schedule;
     fill.own = decided.own;
     for (const auto& [name, value] : options.own) fill.own[name] = value;
     if (!options.process) fill.process = decided.process;
@@ -93,7 +94,7 @@ FillOptions decided_by_model(const FillOptions& options, Pipeline& pipeline, Ext
 
 FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas) {
   const auto prompt = prompt_of(choice.options);
-  pipeline.set_prompt(prompt);
+  const auto condition = pipeline.condition_for(prompt);
   auto fill = with_what_the_model_decides(choice, pipeline, canvas);
   choice.options.require_used(samplers().at(fill.sampler), pipeline.condition(), has_mask(pipeline));
   if (!prompt.prompt.empty() || !prompt.negative_prompt.empty() || prompt.label >= 0) {
@@ -103,6 +104,13 @@ FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent can
                                      {"cfg_scale", pipeline.guidance_scale(prompt)}})
                          .dump();
   }
+  if (pipeline.condition() != "none") fill.conditions = {condition};
+  const bool guides = fill.context_guidance != 1 || (pipeline.condition() != "none" && condition.scale != 1);
+  if (!guides && choice.options.has("guidance_schedule") && fill.guidance_schedule != FillOptions().guidance_schedule)
+    throw UsageError(
+        fmt::format("guidance_schedule is {}, but nothing is guided, expected a prompt or class with cfg_scale, or "
+                    "context_guidance",
+                    fill.guidance_schedule));
   fill.validate();
   return fill;
 }

@@ -1,12 +1,28 @@
 #include "pipeline/text_condition.h"
 
+#include <map>
+#include <mutex>
+
 #include "runtime/error.h"
 #include "runtime/log.h"
 
 namespace tessera {
+namespace {
+
+constexpr std::size_t kMostKnown = 256;  // prompts: 77 x 512 numbers each
+
+}  // namespace
+
+struct TextCondition::Known {
+  std::mutex mutex;
+  std::map<std::string, torch::Tensor> states;
+};
 
 TextCondition::TextCondition(ClipTokenizer tokenizer, ClipTextEncoder encoder, torch::Tensor null_embedding)
-    : tokenizer_(std::move(tokenizer)), encoder_(std::move(encoder)), null_embedding_(std::move(null_embedding)) {}
+    : tokenizer_(std::move(tokenizer)),
+      encoder_(std::move(encoder)),
+      null_embedding_(std::move(null_embedding)),
+      known_(std::make_shared<Known>()) {}
 
 TextCondition TextCondition::load(const Bundle& parts, const std::string& where) {
   require(parts.text_encoder.has_value(), "{}: the denoiser takes text, but the bundle holds no text_encoder/", where);
@@ -32,13 +48,19 @@ TextCondition TextCondition::load(const Bundle& parts, const std::string& where)
 }
 
 torch::Tensor TextCondition::states(const std::string& prompt) {
+  const std::lock_guard lock(known_->mutex);
+  const auto known = known_->states.find(prompt);
+  if (known != known_->states.end()) return known->second;
   const torch::NoGradGuard no_grad;
   const auto length = encoder_->options().length;
   const auto text = tokenizer_.encode_padded(prompt, length);
   if (text.full_length > length) {
     log().warn("the prompt is {} tokens long, the model reads {}: its end is left out", text.full_length, length);
   }
-  return unit_positions(encoder_->forward(torch::tensor(text.ids).unsqueeze(0)))[0];
+  auto states = unit_positions(encoder_->forward(torch::tensor(text.ids).unsqueeze(0)))[0];
+  if (known_->states.size() >= kMostKnown) known_->states.clear();
+  known_->states[prompt] = states;
+  return states;
 }
 
 torch::Tensor TextCondition::null_states() {

@@ -4,6 +4,7 @@
 
 #include <torch/torch.h>
 
+#include <memory>
 #include <string>
 
 #include "checkpoint/bundle.h"
@@ -21,7 +22,8 @@ class TextCondition {
   /// fit; `where` begins it.
   static TextCondition load(const Bundle& parts, const std::string& where);
 
-  /// The states of a prompt, each position of length 1: [P, C]. A prompt that is too long is cut, with a warning.
+  /// The states of a prompt, each position of length 1: [P, C]. A prompt that is too long is cut, with a warning. The
+  /// same tensor for the same prompt, as long as it is remembered.
   torch::Tensor states(const std::string& prompt);
   torch::Tensor null_states();
 
@@ -32,6 +34,8 @@ class TextCondition {
   ClipTokenizer tokenizer_;
   ClipTextEncoder encoder_;
   torch::Tensor null_embedding_;
+  struct Known;
+  std::shared_ptr<Known> known_;  // states of the latest prompts
 };
 
 }  // namespace tessera

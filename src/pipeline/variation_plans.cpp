@@ -14,8 +14,9 @@ std::vector<EditPlan> plan_variations(Pipeline& pipeline, const EditPlan& region
   const auto count = cells_of_strength(options.strength, eligible.sum().item<std::int64_t>());
   torch::Tensor chosen;
   if (options.least_likely) {
-    const auto likelihoods = token_log_probabilities(pipeline.prior(), pipeline.prior_options().grid, windows,
-                                                     region.original, pipeline.fill_process().get());
+    const auto likelihoods =
+        token_log_probabilities(pipeline.prior(), pipeline.prior_options().grid, windows, region.original,
+                                pipeline.fill_process().get(), options.conditions);
     chosen = least_likely_cells(likelihoods, eligible, count);
   }
   std::vector<EditPlan> plans;

@@ -14,6 +14,7 @@ struct VariationOptions {
   std::int64_t count = 1;     // plans
   Seed seed = 0;
   std::uint64_t first_image = 0;  // number of the first plan's picture within the seed
+  std::vector<Condition> conditions;  // under which the cells are judged: one or none
 };
 
 /// All of a picture as the region of an edit; the decode is shown as it is, because changes are all over. known: as for

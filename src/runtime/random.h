@@ -28,6 +28,7 @@ enum class Purpose : std::uint32_t {
   initial_mask = 13,
   window_choice = 14,
   dropout = 15,
+  corrector = 16,  // which cells a step draws anew
 };
 
 /// Which picture draws are for: image i of a seed is the same wherever and with whatever else it is made.

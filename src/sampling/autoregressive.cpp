@@ -22,7 +22,7 @@ static void sample_autoregressive(FillState& state) {
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const auto& group = groups[g];
     if (ends[g] == 0) continue;
-    const auto decoding = state.denoiser.begin_decoding(size);
+    const auto decoding = state.evaluator().decode(size);
     torch::Tensor previous;
     for (std::int64_t cell = 0; cell < ends[g] && !state.abandoned(group); ++cell) {
       const auto logits = decoding->advance(previous);

@@ -15,8 +15,8 @@ struct DrawnTokens {
   torch::Tensor log_probability;  // [M] float64, as TokenDraw has it; NaN where the logits were not finite
 };
 
-/// draw_token of every row, in float64; the sums may differ from its own in their last bits. In: logits [M, K], uniforms
-/// [M] float64 in (0, 1) on the same device. Out: on that device.
+/// draw_token of every row, in float64; the sums may differ from its own in their last bits. In: logits [M, K],
+/// uniforms [M] float64 in (0, 1) on the same device. Out: on that device.
 DrawnTokens draw_tokens(const torch::Tensor& logits, const torch::Tensor& uniforms, const DrawOptions& options);
 
 }  // namespace tessera

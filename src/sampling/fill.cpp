@@ -43,6 +43,8 @@ void FillOptions::take(const SamplingOptions& given) {
       draw.typical_p = std::get<double>(value);
     } else if (name == "context_guidance") {
       context_guidance = std::get<double>(value);
+    } else if (name == "guidance_schedule") {
+      guidance_schedule = std::get<std::string>(value);
     } else if (!SamplingOptions::field(name).is_condition()) {
       own[name] = value;
     }
@@ -60,6 +62,9 @@ SamplingOptions FillOptions::used() const {
   if (draw.typical_p < 1) options.set("typical_p", draw.typical_p);
   if (context_guidance != 1) options.set("context_guidance", context_guidance);
   for (const auto& field : entry.options) options.set(field.name, own_value(field.name));
+  const auto& guidance = guidance_schedules().at(guidance_schedule);
+  if (guidance.name != guidance_schedules().entries().front().name) options.set("guidance_schedule", guidance.name);
+  for (const auto& field : guidance.options) options.set(field.name, own_value(field.name));
   return options;
 }
 
@@ -67,6 +72,9 @@ OptionValue FillOptions::own_value(const std::string& name) const {
   const auto given = own.find(name);
   if (given != own.end()) return given->second;
   for (const auto& field : samplers().at(sampler).options) {
+    if (field.name == name) return field.fallback;
+  }
+  for (const auto& field : guidance_schedules().at(guidance_schedule).options) {
     if (field.name == name) return field.fallback;
   }
   throw UsageError(fmt::format("sampler '{}' has no option {}", sampler, name));
@@ -81,6 +89,7 @@ void FillOptions::validate() const {
   check("top_p", draw.top_p);
   check("typical_p", draw.typical_p);
   check("context_guidance", context_guidance);
+  check("guidance_schedule", guidance_schedule);
   for (const auto& [name, value] : own) SamplingOptions::field(name).checked(value);
   const auto bounded = [](const char* name, std::int64_t value, std::int64_t most, const char* expected) {
     if (value < 0 || value > most) throw UsageError(fmt::format("{} is {}, expected {}", name, value, expected));
@@ -114,6 +123,9 @@ FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& gi
   }
   require(options.images.empty() || static_cast<std::int64_t>(options.images.size()) == grid.count(),
           "fill: {} image keys for {} grids", options.images.size(), grid.count());
+  const auto conditions = static_cast<std::int64_t>(options.conditions.size());
+  require(conditions <= 1 || conditions == grid.count(), "fill: {} conditions for {} grids, expected one or as many",
+          conditions, grid.count());
   require(options.process || !denoiser.sees_time(),
           "fill: the denoiser sees the time, expected the process it learned");
   if (options.process) {

@@ -31,17 +31,23 @@ struct FillOptions {
   Seed seed = 0;
   std::uint64_t first_image = 0;  // number of the grid's first image: image i of a seed is the same in every split
   std::int64_t total_steps = 0;   // T of the process the network learned (mlm); 0: the number of cells
-  // The sampler's own options that were given ("purity", "order" ..); the others have the fallback of their field.
+  // The sampler's and the guidance schedule's own options that were given ("purity", "order" ..); the others have the
+  // fallback of their field.
   OptionValues own;
   // Images in one network call; part of the rounding of the logits, not of the draws. 0: 1 on a CPU (8 where the
   // network decodes cell by cell), 32 on an accelerator.
   std::int64_t images_per_call = 0;
   // The process that the denoiser learned to reverse; none: absorbing, whose steps need no time.
   std::shared_ptr<const Process> process;
-  std::string condition;  // what the denoiser was told to show, for records alone; empty: nothing
+  std::string condition;  // the same in words, for records alone; empty: nothing
+  // What each image of the grid is to show, or one condition for all; empty: nothing. A Pipeline makes them of prompts
+  // and labels (condition_for).
+  std::vector<Condition> conditions;
   // Above 1: draws lean towards what the cells known so far speak for (denoiser/context_guidance.h), below 1 away from
   // it; 1: the model's own distribution. Networks with MASK alone.
   double context_guidance = 1;
+  // How much of both guidances there is when: one of guidance_schedules() (sampling/registry.h), its options in `own`.
+  std::string guidance_schedule = "constant";
   // The mean cross-entropy of a cell (nats) with a share 0, 1/n .. (n-1)/n of the cells known, for the schedule dp; of
   // the bundle. Empty: not measured.
   std::vector<double> cross_entropy;

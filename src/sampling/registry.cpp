@@ -23,6 +23,11 @@ ScheduleEntry cosine_schedule();
 ScheduleEntry dp_schedule();
 ScheduleEntry linear_schedule();
 
+GuidanceEntry constant_guidance();
+GuidanceEntry cosine_guidance();
+GuidanceEntry interval_guidance();
+GuidanceEntry linear_guidance();
+
 Registry<OrderEntry>& orders() {
   static Registry<OrderEntry> registry(
       "order", {random_order(), confidence_order(), margin_order(), entropy_order(), halton_order(), raster_order()});
@@ -32,6 +37,12 @@ Registry<OrderEntry>& orders() {
 Registry<ScheduleEntry>& unmasking_schedules() {
   static Registry<ScheduleEntry> registry("schedule",
                                           {linear_schedule(), cosine_schedule(), arccos_schedule(), dp_schedule()});
+  return registry;
+}
+
+Registry<GuidanceEntry>& guidance_schedules() {
+  static Registry<GuidanceEntry> registry(
+      "guidance schedule", {constant_guidance(), linear_guidance(), cosine_guidance(), interval_guidance()});
   return registry;
 }
 

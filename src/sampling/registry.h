@@ -63,9 +63,29 @@ struct ScheduleEntry {
   std::vector<std::int64_t> (*plan)(const ScheduleInput& input) = nullptr;
 };
 
+/// What a guidance schedule's own options come to.
+struct GuidanceShape {
+  double power = 1, from = 0, to = 1;
+};
+
+/// How much of the guidance (towards a condition, and towards what is known) there is when a part of the image is
+/// known.
+struct GuidanceEntry {
+  std::string name, help;
+  /// Out: the share of (scale - 1) that counts, in [0, 1]. In: known, 0 at the start of an empty image, 1 at its end
+  /// (one less the process's time over T where the network sees the time).
+  double (*share)(double known, const GuidanceShape& shape) = nullptr;
+  std::vector<OptionField> options = {};  // its own
+};
+
+OptionField guidance_power_field();
+/// Of options.guidance_schedule.
+double guidance_share(const FillOptions& options, double known);
+
 Registry<SamplerEntry>& samplers();
 Registry<OrderEntry>& orders();
 Registry<ScheduleEntry>& unmasking_schedules();
+Registry<GuidanceEntry>& guidance_schedules();
 
 /// What fills where nobody chose: the first that suits.
 const SamplerEntry& default_sampler(bool causal, bool has_mask = true);

@@ -32,6 +32,20 @@ std::int64_t implied_time(const Process& process, std::int64_t masked, std::int6
   return above;
 }
 
+/// x_s of the sum over x_0 of q(x_s | x_0) p(x_0 | x_t): the corrector's draw (ancestral.cpp). An x_0 from which x_t
+/// cannot come counts for nothing, as in log_reverse. In: xt [M], log p [M, K], uniforms [M]. Out: [M].
+static torch::Tensor draw_anew(const Process& process, const torch::Tensor& xt, const torch::Tensor& log_p,
+                               std::int64_t s, std::int64_t t, const torch::Tensor& uniforms) {
+  constexpr double kLeast = -1e4;  // a code that was cut, where no other can have come to x_t
+  const auto one = [](std::int64_t time) { return torch::full({1}, time, torch::kInt64); };
+  const auto possible = process.log_likelihood(xt.unsqueeze(0), one(0), one(t))
+                            .squeeze(0)
+                            .narrow(1, 0, process.codebook_size())
+                            .gt(kNever);
+  const auto known = torch::log_softmax(log_p.clamp_min(kLeast).masked_fill(possible.logical_not(), kNever), -1);
+  return draw_states(process.log_spread(known.unsqueeze(0), one(s)).squeeze(0), uniforms);
+}
+
 void sample_reverse(FillState& state) {
   const auto& process = *state.options.process;
   const auto& draw = state.options.draw;
@@ -75,12 +89,17 @@ void sample_reverse(FillState& state) {
     const auto xt = state.tokens.flatten().index_select(0, at);
     const auto uniforms = state.uniforms(Purpose::draw_tokens, key).flatten().index_select(0, at);
     torch::Tensor drawn;
+    const double corrector = state.options.number("corrector");
     if (has_even_reverse(process, logits)) {
       drawn = draw_even_reverse(process, xt, logits, s, t, uniforms);
     } else {
       const auto one = [](std::int64_t time) { return torch::full({1}, time, torch::kInt64); };
       const auto log_p = process.log_reverse(xt.unsqueeze(0), logits.unsqueeze(0), one(s), one(t)).squeeze(0);
       drawn = draw_states(log_p, uniforms);
+    }
+    if (corrector > 0) {
+      const auto taken = state.uniforms(Purpose::corrector, key).flatten().index_select(0, at) < corrector;
+      drawn = torch::where(taken, draw_anew(process, xt, logits, s, t, uniforms), drawn);
     }
     state.tokens.view({-1}).index_put_({at}, drawn);
     if (!state.advance(i - first + 1, steps - first)) return;

@@ -7,6 +7,7 @@
 
 #include "runtime/error.h"
 #include "sampling/device_draw.h"
+#include "sampling/registry.h"
 
 namespace tessera {
 namespace {
@@ -28,10 +29,11 @@ void draw_where_they_are(const torch::Tensor& logits, const torch::Tensor& unifo
 
 FillState::FillState(const TokenGrid& grid, Denoiser& network, const FillOptions& given, const StepCallback& on_step,
                      const FillCheckpoint& from)
-    : denoiser(network),
-      options(given),
+    : options(given),
       start(grid.flat().to(torch::kCPU).contiguous()),
       mask_token(grid.mask_token()),
+      denoiser_(network),
+      evaluator_(network.begin(given.conditions)),
       extent_(grid.extent()),
       walked_(from.step),
       on_step_(on_step) {
@@ -66,8 +68,8 @@ torch::Tensor FillState::uniforms(Purpose purpose, std::uint32_t step) const {
 
 std::int64_t FillState::images_per_call() const {
   if (options.images_per_call > 0) return options.images_per_call;
-  if (!denoiser.device().is_cpu()) return 32;
-  return denoiser.is_autoregressive() ? 8 : 1;
+  if (!denoiser_.device().is_cpu()) return 32;
+  return denoiser_.is_autoregressive() ? 8 : 1;
 }
 
 std::vector<FillState::Group> FillState::groups() const {
@@ -122,6 +124,25 @@ torch::Tensor FillState::logits(const torch::Tensor& seen, const std::vector<std
   return parts.empty() ? torch::zeros({0, mask_token}) : torch::cat(parts);
 }
 
+std::vector<std::int64_t> FillState::conditions_of(const Group& group, std::int64_t places) const {
+  std::vector<std::int64_t> result;
+  for (std::int64_t place = 0; place < places; ++place)
+    result.push_back(std::clamp(group.first + place - group.offset, group.first, group.last - 1));
+  return result;
+}
+
+std::vector<double> FillState::guidance_of(const torch::Tensor& seen, std::int64_t t) const {
+  if (options.guidance_schedule == guidance_schedules().entries().front().name) return {};
+  std::vector<double> shares;
+  const auto masked = (seen == mask_token).sum(1);
+  for (std::int64_t n = 0; n < seen.size(0); ++n) {
+    const double open = t > 0 ? static_cast<double>(t) / static_cast<double>(options.process->total_steps())
+                              : masked[n].item<double>() / static_cast<double>(cells());
+    shares.push_back(guidance_share(options, 1 - open));
+  }
+  return shares;
+}
+
 void FillState::for_groups(const torch::Tensor& seen, const std::vector<std::int64_t>& wanted, std::uint32_t step,
                            std::int64_t t, const GroupBody& body) {
   const auto size = images_per_call();
@@ -148,17 +169,24 @@ void FillState::for_groups(const torch::Tensor& seen, const std::vector<std::int
     const auto given = seen.narrow(0, group.first, group.last - group.first);
     torch::Tensor found;
     if (size == 1) {
-      denoiser.begin_step(options.key_of(group.first), step);
-      if (options.process) denoiser.begin_times(times_of(given));
-      found = denoiser.logits_at(given, torch::tensor(at) - group.first * cells());
+      Look look{given, torch::tensor(at) - group.first * cells()};
+      if (options.process) look.times = times_of(given);
+      look.conditions = {group.first};
+      look.guidance = guidance_of(given, t);
+      look.key = options.key_of(group.first);
+      look.step = step;
+      found = evaluator_->logits(look);
       report.evaluations += 1;
     } else {
       // The whole group at its places and every cell, so that shapes, and with them rounding, are always the same.
       const bool no_mask = options.process && !options.process->has_mask();
       auto places = torch::full({size, cells()}, no_mask ? 0 : mask_token, torch::kInt64);
       places.narrow(0, group.offset, group.last - group.first).copy_(given);
-      if (options.process) denoiser.begin_times(times_of(places));
-      found = denoiser.logits_at(places, torch::arange(size * cells()));
+      Look look{places, torch::arange(size * cells())};
+      if (options.process) look.times = times_of(places);
+      look.conditions = conditions_of(group, size);
+      look.guidance = guidance_of(places, t);
+      found = evaluator_->logits(look);
       found = found.index_select(0, (torch::tensor(at) + (group.offset - group.first) * cells()).to(found.device()));
       for (std::size_t i = 0; i < at.size(); ++i)
         report.evaluations += i == 0 || at[i] / cells() != at[i - 1] / cells();

@@ -16,13 +16,14 @@ class FillState {
   FillState(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& options, const StepCallback& on_step,
             const FillCheckpoint& from = {});
 
-  Denoiser& denoiser;
   const FillOptions& options;
   FillReport report;
   torch::Tensor start;      // [N, L] int64: the grid as the fill began; step counts follow from it
   torch::Tensor tokens;     // [N, L] int64: as it is now
   std::int64_t mask_token;  // K
 
+  /// Of the denoiser, under the conditions of the images.
+  Evaluator& evaluator() { return *evaluator_; }
   std::int64_t count() const { return tokens.size(0); }
   std::int64_t cells() const { return tokens.size(1); }
   Extent extent() const { return extent_; }
@@ -69,6 +70,14 @@ class FillState {
   void for_groups(const torch::Tensor& seen, const std::vector<std::int64_t>& wanted, std::uint32_t step,
                   std::int64_t t, const GroupBody& body);
 
+  /// The condition of each place of a network call; places of no image are under a neighbour's.
+  std::vector<std::int64_t> conditions_of(const Group& group, std::int64_t places) const;
+
+  /// The share of guidance of each row; empty: all of it.
+  std::vector<double> guidance_of(const torch::Tensor& seen, std::int64_t t) const;
+
+  Denoiser& denoiser_;
+  std::unique_ptr<Evaluator> evaluator_;
   Extent extent_;
   std::int64_t walked_;
   const StepCallback& on_step_;

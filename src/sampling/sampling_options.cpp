@@ -61,6 +61,10 @@ std::vector<OptionField> general_fields() {
   context.needs = OptionField::Needs::mask;
   context.shown_most = 4;
   context.step = 0.25;
+  auto& guidance = add(named("guidance_schedule", "how much guidance there is when a part of the image is known",
+                             std::string("constant")),
+                       "Guidance over time");
+  guidance.choices = guidance_schedules().names();
   return fields;
 }
 
@@ -92,6 +96,15 @@ std::vector<OptionField> condition_fields() {
 bool is_option_of(const SamplerEntry& sampler, const std::string& name) {
   return std::any_of(sampler.options.begin(), sampler.options.end(),
                      [&](const OptionField& each) { return each.name == name; });
+}
+
+std::vector<std::string> guidance_schedules_with(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& entry : guidance_schedules().entries()) {
+    if (std::any_of(entry.options.begin(), entry.options.end(), [&](const auto& each) { return each.name == name; }))
+      names.push_back(entry.name);
+  }
+  return names;
 }
 
 std::vector<std::string> samplers_with(const std::string& name) {
@@ -139,6 +152,14 @@ std::vector<OptionField> SamplingOptions::fields() {
       fields.back().help += fmt::format(" (sampler {})", fmt::join(samplers_with(own.name), ", "));
     }
   }
+  for (const auto& entry : guidance_schedules().entries()) {
+    for (const auto& own : entry.options) {
+      if (std::any_of(fields.begin(), fields.end(), [&](const OptionField& each) { return each.name == own.name; }))
+        continue;
+      fields.push_back(own);
+      fields.back().help += fmt::format(" (guidance schedule {})", fmt::join(guidance_schedules_with(own.name), ", "));
+    }
+  }
   for (auto& field : condition_fields()) fields.push_back(std::move(field));
   for (auto& field : fields) {
     if (field.choices_now) field.choices = field.choices_now();
@@ -183,12 +204,21 @@ bool SamplingOptions::is_used(const OptionField& field, const SamplerEntry& samp
   return unused_by(field, sampler).empty();
 }
 
+std::string SamplingOptions::unused_by_guidance(const std::string& name) const {
+  const auto owners = guidance_schedules_with(name);
+  if (owners.empty()) return {};
+  const auto chosen = get<std::string>("guidance_schedule");
+  if (std::find(owners.begin(), owners.end(), chosen) != owners.end()) return {};
+  return fmt::format("guidance schedule '{}' does not use it, expected {}", chosen, fmt::join(owners, " or "));
+}
+
 void SamplingOptions::require_used(const SamplerEntry& sampler, const std::string& condition, bool has_mask) const {
   for (const auto& [name, value] : given_) {
     const auto known = field(name);
     if (value == known.fallback) continue;
     auto why = unused_by(known, sampler);
     if (why.empty()) why = unused_by(known, condition, has_mask);
+    if (why.empty()) why = unused_by_guidance(name);
     if (!why.empty()) throw UsageError(fmt::format("{} is {}, but {}", name, text_of(value), why));
   }
 }

@@ -63,6 +63,9 @@ class SamplingOptions {
   void require_used(const SamplerEntry& sampler, const std::string& condition, bool has_mask) const;
 
  private:
+  /// Why the guidance schedule chosen has no use for the option; empty: it has, or it is no schedule's.
+  std::string unused_by_guidance(const std::string& name) const;
+
   OptionValues given_;
 };
 

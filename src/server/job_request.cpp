@@ -245,7 +245,12 @@ std::uint64_t JobRequest::bytes() const {
 }
 
 std::string JobRequest::join_key() const {
-  return json({model, sampling.to_json(), stride, random_windows}).dump(-1, ' ', false, json::error_handler_t::replace);
+  // What an image shows is its own in a fill: other prompts join.
+  auto shared = sampling;
+  for (const auto& [name, value] : sampling.given()) {
+    if (SamplingOptions::field(name).is_condition()) shared.erase(name);
+  }
+  return json({model, shared.to_json(), stride, random_windows}).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 std::vector<std::string> verb_names() {

@@ -20,7 +20,6 @@ struct PreparedEdit : PreparedJob {
   std::shared_ptr<const std::string> model;
   std::vector<EditPlan> plans;
   FillOptions options;
-  PromptOptions prompt;
   WindowOptions windows;
 };
 
@@ -84,6 +83,9 @@ std::vector<EditPlan> plans_of(const JobRequest& request, Pipeline& pipeline, co
     near.least_likely = request.by == "likelihood";
     near.count = request.count;
     near.seed = request.seed;
+    // The least likely cells are looked for under the prompt.
+    if (near.least_likely && pipeline.has_prior() && pipeline.condition() != "none")
+      near.conditions = {pipeline.condition_for(prompt_of(request.sampling))};
     return plan_variations(pipeline, everywhere ? plan_everywhere(codec, request.image, region, codes) : region_plan(),
                            windows, near);
   }
@@ -99,9 +101,6 @@ std::unique_ptr<PreparedJob> PipelineBackend::prepare(const JobRequest& request)
   auto job = std::make_unique<PreparedEdit>();
   job->model = std::make_shared<const std::string>(request.model);
   job->windows = {request.stride, request.random_windows, 0};
-  job->prompt = prompt_of(request.sampling);
-  // The least likely cells are looked for under the prompt.
-  if (pipeline->has_prior() && request.verb == "variations") pipeline->set_prompt(job->prompt);
   job->plans = plans_of(request, *pipeline, job->windows);
   job->plans.resize(static_cast<std::size_t>(request.count), job->plans.front());
   const auto& plan = job->plans.front();
@@ -142,25 +141,20 @@ FillOutcome PipelineBackend::fill(const std::vector<JobPart>& parts, FillWatch& 
   const auto mask_token = first.plans.front().codebook_size;
   std::vector<EditPlan> plans;
   auto options = first.options;
+  options.conditions.clear();
   for (const auto& part : parts) {
     const auto& job = dynamic_cast<PreparedEdit&>(*part.job);
     for (auto i = part.first; i < part.first + part.count; ++i) {
       plans.push_back(job.plans.at(static_cast<std::size_t>(i)));
       options.images.push_back({job.options.seed, static_cast<std::uint64_t>(i)});
+      for (const auto& condition : job.options.conditions) options.conditions.push_back(condition);
     }
   }
   const auto grid = grid_of(plans);
   FillOutcome outcome;
   auto codes = grid.codes();
   if (grid.masked_cells() > 0) {
-    pipeline->set_prompt(first.prompt);
     options.abandoned = [&](std::int64_t image) { return watch.abandoned(image); };
-    filling_ = pipeline.get();
-    prompt_ = first.prompt;
-    struct Leave {
-      Pipeline*& filling;
-      ~Leave() { filling = nullptr; }
-    } leave{filling_};
     const auto result = pipeline->fill(grid, options, first.windows, [&](const FillProgress& at) {
       const auto tokens = from_codes(at.tokens, mask_token);
       return watch.after_step(at.step, at.steps, at.evaluations, tokens);
@@ -212,25 +206,20 @@ std::vector<Candidate> PipelineBackend::candidates(const std::string& model, con
   codes[request.y][request.x] = mask_token;
   const auto flat = codes.flatten().unsqueeze(0);
   check_wanted();
-  pipeline->set_prompt(PromptOptions{request.prompt, request.negative_prompt, request.label, request.cfg_scale});
-  struct PutBack {
-    Pipeline* filling;
-    const Pipeline* used;
-    const PromptOptions& prompt;
-    ~PutBack() {
-      if (filling == used && filling->condition() != "none") filling->set_prompt(prompt);
-    }
-  } put_back{filling_, pipeline.get(), prompt_};
+  std::vector<Condition> conditions;
+  const PromptOptions prompt{request.prompt, request.negative_prompt, request.label, request.cfg_scale};
+  auto condition = pipeline->condition_for(prompt);  // says what the model does not take
+  if (pipeline->condition() != "none") conditions.push_back(std::move(condition));
   const auto own = pipeline->prior_options().grid;
   WindowedDenoiser canvas(prior, own, extent, {});
   Denoiser& denoiser = extent == own ? prior : static_cast<Denoiser&>(canvas);
+  Look look{flat, torch::full({1}, request.y * extent.w + request.x, torch::kInt64)};
   if (process) {
     const auto masked = (flat == mask_token).sum().item<std::int64_t>();
     const auto time = std::max<std::int64_t>(1, implied_time(*process, masked, extent.cells()));
-    denoiser.begin_times(torch::full({1}, time, torch::kInt64));
+    look.times = torch::full({1}, time, torch::kInt64);
   }
-  const auto row = torch::full({1}, request.y * extent.w + request.x, torch::kInt64);
-  const auto logits = denoiser.logits_at(flat, row).to(torch::kCPU, torch::kFloat64)[0];
+  const auto logits = denoiser.begin(conditions)->logits(look).to(torch::kCPU, torch::kFloat64)[0];
   const auto probabilities = torch::softmax(logits / request.temperature, -1);
   const auto [likeliest, tokens] = probabilities.topk(std::min(request.count, mask_token));
   const auto top = std::max<std::int64_t>(0, request.y - kThumbnailRadius);

@@ -20,9 +20,6 @@ class PipelineBackend : public Backend {
 
  private:
   ModelStore& store_;
-  // Of the fill that runs: small work between its steps puts its prompt back.
-  Pipeline* filling_ = nullptr;
-  PromptOptions prompt_;
 };
 
 }  // namespace tessera::server

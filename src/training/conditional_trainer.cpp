@@ -21,6 +21,7 @@
 #include "training/adam.h"
 #include "training/codec_trainer.h"
 #include "training/model_card.h"
+#include "training/prior_fields.h"
 #include "training/recipe.h"
 #include "training/row_order.h"
 #include "training/take_matching.h"
@@ -135,6 +136,16 @@ class ConditionalTraining : public TrainingTask {
     return object;
   }
 
+  /// What was used, for the card.
+  nlohmann::json record() const {
+    auto copy = recipe_;
+    auto own = conditional_;
+    auto object = to_json(used_fields(copy, own));
+    object["data_key"] = data_.key;
+    if (data_.count > 0) object["data_count"] = data_.count;
+    return object;
+  }
+
   Metrics step(std::int64_t step) override;
   std::optional<Judgement> validate(std::int64_t step, Recorder& recorder) override;
   void save_state(TensorMap& into) const override;
@@ -154,7 +165,7 @@ class ConditionalTraining : public TrainingTask {
   void begin_from_bundle();
   torch::Tensor ids_of(const std::vector<std::string>& captions) const;
   torch::Tensor drawn_captions(const torch::Tensor& rows, std::int64_t step) const;
-  Condition condition_of(Networks& networks, const torch::Tensor& rows, bool validation, std::int64_t step) const;
+  ConditionBatch condition_of(Networks& networks, const torch::Tensor& rows, bool validation, std::int64_t step) const;
   double measure(Networks& networks, const torch::Tensor& grids, bool validation);
   /// The weights that the last validation found better.
   Networks& chosen() { return averaged_is_better_ ? average_ : model_; }
@@ -264,9 +275,9 @@ torch::Tensor ConditionalTraining::drawn_captions(const torch::Tensor& rows, std
 }
 
 /// step >= 0: in training, where some rows lose their condition.
-Condition ConditionalTraining::condition_of(Networks& networks, const torch::Tensor& rows, bool validation,
-                                            std::int64_t step) const {
-  Condition condition;
+ConditionBatch ConditionalTraining::condition_of(Networks& networks, const torch::Tensor& rows, bool validation,
+                                                 std::int64_t step) const {
+  ConditionBatch condition;
   const auto count = rows.size(0);
   auto dropped = torch::zeros({count}, torch::kBool);
   for (std::int64_t row = 0; step >= 0 && row < count; ++row) {
@@ -381,25 +392,23 @@ std::optional<Judgement> ConditionalTraining::validate(std::int64_t step, Record
   const Extent grid{data_.train.size(1), data_.train.size(2)};
   auto& networks = chosen();
   GuidedDenoiser denoiser(networks.denoiser);
-  std::vector<torch::Tensor> made;
+  FillOptions options;
+  options.steps = std::min(kPreviewSteps, recipe_.total_steps);
+  options.seed = static_cast<Seed>(recipe_.seed);
+  options.process = process_;
   const auto available = held_out ? data_.validation.size(0) : data_.train.size(0);
+  const auto told = condition_of(networks, torch::arange(wanted) % available, held_out, -1);
   for (std::int64_t i = 0; i < wanted; ++i) {
-    const auto condition = condition_of(networks, torch::full({1}, i % available, torch::kInt64), held_out, -1);
-    Guidance guidance;
+    Condition condition;
     if (has_text()) {
-      guidance.states = condition.states[0];
-      guidance.null_states = networks.null_embedding;
+      condition.states = told.states[i];
+      condition.null_states = networks.null_embedding;
     }
-    if (has_classes()) guidance.label = condition.classes.item<std::int64_t>();
-    denoiser.set_guidance(guidance);
-    FillOptions options;
-    options.steps = std::min(kPreviewSteps, recipe_.total_steps);
-    options.seed = static_cast<Seed>(recipe_.seed);
-    options.first_image = static_cast<std::uint64_t>(i);
-    options.process = process_;
-    made.push_back(fill(TokenGrid::all_masked(1, grid, data_.codebook_size), denoiser, options).grid.codes());
+    if (has_classes()) condition.label = told.classes[i].item<std::int64_t>();
+    options.conditions.push_back(condition);
   }
-  return review_(step, TokenGrid(torch::cat(made), data_.codebook_size), recorder);
+  const auto made = fill(TokenGrid::all_masked(wanted, grid, data_.codebook_size), denoiser, options).grid;
+  return review_(step, made, recorder);
 }
 
 void ConditionalTraining::save_state(TensorMap& into) const {
@@ -430,7 +439,7 @@ void ConditionalTraining::write_bundle(std::int64_t step) {
       networks.denoiser->parameter_count(), step, recipe_.batch_size,
       averaged_is_better_ && adam_->has_average() ? "averaged" : "plain");
   card.figures = figures_;
-  card.recipe = recipe();
+  card.recipe = record();
   write_prior_bundle(bundle_, networks.denoiser->options().to_config(), scheduler(), networks.denoiser->state(), card);
   auto bundle = load_bundle(bundle_);
   bundle.text_encoder.reset();

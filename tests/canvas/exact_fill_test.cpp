@@ -22,7 +22,7 @@ using Cells = std::vector<std::int64_t>;
 using Conditional = std::function<std::vector<double>(const Cells& grid, std::size_t cell)>;
 
 /// The table's conditionals, each computed once: 256 grids of 2x2 with MASK, four cells.
-class CachedTable : public Denoiser {
+class CachedTable : public testing::PlainDenoiser {
  public:
   CachedTable() : logits_(torch::empty({256, 4, 3})) {
     const TableDenoiser table(example_joint(), false);
@@ -33,8 +33,9 @@ class CachedTable : public Denoiser {
     probabilities_ = torch::softmax(logits_.to(torch::kFloat64), -1).contiguous();
   }
   std::int64_t codebook_size() const override { return kTableCodes; }
-  torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) override {
-    const auto context = (tokens * torch::tensor({64, 16, 4, 1})).sum(1);
+  torch::Tensor look_at(const Look& look) override {
+    const auto& rows = look.rows;
+    const auto context = (look.tokens * torch::tensor({64, 16, 4, 1})).sum(1);
     return logits_.flatten(0, 1).index_select(0, context.index_select(0, rows.div(4, "floor")) * 4 + rows % 4);
   }
   std::vector<double> conditional(const Cells& four, std::size_t cell) const {

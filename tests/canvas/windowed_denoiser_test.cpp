@@ -4,10 +4,13 @@
 
 #include "canvas/fill_canvas.h"
 #include "runtime/error.h"
+#include "support/plain_denoiser.h"
 #include "support/tiny_network.h"
 
 namespace tessera {
 namespace windowed_denoiser_test {
+
+using testing::logits_of;
 
 constexpr std::int64_t kCodes = 11;
 constexpr Extent kWindow{3, 4};
@@ -30,10 +33,10 @@ TEST(WindowedDenoiser, EvaluatesOnlyTheWindowsThatHoldAnAskedCell) {
   const Extent canvas{30, 40};
   WindowedDenoiser windowed(*network, kWindow, canvas, {1, false, 5});
   const auto tokens = torch::full({1, canvas.cells()}, kCodes, torch::kInt64);
-  const auto corner = windowed.logits_at(tokens, torch::zeros({1}, torch::kInt64));
+  const auto corner = logits_of(windowed, tokens, torch::zeros({1}, torch::kInt64));
   EXPECT_EQ(corner.sizes(), (std::vector<std::int64_t>{1, kCodes}));
   EXPECT_EQ(windowed.evaluations(), 1);
-  windowed.logits_at(tokens, torch::full({1}, 15 * 40 + 20, torch::kInt64));
+  logits_of(windowed, tokens, torch::full({1}, 15 * 40 + 20, torch::kInt64));
   EXPECT_EQ(windowed.evaluations(), 1 + 3 * 4);
 }
 
@@ -43,7 +46,7 @@ TEST(WindowedDenoiser, OnItsOwnExtentItIsTheNetwork) {
   WindowedDenoiser windowed(*network, kWindow, kWindow, {});
   auto tokens = (torch::arange(24) % (kCodes + 1)).view({2, 12});
   const auto rows = torch::tensor({3, 0, 23, 12});
-  EXPECT_TRUE(torch::allclose(windowed.logits_at(tokens, rows),
+  EXPECT_TRUE(torch::allclose(logits_of(windowed, tokens, rows),
                               torch::log_softmax(network->logits_at(tokens, rows), -1), 1e-4, 1e-5));
 }
 
@@ -53,9 +56,9 @@ TEST(WindowedDenoiser, RowsMayComeInAnyOrder) {
   const Extent canvas{7, 9};
   WindowedDenoiser windowed(*network, kWindow, canvas, {2, false, 4});
   const auto tokens = (torch::arange(2 * canvas.cells()) * 5 % (kCodes + 1)).view({2, canvas.cells()});
-  const auto all = windowed.logits_at(tokens, torch::arange(tokens.numel()));
+  const auto all = logits_of(windowed, tokens, torch::arange(tokens.numel()));
   const auto rows = torch::tensor({80, 3, 125, 0, 62});
-  EXPECT_TRUE(torch::allclose(windowed.logits_at(tokens, rows), all.index_select(0, rows), 1e-4, 1e-5));
+  EXPECT_TRUE(torch::allclose(logits_of(windowed, tokens, rows), all.index_select(0, rows), 1e-4, 1e-5));
 }
 
 TEST(WindowedFill, ImageIsTheSameHoweverTheBatchIsSplit) {

@@ -31,8 +31,8 @@ ConditionalTransformer network_of(const ConditionalOptions& options, Seed seed =
   return network;
 }
 
-Condition condition_of(const ConditionalOptions& options, std::int64_t rows) {
-  Condition condition;
+ConditionBatch condition_of(const ConditionalOptions& options, std::int64_t rows) {
+  ConditionBatch condition;
   if (options.condition_width > 0) {
     condition.states =
         (torch::arange(rows * 4 * options.condition_width) * 0.3).sin().view({rows, 4, options.condition_width});
@@ -56,7 +56,7 @@ TEST(ConditionalTransformer, RowsAndTimesInABatchAreTheSameAsApart) {
     EXPECT_TRUE(torch::allclose(network->forward(kTokens, kTimes, condition, rows),
                                 together.flatten(0, 1).index_select(0, rows), 1e-5, 1e-5));
     for (std::int64_t n = 0; n < 3; ++n) {
-      Condition own;
+      ConditionBatch own;
       if (text) own.states = condition.states.narrow(0, n, 1);
       if (classes) own.classes = condition.classes.narrow(0, n, 1);
       const auto alone = network->forward(kTokens.narrow(0, n, 1), kTimes.narrow(0, n, 1), own);
@@ -125,18 +125,16 @@ TEST(GuidedDenoiser, HalvesInOneBatchAreTheHalvesApart) {
     auto network = network_of(options);
     GuidedDenoiser denoiser(network);
     const auto states = condition_of(options, 2).states;
-    Guidance guidance;
+    Condition condition;
     if (text) {
-      guidance.states = states[0];
-      guidance.null_states = states[1];
+      condition.states = states[0];
+      condition.null_states = states[1];
     } else {
-      guidance.label = 2;
+      condition.label = 2;
     }
     const auto at_scale = [&](double scale) {
-      guidance.scale = scale;
-      denoiser.set_guidance(guidance);
-      denoiser.begin_times(torch::tensor({4}));
-      return denoiser.logits_at(kTokens, torch::arange(18));
+      condition.scale = scale;
+      return denoiser.begin({condition})->logits({kTokens, torch::arange(18), torch::tensor({4})});
     };
     const auto with = at_scale(1), without = at_scale(0), both = at_scale(3);
     EXPECT_GT((with - without).abs().max().item<double>(), 1e-3);
@@ -146,21 +144,71 @@ TEST(GuidedDenoiser, HalvesInOneBatchAreTheHalvesApart) {
   }
 }
 
+TEST(GuidedDenoiser, ImagesUnderDifferentConditionsAreAsEachAlone) {
+  const torch::NoGradGuard no_grad;
+  for (const bool text : {true, false}) {
+    const auto options = small(text, !text);
+    auto network = network_of(options);
+    GuidedDenoiser denoiser(network);
+    const auto states = condition_of(options, 3).states;
+    std::vector<Condition> conditions(5);
+    const std::vector<double> scales = {3, 1, 0, -2, 3};  // both halves, one, the other, both, as the first
+    for (std::size_t i = 0; i < conditions.size(); ++i) {
+      conditions[i].scale = scales[i];
+      if (text) {
+        conditions[i].states = i == 4 ? conditions[0].states : states[static_cast<std::int64_t>(i % 2)];
+        conditions[i].null_states = i == 4 ? conditions[0].null_states : states[2];
+      } else {
+        conditions[i].label = static_cast<std::int64_t>(i % 3);
+      }
+    }
+    const auto tokens = torch::randint(0, options.codebook_size + 1, {5, 6}, torch::kInt64);
+    const auto times = torch::tensor({1, 2, 3, 4, 5});
+    const auto rows = torch::tensor({0, 3, 7, 12, 13, 20, 26, 29});
+    const auto together = denoiser.begin(conditions)->logits({tokens, rows, times});
+    for (std::int64_t i = 0; i < rows.size(0); ++i) {
+      const auto image = rows[i].item<std::int64_t>() / 6;
+      const auto alone =
+          denoiser.begin({conditions[static_cast<std::size_t>(image)]})
+              ->logits({tokens.narrow(0, image, 1), rows.narrow(0, i, 1) - 6 * image, times.narrow(0, image, 1)});
+      EXPECT_TRUE(torch::allclose(together[i], alone[0], 1e-5, 1e-5)) << text << " row " << i;
+    }
+    const auto mirrored =
+        denoiser.begin(conditions)
+            ->logits({tokens.flip(0), (4 - rows.div(6, "floor")) * 6 + rows % 6, times.flip(0), {4, 3, 2, 1, 0}});
+    EXPECT_TRUE(torch::allclose(together, mirrored, 1e-5, 1e-5)) << "rows may stand anywhere";
+  }
+}
+
+TEST(GuidedDenoiser, KeysAndValuesOfATextAreComputedOnce) {
+  const torch::NoGradGuard no_grad;
+  const auto options = small(true, false);
+  auto network = network_of(options);
+  const auto states = condition_of(options, 2).states;
+  const auto kept = network->keys_and_values(states);
+  ConditionBatch by_states, by_keys;
+  by_states.states = states.index_select(0, torch::tensor({1, 0, 1}));
+  by_keys.keys_and_values = kept;
+  by_keys.texts = torch::tensor({1, 0, 1});
+  EXPECT_TRUE(torch::allclose(network->forward(kTokens, kTimes, by_states), network->forward(kTokens, kTimes, by_keys),
+                              1e-5, 1e-5));
+}
+
 TEST(GuidedDenoiser, AnAbsentClassIsTheMeanOfAll) {
   const torch::NoGradGuard no_grad;
   auto options = small(false, true);
   auto network = network_of(options);
-  const auto none = network->forward(kTokens, kTimes, {{}, torch::full({3}, -1, torch::kInt64)});
+  const auto none = network->forward(kTokens, kTimes, {{}, torch::full({3}, -1, torch::kInt64), {}, {}});
   auto tensors = network->state();
   for (auto& [name, tensor] : tensors) {
     if (name.ends_with("norm3.emb.weight")) tensor = tensor.mean(0, true).expand_as(tensor).clone();
   }
   auto same = load_conditional(options.to_config(), tensors, "mean");
-  EXPECT_TRUE(torch::allclose(none, same->forward(kTokens, kTimes, {{}, torch::arange(3)}), 1e-5, 1e-5));
+  EXPECT_TRUE(torch::allclose(none, same->forward(kTokens, kTimes, {{}, torch::arange(3), {}, {}}), 1e-5, 1e-5));
   GuidedDenoiser denoiser(network);
-  Guidance guidance;
-  guidance.label = 5;
-  EXPECT_THROW(denoiser.set_guidance(guidance), Error);
+  Condition condition;
+  condition.label = 5;
+  EXPECT_THROW((void)denoiser.begin({condition}), Error);
 }
 
 TEST(ConditionalTransformer, StartedFromAPriorItGivesThePriorsLogitsWhateverTheTimeAndCondition) {

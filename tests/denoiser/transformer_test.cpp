@@ -72,13 +72,13 @@ TEST(Transformer, DecodingWithItsCacheEqualsTheFullForward) {
   auto network = random_network(TransformerKind::autoregressive);
   const auto tokens = some_tokens(4, 6, 7);
   const auto full = network->forward(tokens.narrow(1, 0, 5));
-  const auto decoding = network->begin_decoding(4);
+  const auto decoding = network->begin()->decode(4);
   for (std::int64_t cell = 0; cell < 6; ++cell) {
     const auto previous = cell == 0 ? torch::Tensor() : tokens.select(1, cell - 1);
     EXPECT_TRUE(torch::allclose(decoding->advance(previous), full.select(1, cell), 1e-5, 1e-5)) << "cell " << cell;
   }
   EXPECT_THROW(decoding->advance(tokens.select(1, 5)), Error);
-  EXPECT_THROW(random_network(TransformerKind::bidirectional)->begin_decoding(1), Error);
+  EXPECT_THROW(random_network(TransformerKind::bidirectional)->begin()->decode(1), Error);
 }
 
 TEST(Transformer, DecodingInBfloat16StaysNearTheFullForward) {
@@ -87,7 +87,7 @@ TEST(Transformer, DecodingInBfloat16StaysNearTheFullForward) {
   const torch::NoGradGuard no_grad;
   const auto tokens = some_tokens(4, 6, 7);
   const auto full = network->forward(tokens.narrow(1, 0, 5));
-  const auto decoding = network->begin_decoding(4);
+  const auto decoding = network->begin()->decode(4);
   for (std::int64_t cell = 0; cell < 6; ++cell) {
     const auto logits = decoding->advance(cell == 0 ? torch::Tensor() : tokens.select(1, cell - 1));
     const auto expected = full.select(1, cell);

@@ -3,6 +3,7 @@
 
 #include "device/gpu.h"
 #include "pipeline/pipeline.h"
+#include "support/plain_denoiser.h"
 #include "support/tiny_network.h"
 #include "training/adam.h"
 
@@ -50,8 +51,8 @@ TEST_F(ShippedModel, LogitsAreTheCpusInFloat32) {
   for (std::uint64_t call = 0; call < 6; ++call) {
     const auto tokens = half_masked(4, cells, codes, call);
     const auto rows = (tokens.flatten() == codes).nonzero().flatten();
-    const auto expected = here.prior().logits_at(tokens, rows);
-    const auto got = there.prior().logits_at(tokens, rows);
+    const auto expected = testing::logits_of(here.prior(), tokens, rows);
+    const auto got = testing::logits_of(there.prior(), tokens, rows);
     EXPECT_EQ(got.device().type(), device().type());
     EXPECT_LT((got.to(torch::kCPU) - expected).abs().max().item<double>(), 1e-3) << "call " << call;
     EXPECT_LT(std::abs(divergence(expected, got)), 1e-8) << "call " << call;
@@ -69,8 +70,8 @@ TEST_F(ShippedModel, RoundingCostsAsLittleAsOnTheCpu) {
     for (std::uint64_t call = 0; call < 5; ++call) {
       const auto tokens = half_masked(8, cells, codes, call);
       const auto rows = (tokens.flatten() == codes).nonzero().flatten();
-      const auto expected = here.prior().logits_at(tokens, rows);
-      const auto got = there.prior().logits_at(tokens, rows).to(torch::kCPU);
+      const auto expected = testing::logits_of(here.prior(), tokens, rows);
+      const auto got = testing::logits_of(there.prior(), tokens, rows).to(torch::kCPU);
       sum += divergence(expected, got) / 5;
       agree += equal_share(expected.argmax(-1), got.argmax(-1)) / 5;
     }
@@ -137,21 +138,22 @@ TEST_F(ShippedModel, TextGuidesThePictures) {
   PromptOptions prompt;
   prompt.prompt = "red heart";
   prompt.guidance_scale = 3;
-  here.set_prompt(prompt);
-  there.set_prompt(prompt);
+  const std::vector<Condition> told_here = {here.condition_for(prompt)}, told_there = {there.condition_for(prompt)};
+  const auto at_home = here.prior().begin(told_here), on_it = there.prior().begin(told_there);
   const auto cells = here.prior_options().grid.cells(), codes = here.prior_options().codebook_size;
   for (std::uint64_t call = 0; call < 5; ++call) {
     const auto tokens = half_masked(2, cells, codes, call);
     const auto rows = (tokens.flatten() == codes).nonzero().flatten();
-    const auto time = torch::full({1}, here.total_steps() / 2 + static_cast<std::int64_t>(call), torch::kInt64);
-    here.prior().begin_times(time);
-    there.prior().begin_times(time);
-    const auto expected = here.prior().logits_at(tokens, rows);
-    EXPECT_LT(std::abs(divergence(expected, there.prior().logits_at(tokens, rows))), 1e-6) << "call " << call;
+    const Look look{tokens, rows,
+                    torch::full({1}, here.total_steps() / 2 + static_cast<std::int64_t>(call), torch::kInt64)};
+    EXPECT_LT(std::abs(divergence(at_home->logits(look), on_it->logits(look))), 1e-6) << "call " << call;
   }
   FillOptions options;
   options.steps = 12;
-  EXPECT_GT(equal_share(there.generate(3, options).grid.codes(), here.generate(3, options).grid.codes()), 0.9);
+  auto options_there = options;
+  options.conditions = told_here;
+  options_there.conditions = told_there;
+  EXPECT_GT(equal_share(there.generate(3, options_there).grid.codes(), here.generate(3, options).grid.codes()), 0.9);
 }
 
 TEST_F(ShippedModel, CanvasesAreFilledThroughWindows) {

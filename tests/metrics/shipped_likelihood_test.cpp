@@ -6,6 +6,7 @@
 #include "metrics/confidence.h"
 #include "metrics/prior_likelihood.h"
 #include "pipeline/pipeline.h"
+#include "support/plain_denoiser.h"
 
 namespace tessera {
 namespace shipped_likelihood_test {
@@ -21,7 +22,7 @@ TEST(Likelihood, TheTwoFormsAgreeWithinTheirIntervalsOnTheShippedModel) {
   const auto grids = pipeline.codec()->encode(Dataset::open(data).images()).codes().flatten(1);  // [16, L]
   const LogitsAt denoise = [&](const torch::Tensor& tokens, const torch::Tensor& rows) {
     const torch::NoGradGuard no_grad;
-    return pipeline.prior().logits_at(tokens, rows);
+    return testing::logits_of(pipeline.prior(), tokens, rows);
   };
   const auto bits = [&](BoundForm form) {
     BoundOptions options;

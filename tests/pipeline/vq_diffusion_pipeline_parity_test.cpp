@@ -128,8 +128,8 @@ void expect_denoiser(const FixtureCase& fixture, Parts& parts) {
   std::vector<torch::Tensor> conditional, unconditional, mixed, kept, cut;
   for (const auto time : times) {
     const auto run = [&](const torch::Tensor& condition) {
-      const auto logits = parts.network->forward(latents, at(time + 1, 1), {condition, {}});
-      const auto each = parts.network->forward(latents, at(time + 1, rows), {condition, {}});
+      const auto logits = parts.network->forward(latents, at(time + 1, 1), {condition, {}, {}, {}});
+      const auto each = parts.network->forward(latents, at(time + 1, rows), {condition, {}, {}, {}});
       EXPECT_TRUE(torch::allclose(each, logits, 1e-5, 1e-5));  // a time for the batch is a time for every row
       return torch::log_softmax(logits.to(torch::kFloat64), -1).to(torch::kFloat32);
     };
@@ -147,7 +147,7 @@ void expect_denoiser(const FixtureCase& fixture, Parts& parts) {
 
   TensorMap inner;
   parts.network->record(&inner);
-  (void)parts.network->forward(latents.narrow(0, 1, 1), at(times.at(1) + 1, 1), {states.narrow(0, 2, 1), {}});
+  (void)parts.network->forward(latents.narrow(0, 1, 1), at(times.at(1) + 1, 1), {states.narrow(0, 2, 1), {}, {}, {}});
   parts.network->record(nullptr);
   std::int64_t compared = 0;
   for (const auto& [key, expected] : fixture.expected) {
@@ -220,20 +220,18 @@ void expect_run(const FixtureCase& fixture, Parts& parts, const std::string& nam
   const double scale = settings.at("guidance_scale"), rate = settings.at("truncation_rate");
   const auto rows = static_cast<std::int64_t>(prompts.size());
   const auto cells = parts.network->options().grid.cells(), codes = parts.process->codebook_size();
-  std::vector<GuidedDenoiser> denoisers;  // one for each prompt
-  for (const auto& prompt : prompts) {
-    denoisers.emplace_back(parts.network);
-    denoisers.back().set_guidance({parts.text->states(prompt), parts.text->null_states(), -1, -1, scale});
-  }
+  GuidedDenoiser denoiser(parts.network);
+  std::vector<Condition> conditions;  // one for each prompt
+  for (const auto& prompt : prompts)
+    conditions.push_back({parts.text->states(prompt), parts.text->null_states(), -1, -1, scale});
+  const auto evaluator = denoiser.begin(conditions);
   auto tokens = torch::full({rows, cells}, codes, torch::kInt64);
   std::vector<torch::Tensor> trace, outputs;
   for (std::int64_t i = 0; i < steps; ++i) {
     const auto t = steps - i;  // without striding, as the hub's pipeline
     std::vector<torch::Tensor> found;
     for (std::int64_t n = 0; n < rows; ++n) {
-      auto& denoiser = denoisers[static_cast<std::size_t>(n)];
-      denoiser.begin_times(at(t, 1));
-      found.push_back(denoiser.logits_at(tokens.narrow(0, n, 1), torch::arange(cells)));
+      found.push_back(evaluator->logits({tokens.narrow(0, n, 1), torch::arange(cells), at(t, 1), {n}}));
     }
     const auto log_p = keep_rate(torch::stack(found), rate).clamp_min(kCut);
     outputs.push_back(classes_first(log_p));
@@ -317,13 +315,13 @@ TEST(Parity, VqDiffusionPipelineFillsAndDecodes) {
     FillOptions options;
     options.steps = 10;
     options.draw.top_p = 0.86;
-    pipeline.set_prompt({prompts.at(1), "", -1, 3.0});
+    options.conditions = {pipeline.condition_for({prompts.at(1), "", -1, 3.0})};
     const auto together = pipeline.generate(3, options);
     EXPECT_EQ(together.grid.masked_cells(), 0);
     EXPECT_EQ(together.report.steps, std::min<std::int64_t>(10, pipeline.total_steps()));
     options.first_image = 2;
     EXPECT_TRUE(pipeline.generate(1, options).grid.codes().equal(together.grid.codes().narrow(0, 2, 1)));
-    pipeline.set_prompt({prompts.at(1), prompts.at(2), -1, 3.0});
+    options.conditions = {pipeline.condition_for({prompts.at(1), prompts.at(2), -1, 3.0})};
     EXPECT_FALSE(pipeline.generate(1, options).grid.codes().equal(together.grid.codes().narrow(0, 2, 1)));
     // A larger canvas goes through windows, and a partly kept grid keeps its cells.
     const auto own = pipeline.prior_options().grid;

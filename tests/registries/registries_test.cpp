@@ -2,7 +2,11 @@
 /// requests, records, sweeps, suggestions and what another process is told.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "cli/model_flags.h"
 #include "metrics/sweep.h"
@@ -124,7 +128,9 @@ TEST(SamplingFields, EveryOptionThatWasGivenIsUsedOrRefusedByName) {
       if (field.name == "sampler" || field.is_text()) continue;
       SamplingOptions options;
       options.set(field.name, field.is_whole() ? OptionValue(std::int64_t{7}) : OptionValue(0.75));
-      const bool used = SamplingOptions::is_used(field, sampler) && !field.is_condition();
+      // Nothing is said of the guidance schedule: it is constant, which has no options.
+      const bool of_a_schedule = field.name.starts_with("guidance_") && field.name != "guidance_schedule";
+      const bool used = SamplingOptions::is_used(field, sampler) && !field.is_condition() && !of_a_schedule;
       try {
         options.require_used(sampler, "none", true);
         EXPECT_TRUE(used) << sampler.name << " " << field.name;
@@ -132,6 +138,44 @@ TEST(SamplingFields, EveryOptionThatWasGivenIsUsedOrRefusedByName) {
         EXPECT_FALSE(used) << error.what();
         EXPECT_EQ(std::string(error.what()).find(field.name), 0U) << error.what();
       }
+    }
+  }
+}
+
+/// The sources outside `home` in which a name stands as a text of its own.
+std::vector<std::string> sources_that_say(const std::string& name, const std::string& home) {
+  std::vector<std::string> found;
+  const std::filesystem::path src = std::string(TESSERA_SOURCE_DIR) + "/src";
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(src)) {
+    const auto file = std::filesystem::relative(entry.path(), src).string();
+    const auto ending = entry.path().extension();
+    if ((ending != ".cpp" && ending != ".h" && ending != ".js") || file.starts_with(home)) continue;
+    std::ifstream text(entry.path());
+    std::stringstream whole;
+    whole << text.rdbuf();
+    if (whole.str().find("\"" + name + "\"") != std::string::npos) found.push_back(file);
+  }
+  return found;
+}
+
+TEST(Registries, NoSourceNamesASamplerOrderOrScheduleButItsOwn) {
+  // Words that mean something else as well, and where they do.
+  const std::map<std::string, std::vector<std::string>> otherwise = {
+      {"autoregressive",
+       {"checkpoint/", "denoiser/", "import/", "pipeline/", "server/", "training/"}},  // a kind of prior
+      {"mlm", {"diffusion/absorbing."}},                                               // a loss
+      {"random", {"cli/train_pictures.cpp", "import/", "diffusion/absorbing.", "server/", "training/"}},  // masks
+      {"confidence", {"metrics/confidence.cpp"}},  // of intervals
+  };
+  std::vector<std::string> names;
+  for (const auto& list :
+       {samplers().names(), orders().names(), unmasking_schedules().names(), guidance_schedules().names()})
+    names.insert(names.end(), list.begin(), list.end());
+  for (const auto& name : names) {
+    const auto allowed = otherwise.count(name) ? otherwise.at(name) : std::vector<std::string>{};
+    for (const auto& file : sources_that_say(name, "sampling/")) {
+      EXPECT_TRUE(std::any_of(allowed.begin(), allowed.end(), [&](const auto& each) { return file.starts_with(each); }))
+          << file << " says \"" << name << "\"";
     }
   }
 }

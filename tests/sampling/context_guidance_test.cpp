@@ -43,7 +43,7 @@ TEST(ContextGuidance, DividesByWhatAnEmptyGridSaysOfTheSameCell) {
   const auto rows = torch::tensor({1, 3, 4, 6}, torch::kInt64);
   for (const double scale : {0.0, 0.5, 2.0, 5.0}) {
     ContextGuidance guided(table, scale, 0);
-    const auto logits = guided.logits_at(tokens, rows);
+    const auto logits = testing::logits_of(guided, tokens, rows);
     for (std::int64_t i = 0; i < rows.size(0); ++i) {
       const auto row = rows[i].item<std::int64_t>();
       const auto expected = expected_distribution(other.conditional(tokens[row / 4], row % 4),
@@ -66,7 +66,7 @@ TEST(ContextGuidance, CodesThatTheDenoiserRulesOutStayOut) {
   ContextGuidance guided(table, 3, 0);
   auto tokens = all_masked();
   tokens[0] = 0;
-  const auto log_p = guided.logits_at(tokens.unsqueeze(0), torch::tensor({1}, torch::kInt64))[0];
+  const auto log_p = testing::logits_of(guided, tokens.unsqueeze(0), torch::tensor({1}, torch::kInt64))[0];
   EXPECT_NEAR(log_p[0].exp().item<double>(), 1, 1e-6);
   EXPECT_LT(log_p[2].item<double>(), -60);
 }
@@ -102,21 +102,20 @@ class TimedTable : public TableDenoiser {
  public:
   TimedTable() : TableDenoiser(example_joint(), false) {}
   bool sees_time() const override { return true; }
-  void begin_times(const torch::Tensor& t) override { now = t[0].item<std::int64_t>(); }
-  torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) override {
-    seen.push_back(now);
-    return TableDenoiser::logits_at(tokens, rows);
+  torch::Tensor look_at(const Look& look) override {
+    seen.push_back(look.times[0].item<std::int64_t>());
+    return TableDenoiser::look_at(look);
   }
-  std::int64_t now = 0;
   std::vector<std::int64_t> seen;
 };
 
 TEST(ContextGuidance, AnEmptyGridIsSeenAtTheEndOfTheProcess) {
   TimedTable table;
   ContextGuidance guided(table, 2, 100);
-  guided.begin_times(torch::tensor({40}, torch::kInt64));
-  for (int call = 0; call < 2; ++call) guided.logits_at(all_masked().unsqueeze(0), torch::tensor({0}, torch::kInt64));
-  EXPECT_EQ(table.seen, (std::vector<std::int64_t>{100, 40, 40}));
+  const auto evaluator = guided.begin();
+  for (int call = 0; call < 2; ++call)
+    evaluator->logits({all_masked().unsqueeze(0), torch::tensor({0}, torch::kInt64), torch::tensor({40})});
+  EXPECT_EQ(table.seen, (std::vector<std::int64_t>{40, 100, 40}));
 }
 
 TEST(ContextGuidance, IsRefusedWhereThereIsNoMask) {

@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "denoiser/denoiser.h"
+#include "support/plain_denoiser.h"
 #include "tokens/token_grid.h"
 
 namespace tessera::testing {
@@ -23,14 +23,15 @@ inline torch::Tensor example_joint() {
   return joint / joint.sum();
 }
 
-class TableDenoiser : public Denoiser {
+class TableDenoiser : public PlainDenoiser {
  public:
   TableDenoiser(torch::Tensor joint, bool autoregressive) : joint_(std::move(joint)), autoregressive_(autoregressive) {}
 
   std::int64_t codebook_size() const override { return kTableCodes; }
   bool is_autoregressive() const override { return autoregressive_; }
 
-  torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) override {
+  torch::Tensor look_at(const Look& look) override { return logits_at(look.tokens, look.rows); }
+  torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) {
     calls += 1;
     images += tokens.size(0);
     std::vector<torch::Tensor> logits;
@@ -52,7 +53,7 @@ class TableDenoiser : public Denoiser {
     return mass.flatten().log().to(torch::kFloat32);
   }
 
-  std::unique_ptr<Decoding> begin_decoding(std::int64_t count) override;
+  std::unique_ptr<Decoding> decoding(std::int64_t count) override;
 
   std::int64_t calls = 0;
   std::int64_t images = 0;
@@ -80,7 +81,8 @@ class TableDecoding : public Decoding {
   std::int64_t cell_ = 0;
 };
 
-inline std::unique_ptr<Decoding> TableDenoiser::begin_decoding(std::int64_t count) {
+inline std::unique_ptr<Decoding> TableDenoiser::decoding(std::int64_t count) {
+  if (!autoregressive_) return nullptr;
   return std::make_unique<TableDecoding>(*this, count);
 }
 

@@ -10,6 +10,7 @@
 #include "sampling/purity.h"
 #include "sampling/sampler.h"
 #include "sampling/truncation.h"
+#include "support/plain_denoiser.h"
 
 namespace tessera {
 namespace process_sampling_test {
@@ -25,24 +26,25 @@ torch::Tensor joint() {
 }
 
 /// p(x_0 of a cell | x_t) by Bayes' rule over all nine grids.
-class ExactDenoiser : public Denoiser {
+class ExactDenoiser : public testing::PlainDenoiser {
  public:
-  explicit ExactDenoiser(std::shared_ptr<const Process> process) : process_(std::move(process)) {}
+  explicit ExactDenoiser(std::shared_ptr<const Process> process, torch::Tensor table = joint())
+      : process_(std::move(process)), joint_(std::move(table)) {}
   std::int64_t codebook_size() const override { return kCodes; }
   bool sees_time() const override { return true; }
-  void begin_times(const torch::Tensor& t) override { times_ = t; }
 
-  torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) override {
-    const auto t = times_.expand({tokens.size(0)}).contiguous();
+  torch::Tensor look_at(const Look& look) override {
+    const auto& tokens = look.tokens;
+    const auto t = look.times.expand({tokens.size(0)}).contiguous();
     const auto seen = process_->log_likelihood(tokens, torch::zeros_like(t), t).narrow(2, 0, kCodes);  // [N, 2, 3]
-    const auto whole = joint().log() + seen.select(1, 0).unsqueeze(2) + seen.select(1, 1).unsqueeze(1);
+    const auto whole = joint_.log() + seen.select(1, 0).unsqueeze(2) + seen.select(1, 1).unsqueeze(1);
     const auto cells = torch::stack({whole.logsumexp({2}), whole.logsumexp({1})}, 1);  // [N, 2, 3]
-    return cells.flatten(0, 1).index_select(0, rows).to(torch::kFloat32);
+    return cells.flatten(0, 1).index_select(0, look.rows).to(torch::kFloat32);
   }
 
  private:
   std::shared_ptr<const Process> process_;
-  torch::Tensor times_;
+  torch::Tensor joint_;
 };
 
 struct Named {
@@ -61,9 +63,9 @@ std::vector<Named> processes(std::int64_t steps = kSteps) {
           {"nearest-embedding", std::make_shared<NearestEmbeddingProcess>(codebook, steps, 1)}};
 }
 
-double chi_square(const torch::Tensor& samples) {
+double chi_square(const torch::Tensor& samples, const torch::Tensor& table = joint()) {
   const auto counts = torch::bincount(samples.select(1, 0) * kCodes + samples.select(1, 1), {}, 9).to(torch::kFloat64);
-  const auto expected = joint().flatten() * static_cast<double>(samples.size(0));
+  const auto expected = table.flatten() * static_cast<double>(samples.size(0));
   return ((counts - expected).square() / expected).sum().item<double>();
 }
 
@@ -82,6 +84,34 @@ TEST(ProcessSampling, ManyStepsOfEveryProcessFollowTheJoint) {
     const auto result = fill(TokenGrid::all_masked(2000, kGrid, kCodes), exact, options_of(named, kSteps));
     EXPECT_LT(chi_square(result.grid.flat()), kQuantile999) << named.name;
     EXPECT_EQ(result.report.steps, kSteps) << named.name;
+  }
+}
+
+TEST(ProcessSampling, TheCorrectorLeavesTheMarginalsOfEveryProcessAsTheyAre) {
+  // Cells that do not depend on each other: drawing several of them at once costs nothing, so that every share of the
+  // corrector has to end in the joint, however few steps there are.
+  const auto cell = torch::tensor({0.5, 0.2, 0.3}, torch::kFloat64);
+  const auto apart = cell.unsqueeze(1) * torch::tensor({0.1, 0.6, 0.3}, torch::kFloat64);
+  for (const auto& named : processes()) {
+    ExactDenoiser exact(named.process, apart);
+    for (const double corrector : {0.3, 1.0}) {
+      auto options = options_of(named, 6);
+      options.own["corrector"] = corrector;
+      std::vector<double> masked;
+      const auto result = fill(TokenGrid::all_masked(3000, kGrid, kCodes), exact, options, [&](const FillProgress& at) {
+        masked.push_back(at.tokens.eq(kCodes).to(torch::kFloat64).mean().item<double>());
+        return true;
+      });
+      EXPECT_LT(chi_square(result.grid.flat(), apart), kQuantile999) << named.name << " " << corrector;
+      if (!named.process->has_mask()) continue;
+      const auto times = stride_times(named.process->total_steps(), 6);
+      for (std::size_t i = 0; i < masked.size(); ++i) {
+        const auto marginal = named.process->log_marginal(torch::zeros({1, 1}, torch::kInt64),
+                                                          torch::full({1}, times[i + 1], torch::kInt64));
+        EXPECT_NEAR(masked[i], marginal.flatten()[-1].exp().item<double>(), 0.03)
+            << named.name << " " << corrector << " step " << i;
+      }
+    }
   }
 }
 
@@ -176,8 +206,7 @@ TEST(ProcessSampling, TheBoundIsAboveTheExactLikelihood) {
         const auto times = torch::full({repeats}, t, torch::kInt64);
         const auto uniforms = uniform_rows(3, Purpose::training_masks, 0, static_cast<std::uint32_t>(t), repeats, 2);
         noised.push_back(named.process->q_sample(x0, times, uniforms).tokens);
-        exact.begin_times(times);
-        beliefs.push_back(torch::log_softmax(exact.logits_at(noised.back(), torch::arange(2 * repeats)), -1)
+        beliefs.push_back(torch::log_softmax(exact.look_at({noised.back(), torch::arange(2 * repeats), times}), -1)
                               .view({repeats, 2, kCodes}));
       }
       const double p = joint().flatten()[grid].item<double>();

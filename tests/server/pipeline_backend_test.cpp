@@ -102,6 +102,34 @@ TEST(ServerPipeline, JoinedJobsOfSeveralSeedsGetThePicturesTheyGetAlone) {
   }
 }
 
+TEST(ServerPipeline, JobsOfOtherPromptsShareAFillAndKeepTheirPictures) {
+  struct WithText : Shipped {
+    WithText() : text_store({parse_model_source(kModel + "-text")}, {}, 0, metrics), text_backend(text_store) {}
+    ModelStore text_store;
+    PipelineBackend text_backend;
+  } shipped;
+  Service service(shipped.text_backend, shipped.metrics, {Shipped::limits(), {}});
+  const auto body = [](const char* prompt, int seed) {
+    return json{{"verb", "generate"}, {"seed", seed},     {"sampler", "ancestral"},
+                {"steps", 6},         {"prompt", prompt}, {"cfg_scale", 3}};
+  };
+  const auto submitted = [&](const char* prompt, int seed) {
+    return service.submit(parse_job_request(body(prompt, seed), {}, service.limits()), "a");
+  };
+  const std::vector<std::pair<const char*, int>> asked = {{"cat face", 1}, {"red heart", 2}, {"", 3}};
+  std::vector<std::shared_ptr<Job>> together;
+  for (const auto& [prompt, seed] : asked) together.push_back(submitted(prompt, seed));
+  service.worker().run_once(std::chrono::milliseconds(0));
+  EXPECT_EQ(shipped.metrics.value("tessera_fill_joined_total"), 1);
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    const auto alone = submitted(asked[i].first, asked[i].second);
+    while (service.worker().run_once(std::chrono::milliseconds(0))) {
+    }
+    ASSERT_EQ(together[i]->state(), JobState::done) << together[i]->status().error;
+    EXPECT_EQ(together[i]->status().results.at(0)->tokens, alone->status().results.at(0)->tokens) << asked[i].first;
+  }
+}
+
 TEST(ServerPipeline, EveryVerbMakesItsPictures) {
   Shipped shipped;
   const auto image = example();

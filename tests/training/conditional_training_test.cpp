@@ -88,19 +88,19 @@ double obedience(const std::filesystem::path& folder, const Pictures& made) {
   GuidedDenoiser denoiser(network);
   double right = 0;
   for (std::int64_t code = 0; code < kCodes; ++code) {
-    Guidance guidance;
-    guidance.scale = 2;
+    Condition condition;
+    condition.scale = 2;
     if (options.classes > 0) {
-      guidance.label = code;
+      condition.label = code;
     } else {
       auto text = TextCondition::load(bundle, "trained");
-      guidance.states = text.states(made.conditions.train_captions[static_cast<std::size_t>(code)]);
-      guidance.null_states = text.null_states();
+      condition.states = text.states(made.conditions.train_captions[static_cast<std::size_t>(code)]);
+      condition.null_states = text.null_states();
     }
-    denoiser.set_guidance(guidance);
     FillOptions fill_options;
     fill_options.steps = options.total_steps;
     fill_options.process = process;
+    fill_options.conditions = {condition};
     fill_options.images_per_call = 8;
     const auto grid = fill(TokenGrid::all_masked(8, {2, 2}, kCodes), denoiser, fill_options).grid.codes();
     right += grid.eq(code).to(torch::kFloat64).mean().item<double>() / kCodes;
