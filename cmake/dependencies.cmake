@@ -7,7 +7,7 @@ find_package(nlohmann_json REQUIRED)
 find_package(tomlplusplus REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(yaml-cpp REQUIRED)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto SSL)
 find_package(PkgConfig REQUIRED)
 
 # LibTorch's headers are not ours to warn about. Where it was built with CUDA, so is Tessera.
@@ -36,6 +36,14 @@ if(TESSERA_WITH_VIPS)
   pkg_check_modules(vips REQUIRED IMPORTED_TARGET vips)
   target_link_libraries(tessera_vips INTERFACE PkgConfig::vips)
   target_compile_definitions(tessera_vips INTERFACE TESSERA_WITH_VIPS=1)
+endif()
+
+# libseccomp holds the processes that decode pictures of strangers to a list of system calls; without it they have rlimits.
+add_library(tessera_seccomp INTERFACE)
+pkg_check_modules(seccomp IMPORTED_TARGET libseccomp)
+if(seccomp_FOUND)
+  target_link_libraries(tessera_seccomp INTERFACE PkgConfig::seccomp)
+  target_compile_definitions(tessera_seccomp INTERFACE TESSERA_WITH_SECCOMP=1)
 endif()
 
 # cpp-httplib carries the HTTP service; without it `tessera serve` says so.

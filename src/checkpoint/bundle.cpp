@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "checkpoint/bundle_record.h"
 #include "checkpoint/hub_codec.h"
 #include "checkpoint/sha256.h"
 #include "checkpoint/state_dict.h"
@@ -36,12 +37,16 @@ json read_config(const fs::path& path) {
   return value;
 }
 
-void write_config(const fs::path& path, const json& value) {
+std::string config_text(const fs::path& path, const json& value) {
   try {
-    write_file_atomically(path, value.dump(2) + "\n");
+    return value.dump(2) + "\n";
   } catch (const json::exception&) {
     fail("{}: cannot be written: a text in it is no UTF-8", path.string());
   }
+}
+
+void write_config(const fs::path& path, const json& value) {
+  write_file_atomically(path, config_text(path, value));
 }
 
 BundlePart read_codec(const fs::path& folder) {
@@ -115,8 +120,9 @@ void verify_hash(const Bundle& bundle, const char* part, const std::optional<Bun
           (folder / part).string(), found, printable(*recorded));
 }
 
-/// Says in an index that is there which weights come next, before any is replaced: whichever are found are known.
-void announce_weights(const fs::path& folder, const json& hashes) {
+/// Says in an index that is there which weights and configurations come next, before any is replaced: whichever are
+/// found are known.
+void announce_weights(const fs::path& folder, const json& hashes, const std::map<std::string, std::string>& texts) {
   const auto file = folder / "model_index.json";
   std::error_code code;
   if (!fs::exists(file, code)) return;
@@ -131,7 +137,8 @@ void announce_weights(const fs::path& folder, const json& hashes) {
                      ? json(before.get<std::string>() + " " + hash.get<std::string>())
                      : hash;
   }
-  write_config(file, index);
+  if (index["tessera"].contains("files")) announce_files(index, texts);
+  write_file_atomically(file, index_text(index));
 }
 
 }  // namespace
@@ -154,7 +161,7 @@ DenoiserExtent denoiser_extent(const json& config) {
   }
 }
 
-Bundle load_bundle(const fs::path& folder, bool verify) {
+Bundle load_bundle(const fs::path& folder, BundleCheck check) {
   require(fs::is_directory(folder), "{}: no such model folder", folder.string());
   Bundle bundle;
   if (!fs::exists(folder / "model_index.json")) {
@@ -197,13 +204,18 @@ Bundle load_bundle(const fs::path& folder, bool verify) {
     bundle.scheduler = read_config(fs::exists(native) ? native : folder / "scheduler" / "scheduler_config.json");
   }
   if (fs::exists(folder / "README.md")) bundle.readme = read_file(folder / "README.md", kMaxReadmeBytes);
-  if (verify) {
+  if (check != BundleCheck::none) {
     verify_hash(bundle, "vqvae", bundle.codec, folder);
     verify_hash(bundle, "transformer", bundle.denoiser, folder);
     verify_hash(bundle, "text_encoder", bundle.text_encoder, folder);
     verify_hash(bundle, kLearned, bundle.null_condition, folder);
   }
+  if (check == BundleCheck::all) require_recorded(folder, bundle.index);
   return bundle;
+}
+
+Bundle load_bundle(const fs::path& folder, bool verify) {
+  return load_bundle(folder, verify ? BundleCheck::all : BundleCheck::none);
 }
 
 void save_bundle(const fs::path& folder, const Bundle& bundle) {
@@ -228,7 +240,17 @@ void save_bundle(const fs::path& folder, const Bundle& bundle) {
   note_hash("transformer", bundle.denoiser);
   note_hash("text_encoder", bundle.text_encoder);
   note_hash(kLearned, bundle.null_condition);
-  announce_weights(folder, hashes);
+  std::map<std::string, std::string> texts;
+  const auto note_text = [&](const char* part, const json& config) {
+    const auto name = std::string(part) + "/config.json";
+    texts[name] = config_text(folder / name, config);
+  };
+  if (bundle.codec) note_text("vqvae", bundle.codec->config);
+  if (bundle.denoiser) note_text("transformer", bundle.denoiser->config);
+  if (bundle.text_encoder) note_text("text_encoder", bundle.text_encoder->config);
+  if (bundle.null_condition) note_text(kLearned, bundle.null_condition->config);
+  if (bundle.scheduler) note_text("scheduler", *bundle.scheduler);
+  announce_weights(folder, hashes, texts);
   const auto write_part = [&](const char* part, const std::optional<BundlePart>& held, const char* fallback) {
     if (!held) return;
     part_folder(part, held->config, fallback);
@@ -250,7 +272,8 @@ void save_bundle(const fs::path& folder, const Bundle& bundle) {
   if (!bundle.tokenizer.empty()) copy_tokenizer(bundle.tokenizer, folder / "tokenizer", index);
   if (bundle.scheduler) part_folder("scheduler", *bundle.scheduler, "TesseraProcess");
   if (!bundle.readme.empty()) write_file_atomically(folder / "README.md", bundle.readme);
-  write_config(folder / "model_index.json", index);
+  record_files(index, folder);
+  write_file_atomically(folder / "model_index.json", index_text(index));
 }
 
 std::string content_hash(const TensorMap& tensors) {

@@ -18,11 +18,12 @@ namespace {
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kMaxHeaderBytes = 16 << 20;
 constexpr const char* kChecksum = "tessera.sha256";
+constexpr const char* kChecksumBut = "tessera.sha256_but";  // of all but the bytes of one tensor
 constexpr std::size_t kDigits = 64;
 
-/// Where the checksum's digits lie in a header's text; npos: it has none.
-std::size_t checksum_at(std::string_view header) {
-  const auto field = fmt::format("\"{}\":\"", kChecksum);
+/// Where a checksum's digits lie in a header's text; npos: it has none.
+std::size_t checksum_at(std::string_view header, const char* name = kChecksum) {
+  const auto field = fmt::format("\"{}\":\"", name);
   const auto at = header.find(field);
   if (at == std::string_view::npos || header.size() - at < field.size() + kDigits + 1) return std::string_view::npos;
   return header[at + field.size() + kDigits] == '"' ? at + field.size() : std::string_view::npos;
@@ -80,27 +81,74 @@ std::pair<std::uint64_t, std::vector<SafetensorsEntry>> entries_of(std::string_v
   if (metadata) metadata->clear();
   const auto start = kLengthBytes + length;
   auto entries = parse_safetensors_header(bytes.substr(kLengthBytes, length), bytes.size() - start, where, metadata);
-  if (metadata) metadata->erase(kChecksum);
+  if (metadata) {
+    metadata->erase(kChecksum);
+    metadata->erase(kChecksumBut);
+  }
   verify_safetensors(bytes, where);
   return {start, std::move(entries)};
 }
 
+/// A file's header as it lies behind its length; empty: it has none.
+std::string_view header_of(std::string_view bytes) {
+  std::uint64_t length = 0;
+  if (bytes.size() < kLengthBytes) return {};
+  std::memcpy(&length, bytes.data(), kLengthBytes);
+  return length > std::min(kMaxHeaderBytes, bytes.size() - kLengthBytes) ? std::string_view()
+                                                                         : bytes.substr(kLengthBytes, length);
+}
+
+[[noreturn]] void fail_damaged(const std::string& where) {
+  fail("{}: its bytes do not have the checksum that it was written with: the file is damaged", where);
+}
+
+/// A header without a checksum but with a name that differs from its name in one byte was damaged there.
+void refuse_damaged_name(std::string_view header, const std::string& where) {
+  for (const std::string_view name : {kChecksum, kChecksumBut}) {
+    const auto behind = name.size() + 1;
+    for (auto quote = header.find('"'); quote != std::string_view::npos; quote = header.find('"', quote + 1)) {
+      if (header.substr(quote).size() < behind + 3 || header.substr(quote + behind, 3) != "\":\"") continue;
+      int differ = 0;
+      for (std::size_t i = 0; i < name.size(); ++i) differ += header[quote + 1 + i] != name[i];
+      if (differ == 1) fail_damaged(where);
+    }
+  }
+}
+
 }  // namespace
 
-void verify_safetensors(std::string_view bytes, const std::string& where) {
-  std::uint64_t length = 0;
-  if (bytes.size() < kLengthBytes) return;
-  std::memcpy(&length, bytes.data(), kLengthBytes);
-  if (length > std::min(kMaxHeaderBytes, bytes.size() - kLengthBytes)) return;
-  const auto at = checksum_at(bytes.substr(kLengthBytes, length));
-  if (at == std::string_view::npos) return;
-  const auto begin = kLengthBytes + at;
+bool verify_safetensors_but(std::string_view bytes, std::uint64_t begin, std::uint64_t end, const std::string& where) {
+  const auto header = header_of(bytes);
+  const auto whole = checksum_at(header), but = checksum_at(header, kChecksumBut);
+  if (but == std::string_view::npos || whole == std::string_view::npos) {
+    refuse_damaged_name(header, where);
+    return false;
+  }
+  const auto start = kLengthBytes + header.size();
+  require(start <= begin && begin <= end && end <= bytes.size(), "{}: data outside the file", where);
+  std::string text(header);
+  text.replace(but, kDigits, kDigits, '0');
   Sha256 hash;
-  hash.update(bytes.substr(0, begin));
-  hash.update(std::string(kDigits, '0'));
-  hash.update(bytes.substr(begin + kDigits));
-  require(hash.finish() == bytes.substr(begin, kDigits),
-          "{}: its bytes do not have the checksum that it was written with: the file is damaged", where);
+  hash.update(bytes.substr(0, kLengthBytes));
+  hash.update(text);
+  hash.update(bytes.substr(start, begin - start));
+  hash.update(bytes.substr(end));
+  if (hash.finish() != header.substr(but, kDigits)) fail_damaged(where);
+  return true;
+}
+
+void verify_safetensors(std::string_view bytes, const std::string& where) {
+  const auto header = header_of(bytes);
+  const auto at = checksum_at(header), but = checksum_at(header, kChecksumBut);
+  if (at == std::string_view::npos) return refuse_damaged_name(header, where);
+  std::string text(header);
+  text.replace(at, kDigits, kDigits, '0');
+  if (but != std::string_view::npos) text.replace(but, kDigits, kDigits, '0');
+  Sha256 hash;
+  hash.update(bytes.substr(0, kLengthBytes));
+  hash.update(text);
+  hash.update(bytes.substr(kLengthBytes + header.size()));
+  if (hash.finish() != header.substr(at, kDigits)) fail_damaged(where);
 }
 
 TensorMap load_safetensors(const std::filesystem::path& path, Metadata* metadata) {
@@ -125,6 +173,11 @@ TensorMap safetensors_of(std::string_view bytes, const std::string& where, Metad
 }
 
 void save_safetensors(const std::filesystem::path& path, const TensorMap& tensors, const Metadata& metadata) {
+  save_safetensors_apart(path, tensors, metadata, {});
+}
+
+void save_safetensors_apart(const std::filesystem::path& path, const TensorMap& tensors, const Metadata& metadata,
+                            const std::string& apart) {
   // The widest types first: then every tensor's bytes begin at a multiple of its element's size, and can be mapped.
   std::vector<TensorMap::const_iterator> order;
   for (auto entry = tensors.begin(); entry != tensors.end(); ++entry) order.push_back(entry);
@@ -133,6 +186,7 @@ void save_safetensors(const std::filesystem::path& path, const TensorMap& tensor
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   header["__metadata__"] = metadata;
   header["__metadata__"][kChecksum] = std::string(kDigits, '0');
+  if (!apart.empty()) header["__metadata__"][kChecksumBut] = std::string(kDigits, '0');
   std::uint64_t offset = 0;
   for (const auto& entry : order) {
     const auto& [name, tensor] = *entry;
@@ -153,17 +207,23 @@ void save_safetensors(const std::filesystem::path& path, const TensorMap& tensor
   const std::uint64_t length = text.size();
   require(length <= kMaxHeaderBytes, "{}: a header of {} bytes, expected at most {}", path.string(), length,
           kMaxHeaderBytes);
-  const auto each = [&](const auto& take) {
+  const auto each = [&](const auto& take, const std::string& but = {}) {
     for (const auto& entry : order) {
+      if (!but.empty() && entry->first == but) continue;
       const auto stored = entry->second.detach().to(torch::kCPU).contiguous();
       if (stored.numel() > 0) take(static_cast<const char*>(stored.data_ptr()), stored.nbytes());
     }
   };
-  Sha256 hash;
-  hash.update({reinterpret_cast<const char*>(&length), kLengthBytes});
-  hash.update(text);
-  each([&](const char* data, std::size_t bytes) { hash.update({data, bytes}); });
-  text.replace(checksum_at(text), kDigits, hash.finish());
+  const auto checksum = [&](const std::string& but) {
+    Sha256 hash;
+    hash.update({reinterpret_cast<const char*>(&length), kLengthBytes});
+    hash.update(text);
+    each([&](const char* data, std::size_t bytes) { hash.update({data, bytes}); }, but);
+    return hash.finish();
+  };
+  // The other one last: it covers the whole file's digits, which leave its own out.
+  text.replace(checksum_at(text), kDigits, checksum({}));
+  if (!apart.empty()) text.replace(checksum_at(text, kChecksumBut), kDigits, checksum(apart));
   AtomicFile file(path);
   file.write(&length, kLengthBytes);
   file.write(text);

@@ -1,13 +1,16 @@
 /// `tessera dataset`: pack a set of images into one file, or say what is in one.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <thread>
 
 #include "cli/data_flags.h"
 #include "cli/verbs.h"
 #include "data/dataset.h"
+#include "image/decoding_process.h"
 #include "runtime/error.h"
 #include "runtime/progress.h"
 
@@ -19,6 +22,7 @@ struct Arguments {
   std::string out;
   std::string cache;
   bool no_cache = false;
+  bool apart = false;
   bool json = false;
 };
 
@@ -38,6 +42,8 @@ void add_common(CLI::App& verb, Arguments& arguments) {
   verb.add_option("-t,--threads", options.threads, "Threads that decode; 0: one a processor")->capture_default_str();
   verb.add_option("--cache", arguments.cache, "Folder of the automatic cache (default: $XDG_CACHE_HOME/tessera)");
   verb.add_flag("--no-cache", arguments.no_cache, "Neither read nor write the automatic cache");
+  verb.add_flag("--decode-apart", arguments.apart,
+                "Decode pictures in processes that can open no file and no connection: for those of strangers");
   verb.add_flag("--json", arguments.json, "Print one JSON object");
 }
 
@@ -50,6 +56,10 @@ Dataset open_dataset(Arguments& arguments) {
     arguments.options.validate();
   } catch (const Error& error) {
     throw UsageError(error.what());
+  }
+  if (arguments.apart) {
+    const auto processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    decode_apart("/proc/self/exe", arguments.options.threads > 0 ? arguments.options.threads : processors);
   }
   std::optional<Progress> progress;  // made at the first call: only then is the number of images known
   arguments.options.progress = [&progress](std::int64_t done, std::int64_t total) {

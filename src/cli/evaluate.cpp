@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "checkpoint/bundle.h"
+#include "checkpoint/bundle_record.h"
 #include "cli/edit_run.h"
 #include "cli/evaluate_references.h"
 #include "cli/evaluation_flags.h"
@@ -182,7 +183,7 @@ void keep_cross_entropy(const std::filesystem::path& model, const nlohmann::orde
   const auto file = model / "scheduler" / "config.json";
   auto config = read_json_object(read_file(file), file.string());
   config["tessera"]["cross_entropy"] = table;
-  write_file_atomically(file, config.dump(2) + "\n");
+  replace_bundle_file(model, "scheduler/config.json", config.dump(2) + "\n");
   log().info("{}: holds the cross-entropy by known cells now", file.string());
 }
 

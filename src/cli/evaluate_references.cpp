@@ -38,7 +38,7 @@ OtherPart other_than(const std::string& split, const Dataset& data) {
 }
 
 torch::Tensor rows_of(const Dataset& data, const std::vector<std::int64_t>& indices) {
-  return data.images().index_select(0, torch::tensor(indices));
+  return data.images(torch::tensor(indices));
 }
 
 torch::Tensor features_of(const torch::Tensor& images, FeatureNetwork& network, const std::string& title) {

@@ -183,16 +183,18 @@ Report picture_report(const fs::path& path) {
   return report;
 }
 
+constexpr std::size_t kMostText = 1 << 16;  // bytes of one value
+
 void print_text(const Report& value, const std::string& indent) {
   for (const auto& [name, item] : value.items()) {
     if (name == "list") continue;
     if (item.is_object() && !item.empty()) {
-      std::printf("%s%s\n", indent.c_str(), name.c_str());
+      std::printf("%s%s\n", indent.c_str(), printable(name).c_str());
       print_text(item, indent + "  ");
     } else {
       const auto text =
           item.is_string() ? item.get<std::string>() : item.dump(-1, ' ', false, Report::error_handler_t::replace);
-      std::printf("%s%-12s %s\n", indent.c_str(), name.c_str(), text.c_str());
+      std::printf("%s%-12s %s\n", indent.c_str(), printable(name).c_str(), printable(text, kMostText).c_str());
     }
   }
   if (!value.contains("list")) return;

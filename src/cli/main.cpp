@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cli/verbs.h"
+#include "image/decoding_process.h"
 #include "runtime/error.h"
 #include "runtime/heap.h"
 #include "runtime/log.h"
@@ -22,8 +23,10 @@
 
 namespace {
 
-/// Prints one line, whatever the text holds (names of files are strangers' too).
+/// Prints one line, whatever the text holds (names of files are strangers' too) and however long that is.
 int fail_with(int status, std::string text) {
+  constexpr std::size_t kMost = 16 << 10, kEnd = 512;
+  if (text.size() > kMost) text = text.substr(0, kMost - kEnd) + " [...] " + text.substr(text.size() - kEnd);
   for (auto& c : text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
   }
@@ -93,6 +96,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (tessera::decoding_worker(argc, argv)) return 0;
   tessera::keep_freed_memory();
   std::signal(SIGPIPE, SIG_IGN);  // who reads our output may go; what is saved is saved all the same
   tessera::MappedFile::name_files_cut_short();

@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/bundle.h"
-#include "codec/nearest_grids.h"
 #include "cli/data_flags.h"
+#include "codec/nearest_grids.h"
 #include "data/dataset.h"
 #include "data/shard_pattern.h"
 #include "image/contact_sheet.h"
@@ -64,7 +64,7 @@ nlohmann::json write_neighbours(const NeighbourFlags& flags, const ModelFlags& m
     for (std::int64_t j = 0; j < nearest.rows.size(1); ++j) {
       const auto row = nearest.rows[i][j].item<std::int64_t>();
       const auto index = train.at(static_cast<std::size_t>(row));
-      groups.back().push_back(to_image(data.images()[index]));
+      groups.back().push_back(to_image(data.image(index)));
       found.push_back({{"file", data.file_name(index)},
                        {"distance", nearest.distances[i][j].item<float>()},
                        {"equal_cells", equal_cells(codes[i], tokens.train[row]).item<float>()}});

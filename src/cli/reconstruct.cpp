@@ -2,11 +2,13 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "canvas/tiles.h"
 #include "checkpoint/safetensors.h"
+#include "cli/data_flags.h"
 #include "cli/model_flags.h"
 #include "cli/picture_files.h"
+#include "cli/region_flags.h"
 #include "cli/verbs.h"
-#include "cli/data_flags.h"
 #include "data/catalogue.h"
 #include "data/dataset.h"
 #include "image/contact_sheet.h"
@@ -20,11 +22,13 @@ struct CodecOptionsOfVerb {
   ModelFlags model;
   std::vector<std::string> images;
   std::string data, output, split = "validation", background = "#ffffff";
-  std::int64_t count = 16;
+  std::int64_t count = 16, max_pixels = 0;
   std::uint64_t split_seed = 0;
   CatalogueChoice choice;
   double validation_fraction = 0.05;
   bool json = false;
+
+  std::int64_t most_pixels() const { return max_pixels > 0 ? max_pixels : kMostCodedPixels; }
 };
 
 /// The largest part of a picture whose sides are multiples of the codec's factor, about its centre.
@@ -45,6 +49,7 @@ std::vector<torch::Tensor> gather(const CodecOptionsOfVerb& options, Codec codec
   std::vector<torch::Tensor> pictures;
   ReadOptions read;
   read.background = parse_colour(options.background);
+  read.max_pixels = options.most_pixels();
   for (const auto& path : options.images) {
     pictures.push_back(fitted(read_image(std::filesystem::path(path), read), codec->options().factor(), path));
     names.push_back(valid_utf8(path));
@@ -60,7 +65,7 @@ std::vector<torch::Tensor> gather(const CodecOptionsOfVerb& options, Codec codec
   const auto data = Dataset::open(data_options);
   for (const auto index : data.require_split(parse_split(options.split))) {
     if (static_cast<std::int64_t>(pictures.size()) >= options.count) break;
-    pictures.push_back(data.images()[index].unsqueeze(0));
+    pictures.push_back(data.image(index).unsqueeze(0));
     names.push_back(data.file_name(index));
   }
   return pictures;
@@ -86,7 +91,7 @@ void reconstruct(const CodecOptionsOfVerb& options) {
             "reconstruct: {} differs in size from {}; give one size at a time", names[i], names[0]);
   }
   for (std::size_t i = 0; i < pictures.size(); ++i) {
-    const auto decoded = codec->decode(codec->encode(pictures[i]));
+    const auto decoded = decode_tiled(codec, encode_tiled(codec, pictures[i]));
     const double value = psnr(pictures[i], decoded);
     total += value;
     rows.push_back({{"image", names[i]}, {"psnr_db", value}});
@@ -111,7 +116,7 @@ void encode(const CodecOptionsOfVerb& options) {
   std::vector<std::string> names;
   std::vector<torch::Tensor> grids;
   for (const auto& picture : gather(options, codec, names)) {
-    grids.push_back(codec->encode(picture).codes());
+    grids.push_back(encode_tiled(codec, picture).codes());
     require(grids.back().sizes() == grids.front().sizes(), "encode: {} differs in size from {}",
             names[grids.size() - 1], names[0]);
   }
@@ -132,14 +137,21 @@ void decode(const CodecOptionsOfVerb& options, const std::string& tokens_file) {
   require(found->second.numel() > 0, "{}: 'tokens' is empty", tokens_file);
   const auto stated = metadata.count("codebook_size") ? metadata.at("codebook_size") : std::to_string(codes);
   require(stated == std::to_string(codes), "{}: tokens of {} codes, the model has {}", tokens_file, stated, codes);
-  const TokenGrid grid(found->second.to(torch::kInt64), codes);
+  const auto factor = pipeline.codec()->options().factor(), h = found->second.size(1), w = found->second.size(2);
+  require(w <= options.most_pixels() / factor / factor / h,
+          "{}: {}x{} tokens are {}x{} pixels, expected at most {} in all", tokens_file, h, w, h * factor, w * factor,
+          options.max_pixels);
+  const auto lowest = found->second.min().item<std::int64_t>(), highest = found->second.max().item<std::int64_t>();
+  require(lowest >= 0 && highest < codes, "{}: tokens {} to {}, expected 0 to {}{}", tokens_file, lowest, highest,
+          codes - 1, highest == codes ? fmt::format(" ({} is MASK)", codes) : "");
   std::filesystem::create_directories(options.output);
   constexpr std::size_t kAtOnce = 16;  // pictures that are written side by side
   std::vector<PictureFile> pictures;
-  for (std::int64_t i = 0; i < grid.count(); ++i) {
-    const auto images = pipeline.codec()->decode({grid.codes().slice(0, i, i + 1), codes});
+  for (std::int64_t i = 0; i < found->second.size(0); ++i) {
+    const TokenGrid grid(found->second.slice(0, i, i + 1).to(torch::kInt64), codes);
+    const auto images = decode_tiled(pipeline.codec(), grid);
     pictures.push_back({std::filesystem::path(options.output) / fmt::format("{:05}.png", i), to_image(images[0]), {}});
-    if (pictures.size() < kAtOnce && i + 1 < grid.count()) continue;
+    if (pictures.size() < kAtOnce && i + 1 < found->second.size(0)) continue;
     write_pictures(pictures);
     pictures.clear();
   }
@@ -156,6 +168,7 @@ void add_sources(CLI::App& verb, CodecOptionsOfVerb& options) {
   verb.add_option("--validation-fraction", options.validation_fraction, "as in training")->capture_default_str();
   verb.add_option("-n,--count", options.count, "pictures of the data set")->capture_default_str();
   verb.add_option("--background", options.background, "colour under transparent pixels")->capture_default_str();
+  add_max_pixels_flag(verb, options.max_pixels);
 }
 
 }  // namespace
@@ -180,6 +193,7 @@ void add_reconstruct(CLI::App& app) {
   add_model_flags(*to_pictures, of_decode->model);
   to_pictures->add_option("--tokens", *file, ".safetensors with a tensor 'tokens' [N, h, w]")->required();
   to_pictures->add_option("-o,--output", of_decode->output, "folder to write")->required();
+  add_max_pixels_flag(*to_pictures, of_decode->max_pixels);
   to_pictures->callback([of_decode, file] { decode(*of_decode, *file); });
 }
 

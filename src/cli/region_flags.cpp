@@ -25,6 +25,16 @@ void add_reading_flags(CLI::App& verb, PictureFlags& flags) {
   verb.add_option("--size", flags.size,
                   "scale pictures to this shorter side and cut out the centre first; 0: as they are")
       ->capture_default_str();
+  add_max_pixels_flag(verb, flags.max_pixels);
+}
+
+void add_max_pixels_flag(CLI::App& verb, std::int64_t& pixels) {
+  verb.add_option(
+          "--max-pixels", pixels,
+          "of a picture that is taken as it is, more is refused undecoded; 0: 4194304 where all of it goes through "
+          "the networks, else 33554432")
+      ->check(CLI::Range(std::int64_t{0}, ReadOptions{}.max_pixels))
+      ->capture_default_str();
 }
 
 Picture PictureFlags::read(const std::string& path) const {
@@ -33,6 +43,7 @@ Picture PictureFlags::read(const std::string& path) const {
   ReadOptions options;
   options.background = parse_colour(background.empty() ? "#ffffff" : background);
   options.keep_alpha = background.empty();
+  if (size == 0) options.max_pixels = most_pixels();
   auto image = read_image(std::filesystem::path(path), options);
   return std::make_shared<Image>(size > 0 ? resize_and_crop(image, size) : std::move(image));
 }
@@ -56,17 +67,21 @@ std::vector<RegionOfPicture> read_regions(const RegionFlags& flags) {
   }
   std::vector<PixelBox> parsed;
   for (const auto& box : boxes) parsed.push_back(parse_pixel_box(box, box_flag));
+  auto reading = flags.reading;
+  reading.whole = keep || !flags.any();
+  PictureFlags masks_as;  // they are fitted to the picture, however large both are in their files
+  masks_as.max_pixels = flags.reading.size > 0 ? ReadOptions{}.max_pixels : reading.most_pixels();
   std::vector<RegionOfPicture> result;
   for (std::size_t i = 0; i < count; ++i) {
     RegionOfPicture region;
     region.name = flags.images[images == 1 ? 0 : i];
-    region.image = images == 1 && i > 0 ? result[0].image : flags.reading.read(region.name);
+    region.image = images == 1 && i > 0 ? result[0].image : reading.read(region.name);
     if (flags.any()) {
       const int width = region.image->width, height = region.image->height;
       PixelMask mask(width, height);
       if (!masks.empty()) {
         const auto& file = masks[masks.size() == 1 ? 0 : i];
-        mask.add(PixelMask::from_image(*PictureFlags{}.read(file), file, width, height, region.notes));
+        mask.add(PixelMask::from_image(*masks_as.read(file), file, width, height, region.notes));
       }
       for (const auto& box : parsed) mask.add(box, box_flag);
       region.mask = keep ? mask.inverted() : mask;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,16 +11,29 @@
 
 namespace tessera::cli {
 
+/// Pixels of a picture that is edited as it is: most of them are only kept.
+inline constexpr std::int64_t kMostEditedPixels = std::int64_t{1} << 25;
+/// The same where every tile of it goes through the networks.
+inline constexpr std::int64_t kMostCodedPixels = std::int64_t{1} << 22;
+
 /// How pictures are read.
 struct PictureFlags {
-  std::string background;  // under transparent pixels; empty: white for the model, transparency is kept
-  int size = 0;            // pixels: scaled to this shorter side, the centre cut out square; 0: as it is
+  std::string background;       // under transparent pixels; empty: white for the model, transparency is kept
+  int size = 0;                 // pixels: scaled to this shorter side, the centre cut out square; 0: as it is
+  bool whole = true;            // all of it goes through the networks, not only where it is changed
+  std::int64_t max_pixels = 0;  // of a picture that is not scaled, which is not decoded beyond; 0: by `whole`
 
-  /// The picture of a file. Throws UsageError where the size is out of range.
+  std::int64_t most_pixels() const {
+    return max_pixels > 0 ? max_pixels : whole ? kMostCodedPixels : kMostEditedPixels;
+  }
+
+  /// The picture of a file. Throws UsageError where the size is out of range, Error where the picture is too large.
   Picture read(const std::string& path) const;
 };
-/// --background and --size.
+/// --background, --size and --max-pixels.
 void add_reading_flags(CLI::App& verb, PictureFlags& flags);
+/// --max-pixels.
+void add_max_pixels_flag(CLI::App& verb, std::int64_t& pixels);
 
 struct RegionFlags {
   std::vector<std::string> images, masks, boxes, keep_masks, keep_boxes;

@@ -1,6 +1,9 @@
 /// tessera stitch: pieces of several pictures on one grid, the model fills the rest.
 #include "canvas/stitch.h"
 
+#include <algorithm>
+#include <map>
+
 #include "cli/edit_run.h"
 #include "cli/region_flags.h"
 #include "cli/verbs.h"
@@ -35,8 +38,19 @@ Layout layout_of(const StitchFlags& flags) {
 void stitch(const CLI::App& verb, const StitchFlags& flags) {
   validate(flags.edit);
   const auto layout = layout_of(flags);
+  constexpr std::size_t kMostPieces = 1024;
+  require(layout.pieces.size() <= kMostPieces, "stitch: {} pieces, expected at most {}", layout.pieces.size(),
+          kMostPieces);
+  require(layout.width <= flags.reading.most_pixels() / std::max(layout.height, 1),
+          "stitch: a canvas of {}x{} pixels, expected at most {} in all (--max-pixels)", layout.width, layout.height,
+          flags.reading.most_pixels());
   std::vector<LoadedPiece> pieces;
-  for (const auto& piece : layout.pieces) pieces.push_back({piece, flags.reading.read(piece.file.string())});
+  std::map<std::string, Picture> read;  // each once, however many pieces are cut from it
+  for (const auto& piece : layout.pieces) {
+    auto& picture = read[piece.file.string()];
+    if (!picture) picture = flags.reading.read(piece.file.string());
+    pieces.push_back({piece, picture});
+  }
   const auto canvas = layout.onto ? flags.reading.read(layout.onto->string()) : Picture();
   auto pipeline = load_model(flags.edit.model);
   const auto native = static_cast<int>(pipeline.codec()->options().image_size);

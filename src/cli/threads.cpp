@@ -31,6 +31,11 @@ void set_blas_threads(int threads) {
 double waited_for_a_processor() {
   double nanoseconds = 0;
   std::error_code error;
+  if (const char* stand_in =
+          std::getenv("TESSERA_TEST_WAITED")) {  // a file of nanoseconds: tests cannot load a machine
+    std::ifstream(stand_in) >> nanoseconds;
+    return nanoseconds * 1e-9;
+  }
   for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", error)) {
     std::ifstream file(task.path() / "schedstat");  // time on a processor, time waiting for one, slices
     double ran = 0, waited = 0;

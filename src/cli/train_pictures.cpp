@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "checkpoint/bundle.h"
+#include "checkpoint/bundle_record.h"
 #include "cli/model_flags.h"
 #include "cli/threads.h"
 #include "cli/verbs.h"
@@ -40,9 +41,10 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kMeasuredSteps = 20;
-constexpr std::int64_t kPatience = 6;  // validations without a gain
-constexpr std::int64_t kShown = 16;    // samples on the sheet at the end
-constexpr double kOverrun = 1.1;       // of the time given, before a run is cut off
+constexpr std::int64_t kMeasuredDry = 5;  // where nothing will be trained by them
+constexpr std::int64_t kPatience = 6;     // validations without a gain
+constexpr std::int64_t kShown = 16;       // samples on the sheet at the end
+constexpr double kOverrun = 1.1;          // of the time given, before a run is cut off
 
 struct TrainPicturesOptions {
   std::string data, out, start, device = "cpu", background = "#ffffff";
@@ -120,21 +122,20 @@ std::unique_ptr<TrainingTask> make_prior(const TrainingPlan& plan, const TokenDa
              : make_conditional_training(plan.prior, plan.conditional, tokens, conditions, bundle, review, device);
 }
 
-/// Twenty steps of each training on this machine, with these pictures, decide how many fit the time.
-void measure(TrainingPlan& plan, const Dataset& data, torch::Device device) {
-  log().info("measuring {} steps of each training", kMeasuredSteps);
+/// Some steps of each training on this machine, with these pictures, decide how many fit the time.
+void measure(TrainingPlan& plan, const Dataset& data, torch::Device device, std::int64_t steps) {
+  log().info("measuring {} steps of each training", steps);
   auto trial = plan;
   trial.codec.steps = trial.prior.steps = 1 << 20;
   choose_defaults(trial.codec, trial.codec.image_size, data.size());
   trial.codec.kmeans_start = false;  // it happens once, not at every step
-  const auto each_codec = seconds_a_step(*make_codec_training(trial.codec, data, fs::path(), device), kMeasuredSteps);
+  const auto each_codec = seconds_a_step(*make_codec_training(trial.codec, data, fs::path(), device), steps);
   const auto tokens = random_grids(trial.codec, trial.prior.batch_size);
   trial.prior.start_from.clear();
   choose_defaults(trial.prior, tokens);
   auto conditions = random_conditions(data, "pictures", trial.conditional, tokens.train.size(0));
   conditions.codebook = torch::randn({tokens.codebook_size, 4});
-  const auto each_prior =
-      seconds_a_step(*make_prior(trial, tokens, conditions, fs::path(), {}, device), kMeasuredSteps);
+  const auto each_prior = seconds_a_step(*make_prior(trial, tokens, conditions, fs::path(), {}, device), steps);
   fit_steps(plan, each_codec, each_prior);
   choose_defaults(plan.codec, plan.codec.image_size, data.size());
   plan.prior.warmup = warmup_of(plan.prior.warmup, plan.prior.steps);
@@ -204,7 +205,7 @@ FillOptions suggest_sampling(Pipeline& pipeline, const fs::path& out) {
   const auto file = out / "scheduler" / "config.json";
   auto config = read_json_object(read_file(file), file.string());
   config["tessera"]["sampling"] = {{"sampler", sampler->name}, {"steps", sampler->suggested_steps}};
-  write_file_atomically(file, config.dump(2) + "\n");
+  replace_bundle_file(out, "scheduler/config.json", config.dump(2) + "\n");
   fill.sampler = sampler->name;
   fill.steps = sampler->suggested_steps;
   fill.total_steps = pipeline.total_steps();
@@ -223,7 +224,7 @@ void show(const Dataset& data, const fs::path& out, const std::string& device) {
   const auto& held_out = data.split(data.split(Split::validation).empty() ? Split::train : Split::validation);
   std::vector<Image> pairs;
   for (std::size_t i = 0; i < held_out.size() && i < static_cast<std::size_t>(kShown); ++i) {
-    const auto picture = data.images()[held_out[i]].unsqueeze(0);
+    const auto picture = data.image(held_out[i]).unsqueeze(0);
     pairs.push_back(to_image(picture[0]));
     pairs.push_back(to_image(pipeline.decode(pipeline.codec()->encode(picture))[0]));
   }
@@ -256,7 +257,7 @@ TrainingPlan propose(const TrainPicturesOptions& options, std::optional<Dataset>
   plan.lines.insert(plan.lines.begin() + 1, {"size", fmt::format("{0}x{0} pixels: {1}", wishes.size, why)});
   plan.codec.background = plan.prior.background = options.background;
   plan.codec.validation_fraction = plan.prior.validation_fraction = held_out;
-  measure(plan, *data, device);
+  measure(plan, *data, device, options.dry_run ? kMeasuredDry : kMeasuredSteps);
   return plan;
 }
 

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <vector>
 
 #include "checkpoint/bundle.h"
+#include "checkpoint/bundle_record.h"
 #include "checkpoint/safetensors.h"
 #include "cli/verbs.h"
 #include "data/pack_file.h"
@@ -20,7 +22,7 @@ namespace fs = std::filesystem;
 /// Throws Error naming what is damaged.
 void verify_file(const fs::path& file) {
   if (file.extension() == ".tessera-pack") {
-    (void)read_pack(file);
+    (void)read_pack(file, nullptr, std::numeric_limits<std::uint64_t>::max());
   } else {
     (void)load_safetensors(file);
   }
@@ -44,8 +46,9 @@ std::vector<fs::path> verify_folder(const fs::path& folder) {
   return files;
 }
 
-void verify(const std::vector<std::string>& paths) {
+void verify(const std::vector<std::string>& paths, bool record) {
   for (const auto& path : paths) {
+    if (record) record_bundle(path);
     std::vector<fs::path> files = {path};
     if (fs::is_directory(path)) {
       files = verify_folder(path);
@@ -63,7 +66,9 @@ void add_verify(CLI::App& app) {
   auto paths = std::make_shared<std::vector<std::string>>();
   auto* verb = app.add_subcommand("verify", "compare stored files with the hashes recorded with them");
   verb->add_option("paths", *paths, "Model folders, .safetensors and .tessera-pack files")->required();
-  verb->callback([paths] { verify(*paths); });
+  auto record = std::make_shared<bool>(false);
+  verb->add_flag("--record", *record, "model folders: record the configurations as they are now, changed on purpose");
+  verb->callback([paths, record] { verify(*paths, *record); });
 }
 
 }  // namespace tessera::cli

@@ -125,7 +125,6 @@ struct BatchLoader::Worker {
     const std::int64_t enlarged = std::llround(static_cast<double>(size) * options.crop_scale);
     Batch batch{torch::empty({options.batch_size, 3, size, size}, torch::kUInt8),
                 torch::empty({options.batch_size}, torch::kInt64), torch::zeros({options.batch_size}, torch::kBool)};
-    const auto* source = dataset.images().data_ptr<std::uint8_t>();
     std::int64_t epoch = -1;
     std::shared_ptr<const std::vector<std::int64_t>> permutation;
     for (std::int64_t row = 0; row < options.batch_size; ++row) {
@@ -137,14 +136,15 @@ struct BatchLoader::Worker {
       const std::int64_t index = (*permutation)[static_cast<std::size_t>(position % count)];
       const RandomStream draws(options.seed, Purpose::data_augment, static_cast<std::uint64_t>(index),
                                static_cast<std::uint32_t>(epoch));
+      const auto stored = dataset.image(index);
+      const auto* source = stored.data_ptr<std::uint8_t>();
       auto* image = batch.images.data_ptr<std::uint8_t>() + row * bytes;
       if (enlarged > size) {
         const auto room = static_cast<std::uint64_t>(enlarged - size + 1);
-        enlarge_and_crop(source + index * bytes, image, size, enlarged,
-                         static_cast<std::int64_t>(draws.below(kLeftCell, room)),
+        enlarge_and_crop(source, image, size, enlarged, static_cast<std::int64_t>(draws.below(kLeftCell, room)),
                          static_cast<std::int64_t>(draws.below(kTopCell, room)));
       } else {
-        std::memcpy(image, source + index * bytes, static_cast<std::size_t>(bytes));
+        std::memcpy(image, source, static_cast<std::size_t>(bytes));
       }
       const bool flipped = options.flip && draws.below(kFlipCell, 2) == 1;
       if (flipped) mirror(image, size);

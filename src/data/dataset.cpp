@@ -65,12 +65,13 @@ CachePlace cache_place(const DatasetOptions& options) {
   return {folder / (name + kPackExtension), source};
 }
 
-std::optional<DatasetContent> load_cache(const CachePlace& place) {
+std::optional<DatasetContent> load_cache(const CachePlace& place, std::uint64_t memory_limit) {
   std::error_code code;
   if (place.file.empty() || !fs::exists(place.file, code)) return std::nullopt;
   try {
     std::string source;
-    auto content = read_pack(place.file, &source);
+    // Up to the size that is kept in memory: what is damaged here is only made again.
+    auto content = read_pack(place.file, &source, memory_limit);
     if (source == place.source) return content;
     log().info("{}: the source has changed, decoding it again", place.file.string());
   } catch (const Error& error) {
@@ -171,6 +172,8 @@ void choose_from_pack(DatasetContent& content, const DatasetOptions& options) {
   require(!kept.empty(), "{}: where {}: holds for none of {} pictures", path, fmt::join(choice.where, ", "),
           content.items.size());
   const auto gone = static_cast<std::int64_t>(content.items.size() - kept.size());
+  if (content.checks) content.checks->require_whole(0, content.images.nbytes());
+  content.checks.reset();
   if (gone > 0) {
     content.images = content.images.index_select(0, torch::tensor(kept));
     if (content.files > 0) content.reasons["left out by --where"] += gone;
@@ -213,7 +216,7 @@ Dataset Dataset::open(const DatasetOptions& options) {
   require(options.size > 0, "size: 0, expected the width of the images in pixels (only a {} has its own)",
           kPackExtension);
   const auto place = cache_place(options);
-  auto content = load_cache(place);
+  auto content = load_cache(place, options.memory_limit);
   if (!content) {
     const auto source = open_image_source(options.path, options.limits, options.choice);
     content = decode_source(*source, options);
@@ -308,6 +311,21 @@ const std::vector<std::int64_t>& Dataset::require_split(Split split_name) const 
           split_name == Split::train ? "training" : "validation", size(), validation_fraction_,
           split_name == Split::train ? "a smaller fraction" : "a larger fraction, another split seed or more images");
   return indices;
+}
+
+const torch::Tensor& Dataset::rows_checked(std::int64_t begin, std::int64_t end) const {
+  const auto& images = content_->images;
+  if (content_->checks && images.size(0) > 0) {
+    const auto row = static_cast<std::uint64_t>(images.nbytes()) / static_cast<std::uint64_t>(images.size(0));
+    content_->checks->require_whole(static_cast<std::uint64_t>(begin) * row, static_cast<std::uint64_t>(end) * row);
+  }
+  return images;
+}
+
+torch::Tensor Dataset::images(const torch::Tensor& indices) const {
+  const auto* index = indices.data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < indices.numel(); ++i) rows_checked(index[i], index[i] + 1);
+  return content_->images.index_select(0, indices);
 }
 
 void Dataset::save_pack(const std::filesystem::path& path) const {

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "data/block_checks.h"
 #include "data/image_source.h"
 #include "data/split.h"
 #include "runtime/random.h"
@@ -56,8 +57,9 @@ struct DatasetItem {
 
 /// Images and records as they lie in a .tessera-pack.
 struct DatasetContent {
-  torch::Tensor images;            // [n, 3, S, S] uint8, CPU, contiguous
-  std::vector<DatasetItem> items;  // n
+  torch::Tensor images;                       // [n, 3, S, S] uint8, CPU, contiguous
+  std::shared_ptr<const BlockChecks> checks;  // of their bytes, where they lie in a file that has them
+  std::vector<DatasetItem> items;             // n
   std::vector<std::string> class_names;
   std::vector<std::string> skipped;  // one line a broken file (the first thousand)
   std::int64_t skipped_count = 0;
@@ -81,8 +83,17 @@ class Dataset {
 
   std::int64_t size() const { return static_cast<std::int64_t>(content_->items.size()); }  // n
   std::int64_t image_size() const { return content_->images.size(2); }                     // S, pixels
-  /// [n, 3, S, S] uint8 on the CPU; do not write to it.
-  const torch::Tensor& images() const { return content_->images; }
+  /// [n, 3, S, S] uint8 on the CPU; do not write to it. What lies in a file with checksums is compared with them: all
+  /// of it here, those rows alone below. Throws Error where the file is damaged.
+  const torch::Tensor& images() const { return rows_checked(0, size()); }
+  /// Image `index`, [3, S, S].
+  torch::Tensor image(std::int64_t index) const { return rows_checked(index, index + 1)[index]; }
+  /// Images [begin, end) as they lie.
+  torch::Tensor images(std::int64_t begin, std::int64_t end) const {
+    return rows_checked(begin, end).slice(0, begin, end);
+  }
+  /// Copies of these images. In: [k] int64.
+  torch::Tensor images(const torch::Tensor& indices) const;
   const DatasetItem& item(std::int64_t index) const { return content_->items.at(static_cast<std::size_t>(index)); }
   /// The first caption; empty: none.
   const std::string& caption(std::int64_t index) const { return item(index).caption; }
@@ -116,6 +127,9 @@ class Dataset {
   void save_pack(const std::filesystem::path& path) const;
 
  private:
+  /// All images, of which [begin, end) have been compared with their checksums.
+  const torch::Tensor& rows_checked(std::int64_t begin, std::int64_t end) const;
+
   std::shared_ptr<const DatasetContent> content_;
   double validation_fraction_ = 0;
   std::vector<std::int64_t> train_, validation_, test_, all_;

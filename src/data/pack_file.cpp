@@ -19,6 +19,7 @@ using nlohmann::json;
 
 constexpr std::uint64_t kMaxHeaderBytes = std::uint64_t{64} << 20;
 constexpr const char* kFormat = "tessera-pack";
+constexpr const char* kChecks = "image_checks";
 
 std::string records_text(const DatasetContent& content) {
   std::string text;
@@ -106,7 +107,29 @@ std::vector<DatasetItem> parse_records(std::string_view text, std::size_t count,
   return items;
 }
 
-DatasetContent parse_pack(const std::shared_ptr<MappedFile>& mapping, const std::string& path, std::string* source) {
+/// Compares what is to be compared at once, and leaves the rest to checks of the images' blocks.
+std::shared_ptr<const BlockChecks> check_pack(const std::shared_ptr<MappedFile>& mapping, const Entry& images,
+                                              const json& header, std::uint8_t* data, std::uint64_t data_bytes,
+                                              const std::string& path, std::uint64_t read_through) {
+  constexpr std::uint64_t kMostWithoutBlocks = std::uint64_t{4} << 30;
+  const auto begin = static_cast<std::uint64_t>(reinterpret_cast<char*>(images.data) - mapping->data());
+  const bool blocks =
+      header.contains(kChecks) && verify_safetensors_but(mapping->bytes(), begin, begin + images.bytes, path);
+  if (mapping->size() <= (blocks ? read_through : std::max(read_through, kMostWithoutBlocks))) {
+    verify_safetensors(mapping->bytes(), path);
+    MappedFile::give_back(mapping->data(), mapping->size());
+    return nullptr;
+  }
+  if (!blocks) return nullptr;
+  const auto checks = find_entry(header, kChecks, "I64", 1, data, data_bytes, path);
+  auto sums = torch::empty(checks.shape, torch::kInt64);
+  std::memcpy(sums.data_ptr(), checks.data, checks.bytes);
+  return std::make_shared<BlockChecks>(std::string_view(reinterpret_cast<const char*>(images.data), images.bytes), sums,
+                                       path);
+}
+
+DatasetContent parse_pack(const std::shared_ptr<MappedFile>& mapping, const std::string& path, std::string* source,
+                          std::uint64_t read_through) {
   std::uint64_t length = 0;
   require(mapping->size() >= 8, "{}: not a .tessera-pack, or it cannot be mapped", path);
   std::memcpy(&length, mapping->data(), 8);
@@ -120,15 +143,10 @@ DatasetContent parse_pack(const std::shared_ptr<MappedFile>& mapping, const std:
   require(metadata.value("version", "") == std::to_string(kPackVersion), "{}: version '{}', expected {}", path,
           metadata.value("version", ""), kPackVersion);
 
-  // A larger pack is not read through when it is opened: that would take longer than its training's first steps.
-  constexpr std::uint64_t kMostVerified = std::uint64_t{4} << 30;
-  if (mapping->size() <= kMostVerified) {
-    verify_safetensors(mapping->bytes(), path);
-    MappedFile::give_back(mapping->data(), mapping->size());
-  }
   auto* data = reinterpret_cast<std::uint8_t*>(mapping->data()) + 8 + length;
   const std::uint64_t data_bytes = mapping->size() - 8 - length;
   const auto images = find_entry(header, "images", "U8", 4, data, data_bytes, path);
+  const auto checks = check_pack(mapping, images, header, data, data_bytes, path, read_through);
   const auto labels = find_entry(header, "labels", "I64", 1, data, data_bytes, path);
   const auto records = find_entry(header, "records", "U8", 1, data, data_bytes, path);
   const auto& shape = images.shape;
@@ -139,6 +157,7 @@ DatasetContent parse_pack(const std::shared_ptr<MappedFile>& mapping, const std:
   DatasetContent content;
   content.images = torch::from_blob(
       images.data, shape, [mapping](void*) {}, torch::kUInt8);
+  content.checks = checks;
   content.items = parse_records({reinterpret_cast<const char*>(records.data), records.bytes},
                                 static_cast<std::size_t>(shape[0]), metadata.value("splits", "") == "yes", path);
   content.class_names = read_json(metadata.at("class_names").get<std::string>(), path).get<std::vector<std::string>>();
@@ -180,32 +199,36 @@ void write_pack(const std::filesystem::path& path, const DatasetContent& content
   std::string records = records_text(content);
   auto labels = torch::empty({static_cast<std::int64_t>(content.items.size())}, torch::kInt64);
   for (std::size_t i = 0; i < content.items.size(); ++i) labels.data_ptr<std::int64_t>()[i] = content.items[i].label;
+  if (content.checks) content.checks->require_whole(0, content.images.nbytes());
+  const auto images = content.images.contiguous();
   const TensorMap tensors = {
-      {"images", content.images},
+      {"images", images},
+      {kChecks, BlockChecks::checksums_of({static_cast<const char*>(images.data_ptr()), images.nbytes()})},
       {"labels", labels},
       {"records", torch::from_blob(records.data(), {static_cast<std::int64_t>(records.size())}, torch::kUInt8)}};
   const bool has_splits =
       std::any_of(content.items.begin(), content.items.end(), [](const auto& item) { return item.split.has_value(); });
   const auto dump = [](const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); };
-  save_safetensors(path, tensors,
-                   {{"format", kFormat},
-                    {"version", std::to_string(kPackVersion)},
-                    {"key", content.key},
-                    {"source", source},
-                    {"class_names", dump(content.class_names)},
-                    {"skipped", dump(content.skipped)},
-                    {"skipped_count", std::to_string(content.skipped_count)},
-                    {"splits", has_splits ? "yes" : "no"},
-                    {"account", dump({{"files", content.files},
-                                      {"companions", content.companions},
-                                      {"reasons", content.reasons},
-                                      {"notes", content.notes}})}});
+  save_safetensors_apart(path, tensors,
+                         {{"format", kFormat},
+                          {"version", std::to_string(kPackVersion)},
+                          {"key", content.key},
+                          {"source", source},
+                          {"class_names", dump(content.class_names)},
+                          {"skipped", dump(content.skipped)},
+                          {"skipped_count", std::to_string(content.skipped_count)},
+                          {"splits", has_splits ? "yes" : "no"},
+                          {"account", dump({{"files", content.files},
+                                            {"companions", content.companions},
+                                            {"reasons", content.reasons},
+                                            {"notes", content.notes}})}},
+                         "images");
 }
 
-DatasetContent read_pack(const std::filesystem::path& path, std::string* source) {
+DatasetContent read_pack(const std::filesystem::path& path, std::string* source, std::uint64_t read_through) {
   const auto mapping = MappedFile::open(path);
   try {
-    return parse_pack(mapping, path.string(), source);
+    return parse_pack(mapping, path.string(), source, read_through);
   } catch (const json::exception& error) {
     fail("{}: malformed .tessera-pack: {}", path.string(), error.what());
   }

@@ -2,6 +2,7 @@
 #include <set>
 
 #include "image/animation.h"
+#include "image/decoding_process.h"
 #include "image/image_io.h"
 #include "runtime/error.h"
 #include "runtime/foreign_bytes.h"
@@ -99,6 +100,21 @@ bool has_heif_loader() {
   return usable;
 }
 
+/// libpng unpacks each packed text when it meets it, up to 8 MiB: hundreds of small ones would take seconds.
+void require_few_packed_texts(std::span<const std::uint8_t> bytes, std::string_view name) {
+  constexpr int kMost = 64;
+  int packed = 0;
+  for (std::size_t at = 8; bytes.size() - at >= 12;) {
+    const std::size_t length = std::size_t{bytes[at]} << 24 | std::size_t{bytes[at + 1]} << 16 |
+                               std::size_t{bytes[at + 2]} << 8 | std::size_t{bytes[at + 3]};
+    const std::string_view type(reinterpret_cast<const char*>(bytes.data()) + at + 4, 4);
+    packed += type == "zTXt" || type == "iTXt";
+    require(packed <= kMost, "{}: more than {} packed texts in a PNG", name, kMost);
+    if (length > bytes.size() - at - 12) return;  // cut off: the loader says so
+    at += 12 + length;
+  }
+}
+
 /// Opens with the loader of the format that the first bytes name; no pixel is decoded yet.
 Handle open_by_signature(std::span<const std::uint8_t> bytes, std::string_view name) {
   const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min<std::size_t>(bytes.size(), 16));
@@ -108,6 +124,7 @@ Handle open_by_signature(std::span<const std::uint8_t> bytes, std::string_view n
   int status = -1;
   using namespace std::string_view_literals;
   if (head.starts_with("\x89PNG\r\n\x1a\n"sv)) {
+    require_few_packed_texts(bytes, name);
     status = vips_pngload_buffer(data, size, &out, "fail_on", VIPS_FAIL_ON_ERROR, nullptr);
   } else if (head.starts_with("\xff\xd8\xff"sv)) {
     status = vips_jpegload_buffer(data, size, &out, "fail_on", VIPS_FAIL_ON_ERROR, nullptr);
@@ -311,6 +328,7 @@ bool reads_picture_ending(std::string_view ending) {
 }
 
 Image read_image(std::span<const std::uint8_t> bytes, std::string_view name, const ReadOptions& options) {
+  if (decodes_apart()) return read_image_apart(bytes, name, options);
   std::optional<DecodingPlace> place;
   Handle image = decode(bytes, name, options, place);
   std::vector<std::uint8_t> rgba;

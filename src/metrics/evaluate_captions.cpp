@@ -131,7 +131,7 @@ nlohmann::ordered_json caption_figures(const Dataset& data, const std::vector<st
       const auto pictures = make(data.caption(index), i);
       require(pictures.dim() == 4 && pictures.size(0) == options.each, "captions: expected {} pictures of each",
               options.each);
-      if (i < options.shown) sheet.push_back({to_image(data.images()[index]), to_image(pictures[0])});
+      if (i < options.shown) sheet.push_back({to_image(data.image(index)), to_image(pictures[0])});
       made.push_back(pictures);
       progress.update(i + 1, "");
     }

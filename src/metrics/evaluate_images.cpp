@@ -96,7 +96,7 @@ Reconstructions reconstruction_figures(Codec codec, const Dataset& data, const s
     for (std::int64_t start = 0; start < count; start += options.batch) {
       const auto last = std::min(start + options.batch, count);
       const auto where = torch::tensor(std::vector<std::int64_t>(indices.begin() + start, indices.begin() + last));
-      const auto given = data.images().index_select(0, where);
+      const auto given = data.images(where);
       const auto grid = codec->encode(given);
       const auto back = codec->decode(grid);
       add_to(columns, "l1", l1_distance(given, back));

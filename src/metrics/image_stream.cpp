@@ -24,7 +24,7 @@ class DatasetStream : public ImageStream {
   void read(std::int64_t batch, const ImageBatchSink& sink) const override {
     std::vector<torch::Tensor> images;
     for (const auto index : indices_) {
-      images.push_back(data_.images()[index]);
+      images.push_back(data_.image(index));
       if (static_cast<std::int64_t>(images.size()) < batch) continue;
       sink(images);
       images.clear();

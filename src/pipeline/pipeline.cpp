@@ -4,6 +4,7 @@
 
 #include "canvas/tiles.h"
 #include "checkpoint/bundle.h"
+#include "checkpoint/bundle_record.h"
 #include "kernels/device.h"
 #include "pipeline/process_config.h"
 #include "pipeline/sampling_choice.h"
@@ -23,48 +24,54 @@ WeightLoading loading_for(Precision precision, torch::Device device, const Pipel
 Pipeline Pipeline::load(const std::filesystem::path& bundle, const PipelineOptions& options) {
   const auto device = device_from(options.device);
   const auto precision = precision_from(options.dtype, device);
-  const auto parts = load_bundle(bundle);
-  Pipeline pipeline;
-  pipeline.bundle_ = bundle;
-  pipeline.dtype_ = name_of(precision);
-  require(parts.codec.has_value(), "{}: the bundle holds no codec (vqvae/)", bundle.string());
-  const auto loading = loading_for(precision, device, options);
-  {
-    const UnsetParameters unset;
-    pipeline.codec_ = Codec(codec_options_from_json(parts.codec->config));
-    pipeline.codec_->load(parts.codec->tensors, (bundle / "vqvae").string(), loading);
-  }
-  pipeline.codec_->set_precision(precision_of_codec(precision, device));
-  pipeline.codec_->eval();
-  pipeline.codec_->to(device);
-  if (!parts.denoiser) return pipeline;
-  if (parts.scheduler) {
-    const auto where = (bundle / "scheduler").string();
-    pipeline.suggestion_ = suggestion_from_config(*parts.scheduler, where);
-    pipeline.cross_entropy_ = cross_entropy_from_config(*parts.scheduler, where);
-  }
-  if (is_conditional_config(parts.denoiser->config)) {
-    pipeline.load_conditional_prior(parts, precision, device, loading);
+  const auto parts = load_bundle(bundle, BundleCheck::weights);
+  const auto built = [&]() -> Pipeline {
+    Pipeline pipeline;
+    pipeline.bundle_ = bundle;
+    pipeline.dtype_ = name_of(precision);
+    require(parts.codec.has_value(), "{}: the bundle holds no codec (vqvae/)", bundle.string());
+    const auto loading = loading_for(precision, device, options);
+    {
+      const UnsetParameters unset;
+      pipeline.codec_ = Codec(codec_options_from_json(parts.codec->config));
+      pipeline.codec_->load(parts.codec->tensors, (bundle / "vqvae").string(), loading);
+    }
+    pipeline.codec_->set_precision(precision_of_codec(precision, device));
+    pipeline.codec_->eval();
+    pipeline.codec_->to(device);
+    if (!parts.denoiser) return pipeline;
+    if (parts.scheduler) {
+      const auto where = (bundle / "scheduler").string();
+      pipeline.suggestion_ = suggestion_from_config(*parts.scheduler, where);
+      pipeline.cross_entropy_ = cross_entropy_from_config(*parts.scheduler, where);
+    }
+    if (is_conditional_config(parts.denoiser->config)) {
+      pipeline.load_conditional_prior(parts, precision, device, loading);
+      return pipeline;
+    }
+    pipeline.prior_ =
+        load_transformer(parts.denoiser->config, parts.denoiser->tensors, (bundle / "transformer").string(), loading);
+    pipeline.prior_->set_precision(precision);
+    pipeline.prior_->to(device);
+    require(pipeline.prior_->codebook_size() == pipeline.codec_->options().codebook_size,
+            "{}: the prior knows {} codes, the codec {}", bundle.string(), pipeline.prior_->codebook_size(),
+            pipeline.codec_->options().codebook_size);
+    const auto own =
+        parts.scheduler ? parts.scheduler->value("tessera", nlohmann::json::object()) : nlohmann::json::object();
+    const auto process = pipeline.prior_->is_autoregressive() ? "autoregressive" : "absorbing";
+    const auto total_steps = own.value("total_steps", nlohmann::json(pipeline.prior_->options().grid.cells()));
+    const auto named = own.value("process", nlohmann::json(process));
+    require(total_steps.is_number_integer() && total_steps > 0 && total_steps <= kMostSteps,
+            "{}: total_steps is {}, expected 1 to {}", (bundle / "scheduler").string(), total_steps.dump(), kMostSteps);
+    require(named == process, "{}: process is {}, expected \"{}\" as the transformer is",
+            (bundle / "scheduler").string(), named.dump(), process);
+    pipeline.total_steps_ = total_steps.get<std::int64_t>();
+    pipeline.process_ = process;
     return pipeline;
-  }
-  pipeline.prior_ =
-      load_transformer(parts.denoiser->config, parts.denoiser->tensors, (bundle / "transformer").string(), loading);
-  pipeline.prior_->set_precision(precision);
-  pipeline.prior_->to(device);
-  require(pipeline.prior_->codebook_size() == pipeline.codec_->options().codebook_size,
-          "{}: the prior knows {} codes, the codec {}", bundle.string(), pipeline.prior_->codebook_size(),
-          pipeline.codec_->options().codebook_size);
-  const auto own =
-      parts.scheduler ? parts.scheduler->value("tessera", nlohmann::json::object()) : nlohmann::json::object();
-  const auto process = pipeline.prior_->is_autoregressive() ? "autoregressive" : "absorbing";
-  const auto total_steps = own.value("total_steps", nlohmann::json(pipeline.prior_->options().grid.cells()));
-  const auto named = own.value("process", nlohmann::json(process));
-  require(total_steps.is_number_integer() && total_steps > 0 && total_steps <= kMostSteps,
-          "{}: total_steps is {}, expected 1 to {}", (bundle / "scheduler").string(), total_steps.dump(), kMostSteps);
-  require(named == process, "{}: process is {}, expected \"{}\" as the transformer is", (bundle / "scheduler").string(),
-          named.dump(), process);
-  pipeline.total_steps_ = total_steps.get<std::int64_t>();
-  pipeline.process_ = process;
+  };
+  auto pipeline = built();
+  // Last: what is wrong in a configuration is said in its own words where there are any.
+  require_recorded(bundle, parts.index);
   return pipeline;
 }
 

@@ -4,9 +4,11 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "checkpoint/sha256.h"
 #include "runtime/atomic_file.h"
+#include "runtime/printable.h"
 #include "server/base64.h"
 #include "server/http_head.h"
 
@@ -17,6 +19,11 @@ std::string digest_of(std::string_view key) {
   Sha256 hash;
   hash.update(key);
   return hash.finish();
+}
+
+/// What a key's client is called.
+std::string client_name(const std::string& digest) {
+  return digest.substr(0, 16);
 }
 
 /// The key of "Bearer KEY", or the password of "Basic base64(user:KEY)"; empty: none.
@@ -43,22 +50,64 @@ std::string key_of(const std::string& authorization) {
 
 }  // namespace
 
-std::vector<std::string> read_key_digests(const std::filesystem::path& file) {
+namespace {
+
+/// "name=alice", "jobs=4" ... into the quota. false: it is none of these.
+bool take_quota(std::string_view word, KeyQuota& quota) {
+  const auto equals = word.find('=');
+  if (equals == std::string_view::npos) return false;
+  const auto name = word.substr(0, equals), value = word.substr(equals + 1);
+  if (name == "name") {
+    quota.name = value.substr(0, 64);
+    return !value.empty();
+  }
+  auto* target = name == "jobs"       ? &quota.jobs
+                 : name == "requests" ? &quota.requests_a_minute
+                 : name == "pixels"   ? &quota.pixels_an_hour
+                                      : nullptr;
+  if (!target) return false;
+  const auto parsed = std::from_chars(value.data(), value.data() + value.size(), *target);
+  return parsed.ec == std::errc() && parsed.ptr == value.data() + value.size() && *target >= 1;
+}
+
+}  // namespace
+
+void read_keys(const std::filesystem::path& file, AccessRules& rules) {
   const auto text = read_file(file, 1 << 20);
   std::vector<std::string> digests;
+  std::map<std::string, KeyQuota> quotas;
   for (std::size_t begin = 0; begin < text.size();) {
     const auto end = std::min(text.find('\n', begin), text.size());
     std::string_view line(text.data() + begin, end - begin);
     begin = end + 1;
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
     if (line.empty() || line.front() == '#') continue;
-    const bool printable = std::all_of(line.begin(), line.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; });
-    require(printable && line.size() >= 16 && line.size() <= 512,
-            "{}: a key of {} characters, expected 16 to 512 printable ones", file.string(), line.size());
-    digests.push_back(digest_of(line));
+    const auto key = line.substr(0, line.find(' '));
+    line.remove_prefix(key.size());
+    const bool printable = std::all_of(key.begin(), key.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; });
+    require(printable && key.size() >= 16 && key.size() <= 512,
+            "{}: a key of {} characters, expected 16 to 512 printable ones", file.string(), key.size());
+    digests.push_back(digest_of(key));
+    KeyQuota quota;
+    while (!line.empty()) {
+      line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+      const auto word = line.substr(0, line.find(' '));
+      line.remove_prefix(word.size());
+      require(word.empty() || take_quota(word, quota),
+              "{}: '{}' behind key {}, expected name=NAME, jobs=N, requests=N or pixels=N", file.string(),
+              tessera::printable(word), digests.size());
+    }
+    if (quota != KeyQuota{}) quotas[client_name(digests.back())] = quota;
   }
   require(!digests.empty(), "{}: holds no key", file.string());
-  return digests;
+  rules.key_digests = std::move(digests);
+  rules.quotas = std::move(quotas);
+}
+
+std::vector<std::string> read_key_digests(const std::filesystem::path& file) {
+  AccessRules rules;
+  read_keys(file, rules);
+  return rules.key_digests;
 }
 
 void check_origin(const std::string& origin) {
@@ -118,7 +167,7 @@ std::string client_of(const HttpRequest& request, const AccessRules& rules, bool
   const auto digest = digest_of(key_of(request.header("authorization")));
   std::string client;
   for (const auto& known : rules.key_digests) {
-    if (equal_in_constant_time(known, digest)) client = known.substr(0, 16);
+    if (equal_in_constant_time(known, digest)) client = client_name(known);
   }
   if (client.empty() && needs_key) throw HttpError(401, "authorization: expected Bearer and a key of this server");
   return client.empty() ? request.address : client;

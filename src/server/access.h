@@ -2,24 +2,31 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "server/http_message.h"
+#include "server/quota.h"
 
 namespace tessera::server {
 
 struct AccessRules {
-  std::vector<std::string> key_digests;  // SHA-256 of each key, hexadecimal; empty: no key is asked for
-  std::vector<std::string> origins;      // pages of other origins that may read answers, "https://example.org"
-  bool loopback = true;                  // listening on this machine alone: Host must name it
-  std::vector<std::string> hosts;        // further names that Host may have, in lower case; where there are any, Host
-                                         // must have one of them or name this machine, wherever one listens
+  std::vector<std::string> key_digests;    // SHA-256 of each key, hexadecimal; empty: no key is asked for
+  std::map<std::string, KeyQuota> quotas;  // of keys, by client_of's name for them
+  std::vector<std::string> origins;        // pages of other origins that may read answers, "https://example.org"
+  bool loopback = true;                    // listening on this machine alone: Host must name it
+  std::vector<std::string> hosts;          // further names that Host may have, in lower case; where there are any, Host
+                                           // must have one of them or name this machine, wherever one listens
 };
 
 /// The keys of a file, one a line, 16 to 512 printable characters; lines that begin with # are left out. Throws Error.
 std::vector<std::string> read_key_digests(const std::filesystem::path& file);
+
+/// The same with what stands behind the keys, into rules: "KEY name=alice jobs=4 requests=60 pixels=10000000", of which
+/// all but the key may be missing (jobs at one time, requests a minute, pixels of results an hour). Throws Error.
+void read_keys(const std::filesystem::path& file, AccessRules& rules);
 
 /// "https://example.org" or "http://localhost:5173". Throws UsageError.
 void check_origin(const std::string& origin);

@@ -1,5 +1,6 @@
 #include "server/http_connection.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -48,18 +49,68 @@ bool Connection::peer_closed() const {
   return got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
+std::optional<ssize_t> Connection::take(char* to, std::size_t size) {
+  if (!tls_) return ::recv(socket_, to, size, 0);
+  std::size_t moved = 0;
+  switch (tls_->read(to, size, moved)) {
+    case TlsSession::State::done:
+      return static_cast<ssize_t>(moved);
+    case TlsSession::State::closed:
+      return 0;
+    default:
+      return std::nullopt;
+  }
+}
+
+std::optional<ssize_t> Connection::put(const char* from, std::size_t size) {
+  if (!tls_) {
+    const auto now = ::send(socket_, from, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (now < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return std::nullopt;
+    return now;
+  }
+  std::size_t moved = 0;
+  switch (tls_->write(from, size, moved)) {
+    case TlsSession::State::done:
+      return static_cast<ssize_t>(moved);
+    case TlsSession::State::closed:
+      return -1;
+    default:
+      return std::nullopt;
+  }
+}
+
+bool Connection::start_tls(std::shared_ptr<const TlsContext> context) {
+  ::fcntl(socket_, F_SETFL, ::fcntl(socket_, F_GETFL) | O_NONBLOCK);
+  tls_ = std::make_unique<TlsSession>(std::move(context), socket_);
+  const auto until = Clock::now() + patience_;
+  while (true) {
+    const auto state = tls_->handshake();
+    if (state == TlsSession::State::done) return true;
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
+    const short events = state == TlsSession::State::wants_read ? POLLIN : POLLOUT;
+    too_slow_ = state != TlsSession::State::closed && left.count() <= 0;
+    if (state == TlsSession::State::closed || left.count() <= 0) return false;
+    poll_for(socket_, events, left);
+  }
+}
+
 ssize_t Connection::receive() {
   constexpr std::size_t kPiece = 16 << 10;
   // The first byte of a request has its own patience (wait_for_request).
   if (received_ == 0) began_ = Clock::now();
-  const auto left = time_left(began_, patience_, received_);
-  if (received_ >= most_ || left.count() <= 0 || !wait_readable(left)) {
-    too_slow_ = received_ < most_;
-    closing_ = true;
-    return -1;
-  }
   char piece[kPiece];
-  const auto got = ::recv(socket_, piece, sizeof(piece), 0);
+  std::optional<ssize_t> taken;
+  while (!taken) {
+    const auto left = time_left(began_, patience_, received_);
+    const bool ready = tls_ && tls_->pending();
+    if (received_ >= most_ || left.count() <= 0 || (!ready && !wait_readable(left))) {
+      too_slow_ = received_ < most_;
+      closing_ = true;
+      return -1;
+    }
+    taken = take(piece, sizeof(piece));
+  }
+  const auto got = *taken;
   if (got <= 0) return got;
   held_.erase(0, at_);
   at_ = 0;
@@ -127,10 +178,10 @@ ssize_t Connection::write(const char* from, std::size_t size) {
       too_slow_ = closing_ = true;
       return -1;
     }
-    const auto now = ::send(socket_, from + sent, size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (now < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) continue;
-    if (now < 0) return -1;
-    sent += static_cast<std::size_t>(now);
+    const auto now = put(from + sent, size - sent);
+    if (!now) continue;
+    if (*now < 0) return -1;
+    sent += static_cast<std::size_t>(*now);
   }
   return static_cast<ssize_t>(size);
 }

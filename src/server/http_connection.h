@@ -6,10 +6,12 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "server/http_head.h"
+#include "server/tls.h"
 
 namespace tessera::server {
 
@@ -22,6 +24,13 @@ class Connection {
   static constexpr std::uint64_t kMostHead = 64 << 10;  // bytes of a request's line and headers
 
   Connection(int socket, std::chrono::seconds patience) : socket_(socket), patience_(patience) {}
+
+  /// From now on what is moved is TLS's. Out: whether the peer has shaken hands, within its patience.
+  bool start_tls(std::shared_ptr<const TlsContext> context);
+  /// Says to a TLS peer that nothing more comes.
+  void shut_down_tls() {
+    if (tls_) tls_->shut_down();
+  }
 
   /// Reads a request's line and headers, and looks whether they can be read in one way only. Out: what is wrong with
   /// them; empty: nothing. None: they did not come in time, were too long, or the peer has gone. What is read stays to
@@ -38,7 +47,7 @@ class Connection {
   bool wait_for_request(std::chrono::milliseconds wait, Stop stop) {
     const auto until = std::chrono::steady_clock::now() + wait;
     begin_request();
-    if (at_ < held_.size()) return true;
+    if (at_ < held_.size() || (tls_ && tls_->pending())) return true;
     while (std::chrono::steady_clock::now() < until && !stop()) {
       if (wait_readable(std::chrono::milliseconds(100))) return !peer_closed();
     }
@@ -64,8 +73,14 @@ class Connection {
   bool wait_readable(std::chrono::milliseconds wait) const;
   bool wait_writable(std::chrono::milliseconds wait) const;
 
+  /// As recv; none: nothing has come that can be taken yet.
+  std::optional<ssize_t> take(char* to, std::size_t size);
+  /// As send; none: nothing can be sent yet.
+  std::optional<ssize_t> put(const char* from, std::size_t size);
+
   const int socket_;
   const std::chrono::seconds patience_;
+  std::unique_ptr<TlsSession> tls_;  // none: what is moved is plain
   std::uint64_t most_ = kMostHead;
   std::string held_;                    // what has come and may not have been read yet
   std::size_t at_ = 0;                  // what of it was read

@@ -140,7 +140,8 @@ class HttpServer::Impl : public httplib::Server {
   Impl(Service& service, const ListenOptions& listen_options)
       : service_(service),
         options_(listen_options),
-        bodies_(static_cast<std::uint64_t>(service.limits().bodies_mib) << 20) {
+        bodies_(static_cast<std::uint64_t>(service.limits().bodies_mib) << 20),
+        tls_(listen_options.tls) {
     new_task_queue = [this] { return new ConnectionThreads(service_.limits().connections, service_.metrics()); };
     set_socket_options([](socket_t socket) {
       const int yes = 1;  // but not SO_REUSEPORT: two servers must not share a port unnoticed
@@ -221,6 +222,11 @@ class HttpServer::Impl : public httplib::Server {
     stop();
   }
 
+  void set_tls(std::shared_ptr<const TlsContext> tls) {
+    const std::lock_guard lock(mutex_);
+    tls_ = std::move(tls);
+  }
+
  private:
   bool process_and_close_socket(socket_t socket) override {
     const auto [address, port] = peer_of(socket);
@@ -236,6 +242,13 @@ class HttpServer::Impl : public httplib::Server {
     }
     Connection connection(socket, std::chrono::seconds(service_.limits().slow_seconds));
     ConnectionStream stream(connection, address, port);
+    if (const auto tls = tls_context(); tls && !connection.start_tls(tls)) {
+      if (connection.too_slow()) service_.metrics().add("tessera_http_slow_total");
+      service_.metrics().add("tessera_http_tls_refused_total");
+      ::shutdown(socket, SHUT_RDWR);
+      ::close(socket);
+      return false;
+    }
     present_connection = &connection;
     for (int left = kRequestsPerConnection; left > 0; --left) {
       if (!connection.wait_for_request(kIdle, [&] { return stopping_.load(); })) break;
@@ -252,6 +265,7 @@ class HttpServer::Impl : public httplib::Server {
     }
     present_connection = nullptr;
     if (connection.too_slow()) service_.metrics().add("tessera_http_slow_total");
+    connection.shut_down_tls();
     if (connection.closing()) connection.linger();
     ::shutdown(socket, SHUT_RDWR);
     ::close(socket);
@@ -345,7 +359,13 @@ class HttpServer::Impl : public httplib::Server {
 
   Service& service_;
   const ListenOptions options_;
+  std::shared_ptr<const TlsContext> tls_context() {
+    const std::lock_guard lock(mutex_);
+    return tls_;
+  }
+
   BodyBudget bodies_;
+  std::shared_ptr<const TlsContext> tls_;  // under mutex_
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   std::map<std::string, std::int64_t> by_address_;
@@ -359,6 +379,9 @@ int HttpServer::bind() {
 }
 void HttpServer::run() {
   impl_->listen_after_bind();
+}
+void HttpServer::set_tls(std::shared_ptr<const TlsContext> tls) {
+  impl_->set_tls(std::move(tls));
 }
 void HttpServer::stop() {
   impl_->stop_all();
@@ -380,6 +403,7 @@ int HttpServer::bind() {
   return 0;
 }
 void HttpServer::run() {}
+void HttpServer::set_tls(std::shared_ptr<const TlsContext>) {}
 void HttpServer::stop() {}
 
 }  // namespace tessera::server

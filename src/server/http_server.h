@@ -6,12 +6,14 @@
 #include <string>
 
 #include "server/service.h"
+#include "server/tls.h"
 
 namespace tessera::server {
 
 struct ListenOptions {
   std::string address = "127.0.0.1";
-  int port = 8080;  // 0: any free one
+  int port = 8080;                        // 0: any free one
+  std::shared_ptr<const TlsContext> tls = {};  // none: plain HTTP
 };
 
 class HttpServer {
@@ -24,6 +26,8 @@ class HttpServer {
   int bind();
   /// Answers until stop() is called from another thread.
   void run();
+  /// New connections get this certificate. From any thread.
+  void set_tls(std::shared_ptr<const TlsContext> tls);
   /// Ends event streams and connections that wait; what is being answered is answered.
   void stop();
 

@@ -113,14 +113,63 @@ Service::Service(Backend& backend, Metrics& metrics, ServiceOptions options)
       metrics_(metrics),
       queue_(options_.limits, metrics_),
       worker_(backend, queue_, options_.limits, metrics_),
-      routes_(all_routes()) {
+      routes_(all_routes()),
+      access_(std::make_shared<const AccessRules>(options_.access)) {
   metrics_.set("tessera_queue_limit", static_cast<double>(options_.limits.queue));
 }
 
+std::shared_ptr<const AccessRules> Service::access() const {
+  const std::lock_guard lock(access_mutex_);
+  return access_;
+}
+
+void Service::set_keys(const AccessRules& rules) {
+  auto next = std::make_shared<AccessRules>(*access());
+  next->key_digests = rules.key_digests;
+  next->quotas = rules.quotas;
+  const std::lock_guard lock(access_mutex_);
+  access_ = std::move(next);
+}
+
+void Service::note(const HttpRequest& request, const std::string& client, const HttpResponse& response,
+                   Clock::time_point begin) {
+  if (!options_.audit) return;
+  const auto rules = access();
+  const auto found = rules->quotas.find(client);
+  const bool named = found != rules->quotas.end() && !found->second.name.empty();
+  options_.audit->note(request, named ? found->second.name : client, response, Clock::now() - begin);
+}
+
+void Service::require_quota(const JobRequest& request, const ModelInfo& model, const std::string& client) {
+  const auto rules = access();
+  const auto found = rules->quotas.find(client);
+  if (found == rules->quotas.end()) return;
+  const auto& quota = found->second;
+  if (quota.jobs > 0) {
+    const auto jobs = queue_.jobs();
+    const auto own = std::count_if(jobs.begin(), jobs.end(),
+                                   [&](const auto& job) { return job->client == client && !is_final(job->state()); });
+    if (own >= quota.jobs)
+      throw HttpError(429, fmt::format("{} jobs wait or run, this key's quota is {}", own, quota.jobs), {}, 5);
+  }
+  std::int64_t pixels = std::int64_t{request.width != 0 ? request.width : model.width} *
+                        (request.height != 0 ? request.height : model.height);
+  if (request.tokens) pixels = request.tokens->h * request.tokens->w * model.factor * model.factor;
+  if (request.onto) pixels = std::int64_t{request.onto->width} * request.onto->height;
+  if (request.image) {
+    pixels = (std::int64_t{request.image->width} + request.left + request.right) *
+             (std::int64_t{request.image->height} + request.top + request.bottom);
+  }
+  quotas_.take_pixels(client, quota, pixels * request.count);
+}
+
 HttpResponse Service::handle(const HttpRequest& request) {
+  const auto begin = Clock::now();
+  const auto rules = access();
   HttpResponse response;
+  std::string client;
   try {
-    response = answer(request);
+    response = answer(request, client);
   } catch (const HttpError& error) {
     response = error_response(request.path, error);
   } catch (const Error& error) {
@@ -134,19 +183,21 @@ HttpResponse Service::handle(const HttpRequest& request) {
   auto& headers = response.headers;
   headers.emplace("X-Content-Type-Options", "nosniff");
   headers.emplace("Referrer-Policy", "no-referrer");
-  headers.emplace("Cross-Origin-Resource-Policy", options_.access.origins.empty() ? "same-origin" : "cross-origin");
+  headers.emplace("Cross-Origin-Resource-Policy", rules->origins.empty() ? "same-origin" : "cross-origin");
   headers.emplace("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
   headers.emplace("Cache-Control", "no-store");
-  if (!options_.access.origins.empty()) headers.emplace("Vary", "Origin");
-  if (const auto origin = allowed_origin(request, options_.access); !origin.empty()) {
+  if (!rules->origins.empty()) headers.emplace("Vary", "Origin");
+  if (const auto origin = allowed_origin(request, *rules); !origin.empty()) {
     headers["Access-Control-Allow-Origin"] = origin;
     headers["Access-Control-Expose-Headers"] = "Retry-After, Location";
   }
   metrics_.add("tessera_http_requests_total", fmt::format("status=\"{}\"", response.status));
+  note(request, client.empty() ? request.address : client, response, begin);
   return response;
 }
 
-HttpResponse Service::answer(const HttpRequest& request) {
+HttpResponse Service::answer(const HttpRequest& request, std::string& client) {
+  const auto rules = access();
   if (request.path.size() > kLongestPath || request.path.find('\0') != std::string::npos) {
     throw HttpError(414, fmt::format("path: longer than {} bytes", kLongestPath));
   }
@@ -163,18 +214,20 @@ HttpResponse Service::answer(const HttpRequest& request) {
     }
   }
   if (request.method == "OPTIONS" && !methods.empty()) {
-    (void)client_of(request, options_.access, false);
+    (void)client_of(request, *rules, false);
     HttpResponse response;
     response.status = 204;
     response.headers["Allow"] = fmt::format("{}", fmt::join(methods, ", "));
-    if (!allowed_origin(request, options_.access).empty()) {
+    if (!allowed_origin(request, *rules).empty()) {
       response.headers["Access-Control-Allow-Methods"] = response.headers["Allow"];
       response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Tessera-Client";
       response.headers["Access-Control-Max-Age"] = "600";
     }
     return response;
   }
-  const auto client = client_of(request, options_.access, !(found && found->open));
+  client = client_of(request, *rules, !(found && found->open));
+  if (const auto quota = rules->quotas.find(client); quota != rules->quotas.end())
+    quotas_.take_request(client, quota->second);
   if (methods.empty()) throw HttpError(404, "no such path; /api/v1/openapi.json lists them");
   if (!found) {
     auto response =
@@ -191,7 +244,7 @@ std::optional<HttpResponse> Service::refuse_early(const HttpRequest& request, st
   try {
     // A body is read for those alone who may send one.
     if (request.method != "GET" && request.method != "HEAD" && request.method != "OPTIONS") {
-      (void)client_of(request, options_.access, true);
+      (void)client_of(request, *access(), true);
     }
     if (request.path.size() > kLongestPath)
       throw HttpError(414, fmt::format("path: longer than {} bytes", kLongestPath));
@@ -205,7 +258,9 @@ std::optional<HttpResponse> Service::refuse_early(const HttpRequest& request, st
     return {};
   } catch (const HttpError& thrown) {
     metrics_.add("tessera_http_requests_total", fmt::format("status=\"{}\"", thrown.status));
-    return error_response(request.path, thrown);
+    auto response = error_response(request.path, thrown);
+    note(request, request.address, response, Clock::now());
+    return response;
   }
 }
 
@@ -293,6 +348,7 @@ std::shared_ptr<Job> Service::submit(JobRequest request, const std::string& clie
   request.model = info.name;
   check_model(request, info, options_.limits);
   complete(request, options_.limits);  // with the model's name
+  require_quota(request, info, client);
   return queue_.submit(std::make_shared<const JobRequest>(std::move(request)), client);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "server/access.h"
+#include "server/audit_log.h"
 #include "server/http_message.h"
 #include "server/worker.h"
 
@@ -39,6 +40,7 @@ struct Route {
 struct ServiceOptions {
   ServiceLimits limits;
   AccessRules access;
+  std::shared_ptr<AuditLog> audit = {};  // none: requests are not noted
 };
 
 class Service {
@@ -55,12 +57,16 @@ class Service {
   /// Finishes what runs and waits within the grace of the limits; reports what is left.
   void stop() { worker_.stop(std::chrono::seconds(options_.limits.grace_seconds)); }
 
+  const std::shared_ptr<AuditLog>& audit() const { return options_.audit; }
   const ServiceLimits& limits() const { return options_.limits; }
   const std::vector<Route>& routes() const { return routes_; }
   Backend& backend() { return backend_; }
   JobQueue& queue() { return queue_; }
   Worker& worker() { return worker_; }
   Metrics& metrics() { return metrics_; }
+
+  /// Other keys from now on, with their quotas. From any thread.
+  void set_keys(const AccessRules& rules);
 
   /// A served model; empty: the default. Throws HttpError (404) listing the names.
   ModelInfo model(const std::string& name);
@@ -77,7 +83,13 @@ class Service {
   std::shared_ptr<Job> job(const std::string& id);
 
  private:
-  HttpResponse answer(const HttpRequest& request);
+  /// Out: in client, whose turn the request is.
+  HttpResponse answer(const HttpRequest& request, std::string& client);
+  std::shared_ptr<const AccessRules> access() const;
+  /// Throws HttpError (429) where the client has had what its key allows.
+  void require_quota(const JobRequest& request, const ModelInfo& model, const std::string& client);
+  void note(const HttpRequest& request, const std::string& client, const HttpResponse& response,
+            Clock::time_point begin);
 
   Backend& backend_;
   const ServiceOptions options_;
@@ -85,6 +97,9 @@ class Service {
   JobQueue queue_;
   Worker worker_;
   std::vector<Route> routes_;
+  mutable std::mutex access_mutex_;
+  std::shared_ptr<const AccessRules> access_;  // replaced as a whole
+  QuotaBook quotas_;
   std::mutex mutex_;
   std::string chosen_model_;
 };

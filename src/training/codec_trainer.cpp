@@ -316,7 +316,7 @@ Reconstruction CodecTraining::look_at(Codec& codec, const std::vector<std::int64
   for (std::int64_t start = 0; start < count; start += recipe_.batch_size) {
     const auto end = std::min(start + recipe_.batch_size, count);
     const std::vector<std::int64_t> picked(pictures.begin() + start, pictures.begin() + end);
-    const auto images = data_.images().index_select(0, torch::tensor(picked));
+    const auto images = data_.images(torch::tensor(picked));
     const auto grid = codec->encode(images);
     const auto decoded = codec->decode(grid);
     const auto error = (decoded.to(torch::kFloat64) - images.to(torch::kFloat64)) / 255.0;

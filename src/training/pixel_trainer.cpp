@@ -108,7 +108,7 @@ class PixelTraining : public TrainingTask {
     for (std::int64_t start = 0; start < count; start += recipe_.batch_size) {
       const auto end = std::min(start + recipe_.batch_size, count);
       const auto picked = torch::tensor(std::vector<std::int64_t>(held_out.begin() + start, held_out.begin() + end));
-      const auto [target, quantized] = prepared(data_.images().index_select(0, picked));
+      const auto [target, quantized] = prepared(data_.images(picked));
       total += bits_per_dimension(codec_, target, quantized).item<double>() * static_cast<double>(end - start);
     }
     codec_->load(now, "plain weights");

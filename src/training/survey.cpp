@@ -80,14 +80,14 @@ PictureSurvey survey_pictures(const Dataset& data) {
   for (std::int64_t i = 0; i < data.size(); ++i) {
     if (!data.caption(i).empty()) ++survey.captioned;
     if (data.label(i) >= 0) ++survey.labelled;
-    const auto pixels = data.images()[i];
+    const auto pixels = data.image(i);
     ContentHash hash;
     hash.add(pixels.data_ptr(), pixels.nbytes());
     if (!seen.insert(hash.hex()).second) ++survey.duplicates;
   }
   const auto looked_at = std::min(kPictures, data.size());
   const auto rows = (torch::arange(looked_at) * data.size()).div(std::max<std::int64_t>(looked_at, 1), "floor");
-  survey.flat_share = flat_share(data.images().index_select(0, rows));
+  survey.flat_share = flat_share(data.images(rows));
   survey.photographs = survey.flat_share < kMostlyFlat;
   return survey;
 }

@@ -19,7 +19,7 @@ TokenGrid encode_all(const Dataset& data, Codec& codec, bool mirrored) {
   std::vector<torch::Tensor> parts;
   Progress progress(mirrored ? "encode mirrored pictures" : "encode pictures", 0, data.size(), "images");
   for (std::int64_t start = 0; start < data.size(); start += kBatch) {
-    auto images = data.images().slice(0, start, std::min(start + kBatch, data.size()));
+    auto images = data.images(start, std::min(start + kBatch, data.size()));
     if (mirrored) images = images.flip(3);
     parts.push_back(codec->encode(images).codes());
     progress.update(std::min(start + kBatch, data.size()), "");

@@ -1,6 +1,10 @@
 #include "checkpoint/bundle.h"
+#include "checkpoint/bundle_record.h"
+#include "runtime/atomic_file.h"
 
 #include <gtest/gtest.h>
+
+#include <random>
 
 #include <fstream>
 
@@ -204,6 +208,46 @@ TEST(HostileBundle, WeightsThatWereBeingReplacedAreKnownWhicheverLieThere) {
   EXPECT_NO_THROW(load_bundle(folder.path()));
   save_safetensors(weights, small_codec().tensors);
   EXPECT_TRUE(fails_with([&] { load_bundle(folder.path()); }, {"vqvae", "hash"}));
+}
+
+TEST(HostileBundle, AFlippedBitInAnyOfItsTextsIsFoundAndNamed) {
+  const TemporaryFolder folder;
+  save_bundle(folder.path(), small_bundle());
+  std::mt19937_64 random(9);
+  for (const auto* file :
+       {"model_index.json", "vqvae/config.json", "transformer/config.json", "scheduler/config.json"}) {
+    const auto path = folder.path() / file;
+    if (!std::filesystem::exists(path)) continue;
+    const auto text = read_file(path);
+    for (int i = 0; i < 200; ++i) {
+      auto flipped = text;
+      const auto at = random() % text.size();
+      flipped[at] = static_cast<char>(flipped[at] ^ (1 << (random() % 8)));
+      write_file_atomically(path, flipped);
+      EXPECT_THROW(load_bundle(folder.path()), Error) << file << " byte " << at << ": " << flipped;
+    }
+    write_file_atomically(path, text);
+    EXPECT_NO_THROW(load_bundle(folder.path()));
+  }
+}
+
+TEST(HostileBundle, AConfigurationThatWasChangedOnPurposeIsRecordedAnew) {
+  const TemporaryFolder folder;
+  save_bundle(folder.path(), small_bundle());
+  const auto path = folder.path() / "vqvae/config.json";
+  write_file_atomically(path, read_file(path) + " ");
+  EXPECT_TRUE(fails_with([&] { load_bundle(folder.path()); }, {"vqvae/config.json", "changed or damaged", "--record"}));
+  record_bundle(folder.path());
+  EXPECT_NO_THROW(load_bundle(folder.path()));
+  replace_bundle_file(folder.path(), "vqvae/config.json", read_file(path) + "\n");
+  EXPECT_NO_THROW(load_bundle(folder.path()));
+  // As if the writer had been killed between the announcement and the file, or the file and the record.
+  auto index = nlohmann::json::parse(read_file(folder.path() / "model_index.json"));
+  announce_files(index, {{"vqvae/config.json", read_file(path) + "  "}});
+  write_file_atomically(folder.path() / "model_index.json", index_text(index));
+  EXPECT_NO_THROW(load_bundle(folder.path()));
+  write_file_atomically(path, read_file(path) + "  ");
+  EXPECT_NO_THROW(load_bundle(folder.path()));
 }
 
 TEST(HostileBundle, PartsThatDoNotFitAreNotWritten) {

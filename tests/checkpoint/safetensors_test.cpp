@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
+#include "runtime/atomic_file.h"
 #include "torch_writer.h"
 
 namespace tessera {
@@ -173,6 +176,32 @@ TEST(Safetensors, WhatTheFormatCannotHoldIsNotWritten) {
   EXPECT_TRUE(fails_with([&] { save_safetensors(path, {{"\xff", torch::zeros({1})}}); }, {"UTF-8"}));
   EXPECT_TRUE(fails_with([&] { save_safetensors(path, {{"__metadata__", torch::zeros({1})}}); }, {"__metadata__"}));
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+/// What states, best states, token caches, partial canvases, kept samples, kept features and weights are stored as.
+TEST(Safetensors, AFlippedBitAtAnyPlaceIsFoundAndNamed) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "state.safetensors";
+  save_safetensors(path, {{"a.weight", torch::randn({64, 8})}, {"codes", torch::randint(0, 9, {16, 4, 4})}},
+                   {{"step", "17"}, {"format", "tessera-tokens"}});
+  const auto bytes = read_file(path);
+  std::mt19937_64 random(3);
+  const auto damaged = [&](std::size_t at, unsigned bit) {
+    auto flipped = bytes;
+    flipped[at] = static_cast<char>(flipped[at] ^ (1 << bit));
+    write_file_atomically(path, flipped);
+    return fails_with([&] { load_safetensors(path); }, {"state.safetensors"});
+  };
+  for (int i = 0; i < 200; ++i) {
+    const auto at = random() % bytes.size();
+    EXPECT_TRUE(damaged(at, static_cast<unsigned>(random() % 8))) << "byte " << at;
+  }
+  // Every bit of the checksum's own name and digits too.
+  const auto name = bytes.find("tessera.sha256");
+  ASSERT_NE(name, std::string::npos);
+  for (std::size_t at = name - 1; at < name + 20; ++at) {
+    for (unsigned bit = 0; bit < 8; ++bit) EXPECT_TRUE(damaged(at, bit)) << "byte " << at << " bit " << bit;
+  }
 }
 
 }  // namespace safetensors_test

@@ -97,6 +97,21 @@ TEST_F(Hostile, AConfigurationThatAsksForGigabytesIsComparedFirst) {
   }
 }
 
+TEST_F(Hostile, LongNamesAndEscapesOfStrangersDoNotReachTheTerminal) {
+  const auto model = copy_of("emoji64-text");
+  const auto weights = model / "vqvae/diffusion_pytorch_model.safetensors";
+  fs::remove(weights);
+  put(weights.string() + ".index.json", R"({"weight_map":{"a":")" + std::string(3'000'000, 'x') + "\"}}");
+  const auto outcome = bounded(fmt::format("generate -t 1 --steps 1 -m {} -o {}", quoted(model), at("o.png")));
+  EXPECT_TRUE(fails_in_one_line(outcome, 1, "[...]"));
+  EXPECT_LT(outcome.output.size(), 20'000u);
+  const auto other = copy_of("emoji64-text");
+  auto config = nlohmann::json::parse(bytes_of(other / "scheduler/config.json"));
+  config["tessera"]["sampling"] = {{"sampler", "\x1b[31mred"}};
+  put(other / "scheduler/config.json", config.dump());
+  EXPECT_EQ(run("info " + quoted(other)).output.find('\x1b'), std::string::npos);
+}
+
 TEST_F(Hostile, AFlippedBitIsFoundAndNamed) {
   const auto model = copy_of("emoji64");
   EXPECT_EQ(run("verify " + quoted(model)).status, 0);

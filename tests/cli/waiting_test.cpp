@@ -1,4 +1,5 @@
 /// Waiting threads of the program sleep where other programs compute, unless its user said how they are to wait.
+/// How long threads waited for a processor is told by a file, so that nothing depends on what else the machine does.
 #include <thread>
 
 #include "cli/program.h"
@@ -6,33 +7,45 @@
 namespace tessera {
 namespace waiting_test {
 
-/// How many parked OpenMP threads the program has when three of it have computed side by side, each on every processor.
-std::string parked_with(const std::string& settings) {
-  const auto program =
-      fmt::format("env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT {} '{}' bench --quick -t {} >/dev/null 2>&1", settings,
-                  TESSERA_PROGRAM, std::max(2U, std::thread::hardware_concurrency()));
-  // Looked for until it is there: a busy machine may start them late. Threads may end between their listing and
-  // reading.
-  return testing::run_command(fmt::format("{0} & first=$!; {0} & second=$!; {0} & third=$!; "
-                                          "for i in 1 2 3 4 5 6 7 8; do sleep 1; "
-                                          "found=$(cat /proc/$first/task/*/comm 2>/dev/null | grep -c omp-parked); [ "
-                                          "$found -gt 0 ] && break; done; "
-                                          "kill -9 $first $second $third; echo $found",
-                                          program))
-      .output;
-}
+class Waiting : public testing::ProgramTest {
+ protected:
+  /// How many parked OpenMP threads the program has while `told` says what its threads waited: a shell command that
+  /// writes to $waited, run every tenth of a second. Looked for until there are any, or that was said 60 times.
+  std::string parked_with(const std::string& settings, const std::string& told) const {
+    return testing::run_command(
+               fmt::format("waited={}; echo 0 >$waited; i=0; found=0; "
+                           "env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT TESSERA_TEST_WAITED=$waited {} '{}' bench "
+                           "--repeats 100000 -t 2 >/dev/null 2>&1 & program=$!; "
+                           // The watch has begun when its thread is there.
+                           "for j in $(seq 600); do grep -q processor-watch /proc/$program/task/*/comm "
+                           "2>/dev/null && break; [ -n '{}' ] && [ $j -gt 100 ] && break; sleep 0.1; done; "
+                           "for i in $(seq 60); do {} >$waited.new; mv $waited.new $waited; sleep 0.1; "
+                           "found=$(cat /proc/$program/task/*/comm 2>/dev/null | grep -c omp-parked); "
+                           "[ $found -gt 0 ] && break; done; "
+                           "kill -9 $program; echo $found",
+                           at("waited"), settings, TESSERA_PROGRAM, settings, told))
+        .output;
+  }
+};
 
-TEST(Waiting, ATeamIsParkedWhereOtherProgramsCompute) {
+constexpr const char* kMuch = "echo $((i * 1000000000))";  // a second in a tenth of one
+constexpr const char* kLittle = "echo $((i * 100000))";
+
+TEST_F(Waiting, ATeamIsParkedWhereOtherProgramsCompute) {
 #ifndef _OPENMP
   GTEST_SKIP() << "built without OpenMP";
 #endif
-  if (!std::filesystem::exists("/proc/self/schedstat")) GTEST_SKIP() << "this kernel does not count waiting";
-  EXPECT_EQ(parked_with(""), "2\n");
+  // As many more threads than processors as make waiting ones sleep.
+  EXPECT_EQ(parked_with("", kMuch), fmt::format("{}\n", std::max(2U, std::thread::hardware_concurrency())));
 }
 
-TEST(Waiting, WhatTheUserSetStays) {
-  EXPECT_EQ(parked_with("OMP_WAIT_POLICY=passive"), "0\n");
-  EXPECT_EQ(parked_with("GOMP_SPINCOUNT=7"), "0\n");
+TEST_F(Waiting, NoTeamIsParkedOnAQuietMachine) {
+  EXPECT_EQ(parked_with("", kLittle), "0\n");
+}
+
+TEST_F(Waiting, WhatTheUserSetStays) {
+  EXPECT_EQ(parked_with("OMP_WAIT_POLICY=passive", kMuch), "0\n");
+  EXPECT_EQ(parked_with("GOMP_SPINCOUNT=7", kMuch), "0\n");
 }
 
 }  // namespace waiting_test

@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <random>
 
 #include "checkpoint/safetensors.h"
 #include "data/sample_files.h"
+#include "runtime/atomic_file.h"
 
 namespace tessera::testing {
 namespace pack_file_test {
@@ -159,6 +161,74 @@ TEST(PackFile, OtherSafetensorsAreNoPacks) {
   const TemporaryFolder folder;
   save_safetensors(folder / "weights.tessera-pack", {{"images", torch::zeros({1, 3, 2, 2}, torch::kUInt8)}});
   EXPECT_TRUE(contains(error_of([&] { read_pack(folder / "weights.tessera-pack"); }), "not a .tessera-pack"));
+}
+
+/// Of more blocks than one: 40 images of 200 pixels are 4.6 MiB.
+DatasetContent large_content() {
+  auto content = synthetic_dataset(40, 3).content();
+  content.images = torch::randint(0, 256, {40, 3, 200, 200}, torch::kUInt8);
+  compute_key(content);
+  return content;
+}
+
+std::string flipped(std::string bytes, std::size_t at, unsigned bit) {
+  bytes[at] = static_cast<char>(bytes[at] ^ (1 << bit));
+  return bytes;
+}
+
+TEST(PackFile, ABlockThatChangedIsFoundWhenItIsUsed) {
+  const TemporaryFolder folder;
+  const auto path = folder / "set.tessera-pack";
+  write_pack(path, large_content(), "");
+  const auto bytes = read_file(path);
+  const auto whole = read_pack(path, nullptr, 0);
+  ASSERT_NE(whole.checks, nullptr);
+  const auto begin = static_cast<std::size_t>(bytes.size() - 40 * 120'000 - 2000);  // within the first images or before
+  write_file_atomically(path, flipped(bytes, begin + 3'000'000, 5));
+  const Dataset damaged(read_pack(path, nullptr, 0), 0, 1);
+  EXPECT_NO_THROW(damaged.image(0));
+  EXPECT_NO_THROW(damaged.images(0, 5));
+  std::int64_t refused = 0;
+  for (std::int64_t i = 0; i < damaged.size(); ++i) {
+    const auto message = error_of([&] { (void)damaged.image(i); });
+    if (message.empty()) continue;
+    ++refused;
+    EXPECT_TRUE(contains(message, "set.tessera-pack: block ")) << message;
+  }
+  EXPECT_GE(refused, 8) << "a block of a MiB holds eight of these images";
+  EXPECT_LE(refused, 11);
+  EXPECT_TRUE(contains(error_of([&] { (void)damaged.images(); }), "block "));
+  EXPECT_TRUE(contains(error_of([&] { damaged.save_pack(folder / "copy.tessera-pack"); }), "block "));
+  EXPECT_TRUE(contains(error_of([&] { read_pack(path, nullptr, 1 << 30); }), "do not have the checksum"));
+}
+
+TEST(PackFile, AFlippedBitAtAnyPlaceIsFoundAndNamed) {
+  const TemporaryFolder folder;
+  const auto path = folder / "set.tessera-pack";
+  write_pack(path, large_content(), "");
+  const auto bytes = read_file(path);
+  std::mt19937_64 random(5);
+  for (int i = 0; i < 200; ++i) {
+    // Every second place lies outside the images.
+    const auto place = i % 2 == 0 ? random() % bytes.size() : random() % 4000;
+    write_file_atomically(path, flipped(bytes, place, static_cast<unsigned>(random() % 8)));
+    const auto message = error_of([&] { (void)Dataset(read_pack(path, nullptr, 0), 0, 1).images(); });
+    EXPECT_TRUE(contains(message, "set.tessera-pack")) << "byte " << place << ": " << message;
+  }
+}
+
+TEST(PackFile, PacksOfEarlierVersionsAreReadWithoutChecksumsOfBlocks) {
+  const TemporaryFolder folder;
+  const auto path = folder / "set.tessera-pack";
+  const auto content = large_content();
+  write_pack(path, content, "");
+  Metadata metadata;
+  auto tensors = load_safetensors(path, &metadata);
+  tensors.erase("image_checks");
+  save_safetensors(path, tensors, metadata);
+  const auto read = read_pack(path, nullptr, 0);
+  EXPECT_EQ(read.checks, nullptr);
+  EXPECT_TRUE(torch::equal(read.images, content.images));
 }
 
 }  // namespace pack_file_test

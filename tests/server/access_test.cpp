@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "server/base64.h"
 #include "server/fake_backend.h"
@@ -134,6 +135,119 @@ TEST(ServerAccess, ABodyIsRefusedBeforeItIsRead) {
   EXPECT_EQ(fake.service.refuse_early(request, std::int64_t{1} << 40)->status, 413);
   request.headers["content-encoding"] = "gzip";
   EXPECT_EQ(fake.service.refuse_early(request, 10)->status, 415);
+}
+
+struct KeyFile {
+  explicit KeyFile(const std::string& text)
+      : path(std::filesystem::temp_directory_path() / fmt::format("tessera-quota-{}", ::getpid())) {
+    write(text);
+  }
+  ~KeyFile() { std::filesystem::remove(path); }
+  void write(const std::string& text) const { std::ofstream(path) << text; }
+  AccessRules rules() const {
+    AccessRules made;
+    read_keys(path, made);
+    made.loopback = false;
+    return made;
+  }
+  std::filesystem::path path;
+};
+
+using Headers = std::map<std::string, std::string>;
+
+Headers bearer(const std::string& key) {
+  return {{"authorization", "Bearer " + key}, {"content-type", "application/json"}};
+}
+
+TEST(ServerAccess, QuotasStandBehindTheirKeys) {
+  const KeyFile file(kKey + " name=alice jobs=2 requests=60 pixels=1000000\nanother-key-that-is-long-enough\n");
+  const auto rules = file.rules();
+  ASSERT_EQ(rules.key_digests.size(), 2U);
+  ASSERT_EQ(rules.quotas.size(), 1U);
+  EXPECT_EQ(rules.quotas.begin()->second, (KeyQuota{"alice", 2, 60, 1'000'000}));
+  for (const auto* wrong : {" jobs=0", " jobs=-1", " jobs=x", " jobs", " pixel=5", " name="}) {
+    file.write(kKey + wrong + "\n");
+    EXPECT_THROW((void)file.rules(), Error) << wrong;
+  }
+}
+
+TEST(ServerAccess, AKeyHasItsShareOfRequestsAMinute) {
+  QuotaBook book;
+  const KeyQuota quota{"", 0, 3, 0};
+  const auto begin = QuotaBook::Clock::now();
+  for (int i = 0; i < 3; ++i) book.take_request("a", quota, begin + std::chrono::seconds(10 * i));
+  try {
+    book.take_request("a", quota, begin + std::chrono::seconds(30));
+    FAIL() << "taken";
+  } catch (const HttpError& error) {
+    EXPECT_EQ(error.status, 429);
+    EXPECT_EQ(error.retry_after, 30);
+  }
+  EXPECT_NO_THROW(book.take_request("b", quota, begin + std::chrono::seconds(30)));
+  EXPECT_NO_THROW(book.take_request("a", quota, begin + std::chrono::seconds(60)));
+  EXPECT_THROW(book.take_request("a", quota, begin + std::chrono::seconds(61)), HttpError);
+}
+
+TEST(ServerAccess, AKeysJobsAndPixelsHaveTheirQuotaAndOthersAreServed) {
+  const KeyFile file(kKey + " name=alice jobs=2\nanother-key-that-is-long-enough pixels=200\n");
+  FakeService fake({}, file.rules(), false);
+  const std::string job = R"({"verb":"generate","model":"tiny"})";
+  EXPECT_EQ(fake.ask("POST", "/api/v1/jobs", job, bearer(kKey)).status, 202);
+  EXPECT_EQ(fake.ask("POST", "/api/v1/jobs", job, bearer(kKey)).status, 202);
+  const auto refused = fake.ask("POST", "/api/v1/jobs", job, bearer(kKey));
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_NE(refused.body.find("this key's quota is 2"), std::string::npos) << refused.body;
+  // 64 pixels each.
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(fake.ask("POST", "/api/v1/jobs", job, bearer("another-key-that-is-long-enough")).status, 202) << i;
+  const auto pixels = fake.ask("POST", "/api/v1/jobs", job, bearer("another-key-that-is-long-enough"));
+  EXPECT_EQ(pixels.status, 429);
+  EXPECT_NE(pixels.body.find("256 pixels within 3600 s, this key's quota is 200"), std::string::npos) << pixels.body;
+}
+
+TEST(ServerAccess, OtherKeysAreTakenWhileItRuns) {
+  const KeyFile file(kKey + "\n");
+  FakeService fake({}, file.rules(), false);
+  EXPECT_EQ(fake.ask("GET", "/api/v1/capabilities", "", bearer(kKey)).status, 200);
+  file.write("a-third-key-of-some-length\n");
+  fake.service.set_keys(file.rules());
+  EXPECT_EQ(fake.ask("GET", "/api/v1/capabilities", "", bearer(kKey)).status, 401);
+  EXPECT_EQ(fake.ask("GET", "/api/v1/capabilities", "", bearer("a-third-key-of-some-length")).status, 200);
+}
+
+TEST(ServerAccess, TheAuditLogSaysWhoAskedForWhatWithoutKeysAndPrompts) {
+  const auto log = std::filesystem::temp_directory_path() / fmt::format("tessera-audit-{}.jsonl", ::getpid());
+  std::filesystem::remove(log);
+  const auto audit = std::make_shared<AuditLog>(log);
+  HttpRequest request;
+  request.method = "POST";
+  request.path = "/api/v1/jobs\n\x1b[31m";
+  request.address = "10.0.0.7";
+  request.body = R"({"prompt":"a secret"})";
+  request.headers = bearer(kKey);
+  HttpResponse response;
+  response.status = 202;
+  audit->note(request, "alice", response, std::chrono::milliseconds(2));
+  const auto moved = log.string() + ".1";
+  std::filesystem::rename(log, moved);
+  audit->reopen();
+  audit->note(request, "alice", response, std::chrono::milliseconds(2));
+  for (const auto& file : {log.string(), moved}) {
+    std::ifstream stream(file);
+    std::string line, more;
+    ASSERT_TRUE(std::getline(stream, line)) << file;
+    EXPECT_FALSE(std::getline(stream, more));
+    const auto record = nlohmann::json::parse(line);
+    EXPECT_EQ(record["client"], "alice");
+    EXPECT_EQ(record["status"], 202);
+    EXPECT_EQ(record["bytes_in"], request.body.size());
+    EXPECT_EQ(line.find("secret"), std::string::npos);
+    EXPECT_EQ(line.find(kKey), std::string::npos);
+    EXPECT_EQ(line.find('\x1b'), std::string::npos);
+    EXPECT_EQ(std::filesystem::status(file).permissions() & std::filesystem::perms::others_read,
+              std::filesystem::perms::none);
+    std::filesystem::remove(file);
+  }
 }
 
 }  // namespace access_test

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "server/fake_backend.h"
@@ -271,6 +272,76 @@ TEST(ServerHttp, ABodyOfManySmallValuesIsRefusedInLinearTime) {
   ASSERT_TRUE(deep);
   EXPECT_EQ(deep->status, 400);
   EXPECT_NE(deep->body.find("nested deeper"), std::string::npos);
+}
+
+/// A certificate of this machine's own, made by the system's openssl.
+struct Certificate {
+  Certificate() : folder(std::filesystem::temp_directory_path() / fmt::format("tessera-tls-{}", ::getpid())) {
+    std::filesystem::create_directories(folder);
+    made = std::system(fmt::format("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+                                   "-subj /CN=localhost -keyout '{0}/key.pem' -out '{0}/cert.pem' >/dev/null 2>&1",
+                                   folder.string())
+                           .c_str()) == 0;
+  }
+  ~Certificate() { std::filesystem::remove_all(folder); }
+  std::shared_ptr<const TlsContext> context() const {
+    return std::make_shared<TlsContext>(folder / "cert.pem", folder / "key.pem");
+  }
+  std::filesystem::path folder;
+  bool made = false;
+};
+
+/// What `openssl s_client` gets for a request.
+std::string over_tls(int port, const std::string& request, const std::string& flags = {}) {
+  const auto command = fmt::format(
+      "printf '{}' | timeout 20 openssl s_client -quiet -no_ign_eof -ign_eof -connect 127.0.0.1:{} {} 2>/dev/null",
+      request, port, flags);
+  std::string text;
+  FILE* pipe = ::popen(command.c_str(), "r");
+  char buffer[4096];
+  for (std::size_t got = 0; (got = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) text.append(buffer, got);
+  ::pclose(pipe);
+  return text;
+}
+
+TEST(ServerHttp, TlsAnswersWhatHttpAnswers) {
+  const Certificate certificate;
+  if (!certificate.made) GTEST_SKIP() << "no openssl program here";
+  Listening server;
+  server.http.set_tls(certificate.context());
+  const std::string get = "GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n";
+  const auto answer = over_tls(server.port, get);
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200")) << answer;
+  EXPECT_TRUE(over_tls(server.port, get, "-tls1_1").empty()) << "older versions are refused";
+  EXPECT_TRUE(over_tls(server.port, get, "-tls1_2").starts_with("HTTP/1.1 200"));
+  // A body of several records, and plain HTTP, which is no TLS.
+  const auto body = std::string(100'000, 'x');
+  const auto post = fmt::format(
+      "POST /api/v1/jobs HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Type: application/json\\r\\nContent-Length: "
+      "{}\\r\\nConnection: close\\r\\n\\r\\n{}",
+      body.size(), body);
+  EXPECT_TRUE(over_tls(server.port, post).starts_with("HTTP/1.1 400"));
+  Raw plain(server.port);
+  plain.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_EQ(plain.rest().find("HTTP/1.1 200"), std::string::npos);
+}
+
+TEST(ServerHttp, APeerThatDoesNotShakeHandsIsCutOff) {
+  const Certificate certificate;
+  if (!certificate.made) GTEST_SKIP() << "no openssl program here";
+  ServiceLimits limits;
+  limits.slow_seconds = 1;
+  Listening server(limits);
+  server.http.set_tls(certificate.context());
+  Raw silent(server.port);
+  EXPECT_EQ(silent.rest(), "");
+}
+
+TEST(ServerHttp, ACertificateThatIsNoneIsNamed) {
+  const Certificate certificate;
+  if (!certificate.made) GTEST_SKIP() << "no openssl program here";
+  EXPECT_THROW(TlsContext(certificate.folder / "none.pem", certificate.folder / "key.pem"), Error);
+  EXPECT_THROW(TlsContext(certificate.folder / "cert.pem", certificate.folder / "cert.pem"), Error);
 }
 
 }  // namespace http_test
