@@ -21,7 +21,7 @@ struct ServeOptions {
   server::ListenOptions listen;
   server::ServiceLimits limits;
   PipelineOptions pipeline;
-  std::string key_file;
+  std::string key_file, workspace;
   int threads = 0;
 };
 
@@ -57,7 +57,7 @@ void serve(ServeOptions options) {
   server::ModelStore store(std::move(sources), options.pipeline,
                            static_cast<std::uint64_t>(options.limits.model_mib) << 20, metrics);
   server::PipelineBackend backend(store);
-  server::Service service(backend, metrics, {options.limits, rules});
+  server::Service service(backend, metrics, {options.limits, rules, options.workspace});
   server::HttpServer http(service, options.listen);
   const StopSignal stop;
   const auto port = http.bind();
@@ -89,6 +89,8 @@ void add_serve(CLI::App& app) {
   verb->add_option("--allow-origin", options->origins, "origin whose pages may ask (CORS); repeatable");
   verb->add_option("--allow-host", options->hosts,
                    "name of this machine that requests may come to, beside localhost; repeatable");
+  verb->add_option("--workspace", options->workspace,
+                   "folder that keeps jobs, results and pictures; made where it is missing [in memory alone]");
   options->pipeline.dtype = "auto";
   verb->add_option("--dtype", options->pipeline.dtype, kDtypeHelp)->capture_default_str();
   verb->add_option("--device", options->pipeline.device, kDeviceHelp)->capture_default_str();

@@ -118,7 +118,7 @@ std::string client_of(const HttpRequest& request, const AccessRules& rules, bool
   const auto digest = digest_of(key_of(request.header("authorization")));
   std::string client;
   for (const auto& known : rules.key_digests) {
-    if (equal_in_constant_time(known, digest)) client = known.substr(0, 16);
+    if (equal_in_constant_time(known, digest)) client = known.substr(0, kKeyNameLength);
   }
   if (client.empty() && needs_key) throw HttpError(401, "authorization: expected Bearer and a key of this server");
   return client.empty() ? request.address : client;
