@@ -54,6 +54,14 @@ if(TESSERA_WITH_SERVER)
   target_compile_definitions(tessera_httplib INTERFACE TESSERA_WITH_SERVER=1)
 endif()
 
+# SQLite holds the table of a workspace's jobs; without it `tessera serve --workspace` says so.
+add_library(tessera_sqlite INTERFACE)
+find_package(SQLite3)
+if(SQLite3_FOUND)
+  target_link_libraries(tessera_sqlite INTERFACE SQLite::SQLite3)
+  target_compile_definitions(tessera_sqlite INTERFACE TESSERA_WITH_SQLITE=1)
+endif()
+
 # libarchive streams zip and tar.
 add_library(tessera_archive INTERFACE)
 pkg_check_modules(archive IMPORTED_TARGET libarchive)

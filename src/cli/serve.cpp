@@ -26,7 +26,7 @@ struct ServeOptions {
   server::ListenOptions listen;
   server::ServiceLimits limits;
   PipelineOptions pipeline;
-  std::string key_file, audit_file, certificate, private_key;
+  std::string key_file, audit_file, certificate, private_key, workspace;
   int threads = 0;
   bool decode_here = false;
 };
@@ -122,7 +122,8 @@ void serve(ServeOptions options) {
   server::Service service(
       backend, metrics,
       {options.limits, rules,
-       options.audit_file.empty() ? nullptr : std::make_shared<server::AuditLog>(options.audit_file)});
+       options.audit_file.empty() ? nullptr : std::make_shared<server::AuditLog>(options.audit_file),
+       options.workspace});
   server::HttpServer http(service, options.listen);
   const StopSignal stop;
   // A service that others use does not end with a terminal.
@@ -166,6 +167,8 @@ void add_serve(CLI::App& app) {
   verb->add_option("--allow-origin", options->origins, "origin whose pages may ask (CORS); repeatable");
   verb->add_option("--allow-host", options->hosts,
                    "name of this machine that requests may come to, beside localhost; repeatable");
+  verb->add_option("--workspace", options->workspace,
+                   "folder that keeps jobs, results and pictures; made where it is missing [in memory alone]");
   options->pipeline.dtype = "auto";
   verb->add_option("--dtype", options->pipeline.dtype, kDtypeHelp)->capture_default_str();
   verb->add_option("--device", options->pipeline.device, kDeviceHelp)->capture_default_str();

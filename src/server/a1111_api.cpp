@@ -202,7 +202,7 @@ HttpResponse run(Service& service, const Call& call, JobRequest request, const B
   }
   auto parameters = body.value;
   for (const char* name : {"init_images", "mask"}) parameters.erase(name);
-  const auto& picture = status.results.at(0)->picture;
+  const auto& picture = *status.results.at(0);
   // Image k of a seed is picture k, not that of seed + k; the record says so.
   const json info = {{"seed", job->seed},
                      {"all_seeds", std::move(seeds)},

@@ -23,7 +23,7 @@ std::string digest_of(std::string_view key) {
 
 /// What a key's client is called.
 std::string client_name(const std::string& digest) {
-  return digest.substr(0, 16);
+  return digest.substr(0, kKeyNameLength);
 }
 
 /// The key of "Bearer KEY", or the password of "Basic base64(user:KEY)"; empty: none.

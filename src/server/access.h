@@ -12,6 +12,9 @@
 
 namespace tessera::server {
 
+/// A key's name among clients is the beginning of its digest, so long.
+inline constexpr std::size_t kKeyNameLength = 16;
+
 struct AccessRules {
   std::vector<std::string> key_digests;    // SHA-256 of each key, hexadecimal; empty: no key is asked for
   std::map<std::string, KeyQuota> quotas;  // of keys, by client_of's name for them

@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "pipeline/pipeline.h"
 #include "pipeline/sampling_suggestion.h"
 #include "server/job_request.h"
 
@@ -71,6 +73,12 @@ class FillWatch {
   virtual bool abandoned(std::int64_t image) = 0;
 };
 
+/// Where an earlier fill of the same parts stood.
+struct FillStart {
+  std::int64_t step = 0;                          // steps walked; 0: from the start
+  std::vector<std::vector<std::int32_t>> tokens;  // [N][h * w], -1 where still open
+};
+
 struct FillOutcome {
   std::vector<std::vector<std::int32_t>> tokens;  // [N][h * w]
   std::int64_t evaluations = 0;                   // of the denoiser
@@ -94,6 +102,19 @@ struct CandidateRequest {
   std::optional<double> cfg_scale;  // none: by the model
 };
 
+struct ScoreRequest {
+  std::vector<TokenArray> grids;  // of one size
+  std::int64_t spacing = 0;       // as CellLikelihoodOptions::spacing
+  PromptOptions prompt;
+};
+
+/// How likely the codes are.
+struct Scores {
+  std::vector<std::vector<double>> log_probabilities;  // [N][h * w], nats; 0 where MASK
+  std::int64_t evaluations = 0;                        // grids that the network has seen
+  bool given_before = false;                           // the cells before alone, not all others
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -106,14 +127,19 @@ class Backend {
   /// Encodes and plans.
   virtual std::unique_ptr<PreparedJob> prepare(const JobRequest& request) = 0;
   /// Parts of one model, equal options (JobRequest::join_key) and equal grids in one fill; each image as it would be
-  /// alone.
-  virtual FillOutcome fill(const std::vector<JobPart>& parts, FillWatch& watch) = 0;
+  /// alone, and as an unbroken fill has it where it is taken up from a step of one.
+  virtual FillOutcome fill(const std::vector<JobPart>& parts, FillWatch& watch, const FillStart& from) = 0;
   /// Image `index` of a job with these tokens, which may have open cells: decoded and laid over its picture.
   virtual Image picture(PreparedJob& job, std::int64_t index, std::span<const std::int32_t> tokens) = 0;
+
+  /// Image `index` of the job whose fill is under way, as the model would finish it at once: each open cell has its
+  /// likeliest code. None: the model has no such guess.
+  virtual std::optional<Image> guess(PreparedJob& job, std::int64_t index, std::span<const std::int32_t> tokens) = 0;
 
   virtual TokenArray encode(const std::string& model, const Image& image) = 0;
   virtual Image decode(const std::string& model, const TokenArray& tokens) = 0;
   virtual std::vector<Candidate> candidates(const std::string& model, const CandidateRequest& request) = 0;
+  virtual Scores score(const std::string& model, const ScoreRequest& request) = 0;
 };
 
 }  // namespace tessera::server

@@ -64,11 +64,14 @@ std::optional<std::string> JobEvents::next(std::chrono::milliseconds wait) {
         "cells",
         {{"step", status.step}, {"grid", {status.h, status.w}}, {"tokens", cells_json(seen_.cells, job_->count)}});
   }
-  if (!seen_.preview.empty() && !is_final(status.state)) {
+  const auto add_images = [&](const char* name, std::int64_t first, const std::vector<Image>& pictures) {
+    if (pictures.empty() || is_final(status.state)) return;
     json images = json::array();
-    for (const auto& image : seen_.preview) images.push_back(to_data_uri("image/png", encode_image(image, "png")));
-    text += event("preview", {{"step", status.step}, {"first", seen_.preview_first}, {"images", std::move(images)}});
-  }
+    for (const auto& image : pictures) images.push_back(to_data_uri("image/png", encode_image(image, "png")));
+    text += event(name, {{"step", status.step}, {"first", first}, {"images", std::move(images)}});
+  };
+  add_images("preview", seen_.preview_first, seen_.preview);
+  add_images("guess", seen_.guess_first, seen_.guess);
   if (is_final(status.state)) {
     ended_ = true;
     text += event(to_string(status.state).c_str(), job_json(*job_, status, queue_));

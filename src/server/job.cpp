@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "image/image_io.h"
 #include "runtime/seconds_since.h"
 
 namespace tessera::server {
@@ -22,9 +23,31 @@ std::string to_string(JobState state) {
   return {};
 }
 
-Job::Job(std::string own_id, std::shared_ptr<const JobRequest> given, std::string own_client)
+std::vector<std::string> job_state_names() {
+  std::vector<std::string> names;
+  for (const auto state :
+       {JobState::queued, JobState::running, JobState::done, JobState::failed, JobState::cancelled}) {
+    names.push_back(to_string(state));
+  }
+  return names;
+}
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+Image JobResult::whole_picture() const {
+  if (picture.width > 0 || file.empty()) return picture;
+  ReadOptions options;
+  options.keep_alpha = true;
+  return read_image(file, options);
+}
+
+Job::Job(std::string own_id, std::shared_ptr<const JobRequest> given, std::string own_client, std::string own_owner,
+         JobLedger* ledger, double made)
     : id(std::move(own_id)),
       client(std::move(own_client)),
+      owner(std::move(own_owner)),
       verb(given->verb),
       model(given->model),
       record(given->record),
@@ -35,8 +58,53 @@ Job::Job(std::string own_id, std::shared_ptr<const JobRequest> given, std::strin
       count(given->count),
       previews(given->previews),
       request_bytes(given->bytes()),
+      created(made > 0 ? made : seconds_now()),
+      ledger_(ledger),
       request_(std::move(given)) {
   status_.notes = request_->notes;
+}
+
+Job::Job(StoredJob stored)
+    : id(std::move(stored.id)),
+      client(std::move(stored.client)),
+      owner(std::move(stored.owner)),
+      verb(std::move(stored.verb)),
+      model(std::move(stored.model)),
+      record(std::move(stored.record)),
+      command(std::move(stored.command)),
+      format(std::move(stored.format)),
+      seed(stored.seed),
+      count(stored.count),
+      previews(false),
+      request_bytes(0),
+      created(stored.created),
+      ledger_(nullptr),
+      status_(std::move(stored.status)),
+      label_(std::move(stored.label)),
+      ended_(stored.ended),
+      finished_(Clock::now()) {}
+
+void Job::take_up(const StoredJob& stored, FillStand from) {
+  const std::lock_guard lock(mutex_);
+  status_ = stored.status;
+  status_.state = JobState::queued;
+  label_ = stored.label;
+  stand = std::move(from);
+}
+
+double Job::ended() const {
+  const std::lock_guard lock(mutex_);
+  return ended_;
+}
+
+JobLabel Job::label() const {
+  const std::lock_guard lock(mutex_);
+  return label_;
+}
+
+void Job::set_label(const JobLabel& label) {
+  const std::lock_guard lock(mutex_);
+  label_ = label;
 }
 
 JobStatus Job::status() const {
@@ -79,7 +147,8 @@ std::uint64_t Job::result_bytes() const {
   const std::lock_guard lock(mutex_);
   std::uint64_t sum = 0;
   for (const auto& result : status_.results) {
-    sum += result->picture.pixels.size() + result->picture.rgba.size() + (result->tokens.size() + result->order.size()) * sizeof(std::int32_t);
+    sum += result->picture.pixels.size() + result->picture.rgba.size() +
+           (result->tokens.size() + result->order.size()) * sizeof(std::int32_t);
   }
   return sum;
 }
@@ -105,11 +174,17 @@ bool Job::look(View& seen, Clock::time_point until) const {
     seen.preview_first = preview_first_;
     seen.preview = preview_;
   }
+  seen.guess.clear();
+  if (guess_version_ != seen.guess_version) {
+    seen.guess_version = guess_version_;
+    seen.guess_first = guess_first_;
+    seen.guess = guess_;
+  }
   return true;
 }
 
 void Job::begin(const PreparedJob& ready) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (status_.state != JobState::queued) return;
   begun_ = Clock::now();
   status_.state = JobState::running;
@@ -120,11 +195,49 @@ void Job::begin(const PreparedJob& ready) {
   status_.offset_x = ready.offset_x;
   status_.offset_y = ready.offset_y;
   status_.effective = ready.effective;
-  status_.notes.insert(status_.notes.end(), ready.notes.begin(), ready.notes.end());
+  for (const auto& note : ready.notes) {
+    const auto& notes = status_.notes;
+    if (std::find(notes.begin(), notes.end(), note) == notes.end()) status_.notes.push_back(note);
+  }
   for (const auto& grid : ready.start) cells_.insert(cells_.end(), grid.begin(), grid.end());
   order_.assign(cells_.size(), 0);
+  // What an earlier run has done.
+  const auto each = static_cast<std::size_t>(ready.h * ready.w);
+  for (std::size_t k = 0; k < status_.results.size(); ++k) {
+    const auto& result = *status_.results[k];
+    if (result.tokens.size() != each || result.order.size() != each) continue;
+    std::copy(result.tokens.begin(), result.tokens.end(), cells_.begin() + static_cast<std::ptrdiff_t>(k * each));
+    std::copy(result.order.begin(), result.order.end(), order_.begin() + static_cast<std::ptrdiff_t>(k * each));
+  }
+  const auto own = static_cast<std::size_t>(stand.count) * each, before = static_cast<std::size_t>(stand.first) * each;
+  if (own > 0 && before + own <= cells_.size() && stand.tokens.size() == own && stand.order.size() == own) {
+    const auto offset = static_cast<std::ptrdiff_t>(static_cast<std::size_t>(stand.first) * each);
+    std::copy(stand.tokens.begin(), stand.tokens.end(), cells_.begin() + offset);
+    std::copy(stand.order.begin(), stand.order.end(), order_.begin() + offset);
+  }
   ++cells_version_;
   changed();
+  lock.unlock();
+  if (ledger_) ledger_->begun(*this);
+}
+
+void Job::end_fill() {
+  if (ledger_) ledger_->filled(*this);
+}
+
+void Job::keep_stand(std::int64_t first, std::int64_t images, std::int64_t step) {
+  if (!ledger_) return;
+  FillStand now{first, images, step, {}, {}};
+  {
+    const std::lock_guard lock(mutex_);
+    const auto each = status_.h * status_.w;
+    const auto part = [&](const std::vector<std::int32_t>& all) {
+      return std::vector<std::int32_t>(all.begin() + first * each, all.begin() + (first + images) * each);
+    };
+    now.tokens = part(cells_);
+    now.order = part(order_);
+  }
+  ledger_->stands(*this, now);
 }
 
 void Job::advance(std::int64_t first, std::span<const std::int32_t> tokens, std::int64_t step, std::int64_t steps,
@@ -157,6 +270,14 @@ void Job::show_preview(std::int64_t first, std::vector<Image> images) {
   changed();
 }
 
+void Job::show_guess(std::int64_t first, std::vector<Image> images) {
+  const std::lock_guard lock(mutex_);
+  guess_first_ = first;
+  guess_ = std::move(images);
+  ++guess_version_;
+  changed();
+}
+
 std::vector<std::int32_t> Job::order_of(std::int64_t image) const {
   const std::lock_guard lock(mutex_);
   const auto cells = status_.h * status_.w;
@@ -165,16 +286,25 @@ std::vector<std::int32_t> Job::order_of(std::int64_t image) const {
 }
 
 void Job::add_result(std::shared_ptr<const JobResult> result) {
+  std::size_t index = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (is_final(status_.state)) return;
+    index = status_.results.size();
+  }
+  // Kept first: what clients have seen is there after a crash.
+  if (ledger_) ledger_->has_result(*this, index, *result);
   const std::lock_guard lock(mutex_);
   if (is_final(status_.state)) return;
   status_.results.push_back(std::move(result));
   changed();
 }
 
-bool Job::finish(JobState state, const std::string& error) {
-  const std::lock_guard lock(mutex_);
+bool Job::finish(JobState state, const std::string& error, bool interrupted) {
+  std::unique_lock lock(mutex_);
   if (is_final(status_.state)) return false;
   finished_ = Clock::now();
+  ended_ = seconds_now();
   if (status_.state == JobState::running) status_.seconds = std::chrono::duration<double>(finished_ - begun_).count();
   status_.state = state;
   status_.error = error;
@@ -182,6 +312,8 @@ bool Job::finish(JobState state, const std::string& error) {
   request_.reset();
   if (state != JobState::done) status_.results.clear();
   changed();
+  lock.unlock();
+  if (ledger_ && !interrupted) ledger_->finished(*this);
   return true;
 }
 

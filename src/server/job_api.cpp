@@ -33,12 +33,12 @@ HttpResponse submit(Service& service, const Call& call) {
 }
 
 HttpResponse show(Service& service, const Call& call) {
-  const auto job = service.job(call.captures.at("id"));
+  const auto job = service.job(call);
   return json_response(job_json(*job, job->status(), service.queue()));
 }
 
 HttpResponse cancel(Service& service, const Call& call) {
-  const auto job = service.job(call.captures.at("id"));
+  const auto job = service.job(call);
   service.queue().cancel(*job);
   // Within one step: a moment's patience saves the client from asking again.
   job->wait_final(Clock::now() + std::chrono::milliseconds(500));
@@ -49,7 +49,7 @@ HttpResponse events(Service& service, const Call& call) {
   HttpResponse response;
   response.content_type = "text/event-stream";
   response.headers["X-Accel-Buffering"] = "no";
-  response.events = std::make_unique<JobEvents>(service.job(call.captures.at("id")), service.queue());
+  response.events = std::make_unique<JobEvents>(service.job(call), service.queue());
   return response;
 }
 
@@ -63,7 +63,7 @@ std::size_t result_index(const JobStatus& status, const Call& call) {
 }
 
 HttpResponse image(Service& service, const Call& call) {
-  const auto job = service.job(call.captures.at("id"));
+  const auto job = service.job(call);
   const auto status = job->status();
   const auto k = result_index(status, call);
   const auto wanted = call.request.query.find("format");
@@ -88,7 +88,7 @@ HttpResponse image(Service& service, const Call& call) {
 }
 
 HttpResponse tokens(Service& service, const Call& call) {
-  const auto job = service.job(call.captures.at("id"));
+  const auto job = service.job(call);
   const auto status = job->status();
   const auto& result = *status.results.at(result_index(status, call));
   return json_response({{"tokens", to_json(TokenArray{status.h, status.w, result.tokens})},

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "image/image_io.h"
+#include "runtime/atomic_file.h"
 #include "runtime/bounded_json.h"
 #include "server/job_queue.h"
 
@@ -23,6 +24,8 @@ json progress_json(const JobStatus& status) {
 
 json job_json(const Job& job, const JobStatus& status, const JobQueue& queue) {
   const auto url = "/api/v1/jobs/" + job.id;
+  const auto label = job.label();
+  const auto ended = job.ended();
   auto value = progress_json(status);
   value.update(
       {{"id", job.id},
@@ -33,6 +36,11 @@ json job_json(const Job& job, const JobStatus& status, const JobQueue& queue) {
        {"state", to_string(status.state)},
        {"count", job.count},
        {"position", status.state == JobState::queued ? queue.position(job) : 0},
+       {"created", job.created},
+       {"ended", ended > 0 ? json(ended) : json()},
+       {"name", label.name.empty() ? json() : json(label.name)},
+       {"starred", label.starred},
+       {"deleted", label.deleted > 0},
        {"error", status.error.empty() ? json() : json(status.error)},
        {"notes", status.notes},
        {"request", read_json(job.record, "record")},
@@ -44,13 +52,13 @@ json job_json(const Job& job, const JobStatus& status, const JobQueue& queue) {
        {"offset", status.h > 0 ? json({status.offset_x, status.offset_y}) : json()}});
   auto results = json::array();
   for (std::size_t k = 0; k < status.results.size(); ++k) {
-    const auto& picture = status.results[k]->picture;
+    const auto& result = *status.results[k];
     results.push_back({{"url", fmt::format("{}/images/{}", url, k)},
                        {"tokens_url", fmt::format("{}/tokens/{}", url, k)},
                        {"seed", job.seed},
                        {"image_number", k},
-                       {"width", picture.width},
-                       {"height", picture.height}});
+                       {"width", result.width},
+                       {"height", result.height}});
   }
   value["results"] = std::move(results);
   return value;
@@ -60,13 +68,21 @@ std::string media_type(const std::string& format) {
   return "image/" + format;
 }
 
-std::string result_bytes(const Job& job, const JobStatus& status, std::size_t index, const std::string& format) {
+std::string result_bytes(const Job& job, const std::string& effective, const JobResult& result, std::size_t index,
+                         const std::string& format) {
+  // A file of the workspace has its record already.
+  if (result.picture.width == 0 && format == "png" && !result.file.empty()) return read_file(result.file);
   auto record = read_json(job.record, "record");
-  if (!status.effective.empty()) record.update(read_json(status.effective, "record"));
+  if (!effective.empty()) record.update(read_json(effective, "record"));
   record["command"] = job.command;
+  record["job"] = job.id;
   record["image"] = index;
   const PngText text = {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}};
-  return encode_image(status.results.at(index)->picture, format, text);
+  return encode_image(result.whole_picture(), format, text);
+}
+
+std::string result_bytes(const Job& job, const JobStatus& status, std::size_t index, const std::string& format) {
+  return result_bytes(job, status.effective, *status.results.at(index), index, format);
 }
 
 }  // namespace tessera::server

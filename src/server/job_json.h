@@ -16,5 +16,8 @@ nlohmann::json progress_json(const JobStatus& status);
 std::string media_type(const std::string& format);
 /// A result's bytes; a PNG carries the job's record.
 std::string result_bytes(const Job& job, const JobStatus& status, std::size_t index, const std::string& format);
+/// The same of a result that the job does not hold yet.
+std::string result_bytes(const Job& job, const std::string& effective, const JobResult& result, std::size_t index,
+                         const std::string& format);
 
 }  // namespace tessera::server

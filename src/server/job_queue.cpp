@@ -13,22 +13,31 @@ namespace {
 constexpr std::size_t kMostPosted = 64, kMostPostedOfOne = 16;
 constexpr std::size_t kMostKept = 4096;  // jobs, whatever they hold
 
-/// 128 random bits as hexadecimal digits: a job can be found by those who were given its name.
-std::string new_id() {
+}  // namespace
+
+std::string new_job_id() {
   thread_local std::random_device device;
   std::string id;
   for (int i = 0; i < 4; ++i) id += fmt::format("{:08x}", static_cast<std::uint32_t>(device()));
   return id;
 }
 
-}  // namespace
-
 std::shared_ptr<Job> JobQueue::submit(std::shared_ptr<const JobRequest> request, const std::string& client) {
+  auto job = std::make_shared<Job>(new_job_id(), std::move(request), client);
+  enter(job);
+  return job;
+}
+
+void JobQueue::require_room(std::uint64_t own) {
   const std::lock_guard lock(mutex_);
+  require_room_locked(own);
+}
+
+void JobQueue::require_room_locked(std::uint64_t own) {
   if (closed_) throw HttpError(503, "the server is stopping", {}, 5);
   drop_ended();
   std::size_t count = 0;
-  std::uint64_t bytes = request->bytes();
+  std::uint64_t bytes = own;
   for (const auto& turn : turns_) {
     for (const auto& entry : turn.entries) {
       ++count;
@@ -41,16 +50,22 @@ std::shared_ptr<Job> JobQueue::submit(std::shared_ptr<const JobRequest> request,
     throw HttpError(429, fmt::format("the queue is full: {} jobs wait, expected room for one more", count), {},
                     retry_seconds());
   }
-  auto job = std::make_shared<Job>(new_id(), std::move(request), client);
+}
+
+void JobQueue::enter(const std::shared_ptr<Job>& job, std::int64_t next, bool taken_up) {
+  const std::lock_guard lock(mutex_);
+  if (!taken_up) require_room_locked(job->request_bytes);
+  job->sequence = ++sequence_;
   jobs_[job->id] = job;
   ids_.push_back(job->id);
-  auto turn = std::find_if(turns_.begin(), turns_.end(), [&](const Turn& each) { return each.client == client; });
-  if (turn == turns_.end()) turn = turns_.insert(turns_.end(), Turn{client, {}});
-  turn->entries.push_back({job, 0});
+  auto turn = std::find_if(turns_.begin(), turns_.end(), [&](const Turn& each) { return each.client == job->client; });
+  if (turn == turns_.end()) turn = turns_.insert(turns_.end(), Turn{job->client, {}});
+  turn->entries.push_back({job, next});
+  std::size_t count = 0;
+  for (const auto& each : turns_) count += each.entries.size();
   metrics_.add("tessera_jobs_submitted_total", fmt::format("verb=\"{}\"", job->verb));
-  metrics_.set("tessera_jobs_waiting", static_cast<double>(count + 1));
+  metrics_.set("tessera_jobs_waiting", static_cast<double>(count));
   work_.notify_all();
-  return job;
 }
 
 std::shared_ptr<Job> JobQueue::find(const std::string& id) {
@@ -120,7 +135,11 @@ void JobQueue::drop_ended() {
 
 Slice JobQueue::next_of(Turn& turn) {
   auto& entry = turn.entries.front();
-  const Slice slice{entry.job, entry.next, std::min(limits_.batch, entry.job->count - entry.next)};
+  auto images = std::min(limits_.batch, entry.job->count - entry.next);
+  // What an earlier run had begun is gone on with as it was.
+  const auto& stand = entry.job->stand;
+  if (stand.count > 0 && stand.first == entry.next) images = std::min(stand.count, entry.job->count - entry.next);
+  const Slice slice{entry.job, entry.next, images};
   entry.next += slice.count;
   if (entry.next >= entry.job->count) turn.entries.pop_front();
   return slice;
@@ -146,12 +165,12 @@ std::vector<Slice> JobQueue::take(std::chrono::milliseconds wait) {
   auto room = limits_.batch - batch[0].count;
   std::rotate(turns_.begin(), turns_.begin() + 1, turns_.end());
   // Others ride along without giving up their own turn.
-  for (bool found = true; found && room > 0;) {
+  for (bool found = batch[0].job->stand.count == 0; found && room > 0;) {
     found = false;
     for (auto& turn : turns_) {
       if (turn.entries.empty()) continue;
       const auto& entry = turn.entries.front();
-      if (entry.job == batch.front().job || entry.job->join_key != key ||
+      if (entry.job == batch.front().job || entry.job->join_key != key || entry.job->stand.count > 0 ||
           std::min(limits_.batch, entry.job->count - entry.next) > room) {
         continue;
       }
@@ -275,11 +294,11 @@ bool JobQueue::closed() const {
   return closed_;
 }
 
-std::size_t JobQueue::end_waiting(JobState state, const std::string& error) {
+std::size_t JobQueue::end_waiting(JobState state, const std::string& error, bool interrupted) {
   const std::lock_guard lock(mutex_);
   std::size_t count = 0;
   for (auto& turn : turns_) {
-    for (auto& entry : turn.entries) count += entry.job->finish(state, error);
+    for (auto& entry : turn.entries) count += entry.job->finish(state, error, interrupted);
   }
   metrics_.add("tessera_jobs_total", fmt::format("state=\"{}\"", to_string(state)), static_cast<double>(count));
   turns_.clear();

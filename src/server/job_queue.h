@@ -22,6 +22,9 @@ struct Slice {
   std::int64_t first = 0, count = 0;
 };
 
+/// 128 random bits as hexadecimal digits: a job can be found by those who were given its name.
+std::string new_job_id();
+
 class JobQueue {
  public:
   JobQueue(const ServiceLimits& limits, Metrics& metrics) : limits_(limits), metrics_(metrics) {}
@@ -29,6 +32,11 @@ class JobQueue {
   /// Takes a job in. client: whose turn it counts as. Throws HttpError: 429 with Retry-After where the queue is full,
   /// 503 where it is closed.
   std::shared_ptr<Job> submit(std::shared_ptr<const JobRequest> request, const std::string& client);
+  /// The same for a job that has been made; `next` is the first image that is not there yet. taken_up: from an earlier
+  /// run of the program, whatever room there is.
+  void enter(const std::shared_ptr<Job>& job, std::int64_t next = 0, bool taken_up = false);
+  /// Throws HttpError as submit does, where a request of so many bytes would be refused.
+  void require_room(std::uint64_t bytes);
   /// Nothing where there is no such job, or no longer.
   std::shared_ptr<Job> find(const std::string& id);
   /// All that can be asked for, the newest last.
@@ -75,7 +83,7 @@ class JobQueue {
   void close();
   bool closed() const;
   /// Takes all that wait out and ends them in this way. Out: how many.
-  std::size_t end_waiting(JobState state, const std::string& error);
+  std::size_t end_waiting(JobState state, const std::string& error, bool interrupted = false);
 
  private:
   struct Entry {
@@ -87,6 +95,7 @@ class JobQueue {
     std::deque<Entry> entries;
   };
 
+  void require_room_locked(std::uint64_t bytes);
   void drop_ended();
   Slice next_of(Turn& turn);
   int retry_seconds() const;
@@ -101,6 +110,7 @@ class JobQueue {
   std::vector<Posted> posted_;   // in order of arrival
   FairShare shares_;
   double job_seconds_ = 1;  // mean of the recent ones
+  std::int64_t sequence_ = 0;
   bool closed_ = false, busy_ = false;
 };
 

@@ -22,6 +22,8 @@ struct ServiceLimits {
   std::int64_t gather_ms = 10;            // how long an idle worker waits for jobs to join the first; 0: not at all
   std::int64_t keep_seconds = 900;        // how long a finished job can be asked for
   std::int64_t results_mib = 512;         // of finished jobs' pictures, MiB; the oldest go first
+  std::int64_t workspace_mib = 4096;      // of a workspace's results and pictures, MiB; starred ones stay; 0: no bound
+  std::int64_t workspace_days = 0;        // how long a workspace keeps a job without a star; 0: no bound
   std::int64_t model_mib = 0;             // of weights held, MiB; the least recently used go first; 0: no bound
   std::int64_t connections = 256;         // at one time
   std::int64_t address_connections = 0;   // at one time from one address; 0: no bound of their own

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "image/image_io.h"
 #include "sampling/registry.h"
@@ -71,6 +72,7 @@ HttpResponse capabilities(Service& service, const Call&) {
                         {"default_model", service.default_model()},
                         {"verbs", verb_names()},
                         {"formats", picture_formats()},
+                        {"workspace", service.workspace() != nullptr},
                         {"limits", std::move(limits)}});
 }
 
@@ -105,8 +107,8 @@ double number_of(const json& body, const char* name, double otherwise, double le
   return found->get<double>();
 }
 
-TokenArray tokens_of(Service& service, const json& body, const ModelInfo& model) {
-  auto tokens = parse_tokens(body.value("tokens", json()), "tokens", service.limits());
+TokenArray tokens_of(Service& service, const json& value, const ModelInfo& model) {
+  auto tokens = parse_tokens(value, "tokens", service.limits());
   if (tokens.w > service.limits().pixels / model.factor / model.factor / tokens.h) {
     refuse("tokens", "{}x{} cells, expected at most {} pixels in all", tokens.w, tokens.h, service.limits().pixels);
   }
@@ -155,7 +157,7 @@ HttpResponse encode(Service& service, const Call& call) {
 HttpResponse decode(Service& service, const Call& call) {
   const auto body = body_of(call, {"model", "tokens", "format"});
   const auto model = service.model(text_of(body, "model"));
-  const auto tokens = tokens_of(service, body, model);
+  const auto tokens = tokens_of(service, body.value("tokens", json()), model);
   const auto asked = text_of(body, "format");
   const auto format = asked.empty() ? std::string("png") : asked;
   const auto picture =
@@ -172,7 +174,7 @@ HttpResponse candidates(Service& service, const Call& call) {
   const auto model = service.model(text_of(body, "model"));
   if (!model.has_prior) throw HttpError(400, fmt::format("model {}: it has a codec only", model.name), "model");
   CandidateRequest request;
-  request.tokens = tokens_of(service, body, model);
+  request.tokens = tokens_of(service, body.value("tokens", json()), model);
   const auto cell = body.value("cell", json());
   const bool inside = cell.is_array() && cell.size() == 2 && cell[0].is_number_integer() &&
                       cell[1].is_number_integer() && cell[0] >= 0 && cell[0] < request.tokens.h && cell[1] >= 0 &&
@@ -200,6 +202,79 @@ HttpResponse candidates(Service& service, const Call& call) {
   return json_response({{"candidates", std::move(list)}});
 }
 
+constexpr std::int64_t kMostLooks = 1 << 16;  // grids that one question may let the network see
+
+/// [N][h][w] numbers, null where MASK.
+json score_rows(const std::vector<double>& values, const TokenArray& grid) {
+  json rows = json::array();
+  for (std::int64_t y = 0; y < grid.h; ++y) {
+    json row = json::array();
+    for (std::int64_t x = 0; x < grid.w; ++x) {
+      const auto cell = static_cast<std::size_t>(y * grid.w + x);
+      row.push_back(grid.code[cell] < 0 ? json() : json(values[cell]));
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::vector<TokenArray> grids_of(Service& service, const json& body, const ModelInfo& model) {
+  const bool several = body.contains("grids");
+  if (several == body.contains("tokens"))
+    refuse("tokens", "expected either tokens, one grid, or grids, a list of them");
+  if (!several) return {tokens_of(service, body["tokens"], model)};
+  const auto& list = body["grids"];
+  const auto most = service.limits().count;
+  if (!list.is_array() || list.empty() || static_cast<std::int64_t>(list.size()) > most) {
+    refuse("grids", "expected a list of 1 to {} grids", most);
+  }
+  std::vector<TokenArray> grids;
+  for (const auto& each : list) {
+    grids.push_back(tokens_of(service, each, model));
+    if (grids.back().h != grids[0].h || grids.back().w != grids[0].w) {
+      refuse("grids", "one of {}x{} cells, expected all of {}x{}", grids.back().w, grids.back().h, grids[0].w,
+             grids[0].h);
+    }
+  }
+  return grids;
+}
+
+HttpResponse score(Service& service, const Call& call) {
+  const auto body =
+      body_of(call, {"model", "tokens", "grids", "spacing", "prompt", "negative_prompt", "class", "cfg_scale"});
+  const auto model = service.model(text_of(body, "model"));
+  if (!model.has_prior) throw HttpError(400, fmt::format("model {}: it has a codec only", model.name), "model");
+  ScoreRequest request;
+  request.grids = grids_of(service, body, model);
+  request.spacing = static_cast<std::int64_t>(number_of(body, "spacing", 0, 0, 4096, true));
+  const auto& grid = request.grids[0];
+  const auto looks =
+      request.spacing == 0 ? grid.h * grid.w : std::min(request.spacing, grid.h) * std::min(request.spacing, grid.w);
+  if (static_cast<std::int64_t>(request.grids.size()) * looks > kMostLooks) {
+    refuse("spacing", "{} grids looked at {} times each, expected at most {} looks: a spacing of 2 to 8 needs fewer",
+           request.grids.size(), looks, kMostLooks);
+  }
+  request.prompt.prompt = text_of(body, "prompt");
+  request.prompt.negative_prompt = text_of(body, "negative_prompt");
+  request.prompt.label =
+      static_cast<std::int64_t>(number_of(body, "class", -1, -1, static_cast<double>(model.classes) - 1, true));
+  request.prompt.guidance_scale = number_of(body, "cfg_scale", 1, 0, 1000, false);  // 1: the model's own probabilities
+  // It sets the model's prompt, which what it would come between may need.
+  const auto found = service.worker().run_soon(
+      {call.client, Worker::kNeverSmall, call.request.gone},
+      [name = model.name, request](Backend& backend) { return backend.score(name, request); });
+  auto scores = json::array(), sums = json::array();
+  for (std::size_t n = 0; n < request.grids.size(); ++n) {
+    const auto& values = found.log_probabilities.at(n);
+    scores.push_back(score_rows(values, request.grids[n]));
+    sums.push_back(std::accumulate(values.begin(), values.end(), 0.0));
+  }
+  return json_response({{"scores", std::move(scores)},
+                        {"sums", std::move(sums)},
+                        {"given", found.given_before ? "before" : "others"},
+                        {"evaluations", found.evaluations}});
+}
+
 }  // namespace
 
 void add_model_routes(std::vector<Route>& routes) {
@@ -211,6 +286,9 @@ void add_model_routes(std::vector<Route>& routes) {
   routes.push_back({"POST", "/api/v1/candidates",
                     "The likeliest codes of a cell, given the others, each with its neighbourhood decoded",
                     "CandidatesRequest", "Candidates", 200, false, candidates});
+  routes.push_back({"POST", "/api/v1/score",
+                    "The log probability of every cell's code given the others (autoregressive models: those before)",
+                    "ScoreRequest", "Scores", 200, false, score});
 }
 
 }  // namespace tessera::server

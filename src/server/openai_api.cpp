@@ -142,7 +142,7 @@ HttpResponse run(Service& service, const Call& call, JobRequest request, const C
       data.push_back({{"b64_json", to_base64(result_bytes(*job, status, k, job->format))}});
     }
   }
-  const auto& picture = status.results.at(0)->picture;
+  const auto& picture = *status.results.at(0);
   json answer = {{"created", static_cast<std::int64_t>(std::time(nullptr))},
                  {"data", std::move(data)},
                  {"output_format", job->format},

@@ -63,7 +63,7 @@ json job() {
                        {"events", type("string")},
                        {"verb", {{"type", "string"}, {"enum", verb_names()}}},
                        {"model", type("string")},
-                       {"state", {{"type", "string"}, {"enum", {"queued", "running", "done", "failed", "cancelled"}}}},
+                       {"state", {{"type", "string"}, {"enum", job_state_names()}}},
                        {"count", type("integer")},
                        {"position", type("integer")},
                        {"step", type("integer")},
@@ -72,6 +72,11 @@ json job() {
                        {"rate", type("number")},
                        {"eta_seconds", maybe("number")},
                        {"seconds", type("number")},
+                       {"created", type("number")},
+                       {"ended", maybe("number")},
+                       {"name", maybe("string")},
+                       {"starred", type("boolean")},
+                       {"deleted", type("boolean")},
                        {"error", maybe("string")},
                        {"notes", list_of(type("string"))},
                        {"request", type("object")},
@@ -106,6 +111,7 @@ json capabilities() {
                        {"default_model", type("string")},
                        {"verbs", list_of(type("string"))},
                        {"formats", list_of(type("string"))},
+                       {"workspace", type("boolean")},
                        {"limits", type("object")}});
 }
 
@@ -141,6 +147,9 @@ json schemas() {
   return {
       {"JobRequest", job_request()},
       {"Job", job()},
+      {"Jobs", whole_object({{"jobs", list_of(reference("Job"))}, {"next", maybe("integer")}, {"total", whole}})},
+      {"JobLabel", object({{"name", maybe("string")}, {"starred", type("boolean")}, {"deleted", type("boolean")}})},
+      {"ProjectTaken", whole_object({{"taken", whole}, {"known", whole}})},
       {"Error", whole_object({{"error", whole_object({{"message", text}, {"field", maybe("string")}})}})},
       {"ResultTokens", whole_object({{"tokens", token_grid()},
                                      {"order", token_grid()},
@@ -170,6 +179,18 @@ json schemas() {
       {"Candidates",
        whole_object({{"candidates",
                       list_of(whole_object({{"token", whole}, {"probability", type("number")}, {"image", text}}))}})},
+      {"ScoreRequest", object({{"model", text},
+                               {"tokens", token_grid()},
+                               {"grids", list_of(token_grid())},
+                               {"spacing", whole},
+                               {"prompt", text},
+                               {"negative_prompt", text},
+                               {"class", whole},
+                               {"cfg_scale", type("number")}})},
+      {"Scores", whole_object({{"scores", list_of(list_of(list_of(maybe("number"))))},
+                               {"sums", list_of(type("number"))},
+                               {"given", {{"type", "string"}, {"enum", {"others", "before"}}}},
+                               {"evaluations", whole}})},
       {"ModelCard",
        whole_object({{"name", text},
                      {"text", text},
@@ -234,7 +255,11 @@ std::string written(std::string pattern) {
   return dots == std::string::npos ? pattern : pattern.replace(dots, 3, "");
 }
 
-json parameters(const std::string& pattern) {
+json query_parameter(const char* name, json schema) {
+  return {{"name", name}, {"in", "query"}, {"schema", std::move(schema)}};
+}
+
+json parameters(const std::string& method, const std::string& pattern) {
   auto list = json::array();
   for (std::size_t at = pattern.find('{'); at != std::string::npos; at = pattern.find('{', at + 1)) {
     const auto name = pattern.substr(at + 1, pattern.find('}', at) - at - 1);
@@ -243,10 +268,21 @@ json parameters(const std::string& pattern) {
                     {"required", true},
                     {"schema", name == "k" ? type("integer") : type("string")}});
   }
+  if (method == "GET" && (pattern == "/api/v1/jobs" || pattern == "/api/v1/project")) {
+    list.push_back(query_parameter("q", type("string")));
+    list.push_back(query_parameter("starred", type("boolean")));
+  }
+  if (method == "GET" && pattern == "/api/v1/jobs") {
+    list.push_back(query_parameter("state", {{"type", "string"}, {"enum", job_state_names()}}));
+    list.push_back(query_parameter("deleted", type("boolean")));
+    for (const char* name : {"before", "limit"}) list.push_back(query_parameter(name, type("integer")));
+  }
+  if (pattern.ends_with("/unmasking/{k}")) {
+    for (const char* name : {"frames", "milliseconds"}) list.push_back(query_parameter(name, type("integer")));
+  }
   if (pattern.ends_with("/images/{k}")) {
-    list.push_back(
-        {{"name", "format"}, {"in", "query"}, {"schema", {{"type", "string"}, {"enum", picture_formats()}}}});
-    list.push_back({{"name", "encoding"}, {"in", "query"}, {"schema", {{"type", "string"}, {"enum", {"base64"}}}}});
+    list.push_back(query_parameter("format", {{"type", "string"}, {"enum", picture_formats()}}));
+    list.push_back(query_parameter("encoding", {{"type", "string"}, {"enum", {"base64"}}}));
   }
   return list;
 }
@@ -259,7 +295,7 @@ json openapi_document(const std::vector<Route>& routes, const ServiceLimits& lim
     const auto path = written(route.pattern);
     json operation = {
         {"summary", route.summary},
-        {"parameters", parameters(path)},
+        {"parameters", parameters(route.method, path)},
         {"responses",
          {{std::to_string(route.status), {{"description", "success"}, {"content", content(route.answer)}}},
           {"default", {{"description", "a refusal"}, {"content", content("Error")}}}}}};

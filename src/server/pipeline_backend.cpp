@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "canvas/cell_likelihood.h"
 #include "canvas/stitch.h"
 #include "canvas/tiles.h"
 #include "pipeline/sampling_choice.h"
@@ -39,6 +40,12 @@ std::vector<std::int32_t> from_codes(const torch::Tensor& codes, std::int64_t ma
   std::transform(code, code + flat.numel(), tokens.begin(),
                  [&](std::int64_t each) { return each == mask_token ? -1 : static_cast<std::int32_t>(each); });
   return tokens;
+}
+
+/// Of the model that takes any; what it does not take is refused.
+std::vector<Condition> conditions_for(Pipeline& pipeline, const PromptOptions& prompt) {
+  auto condition = pipeline.condition_for(prompt);
+  return pipeline.condition() == "none" ? std::vector<Condition>{} : std::vector<Condition>{std::move(condition)};
 }
 
 std::vector<EditPlan> plans_of(const JobRequest& request, Pipeline& pipeline, const WindowOptions& windows) {
@@ -84,8 +91,8 @@ std::vector<EditPlan> plans_of(const JobRequest& request, Pipeline& pipeline, co
     near.count = request.count;
     near.seed = request.seed;
     // The least likely cells are looked for under the prompt.
-    if (near.least_likely && pipeline.has_prior() && pipeline.condition() != "none")
-      near.conditions = {pipeline.condition_for(prompt_of(request.sampling))};
+    if (near.least_likely && pipeline.has_prior())
+      near.conditions = conditions_for(pipeline, prompt_of(request.sampling));
     return plan_variations(pipeline, everywhere ? plan_everywhere(codec, request.image, region, codes) : region_plan(),
                            windows, near);
   }
@@ -134,7 +141,7 @@ std::unique_ptr<PreparedJob> PipelineBackend::prepare(const JobRequest& request)
   return job;
 }
 
-FillOutcome PipelineBackend::fill(const std::vector<JobPart>& parts, FillWatch& watch) {
+FillOutcome PipelineBackend::fill(const std::vector<JobPart>& parts, FillWatch& watch, const FillStart& from) {
   const torch::NoGradGuard no_grad;
   auto& first = dynamic_cast<PreparedEdit&>(*parts.at(0).job);
   const auto pipeline = store_.get(*first.model);
@@ -155,10 +162,17 @@ FillOutcome PipelineBackend::fill(const std::vector<JobPart>& parts, FillWatch& 
   auto codes = grid.codes();
   if (grid.masked_cells() > 0) {
     options.abandoned = [&](std::int64_t image) { return watch.abandoned(image); };
-    const auto result = pipeline->fill(grid, options, first.windows, [&](const FillProgress& at) {
+    FillCheckpoint stood;
+    if (from.step > 0) {
+      std::vector<torch::Tensor> stacked;
+      for (const auto& tokens : from.tokens) stacked.push_back(to_codes(tokens, first.h, first.w, mask_token));
+      stood = {torch::stack(stacked), from.step};
+    }
+    const auto on_step = [&](const FillProgress& at) {
       const auto tokens = from_codes(at.tokens, mask_token);
       return watch.after_step(at.step, at.steps, at.evaluations, tokens);
-    });
+    };
+    const auto result = pipeline->fill(grid, options, first.windows, on_step, stood);
     codes = result.grid.codes();
     outcome.evaluations = result.report.evaluations;
     outcome.stopped = result.report.cancelled;
@@ -176,6 +190,34 @@ Image PipelineBackend::picture(PreparedJob& prepared, std::int64_t index, std::s
   return finish(plan, pipeline->decode({codes.unsqueeze(0), plan.codebook_size})[0]);
 }
 
+std::optional<Image> PipelineBackend::guess(PreparedJob& prepared, std::int64_t index,
+                                            std::span<const std::int32_t> tokens) {
+  const torch::NoGradGuard no_grad;
+  const auto& job = dynamic_cast<PreparedEdit&>(prepared);
+  const auto pipeline = store_.get(*job.model);
+  auto& prior = pipeline->prior();
+  if (prior.is_autoregressive()) return {};
+  const auto process = pipeline->fill_process();
+  if (process && !process->has_mask()) return {};
+  const auto mask_token = prior.codebook_size();
+  const Extent extent{job.h, job.w};
+  const auto flat = to_codes(tokens, job.h, job.w, mask_token).view({1, extent.cells()});
+  const auto open = (flat == mask_token).flatten().nonzero().squeeze(1);
+  if (open.size(0) == 0) return {};
+  const auto own = pipeline->prior_options().grid;
+  WindowedDenoiser canvas(prior, own, extent, {job.windows.stride, false, 0});
+  Denoiser& denoiser = extent == own ? prior : static_cast<Denoiser&>(canvas);
+  Look look{flat, open};
+  if (process) {
+    const auto time = std::max<std::int64_t>(1, implied_time(*process, open.size(0), extent.cells()));
+    look.times = torch::full({1}, time, torch::kInt64);
+  }
+  auto whole = flat.clone().view(-1);
+  const auto logits = denoiser.begin(job.options.conditions)->logits(look);
+  whole.index_copy_(0, open, logits.argmax(-1).to(torch::kCPU));
+  return picture(prepared, index, from_codes(whole, mask_token));
+}
+
 TokenArray PipelineBackend::encode(const std::string& model, const Image& image) {
   const torch::NoGradGuard no_grad;
   const auto codec = store_.get(model)->codec();
@@ -189,6 +231,30 @@ Image PipelineBackend::decode(const std::string& model, const TokenArray& tokens
   const auto mask_token = pipeline->codec()->options().codebook_size;
   const auto codes = to_codes(tokens.code, tokens.h, tokens.w, mask_token);
   return to_image(pipeline->decode({codes.unsqueeze(0), mask_token})[0]);
+}
+
+Scores PipelineBackend::score(const std::string& model, const ScoreRequest& request) {
+  const torch::NoGradGuard no_grad;
+  const auto pipeline = store_.get(model);
+  auto& prior = pipeline->prior();
+  std::vector<torch::Tensor> codes;
+  for (const auto& grid : request.grids) codes.push_back(to_codes(grid.code, grid.h, grid.w, prior.codebook_size()));
+  CellLikelihoodOptions options;
+  options.conditions = conditions_for(*pipeline, request.prompt);
+  options.spacing = request.spacing;
+  options.before_call = [] { check_wanted(); };
+  const auto process = pipeline->fill_process();
+  const auto found =
+      cell_likelihood(prior, pipeline->prior_options().grid, torch::stack(codes), process.get(), options);
+  Scores scores;
+  scores.evaluations = found.evaluations;
+  scores.given_before = prior.is_autoregressive();
+  const auto rows = found.log_probabilities.flatten(1).contiguous();
+  for (std::int64_t n = 0; n < rows.size(0); ++n) {
+    const auto* values = rows[n].data_ptr<double>();
+    scores.log_probabilities.emplace_back(values, values + rows.size(1));
+  }
+  return scores;
 }
 
 std::vector<Candidate> PipelineBackend::candidates(const std::string& model, const CandidateRequest& request) {
@@ -206,10 +272,8 @@ std::vector<Candidate> PipelineBackend::candidates(const std::string& model, con
   codes[request.y][request.x] = mask_token;
   const auto flat = codes.flatten().unsqueeze(0);
   check_wanted();
-  std::vector<Condition> conditions;
-  const PromptOptions prompt{request.prompt, request.negative_prompt, request.label, request.cfg_scale};
-  auto condition = pipeline->condition_for(prompt);  // says what the model does not take
-  if (pipeline->condition() != "none") conditions.push_back(std::move(condition));
+  const auto conditions =
+      conditions_for(*pipeline, {request.prompt, request.negative_prompt, request.label, request.cfg_scale});
   const auto own = pipeline->prior_options().grid;
   WindowedDenoiser canvas(prior, own, extent, {});
   Denoiser& denoiser = extent == own ? prior : static_cast<Denoiser&>(canvas);

@@ -53,6 +53,8 @@ std::vector<Route> all_routes() {
   add_model_routes(routes);
   add_card_routes(routes);
   add_job_routes(routes);
+  add_unmasking_routes(routes);
+  add_workspace_routes(routes);
   add_openai_routes(routes);
   add_a1111_routes(routes);
   return routes;
@@ -111,6 +113,10 @@ Service::Service(Backend& backend, Metrics& metrics, ServiceOptions options)
     : backend_(backend),
       options_(std::move(options)),
       metrics_(metrics),
+      workspace_(options_.workspace.empty() ? nullptr
+                                            : std::make_unique<Workspace>(
+                                                  options_.workspace, WorkspaceBounds{options_.limits.workspace_mib,
+                                                                                      options_.limits.workspace_days})),
       queue_(options_.limits, metrics_),
       worker_(backend, queue_, options_.limits, metrics_),
       routes_(all_routes()),
@@ -349,7 +355,26 @@ std::shared_ptr<Job> Service::submit(JobRequest request, const std::string& clie
   check_model(request, info, options_.limits);
   complete(request, options_.limits);  // with the model's name
   require_quota(request, info, client);
-  return queue_.submit(std::make_shared<const JobRequest>(std::move(request)), client);
+  const auto asked = std::make_shared<const JobRequest>(std::move(request));
+  const auto job = std::make_shared<Job>(new_job_id(), asked, client, owner_of(client), workspace_.get());
+  if (!workspace_) {
+    queue_.enter(job);
+    return job;
+  }
+  queue_.require_room(job->request_bytes);  // before anything is written
+  try {
+    workspace_->add(*job, saved_request(*asked));
+  } catch (const Error& error) {
+    log().error("workspace: {}", error.what());
+    throw HttpError(507, "the workspace cannot be written, expected room on its disk; the server's log says more");
+  }
+  try {
+    queue_.enter(job);
+  } catch (const HttpError&) {
+    workspace_->forget(job->id);
+    throw;
+  }
+  return job;
 }
 
 std::shared_ptr<Job> Service::run_to_end(JobRequest request, const Call& call) {
@@ -363,10 +388,103 @@ std::shared_ptr<Job> Service::run_to_end(JobRequest request, const Call& call) {
   return job;
 }
 
-std::shared_ptr<Job> Service::job(const std::string& id) {
+std::string Service::owner_of(const std::string& client) const {
+  // What follows the key tells a client's interfaces apart.
+  return access()->key_digests.empty() ? std::string() : client.substr(0, kKeyNameLength);
+}
+
+std::shared_ptr<Job> Service::job(const std::string& id, const std::string& owner) {
   auto found = queue_.find(id);
-  if (!found) throw HttpError(404, "job: not known here, or no longer kept");
+  if (!found && workspace_) {
+    if (auto stored = workspace_->load(id)) found = std::make_shared<Job>(std::move(*stored));
+  }
+  if (!found || found->owner != owner) throw HttpError(404, "job: not known here, or no longer kept");
   return found;
+}
+
+Service::Listed Service::list(const JobQuery& query) {
+  Listed listed;
+  if (workspace_) {
+    const auto page = workspace_->list(query);
+    for (const auto& id : page.ids) {
+      auto live = queue_.find(id);
+      if (!live) {
+        auto stored = workspace_->load(id, false);
+        if (!stored) continue;  // it has gone meanwhile
+        live = std::make_shared<Job>(std::move(*stored));
+      }
+      listed.jobs.push_back(std::move(live));
+    }
+    listed.next = page.next;
+    listed.total = page.total;
+    return listed;
+  }
+  queue_.sweep();
+  auto jobs = queue_.jobs();
+  std::reverse(jobs.begin(), jobs.end());
+  for (const auto& job : jobs) {
+    const auto label = job->label();
+    if (job->owner != query.owner || (label.deleted > 0) != query.deleted || (query.starred && !label.starred) ||
+        (!query.state.empty() && to_string(job->state()) != query.state) ||
+        !has_words(search_words(label.name, job->record), query.words)) {
+      continue;
+    }
+    ++listed.total;
+    if (query.before > 0 && job->sequence >= query.before) continue;
+    if (static_cast<std::int64_t>(listed.jobs.size()) == query.limit) {
+      listed.next = listed.jobs.back()->sequence;
+    } else if (static_cast<std::int64_t>(listed.jobs.size()) < query.limit) {
+      listed.jobs.push_back(job);
+    }
+  }
+  return listed;
+}
+
+void Service::set_label(Job& job, const JobLabel& label) {
+  if (label.deleted > 0) queue_.cancel(job);
+  if (workspace_) workspace_->set_label(job.id, label, job.record);
+  job.set_label(label);
+}
+
+SavedRequest Service::request_of(const Job& job) {
+  if (workspace_) {
+    if (auto saved = workspace_->request_of(job.id)) return std::move(*saved);
+  } else if (const auto request = job.request()) {
+    return saved_request(*request);
+  }
+  throw HttpError(404, "request: a server without a workspace lets it go when the job has ended");
+}
+
+void Service::start() {
+  take_up();
+  worker_.start();
+}
+
+void Service::take_up() {
+  if (!workspace_) return;
+  std::int64_t count = 0;
+  for (const auto& each : workspace_->unfinished()) {
+    try {
+      auto request = read_saved(each.request, each.job.status.notes, options_.limits);
+      check_model(request, model(request.model), options_.limits);
+      const auto job = std::make_shared<Job>(each.job.id, std::make_shared<const JobRequest>(std::move(request)),
+                                             each.job.client, each.job.owner, workspace_.get(), each.job.created);
+      job->take_up(each.job, each.stand);
+      job->done_steps = each.done_steps;
+      job->done_evaluations = each.done_evaluations;
+      const auto next = static_cast<std::int64_t>(each.job.status.results.size());
+      if (next >= job->count) {
+        job->finish(JobState::done);
+      } else {
+        queue_.enter(job, next, true);
+      }
+      ++count;
+    } catch (const Error& error) {
+      log().warn("job {} cannot go on: {}", each.job.id, error.what());
+      workspace_->give_up(each.job.id, error.what());
+    }
+  }
+  if (count > 0) log().info("{} jobs of an earlier run go on", count);
 }
 
 }  // namespace tessera::server

@@ -11,6 +11,7 @@
 #include "server/audit_log.h"
 #include "server/http_message.h"
 #include "server/worker.h"
+#include "server/workspace.h"
 
 namespace tessera::server {
 
@@ -41,6 +42,7 @@ struct ServiceOptions {
   ServiceLimits limits;
   AccessRules access;
   std::shared_ptr<AuditLog> audit = {};  // none: requests are not noted
+  std::filesystem::path workspace = {};  // where jobs are kept; empty: in memory alone
 };
 
 class Service {
@@ -53,7 +55,8 @@ class Service {
   /// not.
   std::optional<HttpResponse> refuse_early(const HttpRequest& request, std::int64_t content_length);
 
-  void start() { worker_.start(); }
+  /// Takes up what an earlier run has left in the workspace, and works.
+  void start();
   /// Finishes what runs and waits within the grace of the limits; reports what is left.
   void stop() { worker_.stop(std::chrono::seconds(options_.limits.grace_seconds)); }
 
@@ -79,8 +82,22 @@ class Service {
   /// The same, and waits for the end; where the client has gone meanwhile the job is cancelled. Throws HttpError where
   /// it was not done.
   std::shared_ptr<Job> run_to_end(JobRequest request, const Call& call);
-  /// Throws HttpError (404).
-  std::shared_ptr<Job> job(const std::string& id);
+  /// In: call.captures has its id. Throws HttpError (404), also where it is another key's.
+  std::shared_ptr<Job> job(const Call& call) { return job(call.captures.at("id"), owner_of(call.client)); }
+  std::shared_ptr<Job> job(const std::string& id, const std::string& owner = {});
+  /// Whose the jobs of a client are: its key's, or everybody's where no keys are asked for.
+  std::string owner_of(const std::string& client) const;
+  /// Jobs by query, each as it stands, newest first.
+  struct Listed {
+    std::vector<std::shared_ptr<Job>> jobs;
+    std::int64_t next = 0, total = 0;  // as of JobPage
+  };
+  Listed list(const JobQuery& query);
+  void set_label(Job& job, const JobLabel& label);
+  /// What was asked, with its pictures. Throws HttpError (404) where it is no longer known.
+  SavedRequest request_of(const Job& job);
+  /// Null: jobs are kept in memory alone.
+  Workspace* workspace() { return workspace_.get(); }
 
  private:
   /// Out: in client, whose turn the request is.
@@ -90,10 +107,12 @@ class Service {
   void require_quota(const JobRequest& request, const ModelInfo& model, const std::string& client);
   void note(const HttpRequest& request, const std::string& client, const HttpResponse& response,
             Clock::time_point begin);
+  void take_up();
 
   Backend& backend_;
   const ServiceOptions options_;
   Metrics& metrics_;
+  std::unique_ptr<Workspace> workspace_;  // outlives the queue and the worker
   JobQueue queue_;
   Worker worker_;
   std::vector<Route> routes_;
@@ -115,6 +134,8 @@ std::int64_t whole_capture(const Call& call, const std::string& name);
 
 // Each in a file of its own.
 void add_job_routes(std::vector<Route>& routes);
+void add_unmasking_routes(std::vector<Route>& routes);
+void add_workspace_routes(std::vector<Route>& routes);
 void add_model_routes(std::vector<Route>& routes);
 void add_card_routes(std::vector<Route>& routes);
 void add_openai_routes(std::vector<Route>& routes);

@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "image/image_io.h"
 #include "runtime/log.h"
@@ -12,8 +13,11 @@
 namespace tessera::server {
 namespace {
 
-constexpr double kPreviewShare = 0.05;  // of a fill's time that previews may take
+constexpr double kPreviewShare = 0.05;  // of a fill's time that previews may take, and guesses as much again
 constexpr int kPreviewSide = 256;       // pixels, at most
+constexpr double kStandSeconds = 2;     // between two notes of where a fill stands
+constexpr const char* kInterrupted = "the server was stopped before the job was done";
+constexpr const char* kGoesOn = "the server was stopped; started again, it goes on with the job";
 
 /// No larger than a preview.
 Image small(Image image) {
@@ -23,6 +27,32 @@ Image small(Image image) {
     return std::max(1, static_cast<int>(std::int64_t{side} * kPreviewSide / longer));
   };
   return resize_exact(image, scaled(image.width), scaled(image.height));
+}
+
+/// The pictures that an earlier run has made of a job, for those who look on.
+void show_done(Job& job) {
+  std::vector<Image> images;
+  for (const auto& result : job.status().results) images.push_back(small(result->whole_picture()));
+  job.show_preview(0, std::move(images));
+}
+
+/// Where an earlier run has left this fill; it is taken up once.
+FillStart start_of(const std::vector<Slice>& slices) {
+  FillStart from;
+  auto& job = *slices.front().job;
+  const auto stand = std::exchange(job.stand, {});
+  const auto each = static_cast<std::size_t>(job.prepared->h * job.prepared->w);
+  const auto& slice = slices.front();
+  if (slices.size() > 1 || stand.count != slice.count || stand.first != slice.first ||
+      stand.tokens.size() != each * static_cast<std::size_t>(slice.count)) {
+    return from;
+  }
+  from.step = stand.step;
+  for (std::size_t n = 0; n < static_cast<std::size_t>(slice.count); ++n) {
+    const auto begin = stand.tokens.begin() + static_cast<std::ptrdiff_t>(n * each);
+    from.tokens.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(each));
+  }
+  return from;
 }
 
 /// One line for clients: what they can mend as it is, anything else without its insides.
@@ -80,7 +110,11 @@ class Worker::Batch : public FillWatch {
                   job.done_evaluations + evaluations * slice.count / images_);
       at += slice.count;
     }
-    if (step < steps) show_previews(tokens);
+    if (step < steps) {
+      show_previews(tokens);
+      show_guesses(tokens);
+      keep_stands(step);
+    }
     worker_.queue_.note_fill(clients_, seconds_since(step_begin_));
     worker_.queue_.run_posted(clients_);
     step_begin_ = Clock::now();
@@ -102,6 +136,15 @@ class Worker::Batch : public FillWatch {
                                            std::int64_t count) {
     const auto cells = job.prepared->h * job.prepared->w;
     return tokens.subspan(static_cast<std::size_t>(first * cells), static_cast<std::size_t>(count * cells));
+  }
+
+  /// For a run after this one, should it end here.
+  void keep_stands(std::int64_t step) {
+    if (seconds_since(kept_) < kStandSeconds) return;
+    kept_ = Clock::now();
+    for (const auto& slice : slices_) {
+      if (!is_final(slice.job->state())) slice.job->keep_stand(slice.first, slice.count, step);
+    }
   }
 
   /// Where somebody looks on and the share of time allows it.
@@ -130,14 +173,41 @@ class Worker::Batch : public FillWatch {
     }
   }
 
+  /// The same of the model's best guesses at the whole pictures.
+  void show_guesses(std::span<const std::int32_t> tokens) {
+    std::int64_t at = 0;
+    for (const auto& slice : slices_) {
+      auto& job = *slice.job;
+      const auto first = at;
+      at += slice.count;
+      if (!job.previews || job.watchers == 0 || is_final(job.state())) continue;
+      const auto cells = job.prepared->h * job.prepared->w;
+      const double cost = worker_.guess_seconds_ * static_cast<double>(cells * slice.count);
+      if (guess_seconds_ + cost > kPreviewShare * seconds_since(begin_)) continue;
+      const auto start = Clock::now();
+      std::vector<Image> images;
+      for (std::int64_t i = 0; i < slice.count; ++i) {
+        auto image = worker_.backend_.guess(*job.prepared, slice.first + i, own(tokens, job, first + i, 1));
+        if (!image) break;
+        images.push_back(small(std::move(*image)));
+      }
+      const double spent = seconds_since(start);
+      guess_seconds_ += spent;
+      worker_.guess_seconds_ = spent / static_cast<double>(cells * slice.count);
+      if (static_cast<std::int64_t>(images.size()) < slice.count) continue;
+      worker_.metrics_.add("tessera_guesses_total", {}, static_cast<double>(images.size()));
+      job.show_guess(slice.first, std::move(images));
+    }
+  }
+
   Worker& worker_;
   const std::vector<Slice>& slices_;
   std::vector<JobPart> parts_;
   std::int64_t images_ = 0, steps_ = 0;
   std::vector<std::string> clients_;
   const Clock::time_point begin_ = Clock::now();
-  Clock::time_point step_begin_ = begin_;
-  double preview_seconds_ = 0;
+  Clock::time_point step_begin_ = begin_, kept_ = begin_;
+  double preview_seconds_ = 0, guess_seconds_ = 0;
   bool out_of_time_ = false;
 };
 
@@ -160,7 +230,7 @@ void Worker::stop(std::chrono::seconds grace) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   stopping_ = true;
-  const auto left = queue_.end_waiting(JobState::failed, "the server was stopped before the job began");
+  const auto left = queue_.end_waiting(JobState::failed, "the server was stopped before the job began", true);
   if (left > 0) log().warn("{} waiting jobs were not begun", left);
   if (thread_.joinable()) thread_.join();
   queue_.run_posted();
@@ -185,8 +255,8 @@ bool Worker::run_once(std::chrono::milliseconds wait) {
   return true;
 }
 
-void Worker::finish(Job& job, JobState state, const std::string& error) {
-  if (!job.finish(state, error)) return;
+void Worker::finish(Job& job, JobState state, const std::string& error, bool interrupted) {
+  if (!job.finish(state, interrupted && job.has_ledger() ? kGoesOn : error, interrupted)) return;
   metrics_.add("tessera_jobs_total", fmt::format("state=\"{}\"", to_string(state)));
   if (state == JobState::done) queue_.note_job_seconds(job.status().seconds);
 }
@@ -206,7 +276,7 @@ bool Worker::prepare(Job& job) {
     return true;
   } catch (...) {
     if (job.cancel_requested()) finish(job, JobState::cancelled);
-    finish(job, JobState::failed, told(std::current_exception()));
+    finish(job, JobState::failed, told(std::current_exception()), stopping_);
     return false;
   }
 }
@@ -220,14 +290,17 @@ void Worker::run(std::vector<Slice> taken) {
       queue_.put_back(slice);
       continue;
     }
+    const bool taken_up = slice.job->state() == JobState::queued && !slice.job->status().results.empty();
     slice.job->begin(ready);
+    if (taken_up) show_done(*slice.job);
     slices.push_back(slice);
   }
   if (slices.empty()) return;
   const auto begin = Clock::now();
   try {
+    const auto from = start_of(slices);
     Batch batch(*this, slices);
-    const auto outcome = backend_.fill(batch.parts(), batch);
+    const auto outcome = backend_.fill(batch.parts(), batch, from);
     metrics_.add("tessera_fills_total");
     metrics_.add("tessera_fill_images_total", {}, static_cast<double>(batch.images()));
     metrics_.add("tessera_fill_seconds_total", {}, seconds_since(begin));
@@ -240,35 +313,43 @@ void Worker::run(std::vector<Slice> taken) {
       job.done_evaluations += outcome.evaluations * slice.count / batch.images();
       if (job.cancel_requested()) finish(job, JobState::cancelled);
       if (outcome.stopped) {
+        const bool late = batch.out_of_time();
         finish(job, JobState::failed,
-               batch.out_of_time()
-                   ? fmt::format("stopped after {} seconds, the most that a fill may take", limits_.job_seconds)
-                   : std::string("the server was stopped before the job was done"));
-        if (!batch.out_of_time() && job.state() == JobState::failed) log().warn("job {} was not finished", job.id);
+               late ? fmt::format("stopped after {} seconds, the most that a fill may take", limits_.job_seconds)
+                    : std::string(kInterrupted),
+               !late);
+        if (!late && job.state() == JobState::failed) log().warn("job {} was not finished", job.id);
       }
-      for (std::int64_t i = 0; i < slice.count; ++i, ++image) {
-        if (is_final(job.state())) continue;
-        const auto& tokens = outcome.tokens[image];
-        const auto between = small_work_between();
-        const WantedWhile watch([&] {
-          if (between) queue_.run_posted({job.client}, kSmallCells);
-          return !stopping_;
-        });
-        job.add_result(std::make_shared<JobResult>(JobResult{backend_.picture(*job.prepared, slice.first + i, tokens),
-                                                             tokens, job.order_of(slice.first + i)}));
-        queue_.run_posted({job.client});
-      }
-      if (slice.first + slice.count >= job.count) {
-        finish(job, JobState::done);
-      }
+      add_results(slice, outcome, image);
+      image += static_cast<std::size_t>(slice.count);
+      if (slice.first + slice.count >= job.count) finish(job, JobState::done);
     }
   } catch (...) {
     const auto error = told(std::current_exception());
-    for (const auto& slice : slices) finish(*slice.job, JobState::failed, error);
+    for (const auto& slice : slices) finish(*slice.job, JobState::failed, error, stopping_);
   }
   for (const auto& slice : slices) {
     if (is_final(slice.job->state())) slice.job->prepared.reset();
   }
+}
+
+void Worker::add_results(const Slice& slice, const FillOutcome& outcome, std::size_t image) {
+  auto& job = *slice.job;
+  for (std::int64_t i = 0; i < slice.count; ++i, ++image) {
+    if (is_final(job.state())) return;
+    const auto& tokens = outcome.tokens[image];
+    const auto between = small_work_between();
+    const WantedWhile watch([&] {
+      if (between) queue_.run_posted({job.client}, kSmallCells);
+      return !stopping_;
+    });
+    auto picture = backend_.picture(*job.prepared, slice.first + i, tokens);
+    const int width = picture.width, height = picture.height;
+    job.add_result(std::make_shared<JobResult>(
+        JobResult{std::move(picture), tokens, job.order_of(slice.first + i), width, height, {}}));
+    queue_.run_posted({job.client});
+  }
+  job.end_fill();
 }
 
 }  // namespace tessera::server

@@ -83,7 +83,8 @@ class Worker {
 
   void run(std::vector<Slice> slices);
   bool prepare(Job& job);
-  void finish(Job& job, JobState state, const std::string& error = {});
+  void finish(Job& job, JobState state, const std::string& error = {}, bool interrupted = false);
+  void add_results(const Slice& slice, const FillOutcome& outcome, std::size_t image);
 
   Backend& backend_;
   JobQueue& queue_;
@@ -93,6 +94,7 @@ class Worker {
   std::atomic<bool> stopping_{false};   // after the present step
   int at_work_ = 0;                     // run_soon's within each other; the worker's thread alone
   double picture_seconds_ = 0.1 / 256;  // of decoding a cell, as measured
+  double guess_seconds_ = 0.2 / 256;    // of guessing one
 };
 
 }  // namespace tessera::server

@@ -5,8 +5,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "import/importers.h"
+#include "canvas/cell_likelihood.h"
 #include "checkpoint/torch_archive.h"
+#include "import/importers.h"
 #include "metrics/confidence.h"
 #include "metrics/prior_likelihood.h"
 #include "runtime/error.h"
@@ -204,6 +205,22 @@ TEST(Likelihood, BadInputIsNamed) {
   BoundOptions options;
   options.repeats = 0;
   EXPECT_THROW(options.validate(), UsageError);
+}
+
+TEST(Likelihood, TheBoundsTermOfOneHiddenCellIsTheMeanOfTheCellsOwnLikelihoods) {
+  const auto grids = every_grid().slice(0, 0, 81, 3);
+  TableDenoiser table(example_joint(), false);
+  const auto cells = cell_likelihood(table, kTableGrid, grids.view({-1, 2, 2}), nullptr, {}).log_probabilities;
+  BoundOptions options;
+  options.strata = 0;
+  options.repeats = 200;
+  options.batch = 81;
+  const auto estimate = estimate_bound(logits_of(table), grids, kTableCodes, options);
+  // With four cells the first of the sixteen shares holds the draws of one hidden cell alone: 27 grids, 200 draws each.
+  const double expected = -cells.mean().item<double>() / std::log(2.0);
+  const double deviation = cells.std().item<double>() / std::log(2.0) / std::sqrt(27.0 * 200.0);
+  EXPECT_NEAR(estimate.bits_by_share_masked.at(0), expected, 4.5 * deviation);
+  EXPECT_LT(deviation, 0.05 * expected);
 }
 
 TEST(Parity, MetricsLikelihood) {

@@ -18,6 +18,7 @@ class FakeBackend : public Backend {
   struct Fill {
     std::vector<std::uint64_t> seeds;  // of each image
     std::thread::id thread;
+    std::int64_t from_step = 0;
   };
 
   std::vector<Fill> fills;  // in order
@@ -48,8 +49,9 @@ class FakeBackend : public Backend {
     return static_cast<std::int32_t>((seed * 7 + static_cast<std::uint64_t>(image) * 5 + cell * 3) % kCodes);
   }
 
-  FillOutcome fill(const std::vector<JobPart>& parts, FillWatch& watch) override {
+  FillOutcome fill(const std::vector<JobPart>& parts, FillWatch& watch, const FillStart& from) override {
     Fill record;
+    record.from_step = from.step;
     FillOutcome outcome;
     std::vector<std::pair<std::uint64_t, std::int64_t>> keys;
     for (const auto& part : parts) {
@@ -62,8 +64,9 @@ class FakeBackend : public Backend {
     }
     record.thread = std::this_thread::get_id();
     fills.push_back(record);
+    if (from.step > 0) outcome.tokens = from.tokens;
     const auto cells = outcome.tokens.front().size();
-    for (std::size_t cell = 0; cell < cells && !outcome.stopped; ++cell) {
+    for (auto cell = static_cast<std::size_t>(from.step); cell < cells && !outcome.stopped; ++cell) {
       if (step_milliseconds > 0) std::this_thread::sleep_for(std::chrono::milliseconds(step_milliseconds.load()));
       std::vector<std::int32_t> all;
       for (std::size_t n = 0; n < keys.size(); ++n) {
@@ -85,6 +88,11 @@ class FakeBackend : public Backend {
   Image picture(PreparedJob& job, std::int64_t, std::span<const std::int32_t> tokens) override {
     return picture_of(tokens, job.h, job.w);
   }
+  std::optional<Image> guess(PreparedJob& job, std::int64_t, std::span<const std::int32_t> tokens) override {
+    std::vector<std::int32_t> whole(tokens.begin(), tokens.end());
+    std::replace(whole.begin(), whole.end(), -1, 15);
+    return picture_of(whole, job.h, job.w);
+  }
   TokenArray encode(const std::string&, const Image& image) override {
     const auto h = image.height / kFactor, w = image.width / kFactor;
     return {h, w, std::vector<std::int32_t>(static_cast<std::size_t>(h * w), 3)};
@@ -98,6 +106,18 @@ class FakeBackend : public Backend {
       list.push_back({static_cast<std::int32_t>(i), 1.0 / static_cast<double>(request.count), Image(2, 2)});
     }
     return list;
+  }
+
+  /// Cell i of a grid: -(code + i).
+  Scores score(const std::string&, const ScoreRequest& request) override {
+    Scores scores;
+    for (const auto& grid : request.grids) {
+      auto& values = scores.log_probabilities.emplace_back();
+      for (const auto code : grid.code) {
+        values.push_back(code < 0 ? 0 : -static_cast<double>(code) - static_cast<double>(values.size()));
+      }
+    }
+    return scores;
   }
 
   /// Every cell in a shade of its own; open ones grey.
@@ -146,8 +166,9 @@ inline std::shared_ptr<const JobRequest> job_for(std::uint64_t seed, std::int64_
 
 /// A service of fake models whose requests need no sockets.
 struct FakeService {
-  explicit FakeService(ServiceLimits limits = {}, AccessRules access = {}, bool started = true)
-      : service(backend, metrics, {limits, std::move(access)}) {
+  explicit FakeService(ServiceLimits limits = {}, AccessRules access = {}, bool started = true,
+                       std::filesystem::path workspace = {})
+      : service(backend, metrics, {limits, std::move(access), std::move(workspace)}) {
     if (started) service.start();
   }
 
@@ -156,9 +177,11 @@ struct FakeService {
     HttpRequest request;
     request.method = method;
     request.path = target.substr(0, target.find('?'));
-    if (const auto at = target.find('?'); at != std::string::npos) {
-      const auto pair = target.substr(at + 1);
+    for (auto at = target.find('?'); at != std::string::npos;) {
+      const auto end = target.find('&', at + 1);
+      const auto pair = target.substr(at + 1, end == std::string::npos ? end : end - at - 1);
       request.query[pair.substr(0, pair.find('='))] = pair.substr(pair.find('=') + 1);
+      at = end;
     }
     request.headers = std::move(headers);
     request.headers.emplace("host", "localhost:8080");

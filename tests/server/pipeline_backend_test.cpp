@@ -225,5 +225,39 @@ TEST(ServerPipeline, NamesOfModelsAreCheckedAndPathsStayInside) {
   EXPECT_THROW(ModelStore({parse_model_source("/nonexistent/model")}, {}, 0, metrics), Error);
 }
 
+TEST(ServerPipeline, ACodeThatDoesNotFitStandsOutInTheScore) {
+  Shipped shipped;
+  shipped.service.start();
+  const auto ask = [&](const char* path, const json& body) {
+    HttpRequest request;
+    request.method = "POST";
+    request.path = path;
+    request.body = body.dump();
+    request.headers["host"] = "localhost";
+    request.address = "127.0.0.1";
+    const auto response = shipped.service.handle(request);
+    EXPECT_EQ(response.status, 200) << response.body;
+    return json::parse(response.body);
+  };
+  const auto tokens = ask("/api/v1/encode", {{"image", example()}})["tokens"];
+  auto spoilt = tokens;
+  const auto strange = tokens[0][0] == 7 ? 8 : 7;
+  spoilt[7][7] = strange;
+  for (const int spacing : {2, 4}) {
+    const auto scores = ask("/api/v1/score", {{"grids", {tokens, spoilt}}, {"spacing", spacing}});
+    EXPECT_EQ(scores["evaluations"], 2 * spacing * spacing);
+    EXPECT_LT(scores["sums"][1].get<double>(), scores["sums"][0].get<double>());
+    EXPECT_LT(scores["scores"][1][7][7].get<double>(), scores["scores"][0][7][7].get<double>());
+    double sum = 0;
+    for (const auto& row : scores["scores"][0]) {
+      for (const auto& value : row) {
+        EXPECT_LE(value.get<double>(), 0);
+        sum += value.get<double>();
+      }
+    }
+    EXPECT_NEAR(sum, scores["sums"][0].get<double>(), 1e-9);
+  }
+}
+
 }  // namespace pipeline_backend_test
 }  // namespace tessera::testing

@@ -57,7 +57,7 @@ TEST(ServerRoutes, TheDocumentHasEveryRouteAndNoOther) {
       }
       if (!operation.contains("requestBody")) continue;
       for (const auto& [type, content] : operation["requestBody"]["content"].items()) {
-        if (!content["schema"].contains("$ref")) continue;
+        if (!content.contains("schema") || !content["schema"].contains("$ref")) continue;
         EXPECT_TRUE(
             document["components"]["schemas"].contains(content["schema"]["$ref"].get<std::string>().substr(21)));
       }
@@ -133,11 +133,34 @@ TEST(ServerRoutes, SmallQuestionsToAModelAreAnsweredAsDocumented) {
   const auto found = checked(fake, "POST", "/api/v1/candidates", "/api/v1/candidates",
                              {{"tokens", encoded["tokens"]}, {"cell", {1, 2}}, {"count", 5}});
   EXPECT_EQ(found["candidates"].size(), 5u);
+  const auto scores = checked(fake, "POST", "/api/v1/score", "/api/v1/score",
+                              {{"grids", {json::parse("[[1, null], [3, 4]]"), json::parse("[[0, 0], [0, 0]]")}}});
+  EXPECT_EQ(scores["scores"][0], json::parse("[[-1.0, null], [-5.0, -7.0]]"));
+  EXPECT_EQ(scores["sums"], json::parse("[-13.0, -6.0]"));
+  EXPECT_EQ(scores["given"], "others");
   checked(fake, "GET", "/healthz", "/healthz");
   EXPECT_EQ(
       fake.ask("POST", "/api/v1/candidates", json({{"tokens", encoded["tokens"]}, {"cell", {3, 0}}}).dump()).status,
       400);
   EXPECT_EQ(fake.ask("POST", "/api/v1/decode", R"({"tokens": [[99]]})").status, 400);
+}
+
+TEST(ServerRoutes, AScoreThatCannotBeAskedForIsRefusedByName) {
+  FakeService fake;
+  const auto refused = [&](const char* body) {
+    const auto response = fake.ask("POST", "/api/v1/score", body);
+    EXPECT_EQ(response.status, 400) << body;
+    return json::parse(response.body)["error"]["field"].get<std::string>();
+  };
+  EXPECT_EQ(refused("{}"), "tokens");
+  EXPECT_EQ(refused(R"({"tokens": [[1]], "grids": [[[1]]]})"), "tokens");
+  EXPECT_EQ(refused(R"({"tokens": [[16]]})"), "tokens");
+  EXPECT_EQ(refused(R"({"grids": []})"), "grids");
+  EXPECT_EQ(refused(R"({"grids": [[[1]], [[1, 2]]]})"), "grids");
+  EXPECT_EQ(refused(R"({"tokens": [[1]], "spacing": -1})"), "spacing");
+  EXPECT_EQ(refused(R"({"tokens": [[1]], "passes": 4})"), "passes");
+  const auto large = json({{"tokens", json(300, json(300, 1))}}).dump();
+  EXPECT_EQ(refused(large.c_str()), "spacing");
 }
 
 TEST(ServerRoutes, EventsTellTheWholeStoryAndEnd) {
@@ -236,6 +259,25 @@ TEST(ServerRoutes, MetricsAreReadablePrometheusText) {
                 line.starts_with("tessera_"))
         << line;
   }
+}
+
+TEST(ServerRoutes, TheUnmaskingOfAResultMoves) {
+  FakeService fake;
+  const auto job = finished(fake, {{"verb", "generate"}, {"seed", 4}});
+  const auto url = job["url"].get<std::string>() + "/unmasking/0";
+  const auto response = fake.ask("GET", url);
+  ASSERT_EQ(response.status, 200) << response.body;
+  EXPECT_EQ(response.content_type, "image/webp");
+  EXPECT_TRUE(response.body.starts_with("RIFF"));
+  EXPECT_NE(response.body.find("ANMF"), std::string::npos);
+  const auto frames = [](const std::string& bytes) {
+    int count = 0;
+    for (auto at = bytes.find("ANMF"); at != std::string::npos; at = bytes.find("ANMF", at + 4)) ++count;
+    return count;
+  };
+  EXPECT_GT(frames(response.body), frames(fake.ask("GET", url + "?frames=3").body));
+  EXPECT_EQ(fake.ask("GET", url + "?frames=1").status, 400);
+  EXPECT_EQ(fake.ask("GET", job["url"].get<std::string>() + "/unmasking/1").status, 404);
 }
 
 TEST(ServerRoutes, AFullQueueIsSaidWithRetryAfter) {

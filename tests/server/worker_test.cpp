@@ -268,5 +268,22 @@ TEST(ServerWorker, WatchersGetPreviewsWithinTheirShareOfTheTime) {
             0.05 * bench.metrics.value("tessera_fill_seconds_total"));
 }
 
+TEST(ServerWorker, WhoLooksOnIsToldTheModelsBestGuessOfTheWhole) {
+  Bench bench(Bench::eager());
+  bench.backend.step_milliseconds = 30;  // so that a guess is within its share of the time
+  const auto job = bench.queue.submit(job_for(1), "a");
+  job->watchers = 1;
+  bench.worker.run_once(kNow);
+  Job::View view;
+  ASSERT_TRUE(job->look(view, Clock::now()));
+  ASSERT_EQ(view.guess.size(), 1u);
+  for (int x = 0; x < view.guess[0].width; ++x) EXPECT_NE(view.guess[0].at(x, 0)[0], 128) << "no cell is open";
+  EXPECT_GE(bench.metrics.value("tessera_guesses_total"), 1);
+  const auto alone = bench.queue.submit(job_for(2), "a");
+  const auto before = bench.metrics.value("tessera_guesses_total");
+  bench.worker.run_once(kNow);
+  EXPECT_EQ(bench.metrics.value("tessera_guesses_total"), before) << "nobody looks";
+}
+
 }  // namespace worker_test
 }  // namespace tessera::testing

@@ -113,8 +113,8 @@ export async function startMock({ root, troubles = {}, port = 0 }) {
   let lastId = 0;
 
   const publicJob = (job) => ({
-    id: job.id, verb: job.request.verb, model: job.request.model ?? 'mock', state: job.state, position: 0, step: job.step, steps: job.steps, seconds: job.seconds, error: job.error ?? null, notes: [],
-    request: { seed: job.request.seed }, command: `tessera ${job.request.verb} -m mock --seed ${job.request.seed}`, grid: [job.rows.length, job.rows[0].length], factor: kFactor, area: [0, 0, job.rows[0].length * kFactor, job.rows.length * kFactor], offset: [0, 0],
+    id: job.id, verb: job.request.verb, model: job.request.model ?? 'mock', state: job.state, position: 0, count: job.request.count ?? 1, created: job.created, ended: null, name: job.name, starred: job.starred, deleted: job.deleted, effective: null, step: job.step, steps: job.steps, seconds: job.seconds, error: job.error ?? null, notes: [],
+    request: Object.fromEntries(Object.entries(job.request).map(([name, value]) => [name, typeof value === 'string' && value.startsWith('data:') ? {} : value])), command: `tessera ${job.request.verb} -m mock --seed ${job.request.seed}`, grid: [job.rows.length, job.rows[0].length], factor: kFactor, area: [0, 0, job.rows[0].length * kFactor, job.rows.length * kFactor], offset: [0, 0],
     results: job.results.map((_, k) => ({ url: `/api/v1/jobs/${job.id}/images/${k}`, tokens_url: `/api/v1/jobs/${job.id}/tokens/${k}`, seed: job.request.seed, image_number: k, width: job.rows[0].length * kFactor, height: job.rows.length * kFactor })),
   });
   const emit = (job, name, data) => {
@@ -148,11 +148,23 @@ export async function startMock({ root, troubles = {}, port = 0 }) {
       emit(job, 'cells', { step, tokens: grids.map((grid) => grid.flat().map((code, cell) => (troubles.restless ? (step * 7 + cell) % 512 : code))) });
       emit(job, 'progress', { step, steps: job.steps, evaluations: step * count, rate: 80, eta_seconds: (job.steps - step) * 0.012 });
       if (step % (troubles.slow ? 2 : 8) === 0) emit(job, 'preview', { step, first: 0, images: grids.map((grid) => uriOf(decode(grid))) });
+      if (step % 4 === 0 && step < job.steps) emit(job, 'guess', { step, first: 0, images: grids.map((grid) => uriOf(decode(grid.map((row) => row.map((code) => code ?? 73))))) });
       if (step === job.steps) job.results = grids;
     }
     job.seconds = (Date.now() - begin) / 1000;
     job.state = 'done';
     emit(job, 'done', publicJob(job));
+  }
+
+  /** Newest first; words in the name, the prompt and the verb. */
+  function listed(query) {
+    const words = (query.get('q') ?? '').toLowerCase().split(/\s+/).filter(Boolean);
+    const fits = (job) => !job.deleted && (!query.get('starred') || job.starred) && (!query.get('state') || job.state === query.get('state'))
+      && words.every((word) => `${job.name ?? ''} ${job.request.prompt ?? ''} ${job.request.verb}`.toLowerCase().includes(word));
+    const all = [...jobs.values()].filter(fits).reverse();
+    const rest = all.filter((job) => !query.get('before') || Number(job.id) < Number(query.get('before')));
+    const page = rest.slice(0, Number(query.get('limit') ?? 50));
+    return { jobs: page.map(publicJob), next: page.length < rest.length ? Number(page.at(-1).id) : null, total: all.length };
   }
 
   async function bodyOf(request) {
@@ -177,7 +189,7 @@ export async function startMock({ root, troubles = {}, port = 0 }) {
     if (troubles.key && request.headers.authorization !== `Bearer ${troubles.key}`) return answer(401, { error: { message: 'a key is needed' } });
     if (pathname === '/api/v1/capabilities') {
       return answer(200, {
-        version: '0.1.0', verbs: ['generate', 'inpaint', 'outpaint', 'stitch', 'variations', 'reconstruct', 'fill'], limits: troubles.limits ?? {},
+        version: '0.1.0', verbs: ['generate', 'inpaint', 'outpaint', 'stitch', 'variations', 'reconstruct', 'fill'], limits: troubles.limits ?? {}, workspace: troubles.workspace ?? false,
         models: (troubles.models ?? ['mock']).map((name) => ({ name, width: 64, height: 64, factor: kFactor, grid: [kNative, kNative], codebook_size: 512, has_prior: true, process: 'absorbing', condition: troubles.condition ?? 'none', classes: troubles.classes ?? [], samplers: ['ancestral', 'confidence', 'raster'], defaults: { steps: 64, temperature: 1, sampler: 'ancestral' }, loaded: true })),
       });
     }
@@ -198,29 +210,53 @@ export async function startMock({ root, troubles = {}, port = 0 }) {
       if (troubles.full) return answer(429, { error: { message: 'the queue is full' } }, { 'Retry-After': '7' });
       const wanted = await bodyOf(request);
       if (troubles.refuse) return answer(400, { error: { message: troubles.refuse, field: 'temperature' } });
-      const job = { id: String(++lastId), request: wanted, rows: gridOf(wanted), steps: wanted.steps ?? 64, step: 0, state: 'queued', results: [], watchers: new Set(), past: [], seconds: 0 };
+      const job = { id: String(++lastId), request: wanted, rows: gridOf(wanted), steps: wanted.steps ?? 64, step: 0, state: 'queued', results: [], watchers: new Set(), past: [], seconds: 0, created: Date.now() / 1000, name: null, starred: false, deleted: false };
       jobs.set(job.id, job);
       work(job);
       return answer(202, { id: job.id, state: 'queued', url: `/api/v1/jobs/${job.id}`, events: `/api/v1/jobs/${job.id}/events`, position: 0 });
+    }
+    if (pathname === '/api/v1/jobs') return answer(200, listed(new URL(request.url, 'http://mock').searchParams));
+    if (pathname === '/api/v1/project') {
+      if (request.method === 'GET') {
+        response.writeHead(200, { 'Content-Type': 'application/zip' });
+        return response.end(JSON.stringify(listed(new URL(request.url, 'http://mock').searchParams).jobs.map(({ id }) => id)));
+      }
+      const ids = await bodyOf(request);
+      for (const id of ids) jobs.get(id).deleted = false;
+      return answer(200, { taken: 0, known: ids.length });
     }
     if (pathname === '/api/v1/encode') {
       const image = pngOfUri((await bodyOf(request)).image);
       return answer(200, { tokens: encode(image), codebook_size: 512, factor: kFactor, width: image.width, height: image.height });
     }
     if (pathname === '/api/v1/decode') return answer(200, { image: uriOf(decode((await bodyOf(request)).tokens)) });
+    if (pathname === '/api/v1/score') { // a cell fits where a neighbour has its colour
+      const { tokens } = await bodyOf(request);
+      const rows = tokens.map((row, y) => row.map((code, x) => ([[0, 1], [1, 0], [0, -1], [-1, 0]].some(([dy, dx]) => tokens[y + dy]?.[x + dx] === code) ? -0.1 : -7)));
+      return answer(200, { scores: [rows], sums: [rows.flat().reduce((a, b) => a + b)], given: 'others', evaluations: 16 });
+    }
     if (pathname === '/api/v1/candidates') {
       const { tokens, cell: [y, x], count } = await bodyOf(request);
       const near = tokens[y][x - 1] ?? tokens[y][x + 1] ?? 0;
       const patch = (code) => [-1, 0, 1].map((dy) => [-1, 0, 1].map((dx) => (dy || dx ? tokens[y + dy]?.[x + dx] ?? 511 : code)));
       return answer(200, { candidates: Array.from({ length: count }, (_, k) => ({ token: (near + k * 9) % 512, probability: 0.5 ** (k + 1), image: uriOf(decode(patch((near + k * 9) % 512))) })) });
     }
-    const [, id, what, k] = /^\/api\/v1\/jobs\/(\w+)(?:\/(images|tokens|events)(?:\/(\d+))?)?$/.exec(pathname) ?? [];
+    const [, id, what, k] = /^\/api\/v1\/jobs\/(\w+)(?:\/(images|tokens|events|request|unmasking)(?:\/(\d+))?)?$/.exec(pathname) ?? [];
     const job = jobs.get(id);
     if (!job) return answer(404, { error: { message: `no route ${pathname}` } });
     if (request.method === 'DELETE') {
       job.state = 'cancelled';
       emit(job, 'cancelled', publicJob(job));
       return answer(200, publicJob(job));
+    }
+    if (request.method === 'PATCH') {
+      Object.assign(job, await bodyOf(request));
+      return answer(200, publicJob(job));
+    }
+    if (what === 'request') return answer(200, job.request);
+    if (what === 'unmasking') {
+      response.writeHead(200, { 'Content-Type': 'image/webp' });
+      return response.end('RIFF....WEBPVP8X');
     }
     if (what === 'images') {
       response.writeHead(200, { 'Content-Type': 'image/png' });

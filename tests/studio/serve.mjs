@@ -16,8 +16,8 @@ function freePort() {
 }
 
 /** Out: {url, stop, log}. Throws with what the server said where it does not come up. */
-export async function startServer({ program, model }, extra = []) {
-  const port = await freePort();
+export async function startServer({ program, model }, extra = [], wanted = 0) {
+  const port = wanted || await freePort();
   const child = spawn(program, ['serve', '-m', model, '--port', String(port), ...extra], { stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   child.stdout.on('data', (text) => { said += text; });
@@ -32,7 +32,12 @@ export async function startServer({ program, model }, extra = []) {
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   return {
-    url, log: () => said,
+    url, port, log: () => said,
+    /** As a crash or the system ends it: without a word. */
+    async kill() {
+      child.kill('SIGKILL');
+      await gone;
+    },
     async stop() {
       child.kill('SIGTERM');
       await gone;

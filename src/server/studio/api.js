@@ -42,11 +42,12 @@ async function failure(response) {
 async function call(path, { method = 'GET', body, signal } = {}) {
   const headers = {};
   const used = apiKey;
-  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  const bytes = body instanceof Blob; // sent as they are
+  if (body !== undefined) headers['Content-Type'] = bytes ? body.type || 'application/octet-stream' : 'application/json';
   if (apiKey) headers.Authorization = `Bearer ${apiKey}`;
   let response;
   try {
-    response = await fetch(new URL(path, root), { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal });
+    response = await fetch(new URL(path, root), { method, headers, body: body === undefined || bytes ? body : JSON.stringify(body), signal });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new ApiError(unreachable);
@@ -75,12 +76,25 @@ export const example = async (url) => (await call(new URL(url.replace(/^\//, '')
 export const submit = (request) => json('jobs', { method: 'POST', body: request });
 export const job = (id) => json(`jobs/${encodeURIComponent(id)}`);
 export const cancel = (id) => call(`jobs/${encodeURIComponent(id)}`, { method: 'DELETE' });
+/** A page of the server's jobs: {jobs, next, total}. query: {q, state, starred, deleted, before, limit}. */
+export const jobs = (query, signal) => json(`jobs?${new URLSearchParams(Object.entries(query).filter(([, value]) => value))}`, { signal });
+/** Names a job, gives it a star, deletes it or brings it back. */
+export const label = (id, patch) => json(`jobs/${encodeURIComponent(id)}`, { method: 'PATCH', body: patch });
+/** What was asked, with its pictures. */
+export const requestOfJob = (id) => json(`jobs/${encodeURIComponent(id)}/request`);
+/** Finished jobs with their pictures as one file, and back: {taken, known}. */
+export const project = async (query) => (await call(`project?${new URLSearchParams(Object.entries(query).filter(([, value]) => value))}`)).blob();
+export const takeProject = (file) => json('project', { method: 'POST', body: file });
 export const encode = (model, image) => json('encode', { method: 'POST', body: { model, image } });
 export const decode = (model, tokens) => json('decode', { method: 'POST', body: { model, tokens } });
+/** The log probability of every cell's code given the others: {scores: [[rows]], sums, given}. */
+export const score = (request, signal) => json('score', { method: 'POST', body: request, signal });
 export const candidates = (request, signal) => json('candidates', { method: 'POST', body: request, signal });
 
 /** Bytes of result k as a PNG. */
 export const resultImage = async (id, k) => (await call(`jobs/${encodeURIComponent(id)}/images/${k}?format=png`)).blob();
+/** How result k was filled, as an animated WebP. */
+export const unmasking = async (id, k) => (await call(`jobs/${encodeURIComponent(id)}/unmasking/${k}`)).blob();
 export const resultTokens = (id, k) => json(`jobs/${encodeURIComponent(id)}/tokens/${k}`);
 
 /** Calls back with (name, data) for each event of the job until its stream ends. Throws where the stream breaks. */

@@ -10,7 +10,7 @@ import { timeWords } from './player.js';
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 
-function when(time) {
+export function when(time) {
   const today = new Date().toDateString() === new Date(time).toDateString();
   return today ? clock.format(time) : `${day.format(time)}, ${clock.format(time)}`;
 }
@@ -18,7 +18,7 @@ function when(time) {
 const nameOf = (entry, k) => `${entry.task}-${entry.request.seed ?? 0}-${k + 1}.png`;
 
 /** The options in force: what was asked, and what the model decided. */
-function factsOf({ request, effective, seconds }) {
+export function factsOf({ request, effective, seconds }) {
   const asked = { ...(effective ?? {}), ...request };
   const facts = [`seed ${request.seed ?? 0}`];
   if (asked.steps) facts.push(`${asked.steps} steps`);
@@ -59,9 +59,10 @@ function content(state) {
   ];
 }
 
+/** The history of this browser, until the server's takes its place. Returns what ends it. */
 export function startHistoryPanel(panel) {
   let busy = false;
-  store.on(['history', 'panel', 'job'], (state, names) => {
+  return store.on(['history', 'panel', 'job'], (state, names) => {
     const now = isBusy(state.job);
     if (state.panel === 'history' && (names.has('history') || names.has('panel') || now !== busy)) replaceKeepingFocus(panel, ...content(state));
     busy = now;

@@ -3,6 +3,7 @@ import { store } from './store.js';
 import { takeIn } from './documents.js';
 import { draggedInside } from './export.js';
 import { toast } from './announce.js';
+import { offerRecipe } from './recipe.js';
 
 const nameOf = (file) => (file.name || 'Pasted picture').replace(/\.[a-z0-9]+$/i, '');
 
@@ -29,6 +30,7 @@ async function takeAll(files) {
     return;
   }
   for (const picture of store.get().task === 'stitch' ? pictures : pictures.slice(0, 1)) await takeIn(picture, nameOf(picture));
+  if (pictures.length === 1) await offerRecipe(pictures[0]);
 }
 
 export function startImports(hint, input) {

@@ -2,6 +2,7 @@
  * Sends a job, follows it, brings its results in. The job on the stage (store: job):
  *   {id, task, title, request, count, width, height, base, phase: sending | queued | running | done | failed | cancelled,
  *    position, progress, grid: [h, w], factor, origin: {x, y} pixel of the result on which the grid begins, frame (job_frames.js),
+ *    guesses: [canvas] of the whole as the model would finish it at once, or left out,
  *    previews: [canvas], seen: [tokens that the preview shows], results: [{image, tokens, order, seed, ...}], span: {first, last} steps or null, selected,
  *    playStep: null at the end | step, error, command, notes, seconds}
  */
@@ -19,6 +20,8 @@ import { taskOf } from './tasks/index.js';
 
 const kRetries = 5; // times a broken stream of events is taken up again, each after twice as long
 const kPause = 250; // ms before the first
+const kLongest = 4000; // ms between two tries of a server that keeps its jobs: it may be starting anew
+const kPatience = 60; // of these
 let current = null; // {number, abort}
 let numbers = 0;
 
@@ -126,25 +129,26 @@ function update(number, patch) {
 }
 
 async function followJob(number, id, signal) {
+  const retries = store.get().capabilities?.workspace ? kPatience : kRetries;
   for (let attempt = 0; ; attempt++) {
     let ended = false;
     try {
       await api.follow(id, (name, data) => { ended = onEvent(number, name, data) || ended; }, signal);
     } catch (error) {
       if (error.name === 'AbortError' || error.status) throw error;
-      if (attempt >= kRetries) throw error;
+      if (attempt >= retries) throw error;
     }
     if (ended) return;
     const state = await api.job(id).catch((error) => { // the stream ended without a word: look
-      if (error.status || attempt >= kRetries) throw error;
+      if (error.status || attempt >= retries) throw error;
       return { state: 'running' }; // not there at the moment: it may be starting again
     });
     if (['done', 'failed', 'cancelled'].includes(state.state)) {
       onEvent(number, state.state, state);
       return;
     }
-    if (attempt >= kRetries) throw new Error('The connection to the server keeps breaking.');
-    await new Promise((resolve) => setTimeout(resolve, kPause * 2 ** attempt));
+    if (attempt >= retries) throw new Error('The connection to the server keeps breaking.');
+    await new Promise((resolve) => setTimeout(resolve, Math.min(kLongest, kPause * 2 ** attempt)));
   }
 }
 
@@ -157,6 +161,7 @@ function onEvent(number, name, data) {
     if (data.grid && String(data.grid) !== String(job.grid)) api.job(job.id).then((answer) => update(number, placeOf(answer)), () => {});
     update(number, { phase: 'running', frame: withFrame(job.frame, data), grid: data.grid ?? job.grid });
   } else if (name === 'preview') showPreview(number, data);
+  else if (name === 'guess') showGuess(number, data);
   else if (name === 'queued') update(number, { phase: 'queued', position: data.position ?? 0 });
   else if (['done', 'failed', 'cancelled'].includes(name)) {
     update(number, {
@@ -193,6 +198,16 @@ async function showPreview(number, data) {
   update(number, { previews, seen });
 }
 
+/** The whole pictures as the model would finish them at once. */
+async function showGuess(number, data) {
+  const images = await Promise.all(data.images.map((image) => canvasOf(image).catch(() => null)));
+  const { job } = store.get();
+  if (current?.number !== number || !job || job.results.length) return;
+  const guesses = [...(job.guesses ?? [])];
+  images.forEach((image, k) => { guesses[(data.first ?? 0) + k] = image; });
+  update(number, { guesses });
+}
+
 async function settle(number) {
   const { job } = store.get();
   if (current?.number !== number || !job) return null;
@@ -203,7 +218,7 @@ async function settle(number) {
         return { ...result, blob, url: URL.createObjectURL(blob), image: await canvasOf(blob), tokens: tokens ? flatTokens(tokens.tokens) : null, order: tokens?.order ? flatTokens(tokens.order) : null };
       }));
       const [first] = results;
-      update(number, { phase: 'done', results, span: spanOf(results), frame: null, previews: [], count: results.length, width: first.image.width, height: first.image.height, playStep: null });
+      update(number, { phase: 'done', results, span: spanOf(results), frame: null, previews: [], guesses: [], count: results.length, width: first.image.width, height: first.image.height, playStep: null });
       announce(`${job.title}: done, ${results.length === 1 ? 'one picture' : `${results.length} pictures`}`);
     } catch (error) {
       update(number, { phase: 'failed', error: error.message });

@@ -11,7 +11,7 @@ import { downloadShown } from './downloads.js';
 import { inspectCell } from './inspector.js';
 import { cancelJob, isBusy, select } from './job_runner.js';
 import { clearMask, invertMask, setBrush, toggleCell } from './mask_tools.js';
-import { stepBy, togglePlaying } from './player.js';
+import { stepBy, toggleGuess, togglePlaying } from './player.js';
 import { currentScene, fit, pan, zoom } from './stage.js';
 import { runNow } from './task_panel.js';
 import { tasks, taskOf } from './tasks/index.js';
@@ -22,7 +22,7 @@ const groups = {
   Tasks: [['1 to 7', 'Choose a task'], ['Ctrl Enter', 'Run it'], ['Esc', 'Cancel, or back to the picture'], ['O', 'Open a picture'], ['Ctrl V', 'Paste a picture']],
   Cells: [['Arrows', 'Move over the cells'], ['Enter  Space', 'Mark or unmark a cell'], ['Shift Arrows', 'Mark while moving'], ['I', 'Inspect the cell'], ['X', 'Invert'], ['Delete', 'Clear']],
   Tools: [['A', 'Work area: arrows move it, Shift scales'], ['B  E  R  L', 'Brush, eraser, rectangle, lasso'], ['[  ]', 'Smaller, larger brush'], ['Alt', 'Rectangle and lasso take away'], ['Ctrl Z', 'Undo'], ['Ctrl Shift Z', 'Redo']],
-  View: [['Space drag', 'Pan'], ['Wheel  +  −', 'Zoom'], ['0', 'Fit'], ['V', 'Picture or codes'], ['G', 'Cell borders'], ['Q', 'Pixels as squares'], ['C', 'Hold: the original'], ['J', 'Divide: original and picture']],
+  View: [['Space drag', 'Pan'], ['Wheel  +  −', 'Zoom'], ['0', 'Fit'], ['V', 'Picture or codes'], ['G', 'Cell borders'], ['Q', 'Pixels as squares'], ['C', 'Hold: the original'], ['J', 'Divide: original and picture'], ['N', 'While it runs: the best guess of the whole']],
   Results: [['Page Up  Page Down', 'Previous, next'], ['S', 'All side by side'], ['U', 'Use as the picture'], ['D', 'Download'], ['P', 'Play the un-masking'], [',  .', 'One step back, on']],
 };
 
@@ -111,6 +111,7 @@ const plain = {
   o: choosePictures, g: () => store.set({ grid: !store.get().grid }), v: () => store.set({ blend: store.get().blend > 0.5 ? 0 : 1 }), q: () => store.set({ crisp: !store.get().crisp }), c: () => setCompare(true), j: () => { if (store.get().split !== null || canSplit(store.get())) toggleSplit(); },
   0: fit, '+': () => zoom(1.25), '=': () => zoom(1.25), '-': () => zoom(1 / 1.25),
   PageDown: () => nextResult(1), PageUp: () => nextResult(-1), s: () => store.set({ shown: 'result', sheet: !store.get().sheet }), u: adoptShown, d: downloadShown,
+  n: () => { if (isBusy(store.get().job)) toggleGuess(); },
   p: togglePlaying, ',': () => stepBy(-1), '.': () => stepBy(1), Escape: back,
   '?': () => document.getElementById('keys-dialog').showModal(),
 };

@@ -31,6 +31,8 @@ import { offlineNotice, runNow, startTaskPanel } from './task_panel.js';
 import { startTheme } from './theme.js';
 import { startToolbar } from './toolbar.js';
 import { startTray } from './tray.js';
+import { hasWorkspace, startWorkspace } from './workspace.js';
+import { startWorkspacePanel } from './workspace_panel.js';
 import { startTitle } from './window_title.js';
 
 const at = (id) => document.getElementById(id);
@@ -49,7 +51,7 @@ startTabs(at('tabs'));
 startDrawer(at('side'), at('tabs'), at('drawer'));
 startTaskPanel(at('panel-task'), at('run-bar'));
 startCellPanel(at('panel-cell'));
-startHistoryPanel(at('panel-history'));
+const endHistoryPanel = startHistoryPanel(at('panel-history'));
 startImports(at('drop-hint'), at('file'));
 startKeyboard();
 startTitle();
@@ -131,11 +133,16 @@ async function connect() {
 /** The work that was under way, then what a link asks for. */
 async function begin() {
   begun = true;
+  if (hasWorkspace(store.get())) {
+    endHistoryPanel();
+    startWorkspacePanel(at('panel-history'));
+  }
   await historyLoaded;
   const resumed = await resume().catch(() => false); // a record of another version, or a picture that can no longer be read
   if (!resumed) drawUpForWords(modelOf(store.get()));
   startSession();
   await openLink().catch(complain);
+  startWorkspace();
   document.documentElement.dataset.ready = 'true';
 }
 

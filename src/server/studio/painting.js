@@ -132,6 +132,25 @@ function maskLayer(context, scene, view, scale, colours) {
   context.restore();
 }
 
+/** The less a cell fits, the more it is covered; a dot tells the least fitting ones apart without colour. */
+function surpriseTiles(context, scene, view, colours) {
+  context.save();
+  eachCell(scene, view, (index, x, y, width, height) => {
+    const strength = scene.surprise[index];
+    if (strength < 0.05) return;
+    context.globalAlpha = 0.8 * strength;
+    context.fillStyle = colours.ember;
+    context.fillRect(x, y, width, height);
+    if (strength < 0.6) return;
+    context.globalAlpha = 1;
+    context.fillStyle = colours.panel;
+    context.beginPath();
+    context.arc(x + width / 2, y + height / 2, width * 0.13, 0, 7);
+    context.fill();
+  });
+  context.restore();
+}
+
 function pinDots(context, scene, scale, colours) {
   for (const index of scene.pins.keys()) {
     const f = scene.grid.factor;
@@ -189,7 +208,9 @@ export function paintScene(context, scene, view, scale, { blend = 0, grid = 0, a
   if (scene.base && !scene.image) context.drawImage(scene.base.image, scene.base.x, scene.base.y);
   if (blend > 0) codeTiles(context, scene, view, scale, blend, colours);
   if (scene.open) {
+    context.globalAlpha = scene.guessed ? 0.3 : 1;
     eachCell(scene, view, (index, x, y, width, height) => scene.open[index] && openTile(context, colours, x, y, width, height));
+    context.globalAlpha = 1;
     if (scene.unseen && scene.codeColours) paintUnseen(context, scene);
     context.strokeStyle = colours.ember;
     context.lineWidth = Math.max(1.5 / scale, scene.grid.factor * 0.09);
@@ -198,6 +219,7 @@ export function paintScene(context, scene, view, scale, { blend = 0, grid = 0, a
     for (const index of scene.fresh) context.strokeRect(left + (index % w) * f + inset, top + Math.floor(index / w) * f + inset, f - 2 * inset, f - 2 * inset);
   }
   if (grid) gridLines(context, scene, view, scale, colours, grid);
+  if (scene.surprise) surpriseTiles(context, scene, view, colours);
   if (scene.mask) maskLayer(context, scene, view, scale, colours);
   if (scene.pins) pinDots(context, scene, scale, colours);
   context.restore();

@@ -1,6 +1,9 @@
 /** Progress while a job runs; afterwards its steps played back, in the order in which cells were filled. */
 import { store } from './store.js';
-import { el, iconButton } from './dom.js';
+import * as api from './api.js';
+import { announce, complain } from './announce.js';
+import { el, button, iconButton, replaceKeepingFocus } from './dom.js';
+import { download } from './export.js';
 import { icon } from './icons.js';
 import { isBusy } from './job_runner.js';
 
@@ -66,6 +69,26 @@ export function progressWords(job) {
   return `Step ${step} of ${steps}${Number.isFinite(eta) && eta >= 0.5 ? `, ${timeWords(eta)} left` : ''}`;
 }
 
+export function toggleGuess() {
+  const guess = !store.get().guess;
+  store.set({ guess, job: { ...store.get().job } });
+  announce(guess ? 'The model\'s best guess of the whole picture' : 'What is filled so far');
+}
+
+/** How the result on the stage was filled, as a picture that moves. */
+export async function saveUnmasking() {
+  const { job } = store.get();
+  if (job?.phase !== 'done' || !job.span) return;
+  try {
+    const blob = await api.unmasking(job.id, job.selected);
+    const url = URL.createObjectURL(blob);
+    download({ url, name: `${job.task}-${job.request.seed}-${job.selected + 1}-unmasking.webp` });
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  } catch (error) {
+    complain(error.status === 404 ? new Error('The server no longer has this job: make it again, then save it.') : error);
+  }
+}
+
 function running(job) {
   const { step = 0, steps = 0 } = job.progress ?? {};
   const bar = el('span', {});
@@ -73,6 +96,7 @@ function running(job) {
   return [
     el('div', { class: 'meter', role: 'progressbar', 'aria-label': 'Progress of the job', 'aria-valuemin': 0, 'aria-valuemax': steps || 1, 'aria-valuenow': step }, bar),
     el('span', { class: 'step number' }, progressWords(job)),
+    job.guesses?.length ? button('Best guess', toggleGuess, { icon: 'guess', class: 'small', 'aria-pressed': String(store.get().guess), 'data-key': 'guess', title: 'The whole picture as the model would finish it at once (N)' }) : null,
   ];
 }
 
@@ -86,7 +110,7 @@ export function startPlayer(player) {
     if (player.hidden) { mode = ''; return; }
     if (isBusy(job)) {
       mode = 'running';
-      player.replaceChildren(...running(job));
+      replaceKeepingFocus(player, ...running(job));
       return;
     }
     const { first, last } = job.span;
@@ -95,7 +119,7 @@ export function startPlayer(player) {
       playButton = iconButton('play', 'Play the order of un-masking', togglePlaying);
       scrubber = el('input', { type: 'range', min: first, max: last, step: 1, 'aria-label': 'Step of the un-masking', on: { input: () => { stopPlaying(); setStep(Number(scrubber.value)); } } });
       label = el('span', { class: 'step number' });
-      player.replaceChildren(playButton, scrubber, label);
+      player.replaceChildren(playButton, scrubber, label, iconButton('film', 'Save the un-masking as WebP', saveUnmasking, { class: 'small', 'data-key': 'film' }));
     }
     const step = job.playStep ?? last;
     scrubber.value = step;

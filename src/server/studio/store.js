@@ -42,6 +42,7 @@ export const store = createStore({
   blend: 0, // 0: the picture, 1: its codes
   grid: false, // cell borders are drawn
   crisp: false, // pixels are shown as squares
+  guess: false, // while a job runs: the model's best guess of the whole picture
   compare: false, // the original is shown while held
   split: null, // 0 to 1: the original lies left of this part of the picture
   hover: null, // {y, x} of the cell under the pointer
@@ -57,6 +58,8 @@ export const store = createStore({
   job: null, // the job on the stage (job_runner.js)
   shown: 'picture', // picture | result: which of the two the stage shows
   sheet: false, // all results of the job side by side
+  surprise: null, // how unlikely each cell of the picture is (surprise.js)
   inspect: null, // what the cell panel shows
   history: [], // newest first
+  shelf: { jobs: [], next: null, total: 0, words: '', starred: false, phase: 'new', error: '' }, // the server's jobs (workspace.js)
 });

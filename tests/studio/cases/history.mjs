@@ -121,6 +121,29 @@ export default {
     await studio.close();
   },
 
+  'a result that is dropped in sets its recipe up again': async ({ browser, server }) => {
+    const { url } = await server();
+    const studio = await openStudio(browser, url);
+    await studio.quick({ steps: 8, count: 2 });
+    const job = await studio.runToEnd();
+    const bytes = await studio.page.evaluate(async () => {
+      const { store } = await import(new URL('studio/store.js', document.baseURI));
+      return [...new Uint8Array(await store.get().job.results[1].blob.arrayBuffer())];
+    });
+    await studio.close();
+    const other = await openStudio(browser, url);
+    await other.page.evaluate((data) => {
+      const files = new DataTransfer();
+      files.items.add(new File([Uint8Array.from(data)], 'kept.png', { type: 'image/png' }));
+      document.dispatchEvent(new DragEvent('drop', { dataTransfer: files, bubbles: true, cancelable: true }));
+    }, bytes);
+    await other.press(other.page.locator('.toast button', { hasText: 'Set up its recipe' }));
+    await other.until(({ task, options }, seed) => task === 'generate' && options.seed === seed && options.steps === 8, job.request.seed);
+    const same = await other.runToEnd();
+    assert.deepEqual(same.results.map(({ tokens }) => tokens), job.results.map(({ tokens }) => tokens));
+    await other.close();
+  },
+
   'a picture is pasted in, and one is dropped': async ({ browser, server }) => {
     const studio = await openStudio(browser, (await server()).url);
     const bytes = (await readFile(join(examples, 'emoji_u1f683.png'))).toString('base64');

@@ -108,4 +108,29 @@ export default {
     await studio.frame();
     assert.ok((await studio.mask()).includes(at(7, 7)));
   }),
+
+  'what does not fit is shown and painted': async ({ browser, server, screenshots }) => {
+    for (const size of ['wide', 'phone']) {
+      const studio = await openStudio(browser, (await server()).url, { size, screenshots });
+      await studio.open('emoji_u1f9d0.png');
+      await studio.panel('task');
+      await studio.press('[data-key="surprise"]');
+      await studio.until(({ surprise }) => surprise?.shown === true, null, 120_000);
+      const nats = await studio.state(({ surprise }) => [...surprise.nats]);
+      assert.equal(nats.length, await studio.state(({ edit }) => edit.doc.h * edit.doc.w));
+      assert.ok(nats.every((value) => value >= 0));
+      await studio.panel(null);
+      await studio.look('surprise');
+      await studio.panel('task');
+      await studio.press('[data-key="surprise-paint"]');
+      const painted = await studio.mask();
+      assert.equal(painted.length, Math.round(nats.length / 10));
+      const least = Math.min(...painted.map((cell) => nats[cell]));
+      assert.ok(nats.every((value, cell) => painted.includes(cell) || value <= least), 'the least likely ones');
+      assert.equal(await studio.state(({ surprise }) => surprise.shown), false);
+      await studio.tool('undo');
+      assert.deepEqual(await studio.mask(), []);
+      await studio.close();
+    }
+  },
 };

@@ -1,5 +1,6 @@
 /** Looking: the grid, the fade, pan and zoom, compare, play-back, themes. */
 import { strict as assert } from 'node:assert';
+import { at } from '../stand_in.mjs';
 import { openStudio } from '../studio.mjs';
 
 const opened = (body, options = {}) => async ({ browser, server, screenshots }) => {
@@ -154,4 +155,25 @@ export default {
     assert.notEqual(await ground(), dark, 'the choice is kept');
     await studio.close();
   },
+
+  'the model\'s best guess of the whole is seen while it un-masks': at(['phone', 'wide'], async (studio) => {
+    await studio.set({ options: { steps: 14, count: 1 } });
+    await studio.start();
+    await studio.page.waitForSelector('[data-key="guess"]');
+    await studio.press('[data-key="guess"]');
+    await studio.until(({ guess, job }) => guess && job.guesses.length === 1);
+    const veiled = () => studio.page.evaluate(async () => {
+      const [{ store }, { sceneOf }] = await Promise.all(['store', 'scene'].map((name) => import(new URL(`studio/${name}.js`, document.baseURI))));
+      const { guessed, open, image } = sceneOf(store.get());
+      return { guessed, open: open !== null && open.includes(1), whole: image !== null };
+    });
+    assert.deepEqual(await veiled(), { guessed: true, open: true, whole: true });
+    await studio.look('best-guess');
+    await studio.finished();
+    assert.equal((await veiled()).guessed, false, 'what is done is no guess');
+    const waiting = studio.page.waitForEvent('download');
+    await studio.press('[data-key="film"]');
+    assert.match((await waiting).suggestedFilename(), /unmasking\.webp$/);
+    await studio.look('after-guess');
+  }, { slow: true }),
 };

@@ -5,6 +5,7 @@ import { dataUriOf, maskPicture } from '../pictures.js';
 import { el, button } from '../dom.js';
 import { rangeField } from '../form.js';
 import { downloadMask, openMask } from '../mask_files.js';
+import { surpriseForm } from '../surprise.js';
 import { taskOption } from './index.js';
 
 export const maskOf = (state) => {
@@ -42,7 +43,7 @@ export const change = {
     const cells = countSet(state.edit.mask);
     return cells ? `${cells} of ${state.edit.mask.length} cells will change` : '';
   },
-  form: (state) => blendingForm(state, 'change'),
+  form: (state) => [...blendingForm(state, 'change'), surpriseForm(state, 'change')],
   size: (state) => ({ width: state.edit.doc.width, height: state.edit.doc.height }),
   base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0, area: state.edit.area }),
   request: (state) => ({ ...pictureOfRequest(state.edit.doc, state.model), mask: maskOf(state), ...blendingOf(state, 'change') }),
