@@ -85,7 +85,7 @@ def cases(server):
         'form-almost': as_form(jobs, lambda: b'--' + b'a' * 69 + b'\r\n\r\n' + (b'\r\n--' + b'a' * 68) * 400_000, 'multipart/form-data; boundary=' + 'a' * 69),
         'form-no-boundary': as_form(jobs, lambda: b'x' * 30_000_000, 'multipart/form-data'),
         'form-boundary-long': as_form(jobs, lambda: b'x' * 1000, 'multipart/form-data; boundary=' + 'b' * 30_000),
-        'urlencoded': as_form('/api/v1/models/emoji64/encode', lambda: b'&'.join(b'a%d=b' % i for i in range(1_500_000)), 'application/x-www-form-urlencoded'),
+        'urlencoded': as_form('/api/v1/encode', lambda: b'&'.join(b'a%d=b' % i for i in range(1_500_000)), 'application/x-www-form-urlencoded'),
         'json-objects': as_json(jobs, lambda: b'[' + b'{},' * 5_000_000 + b'{}]'),
         'json-deep': as_json(jobs, lambda: b'[' * 10_000_000),
         'json-deep-objects': as_json(jobs, lambda: b'{"a":' * 5_000_000),
@@ -102,8 +102,8 @@ def cases(server):
         'pieces': as_json(jobs, lambda: json.dumps({'verb': 'stitch', 'width': 64, 'height': 64, 'pieces': [{'image': 'piece', 'from': [0, 0, 1, 1], 'to': [0, 0]}] * 200_000}).encode()),
         'steps-count': as_json(jobs, job(steps=10**18, count=10**18)),
         'size': as_json(jobs, job(width=65535, height=65535)),
-        'decode-grid': as_json('/api/v1/models/emoji64/decode', lambda: json.dumps({'tokens': [[0] * 4000] * 400}).encode()),
-        'candidates': as_json('/api/v1/models/emoji64/candidates', lambda: json.dumps({'tokens': [[None] * 1000] * 1000, 'cell': [0, 0]}).encode()),
+        'decode-grid': as_json('/api/v1/decode', lambda: json.dumps({'tokens': [[0] * 4000] * 400}).encode()),
+        'candidates': as_json('/api/v1/candidates', lambda: json.dumps({'tokens': [[None] * 1000] * 1000, 'cell': [0, 0]}).encode()),
         'openai-n': as_json('/v1/images/generations', lambda: json.dumps({'prompt': 'x', 'n': 10**9}).encode()),
         'a1111-batch': as_json('/sdapi/v1/txt2img', lambda: json.dumps({'prompt': 'x', 'batch_size': 10**9, 'n_iter': 10**9, 'steps': 10**9}).encode()),
         'a1111-images': as_json('/sdapi/v1/img2img', lambda: json.dumps({'init_images': ['A' * 100] * 200_000}).encode()),
@@ -122,7 +122,7 @@ def cases(server):
     }
     for name, make in pictures.cases().items():
         data = lambda make=make: base64.b64encode(make()).decode()
-        out['encode/' + name] = as_json('/api/v1/models/emoji64/encode', lambda data=data: json.dumps({'image': data()}).encode())
+        out['encode/' + name] = as_json('/api/v1/encode', lambda data=data: json.dumps({'image': data()}).encode())
     return out
 
 
