@@ -41,6 +41,8 @@ class Connection {
   /// After the present answer nothing more is read from this peer.
   void close_after() { closing_ = true; }
   bool closing() const { return closing_; }
+  /// true: a head has been given up before its end, and what is left of it is no request.
+  bool in_head() const { return head_ > 0; }
 
   /// Waits for the first byte of a request. false: nothing came, or the peer has closed, or `stop` asks.
   template <typename Stop>

@@ -259,9 +259,10 @@ class HttpServer::Impl : public httplib::Server {
         break;
       }
       bool closed = false;
-      if (!process_request(stream, left == 1, closed, [&](httplib::Request& from) { prepare(from, connection); }))
-        break;
-      if (closed || connection.closing()) break;
+      const bool more =
+          process_request(stream, left == 1, closed, [&](httplib::Request& from) { prepare(from, connection); });
+      if (connection.in_head()) connection.close_after();
+      if (!more || closed || connection.closing()) break;
     }
     present_connection = nullptr;
     if (connection.too_slow()) service_.metrics().add("tessera_http_slow_total");

@@ -151,6 +151,8 @@ def attack(program, model, folder, words=()):
             faults.append('%.1f s of a processor' % (now - before))
         if len(body) > 200_000 and not line.startswith('HTTP/1.1 200'):
             faults.append('%d bytes of answer' % len(body))
+        if name != 'pipeline' and answer.count(b'HTTP/1.1 ') > 1:
+            faults.append('%d answers' % answer.count(b'HTTP/1.1 '))
         if b'\x1b' in body:
             faults.append('escapes')
         runs += 1
