@@ -19,6 +19,7 @@ namespace likelihood_test {
 
 using testing::example_joint;
 using testing::kTableCodes;
+using testing::kTableGrid;
 using testing::TableDenoiser;
 
 /// Every grid of the table's four cells, [81, 4].

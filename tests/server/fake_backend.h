@@ -168,7 +168,7 @@ inline std::shared_ptr<const JobRequest> job_for(std::uint64_t seed, std::int64_
 struct FakeService {
   explicit FakeService(ServiceLimits limits = {}, AccessRules access = {}, bool started = true,
                        std::filesystem::path workspace = {})
-      : service(backend, metrics, {limits, std::move(access), std::move(workspace)}) {
+      : service(backend, metrics, {limits, std::move(access), nullptr, std::move(workspace)}) {
     if (started) service.start();
   }
 
