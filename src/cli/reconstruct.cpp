@@ -77,6 +77,24 @@ void check_sources(const CodecOptionsOfVerb& options, const char* verb) {
   if (options.count < 1) throw UsageError(fmt::format("--count {}: expected 1 or more", options.count));
 }
 
+/// Through the codec as a whole up to 16 times its own area, in which its attention still sees everything; larger
+/// pictures in tiles.
+bool goes_whole(const CodecOptions& codec, std::int64_t height, std::int64_t width) {
+  constexpr std::int64_t kMostAreas = 16;
+  return height * width <= kMostAreas * codec.image_size * codec.image_size;
+}
+
+TokenGrid encoded(Codec codec, const torch::Tensor& picture) {
+  return goes_whole(codec->options(), picture.size(2), picture.size(3)) ? codec->encode(picture)
+                                                                        : encode_tiled(codec, picture);
+}
+
+torch::Tensor decoded_of(Codec codec, const TokenGrid& grid) {
+  const auto factor = codec->options().factor();
+  return goes_whole(codec->options(), grid.extent().h * factor, grid.extent().w * factor) ? codec->decode(grid)
+                                                                                          : decode_tiled(codec, grid);
+}
+
 void reconstruct(const CodecOptionsOfVerb& options) {
   check_sources(options, "reconstruct");
   auto pipeline = load_model(options.model);
@@ -91,7 +109,7 @@ void reconstruct(const CodecOptionsOfVerb& options) {
             "reconstruct: {} differs in size from {}; give one size at a time", names[i], names[0]);
   }
   for (std::size_t i = 0; i < pictures.size(); ++i) {
-    const auto decoded = decode_tiled(codec, encode_tiled(codec, pictures[i]));
+    const auto decoded = decoded_of(codec, encoded(codec, pictures[i]));
     const double value = psnr(pictures[i], decoded);
     total += value;
     rows.push_back({{"image", names[i]}, {"psnr_db", value}});
@@ -116,7 +134,7 @@ void encode(const CodecOptionsOfVerb& options) {
   std::vector<std::string> names;
   std::vector<torch::Tensor> grids;
   for (const auto& picture : gather(options, codec, names)) {
-    grids.push_back(encode_tiled(codec, picture).codes());
+    grids.push_back(encoded(codec, picture).codes());
     require(grids.back().sizes() == grids.front().sizes(), "encode: {} differs in size from {}",
             names[grids.size() - 1], names[0]);
   }
@@ -149,7 +167,7 @@ void decode(const CodecOptionsOfVerb& options, const std::string& tokens_file) {
   std::vector<PictureFile> pictures;
   for (std::int64_t i = 0; i < found->second.size(0); ++i) {
     const TokenGrid grid(found->second.slice(0, i, i + 1).to(torch::kInt64), codes);
-    const auto images = decode_tiled(pipeline.codec(), grid);
+    const auto images = decoded_of(pipeline.codec(), grid);
     pictures.push_back({std::filesystem::path(options.output) / fmt::format("{:05}.png", i), to_image(images[0]), {}});
     if (pictures.size() < kAtOnce && i + 1 < found->second.size(0)) continue;
     write_pictures(pictures);

@@ -6,6 +6,12 @@
 #include "runtime/seconds_since.h"
 
 namespace tessera::server {
+namespace {
+
+/// What a job that is kept is told where a stop interrupts it.
+constexpr const char* kGoesOn = "the server was stopped; started again, it goes on with the job";
+
+}  // namespace
 
 std::string to_string(JobState state) {
   switch (state) {
@@ -307,8 +313,9 @@ bool Job::finish(JobState state, const std::string& error, bool interrupted) {
   ended_ = seconds_now();
   if (status_.state == JobState::running) status_.seconds = std::chrono::duration<double>(finished_ - begun_).count();
   status_.state = state;
-  status_.error = error;
+  status_.error = interrupted && ledger_ ? kGoesOn : error;
   status_.eta_seconds = state == JobState::done ? 0 : -1;
+  if (status_.seconds > 0) status_.rate = static_cast<double>(status_.step) / status_.seconds;
   request_.reset();
   if (state != JobState::done) status_.results.clear();
   changed();

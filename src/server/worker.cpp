@@ -17,7 +17,6 @@ constexpr double kPreviewShare = 0.05;  // of a fill's time that previews may ta
 constexpr int kPreviewSide = 256;       // pixels, at most
 constexpr double kStandSeconds = 2;     // between two notes of where a fill stands
 constexpr const char* kInterrupted = "the server was stopped before the job was done";
-constexpr const char* kGoesOn = "the server was stopped; started again, it goes on with the job";
 
 /// No larger than a preview.
 Image small(Image image) {
@@ -256,7 +255,7 @@ bool Worker::run_once(std::chrono::milliseconds wait) {
 }
 
 void Worker::finish(Job& job, JobState state, const std::string& error, bool interrupted) {
-  if (!job.finish(state, interrupted && job.has_ledger() ? kGoesOn : error, interrupted)) return;
+  if (!job.finish(state, error, interrupted)) return;
   metrics_.add("tessera_jobs_total", fmt::format("state=\"{}\"", to_string(state)));
   if (state == JobState::done) queue_.note_job_seconds(job.status().seconds);
 }
