@@ -27,9 +27,9 @@ ImporterEntry vq_diffusion_vqvae_importer();
 
 Registry<ImporterEntry>& importers() {
   static Registry<ImporterEntry> registry(
-      "importer",
-      {unleashing_vqgan_importer(), unleashing_absorbing_importer(), unleashing_autoregressive_importer(),
-       hub_vqmodel_importer(), taming_vqgan_importer(), vq_diffusion_importer(), vq_diffusion_vqvae_importer(), llamagen_vq_importer()});
+      "importer", {unleashing_vqgan_importer(), unleashing_absorbing_importer(), unleashing_autoregressive_importer(),
+                   hub_vqmodel_importer(), taming_vqgan_importer(), vq_diffusion_importer(),
+                   vq_diffusion_vqvae_importer(), llamagen_vq_importer()});
   return registry;
 }
 
@@ -77,6 +77,15 @@ TorchArchive* ImportSource::archive() {
     archive_ = std::make_unique<TorchArchive>(load_torch_archive(path_));
   has_archive_ = true;
   return archive_.get();
+}
+
+const TensorMap& ImportSource::dict(const std::string& name) {
+  const auto [kept, asked_first] = dicts_.try_emplace(name);
+  auto* file = asked_first ? archive() : nullptr;
+  if (file == nullptr || file->root().kind() != ValueKind::dict) return kept->second;
+  const auto held = file->root().find(name);
+  if (held && held->kind() == ValueKind::dict) kept->second = file->tensors(name);
+  return kept->second;
 }
 
 const TensorMap& ImportSource::tensors() {

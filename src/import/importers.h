@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -108,6 +109,8 @@ class ImportSource {
   bool is_folder() const { return is_folder_; }
   /// The file as torch.save wrote it; null where it is another.
   TorchArchive* archive();
+  /// The tensors of a dict at the top of that archive; empty: there is none of that name.
+  const TensorMap& dict(const std::string& name);
   /// The file's tensors, wherever they lie in it. Throws Error where there are none.
   const TensorMap& tensors();
   /// Those under the prefix before names that begin with `sign` ("first_stage_model."), without it.
@@ -125,6 +128,7 @@ class ImportSource {
   bool is_folder_;
   std::unique_ptr<TorchArchive> archive_;
   bool has_archive_ = false, has_tensors_ = false;
+  std::map<std::string, TensorMap> dicts_;  // of the archive, those that were asked for
   TensorMap tensors_;
   std::vector<std::string> assumptions_;
 };

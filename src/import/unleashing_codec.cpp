@@ -61,8 +61,8 @@ std::vector<Level> levels_of(const std::vector<StageBlock>& blocks, std::size_t 
         level.residuals.push_back(index);
         break;
       case StageBlock::attention:
-        require(i > first && blocks[i - 1] == StageBlock::residual, "{}: attention '{}{}' follows no residual block", where,
-                prefix, i);
+        require(i > first && blocks[i - 1] == StageBlock::residual, "{}: attention '{}{}' follows no residual block",
+                where, prefix, i);
         level.attentions.push_back(index);
         break;
       case StageBlock::resample:

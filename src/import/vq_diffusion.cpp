@@ -214,24 +214,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// VQ-Diffusion keeps its tensors under `model` and `ema`. Empty where the file is another.
-TensorMap model_of(ImportSource& source) {
-  auto* archive = source.archive();
-  if (archive == nullptr || archive->root().kind() != ValueKind::dict) return {};
-  const auto held = archive->root().find("model");
-  if (!held || held->kind() != ValueKind::dict) return {};
-  return archive->tensors("model");
-}
+/// VQ-Diffusion keeps its tensors under these names.
+constexpr const char *kModel = "model", *kEma = "ema";
 
 ImportedCheckpoint run_vq_diffusion(ImportSource& source) {
-  auto* archive = source.archive();
-  const auto averaged = archive->root().find("ema");
-  const auto ema = averaged && averaged->kind() == ValueKind::dict ? archive->tensors("ema") : TensorMap();
   auto config = source.options().config;
   const auto beside = fs::absolute(source.path()).parent_path() / "config.yaml";
   if (config.empty() && fs::exists(beside)) config = beside;
-  auto parts = import_vq_diffusion(model_of(source), ema, config.empty() ? json() : read_taming_config(config),
-                                   source.options(), source.where());
+  auto parts =
+      import_vq_diffusion(source.dict(kModel), source.dict(kEma), config.empty() ? json() : read_taming_config(config),
+                          source.options(), source.where());
   ImportedCheckpoint imported;
   imported.codec = std::move(parts.codec);
   imported.denoiser = std::move(parts.denoiser);
@@ -244,8 +236,9 @@ ImportedCheckpoint run_vq_diffusion(ImportSource& source) {
 ImporterEntry vq_diffusion_importer() {
   return {"vq-diffusion", "VQ-Diffusion's own checkpoints, with text or classes",
           [](ImportSource& source) {
-            return has_prefix(model_of(source), "transformer.transformer.blocks.") ? ImporterEntry::Match::by_structure
-                                                                                   : ImporterEntry::Match::none;
+            return has_prefix(source.dict(kModel), "transformer.transformer.blocks.")
+                       ? ImporterEntry::Match::by_structure
+                       : ImporterEntry::Match::none;
           },
           run_vq_diffusion, true};
 }
@@ -253,14 +246,14 @@ ImporterEntry vq_diffusion_importer() {
 ImporterEntry vq_diffusion_vqvae_importer() {
   return {"vq-diffusion-vqvae", "VQ-Diffusion's image codec",
           [](ImportSource& source) {
-            const auto model = model_of(source);
+            const auto& model = source.dict(kModel);
             return has_prefix(model, "encoder.down.") && model.contains("quantize.embedding")
                        ? ImporterEntry::Match::by_structure
                        : ImporterEntry::Match::none;
           },
           [](ImportSource& source) {
             ImportedCheckpoint imported;
-            imported.codec = import_vq_diffusion_codec(model_of(source), source.options(), source.where());
+            imported.codec = import_vq_diffusion_codec(source.dict(kModel), source.options(), source.where());
             return imported;
           }};
 }

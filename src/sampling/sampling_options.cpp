@@ -93,26 +93,42 @@ std::vector<OptionField> condition_fields() {
   return {prompt, negative, label, scale};
 }
 
-bool is_option_of(const SamplerEntry& sampler, const std::string& name) {
-  return std::any_of(sampler.options.begin(), sampler.options.end(),
+template <typename Entry>
+bool is_option_of(const Entry& entry, const std::string& name) {
+  return std::any_of(entry.options.begin(), entry.options.end(),
                      [&](const OptionField& each) { return each.name == name; });
 }
 
-std::vector<std::string> guidance_schedules_with(const std::string& name) {
+/// The entries of a registry whose own option it is.
+template <typename Entry>
+std::vector<std::string> owners_in(const Registry<Entry>& registry, const std::string& name) {
   std::vector<std::string> names;
-  for (const auto& entry : guidance_schedules().entries()) {
-    if (std::any_of(entry.options.begin(), entry.options.end(), [&](const auto& each) { return each.name == name; }))
-      names.push_back(entry.name);
+  for (const auto& entry : registry.entries()) {
+    if (is_option_of(entry, name)) names.push_back(entry.name);
   }
   return names;
 }
 
 std::vector<std::string> samplers_with(const std::string& name) {
-  std::vector<std::string> names;
-  for (const auto& entry : samplers().entries()) {
-    if (is_option_of(entry, name)) names.push_back(entry.name);
+  return owners_in(samplers(), name);
+}
+
+std::vector<std::string> guidance_schedules_with(const std::string& name) {
+  return owners_in(guidance_schedules(), name);
+}
+
+/// Adds the own options of a registry's entries, each once; kind: what the help calls an entry.
+template <typename Entry>
+void add_own(const Registry<Entry>& registry, const char* kind, std::vector<OptionField>& fields) {
+  for (const auto& entry : registry.entries()) {
+    for (const auto& own : entry.options) {
+      const bool known =
+          std::any_of(fields.begin(), fields.end(), [&](const OptionField& each) { return each.name == own.name; });
+      if (known) continue;
+      fields.push_back(own);
+      fields.back().help += fmt::format(" ({} {})", kind, fmt::join(owners_in(registry, own.name), ", "));
+    }
   }
-  return names;
 }
 
 /// Why the sampler does not use the option; empty: it does, given a model that has what it needs.
@@ -143,23 +159,8 @@ std::string unused_by(const OptionField& field, const std::string& condition, bo
 
 std::vector<OptionField> SamplingOptions::fields() {
   auto fields = general_fields();
-  for (const auto& entry : samplers().entries()) {
-    for (const auto& own : entry.options) {
-      const bool known =
-          std::any_of(fields.begin(), fields.end(), [&](const OptionField& each) { return each.name == own.name; });
-      if (known) continue;
-      fields.push_back(own);
-      fields.back().help += fmt::format(" (sampler {})", fmt::join(samplers_with(own.name), ", "));
-    }
-  }
-  for (const auto& entry : guidance_schedules().entries()) {
-    for (const auto& own : entry.options) {
-      if (std::any_of(fields.begin(), fields.end(), [&](const OptionField& each) { return each.name == own.name; }))
-        continue;
-      fields.push_back(own);
-      fields.back().help += fmt::format(" (guidance schedule {})", fmt::join(guidance_schedules_with(own.name), ", "));
-    }
-  }
+  add_own(samplers(), "sampler", fields);
+  add_own(guidance_schedules(), "guidance schedule", fields);
   for (auto& field : condition_fields()) fields.push_back(std::move(field));
   for (auto& field : fields) {
     if (field.choices_now) field.choices = field.choices_now();

@@ -146,57 +146,57 @@ class Worker::Batch : public FillWatch {
     }
   }
 
-  /// Where somebody looks on and the share of time allows it.
-  void show_previews(std::span<const std::int32_t> tokens) {
+  /// Pictures of every job that somebody looks at, where their share of time allows it. make(job, k, tokens): of image
+  /// k, or none, which leaves the job out; show(job, first, images, seconds) gets those of a slice. a_cell: seconds
+  /// that a cell of them takes; so_far: seconds that this fill has spent on them.
+  template <typename Make, typename Show>
+  void show_pictures(std::span<const std::int32_t> tokens, double& a_cell, double& so_far, Make make, Show show) {
     std::int64_t at = 0;
     for (const auto& slice : slices_) {
       auto& job = *slice.job;
       const auto first = at;
       at += slice.count;
       if (!job.previews || job.watchers == 0 || is_final(job.state())) continue;
-      const auto cells = job.prepared->h * job.prepared->w;
-      const double cost = worker_.picture_seconds_ * static_cast<double>(cells * slice.count);
-      if (preview_seconds_ + cost > kPreviewShare * seconds_since(begin_)) continue;
+      const auto cells = static_cast<double>(job.prepared->h * job.prepared->w * slice.count);
+      if (so_far + a_cell * cells > kPreviewShare * seconds_since(begin_)) continue;
       const auto start = Clock::now();
       std::vector<Image> images;
       for (std::int64_t i = 0; i < slice.count; ++i) {
-        images.push_back(
-            small(worker_.backend_.picture(*job.prepared, slice.first + i, own(tokens, job, first + i, 1))));
-      }
-      const double spent = seconds_since(start);
-      preview_seconds_ += spent;
-      worker_.picture_seconds_ = spent / static_cast<double>(cells * slice.count);
-      worker_.metrics_.add("tessera_previews_total", {}, static_cast<double>(images.size()));
-      worker_.metrics_.add("tessera_preview_seconds_total", {}, spent);
-      job.show_preview(slice.first, std::move(images));
-    }
-  }
-
-  /// The same of the model's best guesses at the whole pictures.
-  void show_guesses(std::span<const std::int32_t> tokens) {
-    std::int64_t at = 0;
-    for (const auto& slice : slices_) {
-      auto& job = *slice.job;
-      const auto first = at;
-      at += slice.count;
-      if (!job.previews || job.watchers == 0 || is_final(job.state())) continue;
-      const auto cells = job.prepared->h * job.prepared->w;
-      const double cost = worker_.guess_seconds_ * static_cast<double>(cells * slice.count);
-      if (guess_seconds_ + cost > kPreviewShare * seconds_since(begin_)) continue;
-      const auto start = Clock::now();
-      std::vector<Image> images;
-      for (std::int64_t i = 0; i < slice.count; ++i) {
-        auto image = worker_.backend_.guess(*job.prepared, slice.first + i, own(tokens, job, first + i, 1));
+        std::optional<Image> image = make(job, slice.first + i, own(tokens, job, first + i, 1));
         if (!image) break;
         images.push_back(small(std::move(*image)));
       }
       const double spent = seconds_since(start);
-      guess_seconds_ += spent;
-      worker_.guess_seconds_ = spent / static_cast<double>(cells * slice.count);
-      if (static_cast<std::int64_t>(images.size()) < slice.count) continue;
-      worker_.metrics_.add("tessera_guesses_total", {}, static_cast<double>(images.size()));
-      job.show_guess(slice.first, std::move(images));
+      so_far += spent;
+      a_cell = spent / cells;
+      if (static_cast<std::int64_t>(images.size()) == slice.count) show(job, slice.first, std::move(images), spent);
     }
+  }
+
+  void show_previews(std::span<const std::int32_t> tokens) {
+    show_pictures(
+        tokens, worker_.picture_seconds_, preview_seconds_,
+        [this](Job& job, std::int64_t k, std::span<const std::int32_t> codes) {
+          return worker_.backend_.picture(*job.prepared, k, codes);
+        },
+        [this](Job& job, std::int64_t first, std::vector<Image> images, double spent) {
+          worker_.metrics_.add("tessera_previews_total", {}, static_cast<double>(images.size()));
+          worker_.metrics_.add("tessera_preview_seconds_total", {}, spent);
+          job.show_preview(first, std::move(images));
+        });
+  }
+
+  /// The same of the model's best guesses at the whole pictures.
+  void show_guesses(std::span<const std::int32_t> tokens) {
+    show_pictures(
+        tokens, worker_.guess_seconds_, guess_seconds_,
+        [this](Job& job, std::int64_t k, std::span<const std::int32_t> codes) {
+          return worker_.backend_.guess(*job.prepared, k, codes);
+        },
+        [this](Job& job, std::int64_t first, std::vector<Image> images, double) {
+          worker_.metrics_.add("tessera_guesses_total", {}, static_cast<double>(images.size()));
+          job.show_guess(first, std::move(images));
+        });
   }
 
   Worker& worker_;

@@ -129,21 +129,16 @@ class ConditionalTraining : public TrainingTask {
   nlohmann::json recipe() const override {
     auto copy = recipe_;
     auto own = conditional_;
-    auto object = to_json(copy.fields());
-    object.update(to_json(own.fields()));
-    object["data_key"] = data_.key;
-    if (data_.count > 0) object["data_count"] = data_.count;
-    return object;
+    auto fields = copy.fields();
+    for (const auto& field : own.fields()) fields.push_back(field);
+    return described(fields);
   }
 
   /// What was used, for the card.
   nlohmann::json record() const {
     auto copy = recipe_;
     auto own = conditional_;
-    auto object = to_json(used_fields(copy, own));
-    object["data_key"] = data_.key;
-    if (data_.count > 0) object["data_count"] = data_.count;
-    return object;
+    return described(used_fields(copy, own));
   }
 
   Metrics step(std::int64_t step) override;
@@ -153,6 +148,13 @@ class ConditionalTraining : public TrainingTask {
   void write_bundle(std::int64_t step) override;
 
  private:
+  /// The fields' values, and the data that they were used on.
+  nlohmann::json described(const Fields& fields) const {
+    auto object = to_json(fields);
+    object["data_key"] = data_.key;
+    if (data_.count > 0) object["data_count"] = data_.count;
+    return object;
+  }
   bool has_text() const { return conditional_.condition == "text"; }
   bool has_classes() const { return conditional_.condition == "class"; }
   nlohmann::json scheduler() const {

@@ -92,20 +92,14 @@ class PriorTraining : public TrainingTask {
   }
   nlohmann::json recipe() const override {
     auto copy = recipe_;
-    auto object = to_json(copy.fields());
-    object["data_key"] = data_.key;
-    if (data_.count > 0) object["data_count"] = data_.count;
-    return object;
+    return described(copy.fields());
   }
 
   /// What was used, for the card.
   nlohmann::json record() const {
     auto copy = recipe_;
     ConditionalRecipe plain;
-    auto object = to_json(used_fields(copy, plain));
-    object["data_key"] = data_.key;
-    if (data_.count > 0) object["data_count"] = data_.count;
-    return object;
+    return described(used_fields(copy, plain));
   }
 
   Metrics step(std::int64_t step) override;
@@ -115,6 +109,13 @@ class PriorTraining : public TrainingTask {
   void write_bundle(std::int64_t step) override;
 
  private:
+  /// The fields' values, and the data that they were used on.
+  nlohmann::json described(const Fields& fields) const {
+    auto object = to_json(fields);
+    object["data_key"] = data_.key;
+    if (data_.count > 0) object["data_count"] = data_.count;
+    return object;
+  }
   bool absorbing() const { return recipe_.prior == "absorbing"; }
   torch::Tensor absorbing_loss(const torch::Tensor& x0, std::int64_t step, Metrics& metrics);
   Likelihood measure(Transformer& network, const torch::Tensor& grids);
