@@ -136,7 +136,7 @@ void Job::changed() {
 bool Job::cancel() {
   {
     const std::lock_guard lock(mutex_);
-    if (is_final(status_.state)) return false;
+    if (is_over()) return false;
     cancel_requested_ = true;
     if (status_.state == JobState::running) return true;
   }
@@ -191,7 +191,7 @@ bool Job::look(View& seen, Clock::time_point until) const {
 
 void Job::begin(const PreparedJob& ready) {
   std::unique_lock lock(mutex_);
-  if (status_.state != JobState::queued) return;
+  if (status_.state != JobState::queued || ending_) return;
   begun_ = Clock::now();
   status_.state = JobState::running;
   status_.h = ready.h;
@@ -249,7 +249,7 @@ void Job::keep_stand(std::int64_t first, std::int64_t images, std::int64_t step)
 void Job::advance(std::int64_t first, std::span<const std::int32_t> tokens, std::int64_t step, std::int64_t steps,
                   std::int64_t evaluations) {
   const std::lock_guard lock(mutex_);
-  if (is_final(status_.state)) return;
+  if (is_over()) return;
   status_.step = step;
   status_.steps = steps;
   status_.evaluations = evaluations;
@@ -295,32 +295,40 @@ void Job::add_result(std::shared_ptr<const JobResult> result) {
   std::size_t index = 0;
   {
     const std::lock_guard lock(mutex_);
-    if (is_final(status_.state)) return;
+    if (is_over()) return;
     index = status_.results.size();
   }
   // Kept first: what clients have seen is there after a crash.
   if (ledger_) ledger_->has_result(*this, index, *result);
   const std::lock_guard lock(mutex_);
-  if (is_final(status_.state)) return;
+  if (is_over()) return;
   status_.results.push_back(std::move(result));
   changed();
 }
 
 bool Job::finish(JobState state, const std::string& error, bool interrupted) {
   std::unique_lock lock(mutex_);
-  if (is_final(status_.state)) return false;
+  if (is_over()) return false;
+  ending_ = true;
   finished_ = Clock::now();
-  ended_ = seconds_now();
-  if (status_.state == JobState::running) status_.seconds = std::chrono::duration<double>(finished_ - begun_).count();
-  status_.state = state;
-  status_.error = interrupted && ledger_ ? kGoesOn : error;
-  status_.eta_seconds = state == JobState::done ? 0 : -1;
-  if (status_.seconds > 0) status_.rate = static_cast<double>(status_.step) / status_.seconds;
+  const auto ended = seconds_now();
+  auto status = status_;
+  if (status.state == JobState::running) status.seconds = std::chrono::duration<double>(finished_ - begun_).count();
+  status.state = state;
+  status.error = interrupted && ledger_ ? kGoesOn : error;
+  status.eta_seconds = state == JobState::done ? 0 : -1;
+  if (status.seconds > 0) status.rate = static_cast<double>(status.step) / status.seconds;
+  if (state != JobState::done) status.results.clear();
+  if (ledger_ && !interrupted) {  // kept first, as results are: a list of ended jobs has it once it is seen to have ended
+    lock.unlock();
+    ledger_->finished(*this, status, ended);
+    lock.lock();
+  }
+  status_ = std::move(status);
+  ended_ = ended;
+  ending_ = false;
   request_.reset();
-  if (state != JobState::done) status_.results.clear();
   changed();
-  lock.unlock();
-  if (ledger_ && !interrupted) ledger_->finished(*this);
   return true;
 }
 

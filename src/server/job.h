@@ -50,6 +50,7 @@ struct FillStand {
 };
 
 class Job;
+struct JobStatus;
 
 /// Told of what happens to jobs, on the thread where it happens, without the job's lock. Must not throw.
 class JobLedger {
@@ -60,7 +61,8 @@ class JobLedger {
   /// A fill of the job came to its end, with all results of its images.
   virtual void filled(const Job& job) = 0;
   virtual void stands(const Job& job, const FillStand& stand) = 0;
-  virtual void finished(const Job& job) = 0;
+  /// The job ends like this; `job` itself says so only afterwards.
+  virtual void finished(const Job& job, const JobStatus& status, double ended) = 0;
 };
 
 /// Seconds since 1970.
@@ -183,6 +185,7 @@ class Job {
 
  private:
   void changed();
+  bool is_over() const { return ending_ || is_final(status_.state); }  // with the mutex held
 
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
@@ -191,6 +194,7 @@ class Job {
   JobStatus status_;
   JobLabel label_;
   double ended_ = 0;
+  bool ending_ = false;  // its end is being written down
   Clock::time_point begun_, finished_;
   std::vector<std::int32_t> cells_, order_;  // [count][h * w]
   std::int64_t preview_first_ = 0;

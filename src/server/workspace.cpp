@@ -296,15 +296,14 @@ void Workspace::stands(const Job& job, const FillStand& stand) {
   });
 }
 
-void Workspace::finished(const Job& job) {
+void Workspace::finished(const Job& job, const JobStatus& status, double ended) {
   or_say(job, [&] {
-    const auto status = job.status();
     if (status.state != JobState::done) drop_results(job.id);
     table_.run(
         "UPDATE jobs SET state = ?, error = ?, ended = ?, seconds = ?, step = ?, steps = ?, evaluations = ?, "
         "stand_count = 0, stand_tokens = NULL, stand_order = NULL WHERE id = ?",
-        {to_string(status.state), status.error, job.ended(), status.seconds, status.step, status.steps,
-         status.evaluations, job.id});
+        {to_string(status.state), status.error, ended, status.seconds, status.step, status.steps, status.evaluations,
+         job.id});
     sweep();
   });
 }

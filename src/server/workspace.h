@@ -67,7 +67,7 @@ class Workspace : public JobLedger {
   void has_result(const Job& job, std::size_t index, const JobResult& result) override;
   void filled(const Job& job) override;
   void stands(const Job& job, const FillStand& stand) override;
-  void finished(const Job& job) override;
+  void finished(const Job& job, const JobStatus& status, double ended) override;
 
   /// One that waits or ran when the program ended.
   struct Unfinished {

@@ -26,7 +26,7 @@ export async function openStudio(browser, url, { size = 'wide', dark = false, to
   page.setDefaultTimeout(30_000);
   const faults = [];
   page.on('pageerror', (error) => faults.push(error.stack));
-  page.on('console', (message) => { if (message.type() === 'error' && !expectErrors) faults.push(message.text()); });
+  page.on('console', (message) => { if (message.type() === 'error' && !expectErrors) faults.push(`${message.text()} (${message.location().url})`); });
   page.on('request', (request) => {
     const { protocol, origin } = new URL(request.url());
     if (protocol.startsWith('http') && origin !== new URL(url).origin) faults.push(`the page asked for ${request.url()}`);

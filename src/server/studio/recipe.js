@@ -5,7 +5,7 @@ import { announce, complain, toast } from './announce.js';
 import { modelOf } from './documents.js';
 import { textsOf } from './png_text.js';
 import { restore } from './restore.js';
-import { taskOfRequest, titleOf } from './workspace.js';
+import { hasWorkspace, taskOfRequest, titleOf } from './workspace.js';
 
 const kPictures = ['image', 'mask', 'keep_mask', 'onto', 'pieces', 'boxes', 'keep_boxes']; // the file does not hold them
 const kMade = ['command', 'job', 'image_number'];
@@ -20,9 +20,9 @@ async function recipeOf(file) {
   }
 }
 
-/** The request as it was sent where the server still has it, else what the picture says of it. */
+/** The request as it was sent where the server keeps it, else what the picture says of it. */
 async function requestOf(record) {
-  const kept = record.job ? await api.requestOfJob(record.job).catch(() => null) : null;
+  const kept = record.job && hasWorkspace(store.get()) ? await api.requestOfJob(record.job).catch(() => null) : null;
   if (kept) return { request: kept, whole: true };
   const request = Object.fromEntries(Object.entries(record).filter(([name]) => !kPictures.includes(name) && !kMade.includes(name)));
   return { request, whole: record.verb === 'generate' };
