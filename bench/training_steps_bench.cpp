@@ -15,7 +15,6 @@
 
 #include "runtime/heap.h"
 #include "training/codec_trainer.h"
-#include "training/conditional_trainer.h"
 #include "training/prior_trainer.h"
 
 namespace {
@@ -91,10 +90,12 @@ int main(int argc, char** argv) {
   const auto data = some_tokens();
   const auto plain = make_prior_training(small_recipe(256), data, "unused", {});
   measure("absorbing, no condition", *plain, steps, 16);
-  ConditionalRecipe conditional;
-  conditional.process = "mask-and-replace";
-  conditional.condition = "text";
-  const auto text = make_conditional_training(small_recipe(100), conditional, data, some_captions(), "unused", {});
+  auto told = data;
+  told.conditions = some_captions();
+  auto with_text = small_recipe(100);
+  with_text.process = "mask-and-replace";
+  with_text.condition = "text";
+  const auto text = make_prior_training(with_text, told, "unused", {});
   measure("mask-and-replace, text", *text, steps, 16);
   if (argc <= 3) return 0;
   auto recipe = CodecRecipe();

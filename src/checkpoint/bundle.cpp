@@ -62,22 +62,19 @@ void require_part(const fs::path& folder, const char* part) {
 
 /// The hub gives the codec's sample_size in its own way; what the denoiser fills decides.
 void fit_codec_to_grid(Bundle& bundle) {
-  const auto extent = denoiser_extent(bundle.denoiser->config);
+  const auto& config = bundle.denoiser->config;
+  if (!config.contains("num_vector_embeds")) return;  // the hub's
   const auto levels = bundle.codec->config.value("block_out_channels", json::array()).size();
   if (levels < 1 || levels > 20) return;
-  bundle.codec->config["sample_size"] = std::max(extent.h, extent.w) << (levels - 1);
-}
-
-bool is_native_denoiser(const json& config) {
-  return config.value("_class_name", json()) == "TesseraTransformer";
-}
-
-void check_denoiser(const BundlePart& part, const std::string& where) {
-  if (!is_native_denoiser(part.config)) return;
   try {
-    match_parameters(part.tensors, denoiser_parameter_shapes(part.config), "tensors");
-  } catch (const Error& error) {
-    fail("{}: {}", where, error.what());
+    const auto own = config.value("tessera", json::object());
+    const auto size = config.value("sample_size", json(0));
+    const auto grid = own.contains("grid") ? own["grid"] : json::array({size, size});
+    const auto side = std::max(grid.at(0).get<std::int64_t>(), grid.at(1).get<std::int64_t>());
+    require(side >= 1 && side <= 65536, "transformer config: a grid of {} cells a side, expected 1 to 65536", side);
+    bundle.codec->config["sample_size"] = side << (levels - 1);
+  } catch (const json::exception& error) {
+    fail("transformer config: {}", error.what());
   }
 }
 
@@ -143,24 +140,6 @@ void announce_weights(const fs::path& folder, const json& hashes, const std::map
 
 }  // namespace
 
-DenoiserExtent denoiser_extent(const json& config) {
-  try {
-    const auto own = config.value("tessera", json::object());
-    DenoiserExtent extent;
-    extent.codes = is_native_denoiser(config) ? own.at("codebook_size").get<std::int64_t>()
-                                              : config.at("num_vector_embeds").get<std::int64_t>() - 1;
-    const auto side = config.value("sample_size", json(0));
-    const auto grid = own.contains("grid") ? own["grid"] : json::array({side, side});
-    extent.h = grid.at(0).get<std::int64_t>();
-    extent.w = grid.at(1).get<std::int64_t>();
-    require(extent.codes >= 1 && extent.h >= 1 && extent.w >= 1 && extent.h <= 65536 && extent.w <= 65536,
-            "transformer config: {} codes on a grid of {}x{}", extent.codes, extent.h, extent.w);
-    return extent;
-  } catch (const json::exception& error) {
-    fail("transformer config: {}", error.what());
-  }
-}
-
 Bundle load_bundle(const fs::path& folder, BundleCheck check) {
   require(fs::is_directory(folder), "{}: no such model folder", folder.string());
   Bundle bundle;
@@ -179,7 +158,6 @@ Bundle load_bundle(const fs::path& folder, BundleCheck check) {
     require_part(folder, "transformer");
     bundle.denoiser =
         BundlePart{read_config(folder / "transformer" / "config.json"), load_hub_weights(folder / "transformer")};
-    check_denoiser(*bundle.denoiser, (folder / "transformer").string());
   }
   if (lists(bundle.index, "text_encoder")) {
     require_part(folder, "text_encoder");
@@ -196,7 +174,7 @@ Bundle load_bundle(const fs::path& folder, BundleCheck check) {
     if (part.config.value("learnable", json(false)) == true) part.tensors = load_hub_weights(folder / kLearned);
     bundle.null_condition = std::move(part);
   }
-  if (bundle.codec && bundle.denoiser && !is_native_denoiser(bundle.denoiser->config)) fit_codec_to_grid(bundle);
+  if (bundle.codec && bundle.denoiser) fit_codec_to_grid(bundle);
   if (lists(bundle.index, "scheduler")) {
     require_part(folder, "scheduler");
     // The hub calls this file scheduler_config.json.
@@ -231,7 +209,6 @@ void save_bundle(const fs::path& folder, const Bundle& bundle) {
   };
   if (bundle.codec)
     match_parameters(bundle.codec->tensors, codec_parameter_shapes(bundle.codec->config), (folder / "vqvae").string());
-  if (bundle.denoiser) check_denoiser(*bundle.denoiser, (folder / "transformer").string());
   auto& hashes = index["tessera"]["weights"];
   const auto note_hash = [&](const char* part, const std::optional<BundlePart>& held) {
     if (held && (part != kLearned || !held->tensors.empty())) hashes[part] = content_hash(held->tensors);
@@ -257,7 +234,7 @@ void save_bundle(const fs::path& folder, const Bundle& bundle) {
     save_safetensors(folder / part / kWeights, held->tensors, {{"format", "pt"}});
   };
   write_part("vqvae", bundle.codec, "VQModel");
-  write_part("transformer", bundle.denoiser, "TesseraTransformer");
+  write_part("transformer", bundle.denoiser, "Denoiser");
   write_part("text_encoder", bundle.text_encoder, "CLIPTextModel");
   if (bundle.text_encoder) {
     // The hub calls this file model.safetensors.

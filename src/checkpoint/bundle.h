@@ -56,10 +56,4 @@ std::string content_hash(const TensorMap& tensors);
 /// empty when the bundle lacks the part. Names what a cache of tokens was made with.
 std::string part_hash(const Bundle& bundle, const std::string& part);
 
-/// The grid [h, w] and the number of codes of a denoiser's config, native or the hub's Transformer2DModel.
-struct DenoiserExtent {
-  std::int64_t codes = 0, h = 0, w = 0;
-};
-DenoiserExtent denoiser_extent(const nlohmann::json& config);
-
 }  // namespace tessera

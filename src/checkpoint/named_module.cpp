@@ -20,6 +20,10 @@ ShapesOnly::~ShapesOnly() {
   --shapes_only;
 }
 
+bool ShapesOnly::active() {
+  return shapes_only > 0;
+}
+
 torch::Tensor NamedModule::add(const std::string& name, at::IntArrayRef shape) {
   torch::nn::Module* holder = this;
   std::size_t at = 0;
@@ -34,9 +38,9 @@ torch::Tensor NamedModule::add(const std::string& name, at::IntArrayRef shape) {
   return holder->register_parameter(name.substr(at), shapes_only > 0 ? torch::empty(shape, none) : torch::zeros(shape));
 }
 
-ShapeMap NamedModule::shapes() const {
+ShapeMap shapes_of(const torch::nn::Module& module) {
   ShapeMap shapes;
-  for (const auto& item : named_parameters()) shapes[item.key()] = item.value().sizes().vec();
+  for (const auto& item : module.named_parameters()) shapes[item.key()] = item.value().sizes().vec();
   return shapes;
 }
 
@@ -49,7 +53,7 @@ TensorMap NamedModule::state() const {
 void NamedModule::load(const TensorMap& tensors, const std::string& where, const Take& take) {
   const torch::NoGradGuard no_grad;
   const auto own = named_parameters();
-  match_parameters(tensors, shapes(), where);
+  match_parameters(tensors, shapes_of(*this), where);
   for (const auto& item : own) {
     const auto& given = tensors.at(item.key());
     require(given.is_floating_point(), "{}: {} is {}, expected floating point", where, item.key(),

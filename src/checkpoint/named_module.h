@@ -19,12 +19,14 @@ class ShapesOnly {
   ~ShapesOnly();
   ShapesOnly(const ShapesOnly&) = delete;
   ShapesOnly& operator=(const ShapesOnly&) = delete;
+  static bool active();
 };
+
+/// The parameters' shapes by name.
+ShapeMap shapes_of(const torch::nn::Module& module);
 
 class NamedModule : public torch::nn::Module {
  public:
-  /// The parameters' shapes by name.
-  ShapeMap shapes() const;
   /// The parameters by name; they share storage with the module.
   TensorMap state() const;
   /// Makes a parameter hold the values of a tensor of its shape.
@@ -46,7 +48,7 @@ void match_network(const Options& options, const TensorMap& tensors, const std::
   ShapeMap expected;
   {
     const ShapesOnly shapes_only;
-    expected = Holder(options)->shapes();
+    expected = shapes_of(*Holder(options));
   }
   match_parameters(tensors, expected, where);
 }

@@ -179,49 +179,6 @@ ShapeMap codec_parameter_shapes(const json& config) {
   return shapes.take();
 }
 
-ShapeMap denoiser_parameter_shapes(const json& config) {
-  const auto ours = config.is_object() ? config.value("tessera", json::object()) : json::object();
-  require(ours.is_object() && ours.contains("kind") && ours["kind"].is_string(), "config: no field tessera.kind");
-  const auto kind = ours["kind"].get<std::string>();
-  require(kind == "bidirectional" || kind == "autoregressive",
-          "config: tessera.kind '{}', expected bidirectional or autoregressive", printable(kind));
-  const auto codes = positive(ours, "codebook_size");
-  const auto width = positive(ours, "width");
-  const auto heads = positive(ours, "heads");
-  require(width % heads == 0, "config: width {} is not divisible by {} heads", width, heads);
-  const auto grid = ours.value("grid", json::array());
-  const auto side = [](const json& value) {
-    return value.is_number_integer() && value.get<std::int64_t>() >= 1 && value.get<std::int64_t>() <= 65536;
-  };
-  require(grid.is_array() && grid.size() == 2 && side(grid[0]) && side(grid[1]),
-          "config: tessera.grid is no [height, width]");
-  const auto cells = grid[0].get<std::int64_t>() * grid[1].get<std::int64_t>();
-  const bool causal = kind == "autoregressive";
-
-  ShapeMap shapes;
-  const auto linear = [&](const std::string& name, std::int64_t in, std::int64_t out) {
-    shapes[name + ".weight"] = {out, in};
-    shapes[name + ".bias"] = {out};
-  };
-  const auto norm = [&](const std::string& name) { shapes[name + ".weight"] = shapes[name + ".bias"] = {width}; };
-  shapes["token_embedding.weight"] = {causal ? codes : codes + 1, width};
-  shapes["position_embedding"] = {cells, width};
-  if (causal) shapes["start_token"] = {width};
-  const auto layers = positive(ours, "layers", kMaxLayers);
-  for (std::int64_t layer = 0; layer < layers; ++layer) {
-    const auto name = fmt::format("blocks.{}", layer);
-    norm(name + ".norm1");
-    linear(name + ".attention.qkv", width, 3 * width);
-    linear(name + ".attention.output", width, width);
-    norm(name + ".norm2");
-    linear(name + ".mlp.up", width, 4 * width);
-    linear(name + ".mlp.down", 4 * width, width);
-  }
-  norm("final_norm");
-  shapes["head.weight"] = {codes, width};
-  return shapes;
-}
-
 void match_parameters(const TensorMap& given, const ShapeMap& expected, const std::string& where) {
   constexpr std::size_t kListed = 64;  // of each kind; a stranger's file can have a hundred thousand
   struct List {

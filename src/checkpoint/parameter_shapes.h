@@ -25,9 +25,6 @@ std::string shape_text(const torch::Tensor& tensor);
 /// sense.
 ShapeMap codec_parameter_shapes(const nlohmann::json& config);
 
-/// The tensors of a denoiser with this transformer/config.json (TesseraTransformer).
-ShapeMap denoiser_parameter_shapes(const nlohmann::json& config);
-
 /// Checks both ways. Throws one Error (beginning with `where`) that lists all missing, all unexpected and all tensors
 /// of another shape, with shapes.
 void match_parameters(const TensorMap& given, const ShapeMap& expected, const std::string& where);

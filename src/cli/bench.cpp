@@ -11,6 +11,7 @@
 #include "cli/threads.h"
 #include "cli/verbs.h"
 #include "data/catalogue.h"
+#include "denoiser/transformer.h"
 #include "kernels/device.h"
 #include "kernels/machine_peak.h"
 #include "runtime/error.h"
@@ -46,7 +47,7 @@ CodecOptions paper_codec() {
 }
 
 /// Operations of one evaluation for one picture: products with weights, scores and mixtures of attention, head.
-double operations(const TransformerOptions& options) {
+double operations(const NetworkFacts& options) {
   const double cells = static_cast<double>(options.grid.cells()), width = static_cast<double>(options.width);
   const double layer = 12 * width * width * cells + 2 * cells * cells * width;
   return 2 * (static_cast<double>(options.layers) * layer + cells * width * static_cast<double>(options.codebook_size));
@@ -75,8 +76,7 @@ std::vector<std::int64_t> batches_for(torch::Device device, bool quick) {
   return {1, 8, 32, 128};
 }
 
-void measure_denoiser(Denoiser& prior, const TransformerOptions& sizes, const BenchOptions& options,
-                      nlohmann::json& report) {
+void measure_denoiser(Denoiser& prior, const NetworkFacts& sizes, const BenchOptions& options, nlohmann::json& report) {
   const auto device = prior.device();
   for (const std::int64_t batch : batches_for(device, options.quick)) {
     const auto tokens = torch::full({batch, sizes.grid.cells()}, sizes.codebook_size, torch::kInt64);
@@ -110,7 +110,7 @@ void measure_pictures(Codec codec, Denoiser& prior, Extent grid, const std::shar
   }
 }
 
-nlohmann::json measure(Codec codec, Denoiser& prior, const TransformerOptions& sizes,
+nlohmann::json measure(Codec codec, Denoiser& prior, const NetworkFacts& sizes,
                        const std::shared_ptr<const Process>& process, const BenchOptions& options) {
   const torch::NoGradGuard no_grad;
   const auto side = codec->options().image_size;
@@ -204,10 +204,12 @@ void bench(const BenchOptions& options) {
   nlohmann::json report;
   if (!options.model.empty()) {
     auto pipeline = Pipeline::load(options.model, {options.dtype, options.device});
-    report = measure(pipeline.codec(), pipeline.prior(), pipeline.prior_options(), pipeline.fill_process(), options);
-    if (auto* guided = dynamic_cast<GuidedDenoiser*>(&pipeline.prior())) {
+    report = measure(pipeline.codec(), pipeline.prior(), pipeline.prior_network(), pipeline.fill_process(), options);
+    if (pipeline.prior_network().sees_time()) {
       auto& figures = report["conditioning"];
-      figures = measure_conditioning(*guided, pipeline.fill_process(), precision, options.repeats);
+      const auto none = pipeline.condition_for({});
+      figures = measure_conditioning(pipeline.prior(), pipeline.prior_network(), pipeline.fill_process(), precision,
+                                     options.repeats, none.states.defined() ? none.states.size(0) : 0);
       if (pipeline.condition() == "text") {
         PromptOptions prompt;
         prompt.prompt = "a teddy bear playing in the pool";
@@ -237,7 +239,7 @@ void bench(const BenchOptions& options) {
     prior->set_precision(precision);
     codec->to(device);
     prior->to(device);
-    report = measure(codec, *prior, sizes, nullptr, options);
+    report = measure(codec, *prior, network_facts(sizes.to_config(), "bench"), nullptr, options);
     report["model"] = "the paper's sizes, random weights";
   }
   report["dtype"] = name_of(precision);

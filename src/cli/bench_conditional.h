@@ -5,17 +5,18 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 
-#include "denoiser/guided_denoiser.h"
+#include "denoiser/networks.h"
 #include "diffusion/process.h"
 
 namespace tessera::cli {
 
-/// In: a denoiser whose network computes in `precision`, and the process it reverses; its guidance is set anew. Out:
+/// In: a network that sees the time and computes in `precision`, the process it reverses, positions of a text. Out:
 /// for one picture the milliseconds of an evaluation without any condition (a network of the same size that lacks the
 /// layers for it, random weights), with the condition alone and with guidance (both halves), and steps per second of a
 /// fill with the last two.
-nlohmann::json measure_conditioning(GuidedDenoiser& denoiser, const std::shared_ptr<const Process>& process,
-                                    Precision precision, std::int64_t repeats);
+nlohmann::json measure_conditioning(Denoiser& denoiser, const NetworkFacts& sizes,
+                                    const std::shared_ptr<const Process>& process, Precision precision,
+                                    std::int64_t repeats, std::int64_t positions);
 
 /// The same of VQ-Diffusion-B (arXiv:2111.14822, section 5.1: 19 blocks of width 1024; 32x32 cells, 2,886 codes, T =
 /// 100) with CLIP's text encoder, random weights, which cost the same as trained ones.

@@ -60,11 +60,13 @@ nlohmann::ordered_json evaluate_tokens(const EvaluateOptions& options, HtmlRepor
   set_threads(options.model.threads);
   const auto bundle = load_bundle(options.model.model);
   require(bundle.denoiser.has_value(), "{}: the bundle holds no prior (transformer/)", options.model.model);
-  auto prior =
-      load_transformer(bundle.denoiser->config, bundle.denoiser->tensors, options.model.model + "/transformer");
+  Prior prior(bundle, options.model.model, {}, {});
+  const auto& network = prior.facts().network;
+  require(!network.sees_time(), "{}: the prior sees the time; its likelihood is measured on pictures, not on tokens",
+          options.model.model);
   const auto data = read_token_file(options.data);
-  require(data.codebook_size <= prior->codebook_size(), "{}: tokens of {} codes, the prior knows {}", options.data,
-          data.codebook_size, prior->codebook_size());
+  require(data.codebook_size <= network.codebook_size, "{}: tokens of {} codes, the prior knows {}", options.data,
+          data.codebook_size, network.codebook_size);
   auto tokens = options.split == "train"        ? data.train
                 : options.split == "validation" ? data.validation
                                                 : torch::cat({data.train, data.validation});
@@ -75,16 +77,14 @@ nlohmann::ordered_json evaluate_tokens(const EvaluateOptions& options, HtmlRepor
   auto likelihood = options.likelihood;
   likelihood.bound.form = bound_form_from(options.form);
   likelihood.bound.seed = options.sampling.seed;
-  const auto own =
-      bundle.scheduler ? bundle.scheduler->value("tessera", nlohmann::json::object()) : nlohmann::json::object();
-  likelihood.bound.total_steps = own.value("total_steps", grids.tokens.size(1));
+  likelihood.bound.total_steps = prior.facts().total_steps;
   nlohmann::ordered_json figures = {
       {"model", {{"path", options.model.model}, {"prior_hash", part_hash(bundle, "transformer")}}},
       {"data", {{"path", options.data}, {"split", options.split}, {"grids", grids.tokens.size(0)}}},
       {"seed", options.sampling.seed}};
   report.heading("Model and data");
   report.figures(figures);
-  figures["likelihood"] = likelihood_figures(*prior, grids, likelihood, report);
+  figures["likelihood"] = likelihood_figures(prior.denoiser(), network.grid.cells(), grids, likelihood, report);
   return figures;
 }
 

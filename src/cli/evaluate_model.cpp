@@ -3,7 +3,6 @@
 
 #include "cli/evaluate_references.h"
 #include "cli/evaluation_flags.h"
-#include "denoiser/guided_denoiser.h"
 #include "image/contact_sheet.h"
 #include "metrics/confidence.h"
 #include "metrics/references.h"
@@ -26,12 +25,6 @@ NamedGrids named_grids(const torch::Tensor& tokens, const Dataset& data, const s
   return grids;
 }
 
-TransformerImpl& transformer_of(NamedModel& model) {
-  auto* transformer = dynamic_cast<TransformerImpl*>(&model.pipeline.prior());
-  require(transformer != nullptr, "{}: likelihood needs a transformer prior", model.path);
-  return *transformer;
-}
-
 LikelihoodOptions likelihood_options(const EvaluationFlags& flags, const NamedModel& model) {
   auto options = flags.likelihood;
   options.bound.form = bound_form_from(flags.form);
@@ -40,47 +33,38 @@ LikelihoodOptions likelihood_options(const EvaluationFlags& flags, const NamedMo
   return options;
 }
 
+/// Logits at given times of image n under condition n.
+LogitsOfTimes under(Denoiser& prior, const std::vector<Condition>& conditions) {
+  const std::shared_ptr<Evaluator> evaluator = prior.begin(conditions);
+  return [evaluator](const torch::Tensor& xt, const torch::Tensor& t, std::int64_t first) {
+    Look look{xt, torch::arange(xt.numel()), t};
+    for (std::int64_t n = 0; n < xt.size(0); ++n) look.conditions.push_back(first + n);
+    return evaluator->logits(look).view({xt.size(0), xt.size(1), -1});
+  };
+}
+
 /// A prior that sees the time, each picture under its own caption or label.
 nlohmann::ordered_json process_likelihood(const EvaluationFlags& flags, NamedModel& model, const NamedGrids& grids,
                                           const Dataset& data, const std::vector<std::int64_t>& indices,
                                           HtmlReport& report, torch::Tensor* nats) {
-  auto* guided = dynamic_cast<GuidedDenoiser*>(&model.pipeline.prior());
-  require(guided != nullptr, "{}: likelihood needs a transformer prior", model.path);
   const auto kind = model.pipeline.condition();
   require(kind != "text" || data.has_captions(), "{}: the likelihood of a prior with text needs captions, {} has none",
           model.path, flags.data);
-  std::vector<torch::Tensor> states;
-  std::vector<std::int64_t> labels;
+  const auto classes = model.pipeline.prior_network().classes;
+  PromptOptions asked;
+  asked.guidance_scale = 1;
+  const std::vector<Condition> none(indices.size(), model.pipeline.condition_for(asked));
+  std::vector<Condition> own;
   for (const auto index : indices) {
-    labels.push_back(data.label(index));
-    if (kind != "text") continue;
-    PromptOptions prompt;
-    prompt.prompt = data.caption(index);
-    states.push_back(model.pipeline.condition_for(prompt).states);
+    if (kind == "text") asked.prompt = data.caption(index);
+    if (kind == "class") asked.label = data.label(index);
+    require(asked.label < classes || kind != "class", "{}: label {} in {}, expected below {}", model.path, asked.label,
+            flags.data, classes);
+    own.push_back(model.pipeline.condition_for(asked));
   }
-  ConditionBatch own, none;
-  if (kind == "text") {
-    own.states = torch::stack(states);
-    none.states = guided->none().states.unsqueeze(0).expand_as(own.states);
-  } else if (kind == "class") {
-    own.classes = torch::tensor(labels);
-    require(own.classes.max().item<std::int64_t>() < guided->network()->options().classes,
-            "{}: label {} in {}, expected below {}", model.path, own.classes.max().item<std::int64_t>(), flags.data,
-            guided->network()->options().classes);
-    none.classes = torch::full_like(own.classes, -1);
-  }
-  const auto under = [&](const ConditionBatch& condition) -> LogitsOfTimes {
-    return [guided, condition](const torch::Tensor& xt, const torch::Tensor& t, std::int64_t first) {
-      const auto last = first + xt.size(0);
-      ConditionBatch part;
-      if (condition.states.defined()) part.states = condition.states.slice(0, first, last);
-      if (condition.classes.defined()) part.classes = condition.classes.slice(0, first, last);
-      auto network = guided->network();
-      return network->forward(xt, t, part);
-    };
-  };
-  return process_likelihood_figures(*model.pipeline.fill_process(), under(own),
-                                    kind == "none" ? LogitsOfTimes{} : under(none), grids,
+  auto& prior = model.pipeline.prior();
+  return process_likelihood_figures(*model.pipeline.fill_process(), under(prior, own),
+                                    kind == "none" ? LogitsOfTimes{} : under(prior, none), grids,
                                     likelihood_options(flags, model), report, nats);
 }
 
@@ -158,7 +142,8 @@ void evaluate_held_out(const EvaluationFlags& flags, NamedModel& model, const Da
                            torch::Tensor* out) {
     return model.pipeline.prior().sees_time()
                ? process_likelihood(flags, model, of, data, pictures, into, out)
-               : likelihood_figures(transformer_of(model), of, likelihood_options(flags, model), into, out);
+               : likelihood_figures(model.pipeline.prior(), model.pipeline.prior_network().grid.cells(), of,
+                                    likelihood_options(flags, model), into, out);
   };
   figures["likelihood"] = measure(grids, indices, report, &nats);
   const BitsOfGrids bits_of = [&](const torch::Tensor& given, const std::vector<std::int64_t>& pictures) {

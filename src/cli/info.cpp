@@ -11,6 +11,7 @@
 #include "checkpoint/torch_archive.h"
 #include "cli/verbs.h"
 #include "image/image_io.h"
+#include "prior/prior.h"
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
@@ -75,6 +76,16 @@ Report bundle_report(const fs::path& folder) {
   add("text_encoder", bundle.text_encoder);
   add("learned_classifier_free_sampling_embeddings", bundle.null_condition);
   if (bundle.scheduler) report["parts"]["scheduler"] = {{"config", *bundle.scheduler}};
+  if (bundle.denoiser) {
+    const auto prior =
+        prior_facts(bundle.denoiser->config, bundle.scheduler.value_or(nlohmann::json()), folder.string());
+    report["prior"] = {{"network", network_of(bundle.denoiser->config, folder.string()).name},
+                       {"process", prior.process},
+                       {"total_steps", prior.total_steps},
+                       {"condition", prior.condition()},
+                       {"grid", {prior.network.grid.h, prior.network.grid.w}},
+                       {"codebook_size", prior.network.codebook_size}};
+  }
   return report;
 }
 

@@ -17,7 +17,6 @@
 #include "runtime/stop_signal.h"
 #include "training/codec_trainer.h"
 #include "training/condition_data.h"
-#include "training/conditional_trainer.h"
 #include "training/pixel_trainer.h"
 #include "training/prior_fields.h"
 #include "training/prior_trainer.h"
@@ -125,11 +124,10 @@ void check_codes(const TokenData& tokens, const std::filesystem::path& folder, c
 }
 
 /// Pictures through the bundle's codec, or a file of tokens.
-TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, const ConditionalRecipe& conditional,
-                     torch::Device device, Codec& codec, ConditionData& conditions) {
+TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, torch::Device device, Codec& codec) {
   if (options.data.ends_with(".safetensors")) {
     if (recipe.flip) throw UsageError("--flip: tokens cannot be mirrored, only pictures");
-    if (conditional.condition != "none") throw UsageError("--condition: a file of tokens has none, only pictures");
+    if (recipe.condition != "none") throw UsageError("--condition: a file of tokens has none, only pictures");
     auto tokens = read_token_file(options.data);
     check_codes(tokens, options.out, options.data);
     return tokens;
@@ -151,39 +149,31 @@ TokenData prior_data(const TrainOptions& options, const PriorRecipe& recipe, con
   data_options.choice = options.choice;
   const auto data = Dataset::open(data_options);
   say_parts(data, options.data);
-  conditions = conditions_of(data, options.data, conditional);
-  conditions.codebook = codec->quantizer->codebook().to(torch::kCPU);
-  return tokens_of(data, codec, name_of_codec(part_hash(parts, "vqvae"), "float32", device), recipe.flip,
-                   default_cache_folder());
+  const auto conditions = conditions_of(data, options.data, recipe);
+  auto tokens = tokens_of(data, codec, name_of_codec(part_hash(parts, "vqvae"), "float32", device), recipe.flip,
+                          default_cache_folder());
+  tokens.conditions = conditions;
+  tokens.codebook = codec->quantizer->codebook().to(torch::kCPU);
+  return tokens;
 }
 
-void train_prior(const TrainOptions& options, PriorRecipe recipe, const ConditionalRecipe& conditional) {
-  constexpr std::int64_t kConditionalSteps = 100;  // T as published
+void train_prior(const TrainOptions& options, PriorRecipe recipe) {
   set_threads(options.threads);
   const auto device = device_from(options.device);
-  conditional.validate();
   check_early(recipe);
-  require_used_fields(recipe, conditional);
-  if (!conditional.is_plain()) {
-    if (recipe.prior != "absorbing")
-      throw UsageError(fmt::format("--prior {}: with --process or --condition expected none", recipe.prior));
-    if (recipe.total_steps == 0) recipe.total_steps = kConditionalSteps;
-  }
+  require_used_fields(recipe);
   // Before the lock makes the folder; a file of tokens needs no codec in it.
   require(options.data.ends_with(".safetensors") || std::filesystem::is_directory(options.out),
           "{}: no such model folder", options.out);
   const FolderLock lock(std::filesystem::path(options.out) / "training");
   Codec codec{nullptr};
-  ConditionData conditions;
-  const auto data = prior_data(options, recipe, conditional, device, codec, conditions);
+  const auto data = prior_data(options, recipe, device, codec);
   choose_defaults(recipe, data);
   log().info("{}: {} token grids to train on, {} held out", options.data, data.train.size(0), data.validation.size(0));
   const std::filesystem::path bundle = options.out;
   SampleReview review;
   if (codec) review = make_sample_review(recipe, codec, data);
-  auto task = conditional.is_plain()
-                  ? make_prior_training(recipe, data, bundle, review, device)
-                  : make_conditional_training(recipe, conditional, data, conditions, bundle, review, device);
+  auto task = make_prior_training(recipe, data, bundle, review, device);
   auto loop = options.loop;
   loop.steps = recipe.steps;
   run_to_end(*task, loop, bundle / "training" / "prior");
@@ -245,21 +235,18 @@ void add_train(CLI::App& app) {
   auto prior_recipe = std::make_shared<PriorRecipe>();
   add_common(*prior, *prior_options);
   prior->add_option("-m,--model", prior_options->out, "bundle folder with the codec; gets the prior")->required();
-  auto conditional = std::make_shared<ConditionalRecipe>();
-  auto every_field = prior_recipe->fields();
-  for (const auto& field : conditional->fields()) every_field.push_back(field);
-  const auto apply_prior = add_field_options(*prior, every_field);
-  prior->callback([prior_options, prior_recipe, conditional, every_field, apply_prior] {
+  const auto apply_prior = add_field_options(*prior, prior_recipe->fields());
+  prior->callback([prior_options, prior_recipe, apply_prior] {
     const auto choose = [&] {
-      if (!prior_options->recipe.empty()) read_recipe(prior_options->recipe, "prior", every_field);
+      if (!prior_options->recipe.empty()) read_recipe(prior_options->recipe, "prior", prior_recipe->fields());
       apply_prior();
     };
     choose();
     if (!prior_recipe->start_from.empty()) {
-      inherit_architecture(*prior_recipe, *conditional);
+      inherit_architecture(*prior_recipe);
       choose();
     }
-    train_prior(*prior_options, *prior_recipe, *conditional);
+    train_prior(*prior_options, *prior_recipe);
   });
 
   auto* pixels = train->add_subcommand("pixels", "after stage 1: a Gaussian head for the likelihood of pixels");

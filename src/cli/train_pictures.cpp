@@ -99,9 +99,10 @@ TokenData random_grids(const CodecRecipe& codec, std::int64_t batch) {
   return tokens;
 }
 
-ConditionData random_conditions(const Dataset& data, const std::string& name, const ConditionalRecipe& conditional,
+/// What `count` grids are told, as the set's pictures are.
+ConditionData random_conditions(const Dataset& data, const std::string& name, const PriorRecipe& recipe,
                                 std::int64_t count) {
-  auto all = conditions_of(data, name, conditional);
+  auto all = conditions_of(data, name, recipe);
   all.more_train_captions.clear();
   const auto repeat = [count](auto& list) {
     if (list.empty()) return;
@@ -114,14 +115,6 @@ ConditionData random_conditions(const Dataset& data, const std::string& name, co
   return all;
 }
 
-std::unique_ptr<TrainingTask> make_prior(const TrainingPlan& plan, const TokenData& tokens,
-                                         const ConditionData& conditions, const fs::path& bundle,
-                                         const SampleReview& review, torch::Device device) {
-  return plan.conditional.is_plain()
-             ? make_prior_training(plan.prior, tokens, bundle, review, device)
-             : make_conditional_training(plan.prior, plan.conditional, tokens, conditions, bundle, review, device);
-}
-
 /// Some steps of each training on this machine, with these pictures, decide how many fit the time.
 void measure(TrainingPlan& plan, const Dataset& data, torch::Device device, std::int64_t steps) {
   log().info("measuring {} steps of each training", steps);
@@ -130,12 +123,12 @@ void measure(TrainingPlan& plan, const Dataset& data, torch::Device device, std:
   choose_defaults(trial.codec, trial.codec.image_size, data.size());
   trial.codec.kmeans_start = false;  // it happens once, not at every step
   const auto each_codec = seconds_a_step(*make_codec_training(trial.codec, data, fs::path(), device), steps);
-  const auto tokens = random_grids(trial.codec, trial.prior.batch_size);
+  auto tokens = random_grids(trial.codec, trial.prior.batch_size);
   trial.prior.start_from.clear();
   choose_defaults(trial.prior, tokens);
-  auto conditions = random_conditions(data, "pictures", trial.conditional, tokens.train.size(0));
-  conditions.codebook = torch::randn({tokens.codebook_size, 4});
-  const auto each_prior = seconds_a_step(*make_prior(trial, tokens, conditions, fs::path(), {}, device), steps);
+  tokens.conditions = random_conditions(data, "pictures", trial.prior, tokens.train.size(0));
+  tokens.codebook = torch::randn({tokens.codebook_size, 4});
+  const auto each_prior = seconds_a_step(*make_prior_training(trial.prior, tokens, fs::path(), {}, device), steps);
   fit_steps(plan, each_codec, each_prior);
   choose_defaults(plan.codec, plan.codec.image_size, data.size());
   plan.prior.warmup = warmup_of(plan.prior.warmup, plan.prior.steps);
@@ -186,12 +179,12 @@ bool train_prior(TrainingPlan& plan, const Dataset& data, const fs::path& out, t
   codec->eval();
   codec->to(device);
   const auto begin = Clock::now();
-  const auto tokens = tokens_of(data, codec, name_of_codec(part_hash(parts, "vqvae"), "float32", device),
-                                plan.prior.flip, default_cache_folder());
-  auto conditions = conditions_of(data, "pictures", plan.conditional);
-  conditions.codebook = codec->quantizer->codebook().to(torch::kCPU);
+  auto tokens = tokens_of(data, codec, name_of_codec(part_hash(parts, "vqvae"), "float32", device), plan.prior.flip,
+                          default_cache_folder());
+  tokens.conditions = conditions_of(data, "pictures", plan.prior);
+  tokens.codebook = codec->quantizer->codebook().to(torch::kCPU);
   choose_defaults(plan.prior, tokens);
-  auto task = make_prior(plan, tokens, conditions, out, make_sample_review(plan.prior, codec, tokens), device);
+  auto task = make_prior_training(plan.prior, tokens, out, make_sample_review(plan.prior, codec, tokens), device);
   const double left = std::max(60.0, seconds - seconds_since(begin));
   return run_stage(*task, plan.prior.steps, left, resume, kPatience, out / "training" / "prior");
 }
@@ -267,9 +260,7 @@ TrainingPlan planned(const Stages& stages, const fs::path& recipe) {
   read_recipe(recipe, "codec", plan.codec.fields());
   inherit_architecture(plan.codec);
   read_recipe(recipe, "codec", plan.codec.fields());
-  auto fields = plan.prior.fields();
-  for (const auto& field : plan.conditional.fields()) fields.push_back(field);
-  read_recipe(recipe, "prior", fields);
+  read_recipe(recipe, "prior", plan.prior.fields());
   require(plan.codec.steps > 0 && plan.prior.steps > 0, "{}: says no steps", recipe.string());
   plan.seconds = 60 * stages.minutes;
   return plan;

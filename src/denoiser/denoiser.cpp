@@ -5,6 +5,8 @@
 namespace tessera {
 namespace {
 
+constexpr const char* kNotInOrder = "denoiser: found a bidirectional network, expected an autoregressive one";
+
 bool same_tensor(const torch::Tensor& a, const torch::Tensor& b) {
   return a.defined() == b.defined() && (!a.defined() || a.is_same(b));
 }
@@ -34,7 +36,11 @@ std::int64_t Look::condition_of(std::int64_t n, std::int64_t count) const {
 }
 
 std::unique_ptr<Decoding> Evaluator::decode(std::int64_t) {
-  fail("denoiser: found a bidirectional network, expected an autoregressive one");
+  fail(kNotInOrder);
+}
+
+torch::Tensor Evaluator::logits_in_order(const torch::Tensor&) {
+  fail(kNotInOrder);
 }
 
 }  // namespace tessera

@@ -64,6 +64,9 @@ class Evaluator {
   virtual torch::Tensor logits(const Look& look) = 0;
   /// Starts decoding `count` rows cell by cell. Throws Error where the network is not autoregressive.
   virtual std::unique_ptr<Decoding> decode(std::int64_t count);
+  /// Logits of every cell given those before it, in one pass. In: tokens [N, L] int64. Out: [N, L, K]. Throws Error
+  /// where the network is not autoregressive.
+  virtual torch::Tensor logits_in_order(const torch::Tensor& tokens);
 };
 
 /// A network p(x0 | xt) over token grids. Nothing in it changes while evaluators of it are used.
@@ -74,6 +77,7 @@ class Denoiser {
   virtual std::int64_t codebook_size() const = 0;
   /// Where its parameters are; tokens may be given on any device.
   virtual torch::Device device() const { return torch::kCPU; }
+  virtual std::int64_t parameter_count() const { return 0; }
   /// true: evaluators decode and have no logits.
   virtual bool is_autoregressive() const { return false; }
   /// true: looks need times.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "denoiser/networks.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -190,6 +191,36 @@ std::unique_ptr<Evaluator> GuidedDenoiser::begin(const std::vector<Condition>& c
   if (conditions.empty()) check(none_);
   const torch::NoGradGuard no_grad;
   return std::make_unique<GuidedEvaluator>(network_, conditions.empty() ? std::vector<Condition>{none_} : conditions);
+}
+
+namespace {
+
+NetworkFacts facts_of_conditional(const nlohmann::json& config) {
+  const auto options = ConditionalOptions::from_config(config);
+  NetworkFacts facts;
+  facts.codebook_size = options.codebook_size;
+  facts.grid = options.grid;
+  facts.layers = options.layers;
+  facts.heads = options.heads;
+  facts.width = options.width();
+  facts.total_steps = options.total_steps;
+  facts.condition_width = options.condition_width;
+  facts.classes = options.classes;
+  return facts;
+}
+
+std::shared_ptr<Denoiser> load_guided(const NetworkInput& input) {
+  auto network = load_conditional(input.config, input.tensors, input.where, input.loading);
+  network->set_precision(input.precision);
+  network->to(input.device);
+  return std::make_shared<GuidedDenoiser>(network, input.none);
+}
+
+}  // namespace
+
+NetworkEntry conditional_transformer_network() {
+  return {"conditional-transformer", "bidirectional, sees the time; takes a text or a class", "Transformer2DModel",
+          facts_of_conditional, load_guided};
 }
 
 }  // namespace tessera

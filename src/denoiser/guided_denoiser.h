@@ -31,6 +31,7 @@ class GuidedDenoiser : public Denoiser {
 
   std::int64_t codebook_size() const override { return network_->options().codebook_size; }
   torch::Device device() const override { return network_->device(); }
+  std::int64_t parameter_count() const override { return network_->parameter_count(); }
   bool sees_time() const override { return true; }
   /// Its logits are logarithms of the guided probabilities, normalised: [M, K] float32. Rows with and without their
   /// condition go through the network as one batch; keys and values of the texts are computed here, once.

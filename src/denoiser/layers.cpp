@@ -3,14 +3,19 @@
 #include <cmath>
 #include <limits>
 
+#include "checkpoint/named_module.h"
 #include "kernels/operands.h"
 #include "kernels/weight_loading.h"
 
 namespace tessera {
 
+torch::Tensor new_parameter(at::IntArrayRef shape) {
+  return ShapesOnly::active() ? torch::empty(shape, torch::kMeta) : parameter_of_zeros(shape);
+}
+
 LinearImpl::LinearImpl(std::int64_t in, std::int64_t out, bool with_bias) {
-  weight = register_parameter("weight", parameter_of_zeros({out, in}));
-  if (with_bias) bias = register_parameter("bias", torch::zeros({out}));
+  weight = register_parameter("weight", new_parameter({out, in}));
+  if (with_bias) bias = register_parameter("bias", new_parameter({out}));
 }
 
 LayerNormImpl::LayerNormImpl(std::int64_t width) {

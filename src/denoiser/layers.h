@@ -15,6 +15,9 @@ namespace tessera {
 /// and a larger one computes for longer than its launches take.
 inline constexpr std::int64_t kMostRecordedCells = 8192;
 
+/// Zeros; without values under UnsetParameters, without memory under ShapesOnly.
+torch::Tensor new_parameter(at::IntArrayRef shape);
+
 /// y = x W^T + b, with the pointwise operations that follow it in a transformer as one call each (a packed product
 /// fuses them). x: [..., in], y: [..., out]. Parameters stay float32; in Precision::bfloat16 forward and forward_gelu
 /// return bfloat16.

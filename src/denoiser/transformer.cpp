@@ -4,7 +4,8 @@
 
 #include <cmath>
 
-#include "checkpoint/parameter_shapes.h"
+#include "checkpoint/named_module.h"
+#include "denoiser/networks.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -86,9 +87,10 @@ TransformerImpl::TransformerImpl(TransformerOptions options, Initialisation init
   options_.validate();
   const auto vocabulary = options_.codebook_size + (is_autoregressive() ? 0 : 1);
   const auto embedding = register_module("token_embedding", std::make_shared<GroupImpl>());
-  token_embedding_ = embedding->register_parameter("weight", torch::zeros({vocabulary, options_.width}));
-  position_embedding_ = register_parameter("position_embedding", torch::zeros({options_.grid.cells(), options_.width}));
-  if (is_autoregressive()) start_token_ = register_parameter("start_token", torch::zeros({options_.width}));
+  token_embedding_ = embedding->register_parameter("weight", new_parameter({vocabulary, options_.width}));
+  position_embedding_ =
+      register_parameter("position_embedding", new_parameter({options_.grid.cells(), options_.width}));
+  if (is_autoregressive()) start_token_ = register_parameter("start_token", new_parameter({options_.width}));
   const auto blocks = register_module("blocks", std::make_shared<GroupImpl>());
   for (std::int64_t i = 0; i < options_.layers; ++i) {
     blocks_.push_back(blocks->register_module(std::to_string(i), Block(options_)));
@@ -198,23 +200,11 @@ TensorMap TransformerImpl::state() const {
 }
 
 void TransformerImpl::load(const TensorMap& tensors, const std::string& where, WeightLoading loading) {
-  const auto own = state();
-  std::vector<std::string> problems;
-  for (const auto& [name, parameter] : own) {
-    const auto found = tensors.find(name);
-    if (found == tensors.end()) {
-      problems.push_back(fmt::format("missing {} {}", name, shape_text(parameter)));
-    } else if (found->second.sizes() != parameter.sizes()) {
-      problems.push_back(fmt::format("{} is {}, expected {}", name, shape_text(found->second), shape_text(parameter)));
-    } else if (!found->second.is_floating_point()) {
-      problems.push_back(
-          fmt::format("{} is {}, expected floating point", name, c10::toString(found->second.scalar_type())));
-    }
-  }
+  match_parameters(tensors, shapes_of(*this), where);
   for (const auto& [name, tensor] : tensors) {
-    if (!own.count(name)) problems.push_back(fmt::format("unexpected {} {}", name, shape_text(tensor)));
+    require(tensor.is_floating_point(), "{}: {} is {}, expected floating point", where, name,
+            c10::toString(tensor.scalar_type()));
   }
-  require(problems.empty(), "transformer weights do not match ({}): {}", where, fmt::join(problems, "; "));
   std::map<const c10::TensorImpl*, PackedWeight*> packed;
   for (const auto& module : modules(false)) {
     if (auto* layer = module->as<LinearImpl>()) packed[layer->weight.unsafeGetTensorImpl()] = layer->packed();
@@ -269,6 +259,10 @@ class TransformerEvaluator : public Evaluator {
     if (!network_->is_autoregressive()) return Evaluator::decode(count);
     return std::make_unique<TransformerDecoding>(network_, count);
   }
+  torch::Tensor logits_in_order(const torch::Tensor& tokens) override {
+    if (!network_->is_autoregressive()) return Evaluator::logits_in_order(tokens);
+    return network_->forward(tokens.slice(1, 0, tokens.size(1) - 1));
+  }
 
  private:
   std::shared_ptr<TransformerImpl> network_;
@@ -278,13 +272,48 @@ std::unique_ptr<Evaluator> TransformerImpl::begin(const std::vector<Condition>&)
   return std::make_unique<TransformerEvaluator>(std::static_pointer_cast<TransformerImpl>(shared_from_this()));
 }
 
+ShapeMap transformer_shapes(const TransformerOptions& options) {
+  const ShapesOnly shapes_only;
+  return shapes_of(*Transformer(options, Initialisation::none));
+}
+
 Transformer load_transformer(const nlohmann::json& config, const TensorMap& tensors, const std::string& where,
                              WeightLoading loading) {
+  const auto options = TransformerOptions::from_config(config);
+  match_parameters(tensors, transformer_shapes(options), where);
   const UnsetParameters unset;
-  Transformer network(TransformerOptions::from_config(config), Initialisation::none);
+  Transformer network(options, Initialisation::none);
   network->load(tensors, where, loading);
   network->eval();
   return network;
+}
+
+namespace {
+
+NetworkFacts facts_of_transformer(const nlohmann::json& config) {
+  const auto options = TransformerOptions::from_config(config);
+  NetworkFacts facts;
+  facts.codebook_size = options.codebook_size;
+  facts.grid = options.grid;
+  facts.layers = options.layers;
+  facts.heads = options.heads;
+  facts.width = options.width;
+  facts.autoregressive = options.kind == TransformerKind::autoregressive;
+  return facts;
+}
+
+std::shared_ptr<Denoiser> load_plain(const NetworkInput& input) {
+  auto network = load_transformer(input.config, input.tensors, input.where, input.loading);
+  network->set_precision(input.precision);
+  network->to(input.device);
+  return network.ptr();
+}
+
+}  // namespace
+
+NetworkEntry transformer_network() {
+  return {"transformer", "bidirectional or autoregressive, without times and conditions", "TesseraTransformer",
+          facts_of_transformer, load_plain};
 }
 
 }  // namespace tessera

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/parameter_shapes.h"
 #include "checkpoint/safetensors.h"
 #include "denoiser/denoiser.h"
 #include "denoiser/layers.h"
@@ -93,7 +94,7 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
   std::int64_t codebook_size() const override { return options_.codebook_size; }
   torch::Device device() const override { return position_embedding_.device(); }
   bool is_autoregressive() const override { return options_.kind == TransformerKind::autoregressive; }
-  std::int64_t parameter_count() const;
+  std::int64_t parameter_count() const override;
 
   /// How the products with weights are computed from now on; parameters stay float32. bfloat16 is for training and for
   /// inference that may round: logits are float32 in either case.
@@ -129,6 +130,9 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
   RecordedCall recorded_;
 };
 TORCH_MODULE(Transformer);
+
+/// The tensors of a transformer of these sizes, by their names on disk; takes no memory.
+ShapeMap transformer_shapes(const TransformerOptions& options);
 
 /// A transformer from the content of its config.json and tensors, in evaluation mode.
 Transformer load_transformer(const nlohmann::json& config, const TensorMap& tensors, const std::string& where,

@@ -6,8 +6,7 @@
 #include "checkpoint/state_dict.h"
 #include "checkpoint/tensor_mapping.h"
 #include "codec/codec.h"
-#include "denoiser/conditional_transformer.h"
-#include "denoiser/transformer.h"
+#include "denoiser/networks.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
@@ -56,11 +55,7 @@ void try_networks(const ImportedCheckpoint& imported, const std::string& where) 
   }
   if (imported.denoiser) {
     const auto& config = imported.denoiser->config;
-    if (is_conditional_config(config)) {
-      (void)load_conditional(config, imported.denoiser->tensors, where, WeightLoading::share);
-    } else {
-      (void)load_transformer(config, imported.denoiser->tensors, where, WeightLoading::share);
-    }
+    (void)network_of(config, where).load({config, imported.denoiser->tensors, where, WeightLoading::share});
   }
   if (imported.text) (void)load_text_encoder(imported.text->config, imported.text->tensors, where);
 }
@@ -72,10 +67,24 @@ ImportSource::ImportSource(fs::path path, const ImportOptions& options)
 
 ImportSource::~ImportSource() = default;
 
+/// What could not be read once is not tried again: every importer asks.
+template <typename Read>
+void ImportSource::read_once(bool& is_read, const Read& read) {
+  if (unreadable_) std::rethrow_exception(unreadable_);
+  if (is_read || is_folder_) return;
+  try {
+    read();
+    is_read = true;
+  } catch (const Error&) {
+    unreadable_ = std::current_exception();
+    throw;
+  }
+}
+
 TorchArchive* ImportSource::archive() {
-  if (!has_archive_ && !is_folder_ && looks_like_torch_archive(path_))
-    archive_ = std::make_unique<TorchArchive>(load_torch_archive(path_));
-  has_archive_ = true;
+  read_once(has_archive_, [&] {
+    if (looks_like_torch_archive(path_)) archive_ = std::make_unique<TorchArchive>(load_torch_archive(path_));
+  });
   return archive_.get();
 }
 
@@ -89,12 +98,11 @@ const TensorMap& ImportSource::dict(const std::string& name) {
 }
 
 const TensorMap& ImportSource::tensors() {
-  if (!has_tensors_ && !is_folder_) {
+  read_once(has_tensors_, [&] {
     auto state = load_state_dict(path_);
     tensors_ = std::move(state.tensors);
     assumptions_ = std::move(state.assumptions);
-    has_tensors_ = true;
-  }
+  });
   return tensors_;
 }
 
@@ -149,12 +157,18 @@ ImportedCheckpoint import_checkpoint(const fs::path& path, const ImportOptions& 
   ImportSource source(path, options);
   const ImporterEntry* best = nullptr;
   auto surest = ImporterEntry::Match::none;
+  std::exception_ptr unreadable;  // by those who look for tensors; another may know the file
   for (const auto& entry : importers().entries()) {
-    const auto match = entry.recognises(source);
-    if (match <= surest) continue;
-    surest = match;
-    best = &entry;
+    try {
+      const auto match = entry.recognises(source);
+      if (match <= surest) continue;
+      surest = match;
+      best = &entry;
+    } catch (const Error&) {
+      if (!unreadable) unreadable = std::current_exception();
+    }
   }
+  if (best == nullptr && unreadable) std::rethrow_exception(unreadable);
   if (best == nullptr && source.is_folder())
     fail("{}: a folder without config.json, expected a hub VQModel", source.where());
   if (best == nullptr)
@@ -177,12 +191,13 @@ Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optiona
   }
   if (codec && denoiser) {
     const auto codes = codec->config.at("num_vq_embeddings").get<std::int64_t>();
-    const auto extent = denoiser_extent(denoiser->config);
-    const auto tokens = extent.codes;
+    const auto network = network_facts(denoiser->config, "transformer");
+    const auto tokens = network.codebook_size;
     require(codes == tokens, "the codec has {} codes, the denoiser {}: they do not belong together", codes, tokens);
     if (codec->image_size_assumed) {
       const auto halvings = codec->config.at("block_out_channels").size() - 1;
-      bundle.codec->config["sample_size"] = std::max(extent.h, extent.w) << std::min<std::size_t>(halvings, 20);
+      bundle.codec->config["sample_size"] = std::max(network.grid.h, network.grid.w)
+                                            << std::min<std::size_t>(halvings, 20);
     }
   }
   if (text) {

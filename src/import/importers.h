@@ -4,6 +4,7 @@
 /// a network. To add one: a file with its function and entry, and a line in importers.cpp.
 #pragma once
 
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -43,7 +44,7 @@ struct ImportedCodec {
 struct ImportedDenoiser {
   nlohmann::json config;     // transformer/config.json
   nlohmann::json scheduler;  // scheduler/config.json
-  TensorMap tensors;         // fit denoiser_parameter_shapes(config)
+  TensorMap tensors;         // fit the network of the config (denoiser/networks.h)
   TensorMap training;        // Lt_history, Lt_count, loss_history: the time sampler's state, where the file has it
   std::vector<std::string> assumptions;
 };
@@ -122,12 +123,15 @@ class ImportSource {
 
  private:
   std::optional<std::string> prefix_of(const std::string& sign);
+  template <typename Read>
+  void read_once(bool& is_read, const Read& read);
 
   std::filesystem::path path_;
   ImportOptions options_;
   bool is_folder_;
   std::unique_ptr<TorchArchive> archive_;
   bool has_archive_ = false, has_tensors_ = false;
+  std::exception_ptr unreadable_;
   std::map<std::string, TensorMap> dicts_;  // of the archive, those that were asked for
   TensorMap tensors_;
   std::vector<std::string> assumptions_;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "checkpoint/tensor_mapping.h"
+#include "denoiser/transformer.h"
 #include "import/importers.h"
 #include "runtime/error.h"
 
@@ -96,16 +97,14 @@ ImportedDenoiser import_prior(const TensorMap& file, const std::string& prefix, 
   const auto geometry = geometry_of(net, where);
   const auto heads = heads_of(geometry, options, denoiser.assumptions, where);
   const auto [h, w] = grid_of(geometry, options, denoiser.assumptions, where);
-  denoiser.config = {{"_class_name", "TesseraTransformer"},
-                     {"tessera",
-                      {{"format", 1},
-                       {"kind", causal ? "autoregressive" : "bidirectional"},
-                       {"codebook_size", geometry.codes},
-                       {"grid", {h, w}},
-                       {"layers", geometry.layers},
-                       {"heads", heads},
-                       {"width", geometry.width},
-                       {"dropout", 0.0}}}};
+  TransformerOptions sizes;
+  sizes.kind = causal ? TransformerKind::autoregressive : TransformerKind::bidirectional;
+  sizes.codebook_size = geometry.codes;
+  sizes.grid = {h, w};
+  sizes.layers = geometry.layers;
+  sizes.heads = heads;
+  sizes.width = geometry.width;
+  denoiser.config = sizes.to_config();
   for (const char* name : {"Lt_history", "Lt_count", "loss_history"}) {
     if (const auto found = file.find(name); !causal && found != file.end())
       denoiser.training.emplace(name, found->second);
@@ -117,7 +116,7 @@ ImportedDenoiser import_prior(const TensorMap& file, const std::string& prefix, 
     return name.starts_with(prefix + "blocks.") && name.ends_with(".attn.mask");
   };
   denoiser.tensors = map_tensors(
-      file, denoiser_parameter_shapes(denoiser.config),
+      file, transformer_shapes(sizes),
       [&](const auto& native, const auto& shape) { return source_of(prefix, native, shape); }, unneeded, where);
 
   auto steps = options.total_steps.value_or(geometry.cells);

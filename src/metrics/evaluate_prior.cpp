@@ -26,10 +26,11 @@ void add_settings(const BoundOptions& options, const BoundEstimate& estimate, st
 }
 
 /// The estimate by one form, with its interval in bits per token.
-nlohmann::ordered_json bound_figures(TransformerImpl& prior, const torch::Tensor& tokens, const BoundOptions& options,
+nlohmann::ordered_json bound_figures(Denoiser& prior, const torch::Tensor& tokens, const BoundOptions& options,
                                      double confidence, BoundEstimate& estimate) {
+  const auto evaluator = prior.begin();
   const LogitsAt denoise = [&](const torch::Tensor& seen, const torch::Tensor& rows) {
-    return prior.logits_at(seen, rows);
+    return evaluator->logits({seen, rows});
   };
   Progress progress(fmt::format("likelihood, {}", name_of(options.form)), 0, tokens.size(0), "images");
   estimate = estimate_bound(denoise, tokens, prior.codebook_size(), options, 0,
@@ -70,11 +71,10 @@ void add_images(const NamedGrids& grids, const torch::Tensor& nats, HtmlReport& 
 
 }  // namespace
 
-nlohmann::ordered_json likelihood_figures(TransformerImpl& prior, const NamedGrids& grids,
+nlohmann::ordered_json likelihood_figures(Denoiser& prior, std::int64_t known_cells, const NamedGrids& grids,
                                           const LikelihoodOptions& options, HtmlReport& report, torch::Tensor* nats) {
   const auto cells = grids.tokens.size(1);
-  require(prior.options().grid.cells() == cells, "likelihood: grids of {} cells, the prior knows {}", cells,
-          prior.options().grid.cells());
+  require(known_cells == cells, "likelihood: grids of {} cells, the prior knows {}", cells, known_cells);
   require(grids.names.size() == static_cast<std::size_t>(grids.tokens.size(0)), "likelihood: a name for every image");
   nlohmann::ordered_json figures;
   torch::Tensor values;

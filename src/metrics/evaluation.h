@@ -46,8 +46,9 @@ struct LikelihoodOptions {
 };
 
 /// Bits per token of every grid, the mean with its interval, the most and least likely images. The absorbing prior's
-/// bound, or the autoregressive prior's exact value. Out, beside the figures, in `nats` [N] if given.
-nlohmann::ordered_json likelihood_figures(TransformerImpl& prior, const NamedGrids& grids,
+/// bound, or the autoregressive prior's exact value. known_cells: h * w of the prior. Out, beside the figures, in
+/// `nats` [N] if given.
+nlohmann::ordered_json likelihood_figures(Denoiser& prior, std::int64_t known_cells, const NamedGrids& grids,
                                           const LikelihoodOptions& options, HtmlReport& report,
                                           torch::Tensor* nats = nullptr);
 

@@ -95,18 +95,26 @@ BoundEstimate estimate_bound(const LogitsAt& denoise, const torch::Tensor& x0, s
                              const BoundOptions& options, std::uint64_t first_image,
                              const LikelihoodProgress& progress) {
   const bool by_time = options.form == BoundForm::time_steps;
-  // With T = L the schedule `fixed` masks exactly t cells: the any-order form.
   options.validate();
   require_tokens(x0, codebook_size);
+  // With T = L the schedule `fixed` masks exactly t cells: the any-order form.
   const AbsorbingProcess process(codebook_size, by_time ? options.total_steps : x0.size(1),
                                  by_time ? MaskSchedule::random : MaskSchedule::fixed);
+  return estimate_bound(process, denoise, x0, options, first_image, progress);
+}
+
+BoundEstimate estimate_bound(const AbsorbingProcess& process, const LogitsAt& denoise, const torch::Tensor& x0,
+                             const BoundOptions& options, std::uint64_t first_image,
+                             const LikelihoodProgress& progress) {
+  options.validate();
+  require_tokens(x0, process.codebook_size());
   std::vector<double> bits(kShares, 0), masked(kShares, 0);
   auto estimate = estimate_by_levels(x0, process.total_steps(), options, first_image, progress, [&](const Draw& draw) {
     const auto noised = process.q_sample(draw.x0, draw.levels, draw.uniforms);
     const auto rows = rows_of(noised.changed);
     if (rows.numel() == 0) return torch::zeros({draw.x0.size(0)}, torch::kFloat64);
-    const auto logits = denoise(noised.tokens, rows).to(torch::kCPU, torch::kFloat32);
-    const auto nats = masked_cross_entropy_at(logits, draw.x0, rows).to(torch::kFloat64);
+    const auto logits = denoise(noised.tokens, rows).to(torch::kFloat32);
+    const auto nats = masked_cross_entropy_at(logits, draw.x0, rows).to(torch::kCPU, torch::kFloat64);
     const auto counts = noised.changed.sum(1);
     for (std::int64_t n = 0; n < draw.x0.size(0); ++n) {
       const auto count = counts[n].item<std::int64_t>();
@@ -129,21 +137,23 @@ BoundEstimate estimate_process_bound(const Process& process, const LogitsOfTimes
   require_tokens(x0, process.codebook_size());
   return estimate_by_levels(x0, process.total_steps(), options, 0, progress, [&](const Draw& draw) {
     const auto xt = process.q_sample(draw.x0, draw.levels, draw.uniforms).tokens;
-    const auto logits = denoise(xt, draw.levels, draw.first).to(torch::kCPU, torch::kFloat32);
-    const auto sums = objective_sums(process, {}, draw.x0, xt, logits, draw.levels, torch::ones({draw.x0.size(0)}));
-    return sums.bound.to(torch::kFloat64);
+    const auto logits = denoise(xt, draw.levels, draw.first).to(torch::kFloat32);
+    const auto device = logits.device();
+    const auto sums = objective_sums(process, {}, draw.x0.to(device), xt.to(device), logits, draw.levels,
+                                     torch::ones({draw.x0.size(0)}));
+    return sums.bound.to(torch::kCPU, torch::kFloat64);
   });
 }
 
-torch::Tensor exact_nll(TransformerImpl& prior, const torch::Tensor& tokens, std::int64_t batch,
+torch::Tensor exact_nll(Denoiser& prior, const torch::Tensor& tokens, std::int64_t batch,
                         const LikelihoodProgress& progress) {
   const torch::NoGradGuard no_grad;
   require(prior.is_autoregressive(), "exact likelihood: the prior is not autoregressive; its bound can be estimated");
+  const auto evaluator = prior.begin();
   std::vector<torch::Tensor> nats;
   for (std::int64_t start = 0; start < tokens.size(0); start += batch) {
     const auto part = tokens.slice(0, start, std::min(start + batch, tokens.size(0)));
-    const auto logits =
-        prior.forward(part.slice(1, 0, part.size(1) - 1).to(prior.device())).to(torch::kCPU, torch::kFloat32);
+    const auto logits = evaluator->logits_in_order(part).to(torch::kCPU, torch::kFloat32);
     nats.push_back(autoregressive_nll(logits, part).to(torch::kFloat64));
     if (progress) progress(start + part.size(0), tokens.size(0));
   }

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "denoiser/transformer.h"
+#include "denoiser/denoiser.h"
 #include "diffusion/likelihood.h"
 #include "diffusion/process.h"
 
@@ -61,6 +61,12 @@ BoundEstimate estimate_bound(const LogitsAt& denoise, const torch::Tensor& x0, s
                              const BoundOptions& options, std::uint64_t first_image = 0,
                              const LikelihoodProgress& progress = {});
 
+/// The same over the steps 1..T of a given process, masked by its own schedule; the options' form and total steps do
+/// not count.
+BoundEstimate estimate_bound(const AbsorbingProcess& process, const LogitsAt& denoise, const torch::Tensor& x0,
+                             const BoundOptions& options, std::uint64_t first_image = 0,
+                             const LikelihoodProgress& progress = {});
+
 /// Logits [N, L, K] of x_0 for x_t [N, L] at times t [N]; first: number of the first row among the images estimated.
 using LogitsOfTimes = std::function<torch::Tensor(const torch::Tensor& xt, const torch::Tensor& t, std::int64_t first)>;
 
@@ -70,8 +76,8 @@ using LogitsOfTimes = std::function<torch::Tensor(const torch::Tensor& xt, const
 BoundEstimate estimate_process_bound(const Process& process, const LogitsOfTimes& denoise, const torch::Tensor& x0,
                                      const BoundOptions& options, const LikelihoodProgress& progress = {});
 
-/// -log p(x) of each row under an autoregressive transformer, exact. In: tokens [N, L]. Out: [N] float64 nats.
-torch::Tensor exact_nll(TransformerImpl& prior, const torch::Tensor& tokens, std::int64_t batch = 32,
+/// -log p(x) of each row under an autoregressive network, exact. In: tokens [N, L]. Out: [N] float64 nats.
+torch::Tensor exact_nll(Denoiser& prior, const torch::Tensor& tokens, std::int64_t batch = 32,
                         const LikelihoodProgress& progress = {});
 
 }  // namespace tessera

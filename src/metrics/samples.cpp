@@ -64,7 +64,7 @@ void draw_samples(Pipeline& pipeline, const SampleOptions& options, std::int64_t
   if (shards < 1 || shard < 0 || shard >= shards)
     throw UsageError(fmt::format("shard {}/{}: expected 0 to {}", shard, shards, shards - 1));
   std::filesystem::create_directories(options.folder);
-  const auto extent = pipeline.prior_options().grid;
+  const auto extent = pipeline.prior_network().grid;
   const auto codes = pipeline.prior().codebook_size();
   Progress progress(fmt::format("sample {} {} steps", options.fill.sampler, options.fill.steps), 0, options.parts(),
                     "parts");

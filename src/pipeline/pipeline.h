@@ -10,10 +10,7 @@
 
 #include "canvas/fill_canvas.h"
 #include "codec/codec.h"
-#include "denoiser/guided_denoiser.h"
-#include "denoiser/transformer.h"
-#include "pipeline/sampling_suggestion.h"
-#include "pipeline/text_condition.h"
+#include "prior/prior.h"
 #include "sampling/fill.h"
 
 namespace tessera {
@@ -28,14 +25,6 @@ struct PipelineOptions {
   bool map_weights = true;
 };
 
-/// What pictures are to show, for models that take a condition.
-struct PromptOptions {
-  std::string prompt;                    // UTF-8; empty: no text
-  std::string negative_prompt;           // steers away from this text instead of from none; empty: none
-  std::int64_t label = -1;               // class label; -1: none
-  std::optional<double> guidance_scale;  // 1: the condition alone, 0: none; not given: Pipeline::guidance_scale
-};
-
 /// Pictures and how they came about.
 struct Generated {
   torch::Tensor images;  // [N, 3, H, W] uint8
@@ -48,28 +37,29 @@ class Pipeline {
   /// Loads a bundle. Throws Error naming what is missing or does not fit.
   static Pipeline load(const std::filesystem::path& bundle, const PipelineOptions& options = {});
 
-  bool has_prior() const { return !prior_.is_empty() || guided_; }
+  bool has_prior() const { return prior_ != nullptr; }
   Codec codec() const { return codec_; }
-  /// Throws Error where the bundle holds a codec only.
-  Denoiser& prior();
-  const TransformerOptions& prior_options();
+  /// The prior's network. Throws Error where the bundle holds a codec only; so do all that follow.
+  Denoiser& prior() { return held_prior().denoiser(); }
+  /// Its grid, codes and sizes.
+  const NetworkFacts& prior_network() const { return held_prior().facts().network; }
   /// T of the process the prior was trained with.
-  std::int64_t total_steps() const { return total_steps_; }
-  /// "autoregressive", or the process: "absorbing", "mask-and-replace" ...
-  const std::string& process() const { return process_; }
-  /// For FillOptions::process; none for absorbing and autoregressive priors without a condition.
-  std::shared_ptr<const Process> fill_process() const { return fill_process_; }
+  std::int64_t total_steps() const { return held_prior().facts().total_steps; }
+  /// One of processes(), or kAutoregressive.
+  const std::string& process() const { return held_prior().facts().process; }
+  /// For FillOptions::process; none for priors whose network sees no time.
+  std::shared_ptr<const Process> fill_process() const { return held_prior().process(); }
   /// What the bundle's author suggests where the user leaves the sampler open.
-  const SamplingOptions& suggestion() const { return suggestion_; }
+  const SamplingOptions& suggestion() const { return held_prior().facts().suggestion; }
   /// FillOptions::cross_entropy, as measured once and kept in the bundle; empty: not measured.
-  const std::vector<double>& cross_entropy() const { return cross_entropy_; }
+  const std::vector<double>& cross_entropy() const { return held_prior().facts().cross_entropy; }
   /// As given, else as the bundle's author suggests, else 5, the default of the hub's VQDiffusionPipeline.
-  double guidance_scale(const PromptOptions& prompt) const;
+  double guidance_scale(const PromptOptions& prompt) const { return held_prior().guidance_scale(prompt); }
   /// "none", "text" or "class": what the prior can be conditioned on.
-  std::string condition() const;
+  std::string condition() const { return held_prior().facts().condition(); }
   /// For FillOptions::conditions: what an image is to show. Texts are encoded once and remembered. Throws UsageError
   /// where the model does not take such a condition.
-  Condition condition_for(const PromptOptions& options);
+  Condition condition_for(const PromptOptions& options) { return held_prior().condition_for(options); }
   /// What the dtype asked for came to: float32, bfloat16 or int8.
   const std::string& dtype() const { return dtype_; }
 
@@ -85,19 +75,11 @@ class Pipeline {
   torch::Tensor decode(const TokenGrid& grid);
 
  private:
-  void load_conditional_prior(const Bundle& parts, Precision precision, torch::Device device, WeightLoading loading);
+  Prior& held_prior() const;
 
   std::filesystem::path bundle_;
   Codec codec_{nullptr};
-  Transformer prior_{nullptr};
-  std::shared_ptr<GuidedDenoiser> guided_;  // in place of prior_ where the network takes a condition
-  TransformerOptions guided_options_;       // its size in the other's terms
-  std::optional<TextCondition> text_;
-  std::shared_ptr<const Process> fill_process_;
-  std::int64_t total_steps_ = 0;
-  SamplingOptions suggestion_;
-  std::vector<double> cross_entropy_;
-  std::string process_;
+  std::shared_ptr<Prior> prior_;
   std::string dtype_;
 };
 

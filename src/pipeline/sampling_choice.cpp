@@ -32,7 +32,7 @@ SamplingOptions over_suggestion(const SamplingOptions& options, Pipeline& pipeli
 }
 
 FillOptions with_what_the_model_decides(const SamplingChoice& choice, Pipeline& pipeline, Extent canvas) {
-  const bool larger = is_larger(canvas, pipeline.prior_options().grid);
+  const bool larger = is_larger(canvas, pipeline.prior_network().grid);
   const auto given = over_suggestion(choice.options, pipeline, larger);
   FillOptions fill;
   fill.seed = choice.seed;

@@ -15,7 +15,7 @@ std::vector<EditPlan> plan_variations(Pipeline& pipeline, const EditPlan& region
   torch::Tensor chosen;
   if (options.least_likely) {
     const auto likelihoods =
-        token_log_probabilities(pipeline.prior(), pipeline.prior_options().grid, windows, region.original,
+        token_log_probabilities(pipeline.prior(), pipeline.prior_network().grid, windows, region.original,
                                 pipeline.fill_process().get(), options.conditions);
     chosen = least_likely_cells(likelihoods, eligible, count);
   }

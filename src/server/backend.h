@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "pipeline/pipeline.h"
-#include "pipeline/sampling_suggestion.h"
+#include "prior/sampling_suggestion.h"
 #include "server/job_request.h"
 
 namespace tessera::server {
@@ -23,7 +23,7 @@ struct ModelInfo {
   std::int64_t h = 0, w = 0;           // cells, its own grid
   std::int64_t codebook_size = 0;      // K
   bool has_prior = false;
-  std::string process;                // "absorbing", "autoregressive" ..; empty without a prior
+  std::string process;                // as Pipeline::process; empty without a prior
   std::string condition = "none";     // none, text or class
   std::int64_t classes = 0;           // of models with classes
   std::vector<std::string> samplers;  // that suit its process, the default first

@@ -5,11 +5,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/bundle.h"
 #include "checkpoint/safetensors_header.h"
 #include "codec/codec_options.h"
-#include "denoiser/conditional_transformer.h"
-#include "pipeline/process_config.h"
+#include "prior/prior.h"
 #include "runtime/atomic_file.h"
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
@@ -58,31 +56,19 @@ std::uint64_t weight_bytes(const fs::path& folder) {
 }
 
 void read_prior(ModelInfo& info, const fs::path& folder) {
-  const auto config = config_of(folder / "transformer" / "config.json");
-  const auto extent = denoiser_extent(config);
+  const auto scheduler = folder / "scheduler" / "config.json";
+  const auto prior = prior_facts(config_of(folder / "transformer" / "config.json"),
+                                 fs::exists(scheduler) ? config_of(scheduler) : json(), folder.string());
   info.has_prior = true;
-  info.h = extent.h;
-  info.w = extent.w;
-  const auto scheduler = fs::exists(folder / "scheduler" / "config.json")
-                             ? config_of(folder / "scheduler" / "config.json")
-                             : json::object();
-  const auto own = scheduler.value("tessera", json::object());
-  bool causal = false;
-  info.suggested = suggestion_from_config(scheduler, (folder / "scheduler").string());
-  if (is_conditional_config(config)) {
-    const auto options = ConditionalOptions::from_config(config);
-    info.process = own.value("process", std::string("mask-and-replace"));
-    info.total_steps = options.total_steps;
-    info.condition = options.condition_width > 0 ? "text" : options.classes > 0 ? "class" : "none";
-    info.classes = options.classes;
-  } else {
-    causal = config.value("tessera", json::object()).value("kind", std::string()) == "autoregressive";
-    info.process = causal ? "autoregressive" : "absorbing";
-    info.total_steps = own.value("total_steps", extent.h * extent.w);
-  }
-  const auto* process = processes().find(info.process);
-  info.has_mask = process == nullptr || process->has_mask;
-  info.samplers = suitable_samplers(causal, info.has_mask);
+  info.h = prior.network.grid.h;
+  info.w = prior.network.grid.w;
+  info.process = prior.process;
+  info.total_steps = prior.total_steps;
+  info.condition = prior.condition();
+  info.classes = prior.network.classes;
+  info.suggested = prior.suggestion;
+  info.has_mask = prior.has_mask;
+  info.samplers = suitable_samplers(prior.network.autoregressive, prior.has_mask);
 }
 
 /// A service runs for weeks, while its bundles may be copied over.

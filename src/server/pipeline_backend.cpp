@@ -134,7 +134,7 @@ std::unique_ptr<PreparedJob> PipelineBackend::prepare(const JobRequest& request)
   choice.options = request.sampling;
   choice.seed = request.seed;
   job->options = resolve(choice, *pipeline, plan.extent());
-  job->windows.validate(pipeline->prior_options().grid);
+  job->windows.validate(pipeline->prior_network().grid);
   auto effective = tessera::to_json(job->options);
   effective["dtype"] = pipeline->dtype();
   job->effective = effective.dump();
@@ -204,7 +204,7 @@ std::optional<Image> PipelineBackend::guess(PreparedJob& prepared, std::int64_t 
   const auto flat = to_codes(tokens, job.h, job.w, mask_token).view({1, extent.cells()});
   const auto open = (flat == mask_token).flatten().nonzero().squeeze(1);
   if (open.size(0) == 0) return {};
-  const auto own = pipeline->prior_options().grid;
+  const auto own = pipeline->prior_network().grid;
   WindowedDenoiser canvas(prior, own, extent, {job.windows.stride, false, 0});
   Denoiser& denoiser = extent == own ? prior : static_cast<Denoiser&>(canvas);
   Look look{flat, open};
@@ -245,7 +245,7 @@ Scores PipelineBackend::score(const std::string& model, const ScoreRequest& requ
   options.before_call = [] { check_wanted(); };
   const auto process = pipeline->fill_process();
   const auto found =
-      cell_likelihood(prior, pipeline->prior_options().grid, torch::stack(codes), process.get(), options);
+      cell_likelihood(prior, pipeline->prior_network().grid, torch::stack(codes), process.get(), options);
   Scores scores;
   scores.evaluations = found.evaluations;
   scores.given_before = prior.is_autoregressive();
@@ -274,7 +274,7 @@ std::vector<Candidate> PipelineBackend::candidates(const std::string& model, con
   check_wanted();
   const auto conditions =
       conditions_for(*pipeline, {request.prompt, request.negative_prompt, request.label, request.cfg_scale});
-  const auto own = pipeline->prior_options().grid;
+  const auto own = pipeline->prior_network().grid;
   WindowedDenoiser canvas(prior, own, extent, {});
   Denoiser& denoiser = extent == own ? prior : static_cast<Denoiser&>(canvas);
   Look look{flat, torch::full({1}, request.y * extent.w + request.x, torch::kInt64)};

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "checkpoint/bundle.h"
-
 namespace tessera {
 namespace {
 
@@ -36,11 +34,10 @@ void write_codec_bundle(const std::filesystem::path& folder, const nlohmann::jso
   save_bundle(folder, bundle);
 }
 
-void write_prior_bundle(const std::filesystem::path& folder, const nlohmann::json& config,
-                        const nlohmann::json& scheduler, const TensorMap& weights, const ModelCard& card) {
+void write_prior_bundle(const std::filesystem::path& folder, const ModelCard& card,
+                        const std::function<void(Bundle&)>& put) {
   auto bundle = existing(folder);
-  bundle.denoiser = BundlePart{config, weights};
-  bundle.scheduler = scheduler;
+  put(bundle);
   bundle.readme = with_section(bundle.readme, card);
   save_bundle(folder, bundle);
 }

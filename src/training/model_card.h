@@ -2,10 +2,11 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "checkpoint/safetensors.h"
+#include "checkpoint/bundle.h"
 #include "training/recorder.h"
 
 namespace tessera {
@@ -21,8 +22,8 @@ struct ModelCard {
 /// Writes vqvae/ (config, weights), model_index.json and the card's section.
 void write_codec_bundle(const std::filesystem::path& bundle, const nlohmann::json& config, const TensorMap& weights,
                         const ModelCard& card);
-/// Writes transformer/ and scheduler/ beside the codec.
-void write_prior_bundle(const std::filesystem::path& bundle, const nlohmann::json& config,
-                        const nlohmann::json& scheduler, const TensorMap& weights, const ModelCard& card);
+/// Writes what `put` makes of the parts beside the codec, and the card's section.
+void write_prior_bundle(const std::filesystem::path& bundle, const ModelCard& card,
+                        const std::function<void(Bundle&)>& put);
 
 }  // namespace tessera

@@ -4,18 +4,17 @@
 
 #include <string>
 
-#include "training/conditional_trainer.h"
-#include "training/prior_trainer.h"
+#include "training/prior_recipe.h"
 
 namespace tessera {
 
-/// Why the training that the two describe has no use for a field; empty: it has.
-std::string unused_field(const std::string& name, const PriorRecipe& prior, const ConditionalRecipe& conditional);
+/// Why the training that the recipe describes has no use for a field; empty: it has.
+std::string unused_field(const std::string& name, const PriorRecipe& recipe);
 
 /// Throws UsageError naming the first field whose value is not its default and that the training does not use.
-void require_used_fields(PriorRecipe prior, ConditionalRecipe conditional);
+void require_used_fields(PriorRecipe recipe);
 
-/// The fields that it uses, both lists in one; they point into the two.
-Fields used_fields(PriorRecipe& prior, ConditionalRecipe& conditional);
+/// The fields that it uses; they point into the recipe.
+Fields used_fields(PriorRecipe& recipe);
 
 }  // namespace tessera

@@ -1,28 +1,40 @@
+#include "training/prior_recipe.h"
+
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
+#include "checkpoint/bundle.h"
 #include "diffusion/absorbing.h"
 #include "diffusion/time_sampler.h"
+#include "prior/prior.h"
 #include "runtime/error.h"
 #include "training/codec_trainer.h"
-#include "training/prior_trainer.h"
 
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kPreviewed = 16;  // grids
+constexpr std::int64_t kStepsOfTimes = 100;  // T where the network sees the time, as published
+
+void expect_one_of(const char* field, const std::string& value, const std::vector<std::string>& choices) {
+  require(std::find(choices.begin(), choices.end(), value) != choices.end(), "recipe: {} '{}': expected one of {}",
+          field, value, fmt::join(choices, ", "));
+}
 
 }  // namespace
 
 Fields PriorRecipe::fields() {
   return {
-      {"prior", "absorbing or autoregressive", &prior},
+      {"prior", fmt::format("{} or {}", default_process().name, kAutoregressive), &prior},
+      {"process", fmt::format("{}", fmt::join(processes().names(), ", ")), &process},
+      {"condition", "none, text (captions) or class (labels)", &condition},
       {"layers", "transformer blocks", &layers},
       {"heads", "attention heads", &heads},
       {"width", "of the transformer, a multiple of heads", &width},
       {"dropout", "in [0, 1); 0 disables", &dropout},
       {"initialisation", "framework (uniform by fan-in) or small_normal (normal 0.02)", &initialisation},
       {"start_from", "bundle folder whose prior's weights to start from; empty: as initialisation says", &start_from},
-      {"total_steps", "T of the absorbing process; 0: the number of cells", &total_steps},
+      {"total_steps", "T of the process; 0: the number of cells, or 100 where the network sees the time", &total_steps},
       {"loss", "reweighted_elbo, elbo or mlm", &loss},
       {"mask_schedule", "random or fixed", &mask_schedule},
       {"time_sampling", "uniform or importance", &time_sampling},
@@ -52,25 +64,28 @@ Fields PriorRecipe::fields() {
        "repeating them) or latest",
        &keep},
       {"validation_terms", "time steps of the bound for each of them, stratified; 0: all T", &validation_terms},
+      {"null_rate", "part of the pictures trained without their condition, for guidance", &null_rate},
+      {"auxiliary_weight", "of the cross-entropy of x_0; 0 disables", &auxiliary_weight},
+      {"text_width", "of the text encoder that is trained along", &text_width},
+      {"text_layers", "of the text encoder", &text_layers},
+      {"text_length", "tokens of a caption that are read", &text_length},
+      {"text_merges", "byte pairs that the tokenizer learns from the captions", &text_merges},
       {"seed", "of weights, batches, times and masks", &seed},
       {"precision", "auto, float32 or bfloat16 (products; weights stay float32)", &precision},
   };
 }
 
 void PriorRecipe::validate() const {
-  require(prior == "absorbing" || prior == "autoregressive",
-          "recipe: prior '{}': expected one of absorbing, autoregressive", prior);
-  require(initialisation == "framework" || initialisation == "small_normal",
-          "recipe: initialisation '{}': expected one of framework, small_normal", initialisation);
-  require(sampling == "epochs" || sampling == "replacement",
-          "recipe: sampling '{}': expected one of epochs, replacement", sampling);
-  require(keep == "distance" || keep == "latest", "recipe: keep '{}': expected one of distance, latest", keep);
+  expect_one_of("prior", prior, {default_process().name, kAutoregressive});
+  expect_one_of("process", process, processes().names());
+  expect_one_of("condition", condition, {"none", "text", "class"});
+  expect_one_of("initialisation", initialisation, {"framework", "small_normal"});
+  expect_one_of("sampling", sampling, {"epochs", "replacement"});
+  expect_one_of("keep", keep, {"distance", "latest"});
   (void)loss_kind_from(loss);
   (void)mask_schedule_from(mask_schedule);
   (void)time_sampling_from(time_sampling);
   (void)training_precision(precision);
-  require(steps >= 1, "recipe: steps {}, expected 1 or more", steps);
-  require(total_steps >= 1, "recipe: total_steps {}, expected 1 or more", total_steps);
   require(batch_size >= 1, "recipe: batch_size {}, expected 1 or more", batch_size);
   require(learning_rate > 0, "recipe: learning_rate {}, expected a positive number", learning_rate);
   require(warmup >= -1, "recipe: warmup {}, expected 0 or more steps, or -1", warmup);
@@ -78,6 +93,12 @@ void PriorRecipe::validate() const {
   require(beta2 > 0 && beta2 < 1, "recipe: beta2 {}, expected a number between 0 and 1", beta2);
   require(validation_grids >= 1, "recipe: validation_grids {}, expected 1 or more", validation_grids);
   require(validation_terms >= 0, "recipe: validation_terms {}, expected 0 or more", validation_terms);
+  require(null_rate >= 0 && null_rate < 1, "recipe: null_rate {}, expected 0 up to below 1", null_rate);
+  require(auxiliary_weight >= 0, "recipe: auxiliary_weight {}, expected 0 or more", auxiliary_weight);
+  require(text_merges >= 0 && text_merges <= 50000, "recipe: text_merges {}, expected 0 to 50000", text_merges);
+  require(text_length >= 3 && text_length <= 1024, "recipe: text_length {}, expected 3 to 1024", text_length);
+  require(steps >= 1, "recipe: steps {}, expected 1 or more", steps);
+  require(total_steps >= 1, "recipe: total_steps {}, expected 1 or more", total_steps);
 }
 
 AdamOptions PriorRecipe::adam() const {
@@ -97,27 +118,35 @@ torch::Tensor PriorRecipe::grids_to_measure(std::int64_t count) const {
 }
 
 void choose_defaults(PriorRecipe& recipe, const TokenData& data) {
-  if (recipe.total_steps == 0) recipe.total_steps = data.train.size(1) * data.train.size(2);
+  if (recipe.total_steps == 0)
+    recipe.total_steps = recipe.sees_time() ? kStepsOfTimes : data.train.size(1) * data.train.size(2);
   if (recipe.steps == 0)
     recipe.steps =
         std::clamp<std::int64_t>(100 * data.train.size(0) / std::max<std::int64_t>(recipe.batch_size, 1), 2000, 200000);
   recipe.warmup = warmup_of(recipe.warmup, recipe.steps);
 }
 
-std::int64_t SampleReview::count() const {
-  return std::max(preview ? kPreviewed : 0, judge.judge ? judge.grids : 0);
-}
-
-std::optional<Judgement> SampleReview::operator()(std::int64_t step, const TokenGrid& samples,
-                                                  Recorder& recorder) const {
-  if (preview) preview(step, TokenGrid(samples.codes().slice(0, 0, kPreviewed), samples.codebook_size()), recorder);
-  if (!judge.judge) return std::nullopt;
-  return judge.judge(step, samples, recorder);
-}
-
-void WeightsCompared::add_to(Metrics& figures) const {
-  figures["validation_bits_of_averaged_weights"] = averaged;
-  figures["validation_bits_of_plain_weights"] = plain;
+void inherit_architecture(PriorRecipe& recipe) {
+  if (recipe.start_from.empty()) return;
+  const auto bundle = load_bundle(recipe.start_from);
+  require(bundle.denoiser.has_value(), "start_from: {}: the bundle holds no prior (transformer/)", recipe.start_from);
+  const auto given =
+      prior_facts(bundle.denoiser->config, bundle.scheduler.value_or(nlohmann::json()), recipe.start_from);
+  recipe.layers = given.network.layers;
+  recipe.heads = given.network.heads;
+  recipe.width = given.network.width;
+  if (!given.network.sees_time()) {
+    recipe.prior = given.process;
+    return;
+  }
+  recipe.total_steps = given.total_steps;
+  recipe.condition = given.condition();
+  recipe.process = given.process;
+  if (!bundle.text_encoder) return;
+  const auto text = ClipTextOptions::from_config(bundle.text_encoder->config);
+  recipe.text_width = text.width;
+  recipe.text_layers = text.layers;
+  recipe.text_length = text.length;
 }
 
 }  // namespace tessera

@@ -6,7 +6,8 @@
 
 #include "codec/codec.h"
 #include "features/backbone.h"
-#include "training/prior_trainer.h"
+#include "training/prior_recipe.h"
+#include "training/sample_review.h"
 
 namespace tessera {
 

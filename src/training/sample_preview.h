@@ -2,7 +2,8 @@
 #pragma once
 
 #include "codec/codec.h"
-#include "training/prior_trainer.h"
+#include "training/prior_recipe.h"
+#include "training/sample_review.h"
 
 namespace tessera {
 

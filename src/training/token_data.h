@@ -6,7 +6,7 @@
 
 #include "codec/codec.h"
 #include "data/dataset.h"
-#include "training/prior_trainer.h"
+#include "training/prior_data.h"
 
 namespace tessera {
 

@@ -93,6 +93,7 @@ std::int64_t restore(TrainingTask& task, const std::filesystem::path& file, Best
   for (const auto& [name, value] : asked.items()) {
     if (name == "steps") continue;       // a run may be made longer or shorter; the learning rate follows the new total
     if (name == "data_count") continue;  // data_key says the same, and more
+    if (name != "data_key" && saved.is_object() && !saved.contains(name)) continue;  // no choice in an earlier version
     const auto before = saved.is_object() && saved.contains(name) ? saved.at(name) : nlohmann::json();
     require(name != "data_key" || before == value, "{}: {}", file.string(), other_data(saved, asked));
     require(before == value, "{}: was trained with {} = {}, now asked to resume with {}", file.string(), name,

@@ -4,7 +4,7 @@
 #include <chrono>
 
 #include "checkpoint/bundle.h"
-#include "denoiser/conditional_transformer.h"
+#include "denoiser/networks.h"
 #include "runtime/error.h"
 #include "runtime/progress.h"
 #include "runtime/seconds_since.h"
@@ -42,7 +42,7 @@ std::int64_t steps_in(double seconds, double each) {
 }
 
 void plan_condition(TrainingPlan& plan, const PictureSurvey& pictures) {
-  auto& condition = plan.conditional.condition;
+  auto& condition = plan.prior.condition;
   const auto count = static_cast<double>(std::max<std::int64_t>(pictures.pictures, 1));
   if (static_cast<double>(pictures.captioned) > kFilled * count && pictures.captioned >= kCaptionsNeeded) {
     condition = "text";
@@ -99,7 +99,7 @@ void plan_codec(TrainingPlan& plan, const PictureSurvey& pictures, const PlanOpt
 void plan_prior(TrainingPlan& plan, const PictureSurvey& pictures, const PlanOptions& options) {
   auto& prior = plan.prior;
   // Looked at often rather than closely: what is kept is chosen among the states that were looked at.
-  if (plan.conditional.is_plain()) prior.validation_terms = 8;
+  if (!prior.sees_time()) prior.validation_terms = 8;
   prior.validation_grids = 64;
   if (options.accelerated) {
     prior.layers = 12;
@@ -117,12 +117,11 @@ void plan_prior(TrainingPlan& plan, const PictureSurvey& pictures, const PlanOpt
                            percent(pictures.flat_share));
   if (prior.dropout > 0) why += fmt::format(", dropout {:g}: {} pictures are few", prior.dropout, pictures.train);
   // A prior of the same kind and size may be taken along; its words or classes are others' and are not.
-  if (!plan.codec.start_from.empty() && plan.conditional.condition == "none" && !options.accelerated) {
+  if (!plan.codec.start_from.empty() && plan.prior.condition == "none" && !options.accelerated) {
     const auto bundle = load_bundle(plan.codec.start_from);
-    if (bundle.denoiser && !is_conditional_config(bundle.denoiser->config)) {
+    if (bundle.denoiser && !network_facts(bundle.denoiser->config, plan.codec.start_from).sees_time()) {
       prior.start_from = plan.codec.start_from;
-      ConditionalRecipe unused;
-      inherit_architecture(prior, unused);
+      inherit_architecture(prior);
       why += ", goes on from the same model's prior";
     }
   }
@@ -222,8 +221,7 @@ std::string TrainingPlan::text() const {
 std::string TrainingPlan::recipe(const std::string& data, const std::string& out) const {
   auto codec_copy = codec;
   auto prior_copy = prior;
-  auto conditional_copy = conditional;
-  const auto prior_fields = used_fields(prior_copy, conditional_copy);
+  const auto prior_fields = used_fields(prior_copy);
   const auto comment = fmt::format(
       "What tessera train decided, and why. The same again:\n"
       "  tessera train codec --data {0} --recipe THIS_FILE --out {1}\n"

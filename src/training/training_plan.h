@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "training/codec_trainer.h"
-#include "training/conditional_trainer.h"
 #include "training/prior_trainer.h"
 #include "training/survey.h"
 
@@ -26,7 +25,6 @@ struct PlanOptions {
 struct TrainingPlan {
   CodecRecipe codec;
   PriorRecipe prior;
-  ConditionalRecipe conditional;
   bool trains_codec = true;
   double seconds = 0;                                      // of the whole run
   double codec_seconds = 0;                                // of the codec's training within it

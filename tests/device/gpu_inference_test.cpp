@@ -46,7 +46,7 @@ class ShippedModel : public Gpu {};
 TEST_F(ShippedModel, LogitsAreTheCpusInFloat32) {
   const torch::NoGradGuard no_grad;
   auto here = Pipeline::load(model("emoji64")), there = Pipeline::load(model("emoji64"), on_device("float32"));
-  const auto cells = here.prior_options().grid.cells(), codes = here.prior_options().codebook_size;
+  const auto cells = here.prior_network().grid.cells(), codes = here.prior_network().codebook_size;
   // The later calls replay what the third recorded: other tokens must still give other logits.
   for (std::uint64_t call = 0; call < 6; ++call) {
     const auto tokens = half_masked(4, cells, codes, call);
@@ -62,7 +62,7 @@ TEST_F(ShippedModel, LogitsAreTheCpusInFloat32) {
 TEST_F(ShippedModel, RoundingCostsAsLittleAsOnTheCpu) {
   const torch::NoGradGuard no_grad;
   auto here = Pipeline::load(model("emoji64"));
-  const auto cells = here.prior_options().grid.cells(), codes = here.prior_options().codebook_size;
+  const auto cells = here.prior_network().grid.cells(), codes = here.prior_network().codebook_size;
   for (const auto precision : low_precisions()) {
     auto there = Pipeline::load(model("emoji64"), on_device(name_of(precision)));
     EXPECT_EQ(there.dtype(), name_of(precision));
@@ -140,7 +140,7 @@ TEST_F(ShippedModel, TextGuidesThePictures) {
   prompt.guidance_scale = 3;
   const std::vector<Condition> told_here = {here.condition_for(prompt)}, told_there = {there.condition_for(prompt)};
   const auto at_home = here.prior().begin(told_here), on_it = there.prior().begin(told_there);
-  const auto cells = here.prior_options().grid.cells(), codes = here.prior_options().codebook_size;
+  const auto cells = here.prior_network().grid.cells(), codes = here.prior_network().codebook_size;
   for (std::uint64_t call = 0; call < 5; ++call) {
     const auto tokens = half_masked(2, cells, codes, call);
     const auto rows = (tokens.flatten() == codes).nonzero().flatten();
@@ -158,8 +158,8 @@ TEST_F(ShippedModel, TextGuidesThePictures) {
 
 TEST_F(ShippedModel, CanvasesAreFilledThroughWindows) {
   auto here = Pipeline::load(model("emoji64")), there = Pipeline::load(model("emoji64"), on_device("float32"));
-  const auto window = here.prior_options().grid;
-  const auto empty = TokenGrid::all_masked(1, {window.h, 2 * window.w}, here.prior_options().codebook_size);
+  const auto window = here.prior_network().grid;
+  const auto empty = TokenGrid::all_masked(1, {window.h, 2 * window.w}, here.prior_network().codebook_size);
   FillOptions options;
   options.steps = 10;
   const auto expected = here.fill(empty, options, {}), got = there.fill(empty, options, {});

@@ -7,7 +7,6 @@
 #include "support/scratch.h"
 #include "training/adam.h"
 #include "training/codec_trainer.h"
-#include "training/conditional_trainer.h"
 #include "training/prior_trainer.h"
 #include "training/training_loop.h"
 
@@ -123,7 +122,7 @@ TEST_F(GpuTraining, BfloatLearnsToo) {
 }
 
 TEST_F(GpuTraining, ConditionsAreLearnedAsOnTheCpu) {
-  const auto data = some_tokens();
+  auto data = some_tokens();
   ConditionData conditions;
   for (std::int64_t i = 0; i < data.train.size(0); ++i) {
     const auto most = data.train[i][0][0].item<std::int64_t>();
@@ -133,21 +132,21 @@ TEST_F(GpuTraining, ConditionsAreLearnedAsOnTheCpu) {
   conditions.validation_captions = {conditions.train_captions.begin(), conditions.train_captions.begin() + 6};
   conditions.validation_labels = {conditions.train_labels.begin(), conditions.train_labels.begin() + 6};
   conditions.classes = 12;
-  conditions.codebook = torch::randn({12, 4});
+  data.codebook = torch::randn({12, 4});
+  data.conditions = conditions;
   for (const char* process : {"mask-and-replace", "absorbing", "uniform", "gaussian", "nearest-embedding"}) {
     for (const char* condition : {"text", "class"}) {
       SCOPED_TRACE(std::string(process) + ", " + condition);
       const auto folder = testing::scratch_folder("gpu-conditional");
-      ConditionalRecipe conditional;
-      conditional.process = process;
-      conditional.condition = condition;
-      conditional.text_width = 32;
-      conditional.text_layers = 1;
-      conditional.text_length = 8;
-      conditional.text_merges = 20;
-      const auto recipe = small_recipe("absorbing");
-      auto here = make_conditional_training(recipe, conditional, data, conditions, folder / "here", {});
-      auto there = make_conditional_training(recipe, conditional, data, conditions, folder / "there", {}, device());
+      auto recipe = small_recipe("absorbing");
+      recipe.process = process;
+      recipe.condition = condition;
+      recipe.text_width = 32;
+      recipe.text_layers = 1;
+      recipe.text_length = 8;
+      recipe.text_merges = 20;
+      auto here = make_prior_training(recipe, data, folder / "here", {});
+      auto there = make_prior_training(recipe, data, folder / "there", {}, device());
       expect_the_same(losses_of(*here, 12), losses_of(*there, 12), 2e-3);
       Recorder recorder(folder / "there", 12);
       there->validate(12, recorder);

@@ -6,8 +6,9 @@
 #include "checkpoint/bundle.h"
 #include "checkpoint/tensor_mapping.h"
 #include "checkpoint/torch_archive.h"
-#include "support/fixtures.h"
 #include "checkpoint/torch_writer.h"
+#include "denoiser/transformer.h"
+#include "support/fixtures.h"
 
 namespace tessera {
 namespace importers_test {
@@ -172,13 +173,6 @@ TEST(UnleashingImporter, HeadsAndGridAreAskedForWhereTheyCannotBeInferred) {
 }
 
 TEST(UnleashingImporter, HeadsOf64AndASquareGridAreAssumed) {
-  json config = {{"tessera",
-                  {{"kind", "bidirectional"},
-                   {"codebook_size", 10},
-                   {"grid", {4, 4}},
-                   {"layers", 1},
-                   {"heads", 2},
-                   {"width", 128}}}};
   TensorMap file = {{"_denoise_fn.tok_emb.weight", torch::randn({11, 128})},
                     {"_denoise_fn.pos_emb", torch::randn({1, 16, 128})},
                     {"_denoise_fn.start_tok", torch::zeros({1, 1, 128})},
@@ -200,7 +194,8 @@ TEST(UnleashingImporter, HeadsOf64AndASquareGridAreAssumed) {
   EXPECT_EQ(denoiser.config["tessera"]["grid"], json({4, 4}));
   EXPECT_EQ(denoiser.scheduler["tessera"]["total_steps"], 16);
   EXPECT_EQ(denoiser.assumptions.size(), 3u);
-  EXPECT_NO_THROW(match_parameters(denoiser.tensors, denoiser_parameter_shapes(config), "a"));
+  EXPECT_NO_THROW(
+      match_parameters(denoiser.tensors, transformer_shapes(TransformerOptions::from_config(denoiser.config)), "a"));
 }
 
 TEST(TamingImporter, ComparesTheYamlWithTheTensors) {

@@ -7,6 +7,7 @@
 
 #include "canvas/cell_likelihood.h"
 #include "checkpoint/torch_archive.h"
+#include "denoiser/transformer.h"
 #include "import/importers.h"
 #include "metrics/confidence.h"
 #include "metrics/prior_likelihood.h"

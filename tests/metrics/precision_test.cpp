@@ -6,6 +6,8 @@
 #include <numbers>
 
 #include "data/dataset.h"
+#include "denoiser/guided_denoiser.h"
+#include "denoiser/transformer.h"
 #include "pipeline/pipeline.h"
 
 namespace tessera {

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <numbers>
 
-#include "import/importers.h"
 #include "checkpoint/torch_archive.h"
+#include "import/importers.h"
 #include "metrics/codebook_use.h"
 #include "metrics/pixel_likelihood.h"
 #include "runtime/error.h"

@@ -69,7 +69,7 @@ TEST(Likelihood, CellsOfTheShippedModelAreJudgedAsTheBoundJudgesAHiddenCell) {
   const auto codes = pipeline.codec()->encode(Dataset::open(data).images()).codes().slice(0, 0, 1);  // [1, h, w]
   const auto begin = std::chrono::steady_clock::now();
   const auto found =
-      cell_likelihood(pipeline.prior(), pipeline.prior_options().grid, codes, pipeline.fill_process().get(), {});
+      cell_likelihood(pipeline.prior(), pipeline.prior_network().grid, codes, pipeline.fill_process().get(), {});
   fmt::print("{} cells, {} evaluations, {:.0f} ms\n", codes.numel(), found.evaluations,
              std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
   EXPECT_EQ(found.evaluations, codes.numel());

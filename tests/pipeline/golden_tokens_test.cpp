@@ -69,7 +69,7 @@ nlohmann::ordered_json made_now() {
   nlohmann::ordered_json made;
   for (const auto* bundle : {"emoji64", "emoji64-text"}) {
     auto pipeline = Pipeline::load(std::string(TESSERA_SOURCE_DIR) + "/models/" + bundle);
-    for (const auto& edit : edits(pipeline.prior_options().grid, pipeline.prior().codebook_size())) {
+    for (const auto& edit : edits(pipeline.prior_network().grid, pipeline.prior().codebook_size())) {
       for (const auto* sampler : {"ancestral", "confidence", "mlm", "purity", "raster"}) {
         SamplingChoice choice;
         choice.options.set("sampler", sampler).set("steps", 5).set("temperature", 0.9);

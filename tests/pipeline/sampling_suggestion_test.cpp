@@ -1,5 +1,5 @@
 /// What a bundle suggests, and when it counts.
-#include "pipeline/sampling_suggestion.h"
+#include "prior/sampling_suggestion.h"
 
 #include <gtest/gtest.h>
 

@@ -51,7 +51,7 @@ TEST(SharedModel, CanvasesLookThroughWindowsUnderTheirOwnPrompts) {
   for (const auto* prompt : {"cat face", "red heart"})
     together.conditions.push_back(pipeline.condition_for({prompt, "", -1, 3.0}));
   together.context_guidance = 1.5;  // its empty grid is each prompt's own
-  const auto own = pipeline.prior_options().grid;
+  const auto own = pipeline.prior_network().grid;
   const auto masked = [&](std::int64_t count) {
     return TokenGrid::all_masked(count, {own.h, own.w + 4}, pipeline.prior().codebook_size());
   };

@@ -5,13 +5,13 @@
 #include <cmath>
 
 #include "checkpoint/bundle.h"
-#include "import/importers.h"
 #include "checkpoint/torch_archive.h"
 #include "codec/codec.h"
 #include "denoiser/guided_denoiser.h"
 #include "diffusion/mask_replace.h"
 #include "diffusion/objective.h"
-#include "pipeline/text_condition.h"
+#include "import/importers.h"
+#include "prior/text_condition.h"
 #include "sampling/purity.h"
 #include "sampling/truncation.h"
 #include "support/fixtures.h"

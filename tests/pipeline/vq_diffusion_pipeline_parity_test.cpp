@@ -10,9 +10,9 @@
 #include "codec/codec.h"
 #include "denoiser/guided_denoiser.h"
 #include "diffusion/mask_replace.h"
+#include "diffusion/processes.h"
 #include "pipeline/pipeline.h"
-#include "pipeline/process_config.h"
-#include "pipeline/text_condition.h"
+#include "prior/text_condition.h"
 #include "sampling/truncation.h"
 #include "support/fixtures.h"
 #include "support/scratch.h"
@@ -324,7 +324,7 @@ TEST(Parity, VqDiffusionPipelineFillsAndDecodes) {
     options.conditions = {pipeline.condition_for({prompts.at(1), prompts.at(2), -1, 3.0})};
     EXPECT_FALSE(pipeline.generate(1, options).grid.codes().equal(together.grid.codes().narrow(0, 2, 1)));
     // A larger canvas goes through windows, and a partly kept grid keeps its cells.
-    const auto own = pipeline.prior_options().grid;
+    const auto own = pipeline.prior_network().grid;
     options.first_image = 0;
     const auto wide =
         pipeline.fill(TokenGrid::all_masked(1, {own.h, own.w + 2}, pipeline.prior().codebook_size()), options);

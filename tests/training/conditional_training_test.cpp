@@ -1,13 +1,13 @@
 /// Priors with a condition: every process learns a small one, and a resumed training repeats an unbroken one.
-#include "training/conditional_trainer.h"
+#include "training/prior_trainer.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "checkpoint/bundle.h"
 #include "denoiser/guided_denoiser.h"
-#include "pipeline/process_config.h"
-#include "pipeline/text_condition.h"
+#include "diffusion/processes.h"
+#include "prior/text_condition.h"
 #include "runtime/error.h"
 #include "sampling/fill.h"
 #include "support/scratch.h"
@@ -17,15 +17,10 @@ namespace conditional_training_test {
 
 constexpr std::int64_t kCodes = 5;
 
-/// Pictures whose caption and label say which code all of their cells have.
-struct Pictures {
-  TokenData tokens;
-  ConditionData conditions;
-};
-
-Pictures pictures() {
+/// Grids whose caption and label say which code all of their cells have.
+TokenData pictures() {
   const std::vector<std::string> names = {"grey", "red", "green", "blue", "white"};
-  Pictures made;
+  TokenData made;
   std::vector<torch::Tensor> grids;
   for (std::int64_t i = 0; i < 15; ++i) {
     const auto code = i % kCodes;
@@ -33,20 +28,26 @@ Pictures pictures() {
     made.conditions.train_captions.push_back("a " + names[static_cast<std::size_t>(code)] + " square");
     made.conditions.train_labels.push_back(code);
   }
-  made.tokens.train = torch::stack(grids);
-  made.tokens.validation = made.tokens.train.narrow(0, 0, 5);
+  made.train = torch::stack(grids);
+  made.validation = made.train.narrow(0, 0, 5);
   made.conditions.validation_captions = {made.conditions.train_captions.begin(),
                                          made.conditions.train_captions.begin() + 5};
   made.conditions.validation_labels = {0, 1, 2, 3, 4};
   made.conditions.classes = kCodes;
-  made.conditions.codebook = torch::tensor({0.0, 1.0, 2.2, 3.1, 4.5}).view({kCodes, 1});
-  made.tokens.codebook_size = kCodes;
-  made.tokens.key = "squares";
+  made.codebook = torch::tensor({0.0, 1.0, 2.2, 3.1, 4.5}).view({kCodes, 1});
+  made.codebook_size = kCodes;
+  made.key = "squares";
   return made;
 }
 
-PriorRecipe small_recipe() {
+PriorRecipe small_recipe(const std::string& process, const std::string& condition) {
   PriorRecipe recipe;
+  recipe.process = process;
+  recipe.condition = condition;
+  recipe.text_width = 16;
+  recipe.text_layers = 1;
+  recipe.text_length = 8;
+  recipe.text_merges = 40;
   recipe.layers = 1;
   recipe.heads = 2;
   recipe.width = 32;
@@ -65,26 +66,14 @@ PriorRecipe small_recipe() {
   return recipe;
 }
 
-ConditionalRecipe small_condition(const std::string& process, const std::string& condition) {
-  ConditionalRecipe conditional;
-  conditional.process = process;
-  conditional.condition = condition;
-  conditional.text_width = 16;
-  conditional.text_layers = 1;
-  conditional.text_length = 8;
-  conditional.text_merges = 40;
-  return conditional;
-}
-
 /// Part of the cells that have the code that the condition names.
-double obedience(const std::filesystem::path& folder, const Pictures& made) {
+double obedience(const std::filesystem::path& folder, const TokenData& made) {
   const torch::NoGradGuard no_grad;
   const auto bundle = load_bundle(folder);
   auto network = load_conditional(bundle.denoiser->config, bundle.denoiser->tensors, "trained");
   const auto& options = network->options();
   const auto process =
-      make_process(*bundle.scheduler, options.codebook_size, options.total_steps, made.conditions.codebook, "trained")
-          .process;
+      make_process(*bundle.scheduler, options.codebook_size, options.total_steps, made.codebook, "trained").process;
   GuidedDenoiser denoiser(network);
   double right = 0;
   for (std::int64_t code = 0; code < kCodes; ++code) {
@@ -114,9 +103,8 @@ TEST(ConditionalTraining, EveryProcessLearnsToFollowItsCondition) {
     for (const char* condition : {"text", "class"}) {
       if (std::string(condition) == "class" && std::string(process) != "mask-and-replace") continue;
       const auto folder = testing::scratch_folder("conditional");
-      const auto recipe = small_recipe();
-      auto task = make_conditional_training(recipe, small_condition(process, condition), made.tokens, made.conditions,
-                                            folder, {});
+      const auto recipe = small_recipe(process, condition);
+      auto task = make_prior_training(recipe, made, folder, {});
       for (std::int64_t step = 0; step < recipe.steps; ++step) (void)task->step(step);
       task->write_bundle(recipe.steps);
       EXPECT_GT(obedience(folder, made), 0.75) << process << " " << condition;  // a fifth by chance
@@ -127,13 +115,10 @@ TEST(ConditionalTraining, EveryProcessLearnsToFollowItsCondition) {
 
 TEST(ConditionalTraining, AResumedRunRepeatsAnUnbrokenOne) {
   const auto made = pictures();
-  auto recipe = small_recipe();
+  auto recipe = small_recipe("mask-and-replace", "text");
   recipe.time_sampling = "importance";
   recipe.dropout = 0.1;
-  const auto conditional = small_condition("mask-and-replace", "text");
-  const auto fresh = [&] {
-    return make_conditional_training(recipe, conditional, made.tokens, made.conditions, "unused", {});
-  };
+  const auto fresh = [&] { return make_prior_training(recipe, made, "unused", {}); };
   const auto whole = fresh();
   for (std::int64_t step = 0; step < 6; ++step) (void)whole->step(step);
   const auto first = fresh();
@@ -152,22 +137,24 @@ TEST(ConditionalTraining, AResumedRunRepeatsAnUnbrokenOne) {
 
 TEST(ConditionalTraining, WhatIsMissingIsNamed) {
   auto made = pictures();
-  const auto message = [&](const ConditionalRecipe& conditional, const ConditionData& conditions) -> std::string {
+  const auto message = [&](const PriorRecipe& recipe, bool is_told) -> std::string {
+    auto data = made;
+    if (!is_told) data.conditions = {};
     try {
-      (void)make_conditional_training(small_recipe(), conditional, made.tokens, conditions, "unused", {});
+      (void)make_prior_training(recipe, data, "unused", {});
     } catch (const Error& error) {
       return error.what();
     }
     return "no error";
   };
   EXPECT_EQ(
-      message(small_condition("melting", "text"), made.conditions),
+      message(small_recipe("melting", "text"), true),
       "recipe: process 'melting': expected one of absorbing, gaussian, mask-and-replace, nearest-embedding, uniform");
-  EXPECT_EQ(message(small_condition("uniform", "smell"), made.conditions),
+  EXPECT_EQ(message(small_recipe("uniform", "smell"), true),
             "recipe: condition 'smell': expected one of none, text, class");
-  EXPECT_EQ(message(small_condition("uniform", "text"), {}),
+  EXPECT_EQ(message(small_recipe("uniform", "text"), false),
             "condition text: the pictures have no captions (metadata.jsonl)");
-  EXPECT_EQ(message(small_condition("uniform", "class"), {}),
+  EXPECT_EQ(message(small_recipe("uniform", "class"), false),
             "condition class: the pictures have no labels (folders or metadata.jsonl)");
 }
 

@@ -16,6 +16,7 @@
 #include "data/content_hash.h"
 #include "runtime/error.h"
 #include "support/scratch.h"
+#include "training/prior_trainer.h"
 #include "training/recipe.h"
 
 namespace tessera {
@@ -82,48 +83,34 @@ std::map<std::string, std::string> other_values(const fs::path& start) {
           {"text_merges", "2"}};
 }
 
-struct Recipes {
-  PriorRecipe prior;
-  ConditionalRecipe conditional;
-
-  Fields fields() {
-    auto all = prior.fields();
-    for (const auto& field : conditional.fields()) all.push_back(field);
-    return all;
-  }
-};
-
-Recipes recipes_for(const Objective& objective) {
-  Recipes recipes;
-  recipes.prior.prior = objective.prior;
-  recipes.conditional.process = objective.process;
-  recipes.conditional.condition = objective.condition;
-  return recipes;
+PriorRecipe recipe_for(const Objective& objective) {
+  PriorRecipe recipe;
+  recipe.prior = objective.prior;
+  recipe.process = objective.process;
+  recipe.condition = objective.condition;
+  return recipe;
 }
 
 /// Small enough to train in a moment; these values are no part of the table.
-Recipes small(Recipes recipes) {
-  auto& prior = recipes.prior;
+PriorRecipe small(PriorRecipe recipe) {
   const PriorRecipe usual;
-  const ConditionalRecipe usual_condition;
   const auto shrink = [](auto& value, const auto& was, auto to) {
     if (value == was) value = to;
   };
-  shrink(prior.layers, usual.layers, 1);
-  shrink(prior.heads, usual.heads, 2);
-  shrink(prior.width, usual.width, 16);
-  shrink(prior.total_steps, usual.total_steps, 8);
-  shrink(prior.steps, usual.steps, 6);
-  shrink(prior.batch_size, usual.batch_size, 4);
-  shrink(prior.warmup, usual.warmup, 2);
-  shrink(prior.validation_grids, usual.validation_grids, 3);
-  shrink(prior.precision, usual.precision, "float32");
-  auto& conditional = recipes.conditional;
-  shrink(conditional.text_width, usual_condition.text_width, 16);
-  shrink(conditional.text_layers, usual_condition.text_layers, 1);
-  shrink(conditional.text_length, usual_condition.text_length, 8);
-  shrink(conditional.text_merges, usual_condition.text_merges, 30);
-  return recipes;
+  shrink(recipe.layers, usual.layers, 1);
+  shrink(recipe.heads, usual.heads, 2);
+  shrink(recipe.width, usual.width, 16);
+  shrink(recipe.total_steps, usual.total_steps, 8);
+  shrink(recipe.steps, usual.steps, 6);
+  shrink(recipe.batch_size, usual.batch_size, 4);
+  shrink(recipe.warmup, usual.warmup, 2);
+  shrink(recipe.validation_grids, usual.validation_grids, 3);
+  shrink(recipe.precision, usual.precision, "float32");
+  shrink(recipe.text_width, usual.text_width, 16);
+  shrink(recipe.text_layers, usual.text_layers, 1);
+  shrink(recipe.text_length, usual.text_length, 8);
+  shrink(recipe.text_merges, usual.text_merges, 30);
+  return recipe;
 }
 
 TokenData tokens() {
@@ -133,11 +120,7 @@ TokenData tokens() {
   data.train = torch::randint(0, kCodes, {13, 2, 3});
   data.validation = torch::randint(0, kCodes, {7, 2, 3});
   data.key = "some";
-  return data;
-}
-
-ConditionData conditions(const TokenData& data) {
-  ConditionData made;
+  auto& made = data.conditions;
   const auto say = [](std::int64_t i) {
     return fmt::format("a {} picture of number {}", i % 2 ? "red" : "blue", i % 5);
   };
@@ -150,28 +133,25 @@ ConditionData conditions(const TokenData& data) {
     made.validation_labels.push_back(i % 3);
   }
   made.classes = 3;
-  made.codebook = torch::arange(kCodes, torch::kFloat32).unsqueeze(1);
-  return made;
+  data.codebook = torch::arange(kCodes, torch::kFloat32).unsqueeze(1);
+  return data;
 }
 
 /// What a training comes to: its weights, its records, and which step is kept where a judge prefers the first look.
-std::string trained(const Recipes& given, const fs::path& folder) {
-  const auto recipes = small(given);
-  const auto data = tokens();
+std::string trained(const PriorRecipe& given, const fs::path& folder) {
+  const auto recipe = small(given);
   SampleReview review;
   std::int64_t looks = 0;
-  if (recipes.prior.keep == "distance") {
+  if (recipe.keep == "distance") {
     review.judge = {2, [&](std::int64_t, const TokenGrid&, Recorder&) {
                       Judgement judgement;
                       judgement.score = static_cast<double>(looks++);
                       return judgement;
                     }};
   }
-  auto task = recipes.conditional.is_plain() ? make_prior_training(recipes.prior, data, folder, review)
-                                             : make_conditional_training(recipes.prior, recipes.conditional, data,
-                                                                         conditions(data), folder, review);
+  auto task = make_prior_training(recipe, tokens(), folder, review);
   LoopOptions loop;
-  loop.steps = recipes.prior.steps;
+  loop.steps = recipe.steps;
   loop.validate_every = 3;
   loop.save_every = 0;
   (void)run_training(*task, loop, folder / "training" / "prior");
@@ -201,10 +181,10 @@ TEST(PriorFields, EachChangesWhatIsTrainedOrIsRefusedByName) {
   for (const auto& objective : kObjectives) {
     SCOPED_TRACE(objective.name);
     const auto start = folder / (std::string(objective.name) + "-start");
-    auto base = recipes_for(objective);
-    base.prior.seed = 9;
+    auto base = recipe_for(objective);
+    base.seed = 9;
     (void)trained(base, start);
-    base.prior.seed = 0;
+    base.seed = 0;
     const auto without = trained(base, folder / (std::string(objective.name) + "-base"));
     EXPECT_EQ(trained(base, folder / (std::string(objective.name) + "-again")), without) << "the same again";
     const auto others = other_values(start);
@@ -219,33 +199,31 @@ TEST(PriorFields, EachChangesWhatIsTrainedOrIsRefusedByName) {
       read_recipe(file, "prior", changed.fields());
       // Fields that make another training of it: that one is meant then.
       const bool selects = field.name == "prior" || field.name == "process" || field.name == "condition";
-      const auto why = unused_field(field.name, changed.prior, changed.conditional);
+      if (selects && changed.is_autoregressive() && changed.sees_time()) {
+        EXPECT_THROW(require_used_fields(changed), UsageError) << "two that exclude each other";
+        continue;
+      }
+      const auto why = unused_field(field.name, changed);
       if (!why.empty()) {
         try {
-          require_used_fields(changed.prior, changed.conditional);
+          require_used_fields(changed);
           ADD_FAILURE() << "accepted in silence";
         } catch (const UsageError& error) {
           EXPECT_EQ(std::string(error.what()).rfind(field.name + " is ", 0), 0u) << error.what();
         }
         continue;
       }
-      if (selects && changed.prior.prior == "autoregressive" && !changed.conditional.is_plain()) {
-        EXPECT_THROW(require_used_fields(changed.prior, changed.conditional), UsageError)
-            << "two that exclude each other";
-        continue;
-      }
-      EXPECT_NO_THROW(require_used_fields(changed.prior, changed.conditional));
+      EXPECT_NO_THROW(require_used_fields(changed));
       if (field.name == "time_sampling") {  // it begins when every time has been seen ten times
         auto longer = base;
-        longer.prior.steps = changed.prior.steps = 60;
+        longer.steps = changed.steps = 60;
         const auto name = std::string(objective.name) + "-longer";
         EXPECT_NE(trained(changed, folder / (name + "-other")), trained(longer, folder / name));
         continue;
       }
       const auto with = trained(changed, folder / (std::string(objective.name) + "-" + field.name));
-      if (!selects || changed.prior.prior != base.prior.prior ||
-          changed.conditional.process != base.conditional.process ||
-          changed.conditional.condition != base.conditional.condition) {
+      if (!selects || changed.prior != base.prior || changed.process != base.process ||
+          changed.condition != base.condition) {
         EXPECT_NE(with, without) << "it changes nothing";
       }
     }
@@ -257,14 +235,13 @@ TEST(PriorFields, RecordsAndCardsHoldWhatWasUsed) {
   for (const auto& objective : kObjectives) {
     SCOPED_TRACE(objective.name);
     const auto out = folder / objective.name;
-    (void)trained(recipes_for(objective), out);
+    (void)trained(recipe_for(objective), out);
     const auto card = load_bundle(out).readme;
     const auto begin = card.find("```json") + 7;
     const auto recipe = nlohmann::json::parse(card.substr(begin, card.find("```", begin) - begin));
-    auto recipes = recipes_for(objective);
-    for (const auto& field : recipes.fields())
-      EXPECT_EQ(recipe.contains(field.name), unused_field(field.name, recipes.prior, recipes.conditional).empty())
-          << field.name;
+    auto used = recipe_for(objective);
+    for (const auto& field : used.fields())
+      EXPECT_EQ(recipe.contains(field.name), unused_field(field.name, used).empty()) << field.name;
   }
 }
 
@@ -277,11 +254,10 @@ TEST(PriorFields, TheShippedCardsSayNothingThatTheirTrainingDidNotRead) {
     const auto begin = card.find("```json", part) + 7;
     const auto recipe = nlohmann::json::parse(card.substr(begin, card.find("```", begin) - begin));
     PriorRecipe prior;
-    ConditionalRecipe conditional;
     prior.prior = recipe.value("prior", "absorbing");
-    conditional.process = recipe.value("process", "absorbing");
-    conditional.condition = recipe.value("condition", "none");
-    for (const auto& [name, value] : recipe.items()) EXPECT_EQ(unused_field(name, prior, conditional), "") << name;
+    prior.process = recipe.value("process", "absorbing");
+    prior.condition = recipe.value("condition", "none");
+    for (const auto& [name, value] : recipe.items()) EXPECT_EQ(unused_field(name, prior), "") << name;
   }
 }
 
@@ -292,9 +268,9 @@ TEST(PriorFields, TheRecipesInTheRepositoryNameNothingUnused) {
     std::stringstream text;
     text << std::ifstream(entry.path()).rdbuf();
     if (text.str().find("\n[prior]") == std::string::npos && text.str().rfind("[prior]", 0) != 0) continue;
-    Recipes recipes;
-    read_recipe(entry.path(), "prior", recipes.fields());
-    EXPECT_NO_THROW(require_used_fields(recipes.prior, recipes.conditional));
+    PriorRecipe recipe;
+    read_recipe(entry.path(), "prior", recipe.fields());
+    EXPECT_NO_THROW(require_used_fields(recipe));
   }
 }
 

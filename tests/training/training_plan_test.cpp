@@ -102,7 +102,7 @@ TEST(TrainingPlan, SaysWhyAndFitsTheTime) {
   auto plan = plan_training(files_of(600, 80), pictures, options);
   EXPECT_TRUE(plan.codec.flip);
   EXPECT_TRUE(plan.prior.flip) << "photographs have no left and right";
-  EXPECT_EQ(plan.conditional.condition, "none");
+  EXPECT_EQ(plan.prior.condition, "none");
   EXPECT_GT(plan.prior.dropout, 0) << "few pictures";
   EXPECT_FALSE(plan.codec.adversarial);
   fit_steps(plan, 0.5, 0.1);
@@ -118,12 +118,12 @@ TEST(TrainingPlan, SaysWhyAndFitsTheTime) {
   pictures.train = 2850;
   plan = plan_training(files_of(600, 80), pictures, options);
   EXPECT_FALSE(plan.codec.flip) << "letters and flags would be mirrored";
-  EXPECT_EQ(plan.conditional.condition, "text");
+  EXPECT_EQ(plan.prior.condition, "text");
   pictures.captioned = 30;
-  EXPECT_EQ(plan_training(files_of(600, 80), pictures, options).conditional.condition, "none");
+  EXPECT_EQ(plan_training(files_of(600, 80), pictures, options).prior.condition, "none");
   pictures.classes = 5;
   pictures.labelled = 3000;
-  EXPECT_EQ(plan_training(files_of(600, 80), pictures, options).conditional.condition, "class");
+  EXPECT_EQ(plan_training(files_of(600, 80), pictures, options).prior.condition, "class");
   pictures.train = 1;
   EXPECT_THROW(plan_training(files_of(600, 80), pictures, options), Error);
 }
@@ -136,17 +136,14 @@ TEST(TrainingPlan, ItsRecipeIsReadBackAsItWas) {
   plan.codec.learning_rate = 3.5e-4;
   plan.codec.start_from = "a \"quoted\" folder";
   plan.prior.steps = 777;
-  plan.conditional.condition = "class";
+  plan.prior.condition = "class";
   const auto file = scratch_folder("plan") / "recipe.toml";
   write_file_atomically(file, plan.recipe("pictures", "out"));
   TrainingPlan read;
   read_recipe(file, "codec", read.codec.fields());
-  auto fields = read.prior.fields();
-  for (const auto& field : read.conditional.fields()) fields.push_back(field);
-  read_recipe(file, "prior", fields);
+  read_recipe(file, "prior", read.prior.fields());
   EXPECT_EQ(to_json(read.codec.fields()), to_json(plan.codec.fields()));
   EXPECT_EQ(to_json(read.prior.fields()), to_json(plan.prior.fields()));
-  EXPECT_EQ(to_json(read.conditional.fields()), to_json(plan.conditional.fields()));
 }
 
 TEST(ShippedFiles, AreFoundWhereverTheProgramIsStartedFrom) {

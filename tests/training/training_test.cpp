@@ -9,7 +9,6 @@
 #include "runtime/error.h"
 #include "training/adam.h"
 #include "training/codebook_care.h"
-#include "training/conditional_trainer.h"
 #include "training/event_file.h"
 #include "training/prior_trainer.h"
 #include "training/recipe.h"
@@ -232,7 +231,8 @@ TEST(Recipe, UnknownKeysAndWrongTypesAreNamed) {
   EXPECT_EQ(error_of("[prior]\nlayers = 3\nlearning_rate = 1\n[codec]\nsteps = 5\n"), "");
   EXPECT_EQ(recipe.layers, 3);
   EXPECT_EQ(recipe.learning_rate, 1.0);
-  EXPECT_NE(error_of("[prior]\nlayer = 3\n").find("has no 'layer': expected one of prior, layers"), std::string::npos);
+  EXPECT_NE(error_of("[prior]\nlayer = 3\n").find("has no 'layer': expected one of prior, process, condition, layers"),
+            std::string::npos);
   EXPECT_NE(error_of("[prior]\nlayers = \"3\"\n").find("r.toml:2: layers"), std::string::npos);
   EXPECT_NE(error_of("[prior\n").find("r.toml:1"), std::string::npos);
   EXPECT_NE(error_of("[denoiser]\n").find("denoiser"), std::string::npos);
@@ -305,8 +305,7 @@ TEST(Training, ARunMayStartFromTheWeightsOfABundle) {
   // The architecture comes along, and what does not fit is begun anew.
   PriorRecipe bare;
   bare.start_from = recipe.start_from;
-  ConditionalRecipe conditional;
-  inherit_architecture(bare, conditional);
+  inherit_architecture(bare);
   EXPECT_EQ(bare.layers, 2);
   EXPECT_EQ(bare.heads, 2);
   EXPECT_EQ(bare.width, 8);

@@ -1,4 +1,4 @@
-#include "pipeline/text_condition.h"
+#include "prior/text_condition.h"
 
 #include <map>
 #include <mutex>

@@ -1,4 +1,4 @@
-#include "pipeline/sampling_suggestion.h"
+#include "prior/sampling_suggestion.h"
 
 #include <fmt/ranges.h>
 

@@ -1,0 +1,39 @@
+#include "denoiser/networks.h"
+
+#include "runtime/error.h"
+#include "runtime/printable.h"
+
+namespace tessera {
+
+// A file each.
+NetworkEntry conditional_transformer_network();
+NetworkEntry transformer_network();
+
+Registry<NetworkEntry>& networks() {
+  static Registry<NetworkEntry> registry("network", {transformer_network(), conditional_transformer_network()});
+  return registry;
+}
+
+std::string NetworkFacts::condition() const {
+  return condition_width > 0 ? "text" : classes > 0 ? "class" : "none";
+}
+
+const NetworkEntry& network_of(const nlohmann::json& config, const std::string& where) {
+  const auto found = config.is_object() ? config.value("_class_name", nlohmann::json()) : nlohmann::json();
+  std::string known;
+  for (const auto& entry : networks().entries()) {
+    if (found == entry.class_name) return entry;
+    known += (known.empty() ? "" : ", ") + entry.class_name;
+  }
+  fail("{}: _class_name is {}, expected one of {}", where,
+       found.is_string() ? printable(found.get<std::string>())
+       : found.is_null() ? "missing"
+                         : "no text",
+       known);
+}
+
+NetworkFacts network_facts(const nlohmann::json& config, const std::string& where) {
+  return network_of(config, where).facts(config);
+}
+
+}  // namespace tessera

@@ -1,0 +1,38 @@
+#include "training/objectives.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "runtime/error.h"
+
+namespace tessera {
+
+// A file each.
+ObjectiveEntry bound_objective();
+ObjectiveEntry masked_objective();
+ObjectiveEntry next_token_objective();
+
+Registry<ObjectiveEntry>& objectives() {
+  static Registry<ObjectiveEntry> registry("objective",
+                                           {masked_objective(), next_token_objective(), bound_objective()});
+  return registry;
+}
+
+const ObjectiveEntry& objective_of(const PriorRecipe& recipe) {
+  for (const auto& entry : objectives().entries()) {
+    if (entry.suits(recipe)) return entry;
+  }
+  throw UsageError(fmt::format("prior '{}' with process '{}' and condition '{}': no objective trains it", recipe.prior,
+                               recipe.process, recipe.condition));
+}
+
+GridLikelihood likelihood_of(const torch::Tensor& nats, std::int64_t cells) {
+  const auto each = nats / std::numbers::ln2 / static_cast<double>(cells);
+  GridLikelihood likelihood;
+  likelihood.bits_per_token = each.mean().item<double>();
+  if (each.size(0) > 1)
+    likelihood.standard_error = each.std().item<double>() / std::sqrt(static_cast<double>(each.size(0)));
+  return likelihood;
+}
+
+}  // namespace tessera

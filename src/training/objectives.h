@@ -1,0 +1,73 @@
+/// What priors learn by. To add an objective: a file in training/objectives/ and a line of the table in
+/// objectives.cpp.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+#include "runtime/registry.h"
+#include "training/prior_networks.h"
+#include "training/recorder.h"
+
+namespace tessera {
+
+/// What a validation measures on some grids.
+struct GridLikelihood {
+  double bits_per_token = 0;
+  double standard_error = 0;          // over grids
+  std::vector<double> bits_by_share;  // cross-entropy a masked cell by share of cells masked; empty: not measured
+};
+
+/// From one estimate a grid. In: nats [N] float64 of grids of `cells` tokens.
+GridLikelihood likelihood_of(const torch::Tensor& nats, std::int64_t cells);
+
+class PriorObjective {
+ public:
+  virtual ~PriorObjective() = default;
+
+  /// What is minimised, with its graph, and figures of it. In: x0 [N, L] int64 on the CPU and what each is told.
+  virtual torch::Tensor loss(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told, std::int64_t step,
+                             Metrics& metrics) = 0;
+  /// Without gradients. In: as loss, any number of grids.
+  virtual GridLikelihood measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told) const = 0;
+
+  /// T; of an order instead of a process: the cells.
+  virtual std::int64_t total_steps() const = 0;
+  /// For FillOptions::process; none where the network sees no time.
+  virtual std::shared_ptr<const Process> process() const { return nullptr; }
+  /// The content of scheduler/config.json.
+  virtual nlohmann::json scheduler() const = 0;
+  /// The loss by time step so far [T]; empty: it has none.
+  virtual std::vector<double> loss_by_time() const { return {}; }
+
+  virtual void save_state(TensorMap& /*into*/) const {}
+  virtual void load_state(const TensorMap& /*from*/) {}
+};
+
+struct ObjectiveInput {
+  const PriorRecipe& recipe;
+  const TokenData& data;
+};
+
+struct ObjectiveEntry {
+  std::string name, help;
+  /// Whether a recipe's prior learns by it; the first that does is taken.
+  bool (*suits)(const PriorRecipe& recipe) = nullptr;
+  /// What messages call a training by it.
+  std::string (*called)(const PriorRecipe& recipe) = nullptr;
+  /// Fields that not every training makes something of, and that this one does.
+  std::vector<std::string> (*fields)(const PriorRecipe& recipe) = nullptr;
+  std::unique_ptr<PriorObjective> (*make)(const ObjectiveInput& input) = nullptr;
+};
+
+Registry<ObjectiveEntry>& objectives();
+
+/// Throws UsageError where no objective suits.
+const ObjectiveEntry& objective_of(const PriorRecipe& recipe);
+
+}  // namespace tessera

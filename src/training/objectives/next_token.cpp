@@ -1,0 +1,59 @@
+/// The next cell in raster order: the autoregressive baseline of arXiv:2111.12701, section 4.4.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numbers>
+
+#include "diffusion/likelihood.h"
+#include "training/objectives.h"
+
+namespace tessera {
+namespace {
+
+class NextTokenObjective : public PriorObjective {
+ public:
+  explicit NextTokenObjective(const ObjectiveInput& input)
+      : batch_(input.recipe.batch_size), cells_(input.data.train.size(1) * input.data.train.size(2)) {}
+
+  torch::Tensor loss(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows&, std::int64_t,
+                     Metrics&) override {
+    const auto logits = networks.logits_in_order(x0).to(torch::kFloat32);
+    return torch::nn::functional::cross_entropy(logits.flatten(0, 1), x0.flatten().to(logits.device())) /
+           std::numbers::ln2;
+  }
+
+  GridLikelihood measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows&) const override {
+    const torch::NoGradGuard no_grad;
+    std::vector<torch::Tensor> nats;
+    for (std::int64_t start = 0; start < x0.size(0); start += batch_) {
+      const auto part = x0.slice(0, start, std::min(start + batch_, x0.size(0)));
+      nats.push_back(autoregressive_nll(networks.logits_in_order(part).to(torch::kCPU), part).to(torch::kFloat64));
+    }
+    return likelihood_of(torch::cat(nats), x0.size(1));
+  }
+
+  std::int64_t total_steps() const override { return cells_; }
+  nlohmann::json scheduler() const override {
+    return {{"_class_name", ProcessEntry().class_name},
+            {"tessera", {{"format", 1}, {"process", kAutoregressive}, {"total_steps", cells_}}}};
+  }
+
+ private:
+  std::int64_t batch_, cells_;
+};
+
+}  // namespace
+
+ObjectiveEntry next_token_objective() {
+  return {"next-token",
+          "the code of each cell given those before it",
+          [](const PriorRecipe& recipe) { return recipe.is_autoregressive() && !recipe.sees_time(); },
+          [](const PriorRecipe&) { return std::string("the autoregressive prior"); },
+          [](const PriorRecipe&) -> std::vector<std::string> {
+            return {"prior", "initialisation"};
+          },
+          [](const ObjectiveInput& input) -> std::unique_ptr<PriorObjective> {
+            return std::make_unique<NextTokenObjective>(input);
+          }};
+}
+
+}  // namespace tessera

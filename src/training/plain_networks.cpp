@@ -1,0 +1,71 @@
+/// The transformer without times and conditions in training, bidirectional or autoregressive.
+#include "denoiser/transformer.h"
+#include "runtime/error.h"
+#include "runtime/log.h"
+#include "training/codec_trainer.h"
+#include "training/prior_networks.h"
+#include "training/take_matching.h"
+
+namespace tessera {
+namespace {
+
+class PlainNetworks : public PriorNetworks {
+ public:
+  explicit PlainNetworks(Transformer network) : network_(std::move(network)) {}
+
+  Parameters parameters() const override { return network_->named_parameters(); }
+  void to(torch::Device device) override { network_->to(device); }
+  void train(bool training) override { network_->train(training); }
+  void seed_dropout(std::uint64_t bits) override { network_->seed_dropout(bits); }
+  torch::Tensor logits(const torch::Tensor& tokens, const torch::Tensor&, const ToldRows&,
+                       const torch::Tensor& rows) override {
+    return rows.defined() ? network_->logits_at(tokens, rows) : network_->forward(tokens);
+  }
+  torch::Tensor logits_in_order(const torch::Tensor& tokens) override {
+    if (!network_->is_autoregressive()) return PriorNetworks::logits_in_order(tokens);
+    return network_->forward(tokens.slice(1, 0, tokens.size(1) - 1));
+  }
+  std::shared_ptr<Denoiser> denoiser() override { return network_.ptr(); }
+  std::vector<Condition> conditions(const ToldRows&) override { return {}; }
+  void put_into(Bundle& bundle) const override {
+    bundle.denoiser = BundlePart{network_->options().to_config(), network_->state()};
+  }
+
+ private:
+  Transformer network_;
+};
+
+TransformerOptions transformer_options(const PriorRecipe& recipe, const TokenData& data) {
+  TransformerOptions options;
+  options.kind = recipe.is_autoregressive() ? TransformerKind::autoregressive : TransformerKind::bidirectional;
+  options.codebook_size = data.codebook_size;
+  options.grid = {data.train.size(1), data.train.size(2)};
+  options.layers = recipe.layers;
+  options.heads = recipe.heads;
+  options.width = recipe.width;
+  options.dropout = recipe.dropout;
+  options.validate();
+  return options;
+}
+
+}  // namespace
+
+MadeNetworks make_plain_networks(const PriorNetworksInput& input) {
+  const auto& recipe = input.recipe;
+  const auto start = recipe.initialisation == "framework" ? Initialisation::framework : Initialisation::small_normal;
+  const auto options = transformer_options(recipe, input.data);
+  Transformer trained(options, start, static_cast<Seed>(recipe.seed)), average(options, Initialisation::none);
+  if (input.start) {
+    const auto& given = input.start->denoiser->tensors;
+    auto weights = trained->state();
+    const auto taken = take_matching(weights, given);
+    require(taken.taken > 0, "start_from: {}: none of its {} tensors fits this prior", recipe.start_from, given.size());
+    trained->load(weights, recipe.start_from);
+    log().info("prior: {}", taken.text(recipe.start_from));
+  }
+  average->eval();
+  for (auto network : {trained, average}) network->set_precision(training_precision(recipe.precision, input.device));
+  return {std::make_unique<PlainNetworks>(trained), std::make_unique<PlainNetworks>(average)};
+}
+
+}  // namespace tessera
