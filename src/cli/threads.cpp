@@ -45,10 +45,10 @@ double waited_for_a_processor() {
 }
 
 /// Waiting threads of GCC's OpenMP spin 300,000 times before they sleep. Alone that is fastest; where another program
-/// wants the same processors each holds the other up, up to fiftyfold (docs/performance.md, "Threads"). The count can
-/// be set only in the environment, before the library is loaded, but with more OpenMP threads than processors it falls
-/// to 100 (libgomp's manual, GOMP_SPINCOUNT). So: as soon as threads of ours wait for a processor, a team that sleeps
-/// for ever makes it so.
+/// wants the same processors each holds the other up, up to fiftyfold
+/// (docs/decisions/waiting-threads-sleep.md). The count can be set only in the environment, before the library is
+/// loaded, but with more OpenMP threads than processors it falls to 100 (libgomp's manual, GOMP_SPINCOUNT). So: as soon
+/// as threads of ours wait for a processor, a team that sleeps for ever makes it so.
 void sleep_while_waiting_where_others_compute(int threads, int processors) {
   if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   static bool started = false;

@@ -1,6 +1,6 @@
 /// Products of activations with weights in float32 through oneDNN, which picks its kernels by the processor: the
 /// distribution's OpenBLAS takes its AVX2 kernels on processors it does not know, at half the speed
-/// (docs/performance.md).
+/// (docs/decisions/float32-products-through-onednn.md).
 #pragma once
 
 #include <torch/torch.h>

@@ -1,7 +1,7 @@
 /// Operations of the networks' layers in the form that trains fastest on a CPU, for autograd: float32 master weights,
 /// activations in bfloat16 and channels-last.
 ///
-/// What a trainer should do (docs/performance.md has the figures):
+/// What a trainer should do (docs/decisions/training-kernels.md has the figures):
 ///  - keep parameters float32; pass them as they are, the operations round them to bfloat16 inside and return float32
 ///  gradients;
 ///  - hold activations of a convolutional network in bfloat16, torch::MemoryFormat::ChannelsLast from the first

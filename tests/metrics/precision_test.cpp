@@ -1,4 +1,5 @@
-/// What the faster precisions cost on the model that the repository ships: docs/performance.md quotes these figures.
+/// What the faster precisions cost on the model that the repository ships: docs/decisions/int8-denoiser.md quotes
+/// these.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
