@@ -24,7 +24,7 @@ bool ShapesOnly::active() {
   return shapes_only > 0;
 }
 
-torch::Tensor NamedModule::add(const std::string& name, at::IntArrayRef shape) {
+std::pair<torch::nn::Module*, std::string> NamedModule::holder_of(const std::string& name) {
   torch::nn::Module* holder = this;
   std::size_t at = 0;
   for (auto dot = name.find('.'); dot != std::string::npos; at = dot + 1, dot = name.find('.', at)) {
@@ -34,8 +34,13 @@ torch::Tensor NamedModule::add(const std::string& name, at::IntArrayRef shape) {
     auto next = found ? *found : holder->register_module(part, std::make_shared<Group>());
     holder = next.get();
   }
+  return {holder, name.substr(at)};
+}
+
+torch::Tensor NamedModule::add(const std::string& name, at::IntArrayRef shape) {
+  const auto [holder, own] = holder_of(name);
   const auto none = torch::TensorOptions().device(torch::kMeta);
-  return holder->register_parameter(name.substr(at), shapes_only > 0 ? torch::empty(shape, none) : torch::zeros(shape));
+  return holder->register_parameter(own, shapes_only > 0 ? torch::empty(shape, none) : torch::zeros(shape));
 }
 
 ShapeMap shapes_of(const torch::nn::Module& module) {

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "checkpoint/parameter_shapes.h"
 #include "checkpoint/safetensors.h"
@@ -35,6 +36,8 @@ class NamedModule : public torch::nn::Module {
   /// `where`) listing every missing, unexpected and misshapen tensor.
   void load(const TensorMap& tensors, const std::string& where, const Take& take = {});
   std::int64_t parameter_count() const;
+  /// Of a dotted name: the inner module (made where it is not there yet) and the last part.
+  std::pair<torch::nn::Module*, std::string> holder_of(const std::string& name);
 
  protected:
   /// Makes a parameter of zeros under a dotted name and returns it.

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "denoiser/layers.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -12,22 +11,17 @@ constexpr double kEpsilon = 1e-5;
 
 }  // namespace
 
-ConditionalTransformerImpl::Affine ConditionalTransformerImpl::affine(const std::string& name, std::int64_t in,
-                                                                      std::int64_t out) {
-  return {add(name + ".weight", {out, in}), add(name + ".bias", {out}), {}};
-}
-
 ConditionalTransformerImpl::AdaptiveNorm ConditionalTransformerImpl::adaptive(const std::string& name,
                                                                               std::int64_t rows) {
   const auto width = options_.width();
-  return {add(name + ".emb.weight", {rows, width}), affine(name + ".linear", width, 2 * width)};
+  return {add(name + ".emb.weight", {rows, width}), add_linear(*this, name + ".linear", width, 2 * width)};
 }
 
 ConditionalTransformerImpl::Attention ConditionalTransformerImpl::attention_of(const std::string& name,
                                                                                std::int64_t keys) {
   const auto width = options_.width();
-  return {affine(name + ".to_q", width, width), affine(name + ".to_k", keys, width),
-          affine(name + ".to_v", keys, width), affine(name + ".to_out.0", width, width)};
+  return {add_linear(*this, name + ".to_q", width, width), add_linear(*this, name + ".to_k", keys, width),
+          add_linear(*this, name + ".to_v", keys, width), add_linear(*this, name + ".to_out.0", width, width)};
 }
 
 ConditionalTransformerImpl::ConditionalTransformerImpl(const ConditionalOptions& options) : options_(options) {
@@ -51,29 +45,37 @@ ConditionalTransformerImpl::ConditionalTransformerImpl(const ConditionalOptions&
       block.norm3_weight = add(name + "norm3.weight", {width});
       block.norm3_bias = add(name + "norm3.bias", {width});
     }
-    block.up = affine(name + "ff.net.0.proj", width, options_.hidden_factor * width);
-    block.down = affine(name + "ff.net.2", options_.hidden_factor * width, width);
+    block.up = add_linear(*this, name + "ff.net.0.proj", width, options_.hidden_factor * width);
+    block.down = add_linear(*this, name + "ff.net.2", options_.hidden_factor * width, width);
     blocks_.push_back(std::move(block));
   }
   norm_out_weight_ = add("norm_out.weight", {width});
   norm_out_bias_ = add("norm_out.bias", {width});
-  head_ = affine("out", width, options_.codebook_size);
+  head_ = add_linear(*this, "out", width, options_.codebook_size);
 }
 
-torch::Tensor ConditionalTransformerImpl::apply(Affine& layer, const torch::Tensor& x) {
-  return linear(x, layer.weight, layer.bias, precision_, &layer.packed);
+void ConditionalTransformerImpl::set_precision(Precision precision) {
+  recorded_.forget();
+  precision_ = precision;
+  for (const auto& module : modules(false)) {
+    if (auto* layer = module->as<LinearImpl>()) layer->precision = precision;
+  }
+  for (auto& block : blocks_) {
+    for (auto* norm : {&block.norm1, &block.norm2, &block.norm3}) {
+      if (!norm->linear.is_empty()) norm->linear->precision = Precision::float32;
+    }
+  }
 }
 
-torch::Tensor ConditionalTransformerImpl::add_to(Affine& layer, const torch::Tensor& x, const torch::Tensor& residual,
+torch::Tensor ConditionalTransformerImpl::add_to(Linear& layer, const torch::Tensor& x, const torch::Tensor& residual,
                                                  double dropout) {
-  if (dropout > 0) return residual + drop_out(apply(layer, x), dropout, dropout_generator_);
-  return linear_add_onto(x, layer.weight, layer.bias, residual, precision_, &layer.packed);
+  if (dropout > 0) return residual + drop_out(layer->forward(x), dropout, dropout_generator_);
+  return layer->forward_add_onto(x, residual);
 }
 
 torch::Tensor ConditionalTransformerImpl::apply(AdaptiveNorm& layer, const torch::Tensor& x,
                                                 const torch::Tensor& embedded) {
-  const auto both = linear_unrounded(torch::silu(embedded), layer.linear.weight, layer.linear.bias, Precision::float32,
-                                     &layer.linear.packed);
+  const auto both = layer.linear->forward_unrounded(torch::silu(embedded));
   const auto parts = both.chunk(2, -1);  // scale, shift
   if (both.size(0) == 1) {
     return layer_norm(x, (1 + parts[0]).flatten(), parts[1].flatten(), kEpsilon, precision_);
@@ -84,12 +86,12 @@ torch::Tensor ConditionalTransformerImpl::apply(AdaptiveNorm& layer, const torch
 torch::Tensor ConditionalTransformerImpl::self_attention(Attention& layer, const torch::Tensor& x) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(options_.head_width));
   if (!torch::GradMode::is_enabled()) {  // the packed weights of the three are kept
-    return attention(apply(layer.query, x), apply(layer.key, x), apply(layer.value, x), options_.heads, scale, false,
-                     precision_);
+    return attention(layer.query->forward(x), layer.key->forward(x), layer.value->forward(x), options_.heads, scale,
+                     false, precision_);
   }
   // In training one product and one gradient of x instead of three.
-  const auto weight = torch::cat({layer.query.weight, layer.key.weight, layer.value.weight});
-  const auto bias = torch::cat({layer.query.bias, layer.key.bias, layer.value.bias});
+  const auto weight = torch::cat({layer.query->weight, layer.key->weight, layer.value->weight});
+  const auto bias = torch::cat({layer.query->bias, layer.key->bias, layer.value->bias});
   return attention_qkv(linear(x, weight, bias, precision_), options_.heads, scale, false, precision_);
 }
 
@@ -148,14 +150,14 @@ torch::Tensor ConditionalTransformerImpl::keys_and_values(const torch::Tensor& s
   const auto given = states.to(device());
   std::vector<torch::Tensor> blocks;
   for (auto& block : blocks_)
-    blocks.push_back(torch::stack({apply(block.cross.key, given), apply(block.cross.value, given)}));
+    blocks.push_back(torch::stack({block.cross.key->forward(given), block.cross.value->forward(given)}));
   return torch::stack(blocks);
 }
 
 std::pair<torch::Tensor, torch::Tensor> ConditionalTransformerImpl::text_of(std::size_t block, std::int64_t count,
                                                                             const ConditionBatch& condition) {
   auto& cross = blocks_[block].cross;
-  if (condition.states.defined()) return {apply(cross.key, condition.states), apply(cross.value, condition.states)};
+  if (condition.states.defined()) return {cross.key->forward(condition.states), cross.value->forward(condition.states)};
   const auto both = condition.keys_and_values[static_cast<std::int64_t>(block)];  // [2, U, P, C]
   if (both.size(1) == 1 && count == 1) return {both[0], both[1]};
   return {both[0].index_select(0, condition.texts), both[1].index_select(0, condition.texts)};
@@ -176,14 +178,14 @@ torch::Tensor ConditionalTransformerImpl::evaluate(const torch::Tensor& tokens, 
     auto normed = apply(block.norm1, x, torch::embedding(block.norm1.embedding, at));
     note(name + ".norm1", normed);
     auto context = self_attention(block.self, normed);
-    if (record_) note(name + ".attn1", apply(block.self.output, context));
+    if (record_) note(name + ".attn1", block.self.output->forward(context));
     x = add_to(block.self.output, context, x, dropout);
     if (options_.condition_width > 0) {
       normed = apply(block.norm2, x, torch::embedding(block.norm2.embedding, at));
       note(name + ".norm2", normed);
       const auto [keys, values] = text_of(i, tokens.size(0), condition);
-      context = attention(apply(block.cross.query, normed), keys, values, options_.heads, scale, false, precision_);
-      if (record_) note(name + ".attn2", apply(block.cross.output, context));
+      context = attention(block.cross.query->forward(normed), keys, values, options_.heads, scale, false, precision_);
+      if (record_) note(name + ".attn2", block.cross.output->forward(context));
       x = add_to(block.cross.output, context, x, dropout);
     }
     if (options_.classes > 0) {
@@ -198,18 +200,18 @@ torch::Tensor ConditionalTransformerImpl::evaluate(const torch::Tensor& tokens, 
     }
     torch::Tensor activated;
     if (options_.exact_gelu) {
-      activated = linear_gelu(normed, block.up.weight, block.up.bias, precision_, &block.up.packed);
+      activated = block.up->forward_gelu(normed);
     } else {
-      const auto hidden = apply(block.up, normed);
+      const auto hidden = block.up->forward(normed);
       activated = hidden * torch::sigmoid(1.702 * hidden);
     }
-    if (record_) note(name + ".ff", apply(block.down, activated));
+    if (record_) note(name + ".ff", block.down->forward(activated));
     x = add_to(block.down, activated, x, dropout);
     note(name, x);
   }
   x = layer_norm(x, norm_out_weight_, norm_out_bias_, kEpsilon, precision_);
   note("norm_out", x);
-  const auto logits = linear_unrounded(x, head_.weight, head_.bias, precision_, &head_.packed);
+  const auto logits = head_->forward_unrounded(x);
   note("logits", logits);
   return logits;
 }
@@ -231,19 +233,12 @@ void ConditionalTransformerImpl::initialise(Seed seed) {
 
 void ConditionalTransformerImpl::load_weights(const TensorMap& tensors, const std::string& where,
                                               WeightLoading loading) {
-  std::map<const c10::TensorImpl*, PackedWeight*> packed;  // but of the norms' layers, which compute in float32
-  const auto note_packed = [&](Affine& layer) {
-    if (layer.weight.defined()) packed[layer.weight.unsafeGetTensorImpl()] = &layer.packed;
-  };
-  for (auto& block : blocks_) {
-    for (auto* attention : {&block.self, &block.cross}) {
-      for (auto* layer : {&attention->query, &attention->key, &attention->value, &attention->output})
-        note_packed(*layer);
+  auto packed = packed_by_weight(*this);
+  for (auto& block : blocks_) {  // but of the norms' layers, which compute in float32
+    for (auto* norm : {&block.norm1, &block.norm2, &block.norm3}) {
+      if (!norm->linear.is_empty()) packed.erase(norm->linear->weight.unsafeGetTensorImpl());
     }
-    note_packed(block.up);
-    note_packed(block.down);
   }
-  note_packed(head_);
   load(tensors, where, [&](const torch::Tensor& parameter, const torch::Tensor& given) {
     const auto layer = packed.find(parameter.unsafeGetTensorImpl());
     load_parameter(parameter, given, loading, layer == packed.end() ? nullptr : layer->second);

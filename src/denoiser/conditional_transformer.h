@@ -16,6 +16,7 @@
 #include "kernels/recorded_call.h"
 #include "kernels/training_ops.h"
 #include "kernels/weight_loading.h"
+#include "nn/layers.h"
 #include "runtime/random.h"
 #include "tokens/token_grid.h"
 
@@ -70,32 +71,25 @@ class ConditionalTransformerImpl : public NamedModule {
   void initialise(Seed seed);
   /// As NamedModule's.
   void load_weights(const TensorMap& tensors, const std::string& where, WeightLoading loading);
-  void set_precision(Precision precision) {
-    recorded_.forget();
-    precision_ = precision;
-  }
+  void set_precision(Precision precision);
   void seed_dropout(std::uint64_t bits);
   const ConditionalOptions& options() const { return options_; }
   torch::Device device() const { return tokens_.device(); }
 
  private:
-  struct Affine {
-    torch::Tensor weight, bias;  // [out, in], [out]
-    PackedWeight packed;
-  };
   struct AdaptiveNorm {
     torch::Tensor embedding;  // [T or classes, C]
-    Affine linear;            // C to 2 C: scale, shift
+    Linear linear{nullptr};   // C to 2 C: scale, shift; in float32 whatever the network's precision
   };
   struct Attention {
-    Affine query, key, value, output;
+    Linear query{nullptr}, key{nullptr}, value{nullptr}, output{nullptr};
   };
   struct Block {
     AdaptiveNorm norm1, norm2;  // by time; norm2 with text only
     Attention self, cross;      // cross with text only
     torch::Tensor norm3_weight, norm3_bias;
     AdaptiveNorm norm3;  // by class, in place of the plain one
-    Affine up, down;
+    Linear up{nullptr}, down{nullptr};
   };
   /// forward for operands that have been checked and brought to the device; what the condition does not have, and rows,
   /// are undefined.
@@ -104,11 +98,9 @@ class ConditionalTransformerImpl : public NamedModule {
   /// Keys and values of the texts of N rows in a block: [N, P, C] each.
   std::pair<torch::Tensor, torch::Tensor> text_of(std::size_t block, std::int64_t count,
                                                   const ConditionBatch& condition);
-  Affine affine(const std::string& name, std::int64_t in, std::int64_t out);
   AdaptiveNorm adaptive(const std::string& name, std::int64_t rows);
   Attention attention_of(const std::string& name, std::int64_t keys);
-  torch::Tensor apply(Affine& layer, const torch::Tensor& x);
-  torch::Tensor add_to(Affine& layer, const torch::Tensor& x, const torch::Tensor& residual, double dropout);
+  torch::Tensor add_to(Linear& layer, const torch::Tensor& x, const torch::Tensor& residual, double dropout);
   /// In: x [N, L, C], embedded rows [1 or N, C].
   torch::Tensor apply(AdaptiveNorm& layer, const torch::Tensor& x, const torch::Tensor& embedded);
   /// In, out: x [N, L, C]; before the output's product.
@@ -121,7 +113,7 @@ class ConditionalTransformerImpl : public NamedModule {
   torch::Tensor tokens_, heights_, widths_;  // [K + 1, C], [h, C], [w, C]
   std::vector<Block> blocks_;
   torch::Tensor norm_out_weight_, norm_out_bias_;
-  Affine head_;
+  Linear head_{nullptr};
   std::optional<torch::Generator> dropout_generator_;
   RecordedCall recorded_;
   TensorMap* record_ = nullptr;

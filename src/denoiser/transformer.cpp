@@ -205,10 +205,7 @@ void TransformerImpl::load(const TensorMap& tensors, const std::string& where, W
     require(tensor.is_floating_point(), "{}: {} is {}, expected floating point", where, name,
             c10::toString(tensor.scalar_type()));
   }
-  std::map<const c10::TensorImpl*, PackedWeight*> packed;
-  for (const auto& module : modules(false)) {
-    if (auto* layer = module->as<LinearImpl>()) packed[layer->weight.unsafeGetTensorImpl()] = layer->packed();
-  }
+  const auto packed = packed_by_weight(*this);
   for (const auto& item : named_parameters()) {
     const auto layer = packed.find(item.value().unsafeGetTensorImpl());
     load_parameter(item.value(), tensors.at(item.key()), loading, layer == packed.end() ? nullptr : layer->second);

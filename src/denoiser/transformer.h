@@ -15,10 +15,10 @@
 #include "checkpoint/parameter_shapes.h"
 #include "checkpoint/safetensors.h"
 #include "denoiser/denoiser.h"
-#include "denoiser/layers.h"
 #include "kernels/recorded_call.h"
 #include "kernels/transformer_blocks.h"
 #include "kernels/weight_loading.h"
+#include "nn/layers.h"
 #include "runtime/random.h"
 #include "tokens/token_grid.h"
 

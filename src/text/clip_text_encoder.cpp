@@ -65,10 +65,6 @@ ClipTextOptions ClipTextOptions::from_config(const nlohmann::json& whole) {
   return options;
 }
 
-ClipTextEncoderImpl::Affine ClipTextEncoderImpl::affine(const std::string& name, std::int64_t in, std::int64_t out) {
-  return {add(name + ".weight", {out, in}), add(name + ".bias", {out}), {}};
-}
-
 ClipTextEncoderImpl::Norm ClipTextEncoderImpl::norm(const std::string& name) {
   return {add(name + ".weight", {options_.width}), add(name + ".bias", {options_.width})};
 }
@@ -83,19 +79,22 @@ ClipTextEncoderImpl::ClipTextEncoderImpl(const ClipTextOptions& options) : optio
     Layer layer;
     layer.norm1 = norm(name + "layer_norm1");
     layer.norm2 = norm(name + "layer_norm2");
-    layer.query = affine(name + "self_attn.q_proj", width, width);
-    layer.key = affine(name + "self_attn.k_proj", width, width);
-    layer.value = affine(name + "self_attn.v_proj", width, width);
-    layer.output = affine(name + "self_attn.out_proj", width, width);
-    layer.up = affine(name + "mlp.fc1", width, options_.hidden);
-    layer.down = affine(name + "mlp.fc2", options_.hidden, width);
+    layer.query = add_linear(*this, name + "self_attn.q_proj", width, width);
+    layer.key = add_linear(*this, name + "self_attn.k_proj", width, width);
+    layer.value = add_linear(*this, name + "self_attn.v_proj", width, width);
+    layer.output = add_linear(*this, name + "self_attn.out_proj", width, width);
+    layer.up = add_linear(*this, name + "mlp.fc1", width, options_.hidden);
+    layer.down = add_linear(*this, name + "mlp.fc2", options_.hidden, width);
     layers_.push_back(std::move(layer));
   }
   final_ = norm("text_model.final_layer_norm");
 }
 
-torch::Tensor ClipTextEncoderImpl::apply(Affine& layer, const torch::Tensor& x) const {
-  return linear(x, layer.weight, layer.bias, precision_, &layer.packed);
+void ClipTextEncoderImpl::set_precision(Precision precision) {
+  precision_ = precision;
+  for (const auto& module : modules(false)) {
+    if (auto* layer = module->as<LinearImpl>()) layer->precision = precision;
+  }
 }
 
 torch::Tensor ClipTextEncoderImpl::apply(const Norm& layer, const torch::Tensor& x) const {
@@ -110,12 +109,12 @@ torch::Tensor ClipTextEncoderImpl::forward(const torch::Tensor& ids, std::vector
   for (auto& layer : layers_) {
     if (hidden_states) hidden_states->push_back(x);
     const auto normed = apply(layer.norm1, x);
-    const auto context = attention(apply(layer.query, normed), apply(layer.key, normed), apply(layer.value, normed),
-                                   options_.heads, scale, true, precision_);
-    x = linear_add(context, layer.output.weight, layer.output.bias, x, precision_, &layer.output.packed);
-    const auto hidden = apply(layer.up, apply(layer.norm2, x));
+    const auto context = attention(layer.query->forward(normed), layer.key->forward(normed),
+                                   layer.value->forward(normed), options_.heads, scale, true, precision_);
+    x = layer.output->forward_add(context, x);
+    const auto hidden = layer.up->forward(apply(layer.norm2, x));
     const auto activated = options_.exact_gelu ? gelu_activation(hidden) : hidden * torch::sigmoid(1.702 * hidden);
-    x = linear_add(activated, layer.down.weight, layer.down.bias, x, precision_, &layer.down.packed);
+    x = layer.down->forward_add(activated, x);
   }
   if (hidden_states) hidden_states->push_back(x);
   return layer_norm(x, final_.weight, final_.bias, options_.layer_norm_epsilon);

@@ -12,6 +12,7 @@
 
 #include "checkpoint/named_module.h"
 #include "kernels/training_ops.h"
+#include "nn/layers.h"
 #include "runtime/random.h"
 
 namespace tessera {
@@ -45,24 +46,18 @@ class ClipTextEncoderImpl : public NamedModule {
   void load_hub(TensorMap tensors, const std::string& where);
   /// Random weights: normal(0, 0.02), norms one, biases zero. Draws from a generator of this seed.
   void initialise(Seed seed);
-  void set_precision(Precision precision) { precision_ = precision; }
+  void set_precision(Precision precision);
   const ClipTextOptions& options() const { return options_; }
 
  private:
-  struct Affine {
-    torch::Tensor weight, bias;  // [out, in], [out]
-    PackedWeight packed;
-  };
   struct Norm {
     torch::Tensor weight, bias;  // [C]
   };
   struct Layer {
     Norm norm1, norm2;
-    Affine query, key, value, output, up, down;
+    Linear query{nullptr}, key{nullptr}, value{nullptr}, output{nullptr}, up{nullptr}, down{nullptr};
   };
-  Affine affine(const std::string& name, std::int64_t in, std::int64_t out);
   Norm norm(const std::string& name);
-  torch::Tensor apply(Affine& layer, const torch::Tensor& x) const;
   torch::Tensor apply(const Norm& layer, const torch::Tensor& x) const;
 
   ClipTextOptions options_;

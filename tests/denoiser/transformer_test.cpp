@@ -141,8 +141,8 @@ TEST(Transformer, LoadingNamesEveryTensorThatDoesNotFit) {
     FAIL() << "accepted";
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(),
-                 "transformer weights do not match (some/file): missing blocks.1.mlp.up.bias [32]; "
-                 "final_norm.weight is [9], expected [8]; unexpected head.bias [7]");
+                 "some/file: the tensors do not fit; missing: blocks.1.mlp.up.bias [32]; unexpected: head.bias [7]; of "
+                 "another shape: final_norm.weight [9] (expected [8])");
   }
 }
 

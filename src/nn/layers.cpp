@@ -1,4 +1,4 @@
-#include "denoiser/layers.h"
+#include "nn/layers.h"
 
 #include <cmath>
 #include <limits>
@@ -18,9 +18,24 @@ LinearImpl::LinearImpl(std::int64_t in, std::int64_t out, bool with_bias) {
   if (with_bias) bias = register_parameter("bias", new_parameter({out}));
 }
 
+Linear add_linear(NamedModule& network, const std::string& name, std::int64_t in, std::int64_t out) {
+  const auto [holder, own] = network.holder_of(name);
+  return holder->register_module(own, Linear(in, out));
+}
+
+std::map<const c10::TensorImpl*, PackedWeight*> packed_by_weight(torch::nn::Module& network) {
+  std::map<const c10::TensorImpl*, PackedWeight*> packed;
+  for (const auto& module : network.modules(false)) {
+    if (auto* layer = module->as<LinearImpl>()) packed[layer->weight.unsafeGetTensorImpl()] = layer->packed();
+  }
+  return packed;
+}
+
 LayerNormImpl::LayerNormImpl(std::int64_t width) {
-  weight = register_parameter("weight", torch::ones({width}));
-  bias = register_parameter("bias", torch::zeros({width}));
+  weight = register_parameter("weight", new_parameter({width}));
+  bias = register_parameter("bias", new_parameter({width}));
+  const torch::NoGradGuard no_grad;
+  weight.fill_(1);
 }
 
 torch::Tensor attend(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v, bool causal,

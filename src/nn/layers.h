@@ -5,8 +5,11 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <string>
 
+#include "checkpoint/named_module.h"
 #include "kernels/training_ops.h"
 
 namespace tessera {
@@ -34,6 +37,11 @@ class LinearImpl : public torch::nn::Module {
     return linear_add_onto(x, weight, bias, residual, precision, &packed_);
   }
 
+  /// residual + forward(x), in the residual's dtype.
+  torch::Tensor forward_add(const torch::Tensor& x, const torch::Tensor& residual) {
+    return linear_add(x, weight, bias, residual, precision, &packed_);
+  }
+
   /// forward(x), not rounded: float32 (float64 for float64).
   torch::Tensor forward_unrounded(const torch::Tensor& x) {
     return linear_unrounded(x, weight, bias, precision, &packed_);
@@ -49,6 +57,11 @@ class LinearImpl : public torch::nn::Module {
   PackedWeight packed_;
 };
 TORCH_MODULE(Linear);
+
+/// A Linear of a network whose layers have the names that they have in files: "a.b" becomes the submodule `b` of `a`.
+Linear add_linear(NamedModule& network, const std::string& name, std::int64_t in, std::int64_t out);
+/// The packed forms of a network's products by their weights, for load_parameter.
+std::map<const c10::TensorImpl*, PackedWeight*> packed_by_weight(torch::nn::Module& network);
 
 /// (x - mean) / sqrt(variance + 1e-5) * weight + bias over the last dimension.
 class LayerNormImpl : public torch::nn::Module {
