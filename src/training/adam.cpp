@@ -203,6 +203,13 @@ double average_decay(double decay, bool warmup, std::int64_t updates) {
   return std::min(decay, (1 + u) / (10 + u));
 }
 
+double Adam::minimise(const torch::Tensor& loss, double learning_rate, const std::string& what, std::int64_t at) {
+  const auto value = loss.item<double>();
+  require(std::isfinite(value), "{} is {} at step {}", what, value, at);
+  loss.backward();
+  return step(learning_rate);
+}
+
 double learning_rate_at(std::int64_t step, double base, std::int64_t warmup, std::int64_t total,
                         double final_fraction) {
   if (step < warmup) return base * static_cast<double>(step + 1) / static_cast<double>(warmup);

@@ -35,6 +35,11 @@ class Adam {
   /// Throws Error where that is not finite, before any weight changes.
   double step(double learning_rate);
 
+  /// What every training does with a loss: back-propagates it and updates by its gradients (several processes will join
+  /// theirs here). Out: as step. Throws Error, beginning with `what` and naming the step, before any weight changes
+  /// where the loss is not finite.
+  double minimise(const torch::Tensor& loss, double learning_rate, const std::string& what, std::int64_t step);
+
   /// The averaged weights by name (the plain ones where no average is kept).
   TensorMap averaged() const;
   /// The weights as they are, by name.

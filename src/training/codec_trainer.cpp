@@ -272,15 +272,12 @@ Metrics CodecTraining::step(std::int64_t step) {
     metrics["generator"] = generator_loss.item<double>();
     metrics["adversarial_weight"] = weight.item<double>();
   }
-  const double total = loss.item<double>();
-  require(std::isfinite(total), "codec: the loss is {} at step {}", total, step);
-  metrics["loss"] = total;
+  metrics["loss"] = loss.item<double>();
   metrics["codebook"] = pass.quantizer_loss.item<double>();
   const auto use = codebook_use(pass.indices, recipe_.codebook_size);
   metrics["perplexity"] = use.perplexity;
 
-  loss.backward();
-  metrics["gradient_norm"] = adam_->step(rate);
+  metrics["gradient_norm"] = adam_->minimise(loss, rate, "codec: the loss", step);
   if (discriminates) {
     ++discriminator_steps_;
     set_trainable(*discriminator_, true);
@@ -288,12 +285,10 @@ Metrics CodecTraining::step(std::int64_t step) {
     const auto fake_logits = discriminator_->forward(fake.detach());
     const auto discriminator_loss = hinge_loss(real_logits, fake_logits);
     metrics["discriminator"] = discriminator_loss.item<double>();
-    require(std::isfinite(metrics["discriminator"]), "codec: the discriminator's loss is {} at step {}",
-            metrics["discriminator"], step);
-    discriminator_loss.backward();
     const double own =
         recipe_.discriminator_learning_rate > 0 ? recipe_.discriminator_learning_rate : recipe_.learning_rate;
-    discriminator_adam_->step(own * rate / recipe_.learning_rate);
+    (void)discriminator_adam_->minimise(discriminator_loss, own * rate / recipe_.learning_rate,
+                                        "codec: the discriminator's loss", step);
   }
   care_->after_step(step, pass.indices, *codec_->quantizer, pass.latents);
   metrics["codes_in_use"] = static_cast<double>(care_->codes_in_use());

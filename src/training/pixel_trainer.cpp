@@ -91,10 +91,9 @@ class PixelTraining : public TrainingTask {
     const auto [target, quantized] = prepared(loader_->batch(step).images);
     const auto loss = bits_per_dimension(codec_, target, quantized);
     Metrics metrics = {{"loss", loss.item<double>()}};
-    require(std::isfinite(metrics["loss"]), "pixels: the loss is {} at step {}", metrics["loss"], step);
-    loss.backward();
-    metrics["gradient_norm"] = adam_->step(
-        learning_rate_at(step, recipe_.learning_rate, recipe_.warmup, recipe_.steps, recipe_.final_learning_rate));
+    const double rate =
+        learning_rate_at(step, recipe_.learning_rate, recipe_.warmup, recipe_.steps, recipe_.final_learning_rate);
+    metrics["gradient_norm"] = adam_->minimise(loss, rate, "pixels: the loss", step);
     return metrics;
   }
 

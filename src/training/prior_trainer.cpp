@@ -113,11 +113,9 @@ Metrics PriorTraining::step(std::int64_t step) {
   Metrics metrics;
   const auto loss = objective_->loss(*model_, x0, told_->at_step(rows, step), step, metrics);
   metrics["loss"] = loss.item<double>();
-  require(std::isfinite(metrics["loss"]), "prior: the loss is {} at step {}", metrics["loss"], step);
-  loss.backward();
   const double rate =
       learning_rate_at(step, recipe_.learning_rate, recipe_.warmup, recipe_.steps, recipe_.final_learning_rate);
-  metrics["gradient_norm"] = adam_->step(rate);
+  metrics["gradient_norm"] = adam_->minimise(loss, rate, "prior: the loss", step);
   return metrics;
 }
 
