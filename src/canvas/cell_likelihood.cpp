@@ -27,8 +27,10 @@ CellLikelihood in_order(Denoiser& denoiser, const torch::Tensor& flat, const Cel
   CellLikelihood found{torch::zeros(flat.sizes(), torch::kFloat64), flat.size(0)};
   for (std::int64_t first = 0; first < flat.size(0); first += options.per_call) {
     const auto rows = flat.slice(0, first, std::min(first + options.per_call, flat.size(0)));
-    const auto evaluator = denoiser.begin();
-    const auto decoding = evaluator->decode(rows.size(0));
+    const auto evaluator = denoiser.begin(options.conditions);
+    std::vector<std::int64_t> conditions;
+    for (std::int64_t n = 0; n < rows.size(0); ++n) conditions.push_back(first + n);
+    const auto decoding = evaluator->decode(rows.size(0), conditions);
     torch::Tensor previous;
     for (std::int64_t cell = 0; cell < flat.size(1); ++cell) {
       if (options.before_call) options.before_call();

@@ -43,29 +43,44 @@ LogitsOfTimes under(Denoiser& prior, const std::vector<Condition>& conditions) {
   };
 }
 
-/// A prior that sees the time, each picture under its own caption or label.
-nlohmann::ordered_json process_likelihood(const EvaluationFlags& flags, NamedModel& model, const NamedGrids& grids,
-                                          const Dataset& data, const std::vector<std::int64_t>& indices,
-                                          HtmlReport& report, torch::Tensor* nats) {
+/// Each picture's own caption or label, and none, as often; both empty where the prior takes no condition.
+struct OwnConditions {
+  std::vector<Condition> own, none;
+};
+
+OwnConditions own_conditions(const EvaluationFlags& flags, NamedModel& model, const Dataset& data,
+                             const std::vector<std::int64_t>& indices) {
   const auto kind = model.pipeline.condition();
+  if (kind == "none") return {};
   require(kind != "text" || data.has_captions(), "{}: the likelihood of a prior with text needs captions, {} has none",
           model.path, flags.data);
   const auto classes = model.pipeline.prior_network().classes;
   PromptOptions asked;
   asked.guidance_scale = 1;
-  const std::vector<Condition> none(indices.size(), model.pipeline.condition_for(asked));
-  std::vector<Condition> own;
+  OwnConditions conditions;
+  conditions.none.assign(indices.size(), model.pipeline.condition_for(asked));
   for (const auto index : indices) {
     if (kind == "text") asked.prompt = data.caption(index);
     if (kind == "class") asked.label = data.label(index);
     require(asked.label < classes || kind != "class", "{}: label {} in {}, expected below {}", model.path, asked.label,
             flags.data, classes);
-    own.push_back(model.pipeline.condition_for(asked));
+    conditions.own.push_back(model.pipeline.condition_for(asked));
   }
+  return conditions;
+}
+
+nlohmann::ordered_json prior_likelihood(const EvaluationFlags& flags, NamedModel& model, const NamedGrids& grids,
+                                        const Dataset& data, const std::vector<std::int64_t>& indices,
+                                        HtmlReport& report, torch::Tensor* nats) {
+  const auto conditions = own_conditions(flags, model, data, indices);
+  const auto options = likelihood_options(flags, model);
   auto& prior = model.pipeline.prior();
-  return process_likelihood_figures(*model.pipeline.fill_process(), under(prior, own),
-                                    kind == "none" ? LogitsOfTimes{} : under(prior, none), grids,
-                                    likelihood_options(flags, model), report, nats);
+  const auto cells = model.pipeline.prior_network().grid.cells();
+  if (!prior.sees_time())
+    return likelihood_figures(prior, cells, grids, options, report, nats, conditions.own, conditions.none);
+  return process_likelihood_figures(*model.pipeline.fill_process(), under(prior, conditions.own),
+                                    conditions.own.empty() ? LogitsOfTimes{} : under(prior, conditions.none), grids,
+                                    options, report, nats);
 }
 
 torch::Tensor encoded(Codec codec, const Dataset& data, const std::vector<std::int64_t>& indices) {
@@ -140,10 +155,7 @@ void evaluate_held_out(const EvaluationFlags& flags, NamedModel& model, const Da
   const auto grids = named_grids(tokens, data, indices);
   const auto measure = [&](const NamedGrids& of, const std::vector<std::int64_t>& pictures, HtmlReport& into,
                            torch::Tensor* out) {
-    return model.pipeline.prior().sees_time()
-               ? process_likelihood(flags, model, of, data, pictures, into, out)
-               : likelihood_figures(model.pipeline.prior(), model.pipeline.prior_network().grid.cells(), of,
-                                    likelihood_options(flags, model), into, out);
+    return prior_likelihood(flags, model, of, data, pictures, into, out);
   };
   figures["likelihood"] = measure(grids, indices, report, &nats);
   const BitsOfGrids bits_of = [&](const torch::Tensor& given, const std::vector<std::int64_t>& pictures) {

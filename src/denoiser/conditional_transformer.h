@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "checkpoint/named_module.h"
+#include "denoiser/denoiser.h"
 #include "kernels/recorded_call.h"
 #include "kernels/training_ops.h"
 #include "kernels/weight_loading.h"
@@ -41,14 +42,6 @@ struct ConditionalOptions {
   /// transformer/config.json: the hub's fields, under `tessera` what the hub has no name for.
   nlohmann::json to_config() const;
   static ConditionalOptions from_config(const nlohmann::json& config);
-};
-
-/// What a batch is conditioned on; rows 1 or N.
-struct ConditionBatch {
-  torch::Tensor states;   // [N, P, condition_width] for models with text
-  torch::Tensor classes;  // [N] int64 for models with classes; -1: none, which is the mean of all
-  // In place of states: what keys_and_values made of the states of U texts, and the text of each row, [N] int64.
-  torch::Tensor keys_and_values, texts;
 };
 
 class ConditionalTransformerImpl : public NamedModule {

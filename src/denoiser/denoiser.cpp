@@ -35,11 +35,11 @@ std::int64_t Look::condition_of(std::int64_t n, std::int64_t count) const {
   return at;
 }
 
-std::unique_ptr<Decoding> Evaluator::decode(std::int64_t) {
+std::unique_ptr<Decoding> Evaluator::decode(std::int64_t, const std::vector<std::int64_t>&) {
   fail(kNotInOrder);
 }
 
-torch::Tensor Evaluator::logits_in_order(const torch::Tensor&) {
+torch::Tensor Evaluator::logits_in_order(const torch::Tensor&, std::int64_t) {
   fail(kNotInOrder);
 }
 

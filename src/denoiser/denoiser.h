@@ -19,6 +19,8 @@ class Decoding {
   /// In: previous [N] int64, the tokens chosen after the last call; undefined at the first call.
   /// Out: [N, K] logits of the next cell. Throws Error after the last cell.
   virtual torch::Tensor advance(const torch::Tensor& previous) = 0;
+  /// The share of each row's guidance that counts from here on, as Look::guidance; at first all of it.
+  virtual void guide(const std::vector<double>& /*shares*/) {}
 };
 
 /// What an image is conditioned on, and how much. Networks read what they know of it.
@@ -29,6 +31,14 @@ struct Condition {
 
   /// Whether an image is told the same by both: the states are the same tensors.
   bool same_as(const Condition& other) const;
+};
+
+/// What a batch is conditioned on; rows 1 or N.
+struct ConditionBatch {
+  torch::Tensor states;   // [N, P, condition_width] for models with text
+  torch::Tensor classes;  // [N] int64 for models with classes; -1: none, which is the mean of all
+  // In place of states: what keys_and_values made of the states of U texts, and the text of each row, [N] int64.
+  torch::Tensor keys_and_values, texts;
 };
 
 /// Of each condition the first in the list that says the same; what is computed for one serves all of its kind.
@@ -62,11 +72,13 @@ class Evaluator {
   virtual ~Evaluator() = default;
   /// Out: [M, K] logits of the cells asked for, wherever the network is.
   virtual torch::Tensor logits(const Look& look) = 0;
-  /// Starts decoding `count` rows cell by cell. Throws Error where the network is not autoregressive.
-  virtual std::unique_ptr<Decoding> decode(std::int64_t count);
-  /// Logits of every cell given those before it, in one pass. In: tokens [N, L] int64. Out: [N, L, K]. Throws Error
-  /// where the network is not autoregressive.
-  virtual torch::Tensor logits_in_order(const torch::Tensor& tokens);
+  /// Starts decoding `count` rows cell by cell. conditions: as Look::conditions. Throws Error where the network is not
+  /// autoregressive.
+  virtual std::unique_ptr<Decoding> decode(std::int64_t count, const std::vector<std::int64_t>& conditions = {});
+  /// Logits of every cell given those before it and the condition alone, in one pass. In: tokens [N, L] int64; first:
+  /// row n is under condition first + n (or the only one). Out: [N, L, K]. Throws Error where the network is not
+  /// autoregressive.
+  virtual torch::Tensor logits_in_order(const torch::Tensor& tokens, std::int64_t first = 0);
 };
 
 /// A network p(x0 | xt) over token grids. Nothing in it changes while evaluators of it are used.

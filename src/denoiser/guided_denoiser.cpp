@@ -21,10 +21,6 @@ bool needs_null(double scale) {
   return std::abs(scale - 1) >= kNoGuidance;
 }
 
-torch::Tensor log_probabilities(const torch::Tensor& logits) {
-  return torch::log_softmax(logits.to(torch::kFloat64), -1).to(torch::kFloat32).clamp(kLogFloor, 0);
-}
-
 /// Each cell's own of a value a row, [M, 1] float32.
 torch::Tensor by_cell(const std::vector<double>& of_row, const torch::Tensor& rows, std::int64_t cells) {
   auto values = torch::empty({rows.size(0), 1}, torch::kFloat32);
@@ -152,6 +148,10 @@ torch::Tensor GuidedEvaluator::logits(const Look& look) {
 
 }  // namespace
 
+torch::Tensor log_probabilities(const torch::Tensor& logits) {
+  return torch::log_softmax(logits.to(torch::kFloat64), -1).to(torch::kFloat32).clamp(kLogFloor, 0);
+}
+
 torch::Tensor guided(const torch::Tensor& unconditional, const torch::Tensor& conditional, const torch::Tensor& scale) {
   const auto u = unconditional.clamp(kLogFloor, 0), c = conditional.clamp(kLogFloor, 0);
   const auto mixed = u + scale * (c - u);
@@ -162,35 +162,37 @@ torch::Tensor guided(const torch::Tensor& unconditional, const torch::Tensor& co
   return guided(unconditional, conditional, torch::full({1}, scale, unconditional.options()));
 }
 
-GuidedDenoiser::GuidedDenoiser(ConditionalTransformer network, Condition none)
-    : network_(std::move(network)), none_(std::move(none)) {
-  if (network_->options().condition_width == 0 || none_.states.defined()) check(none_);
-}
-
-void GuidedDenoiser::check(const Condition& condition) const {
-  const auto& options = network_->options();
-  if (options.condition_width > 0) {
+void check_condition(const Condition& condition, std::int64_t classes, std::int64_t condition_width) {
+  if (condition_width > 0) {
     for (const auto& states : {condition.states, condition.null_states}) {
-      require(states.defined() && states.dim() == 2 && states.size(1) == options.condition_width,
-              "condition: expected text states [P, {}] as the denoiser reads", options.condition_width);
+      require(states.defined() && states.dim() == 2 && states.size(1) == condition_width,
+              "condition: expected text states [P, {}] as the denoiser reads", condition_width);
     }
     require(condition.states.sizes() == condition.null_states.sizes(),
             "condition: {} positions with text and {} without, expected as many", condition.states.size(0),
             condition.null_states.size(0));
   }
   for (const auto label : {condition.label, condition.null_label}) {
-    require(label >= -1 && label < std::max<std::int64_t>(options.classes, 0),
-            "class {}: expected 0 to {}, or -1 for none", label, options.classes - 1);
+    require(label >= -1 && label < std::max<std::int64_t>(classes, 0), "class {}: expected 0 to {}, or -1 for none",
+            label, classes - 1);
   }
   require(std::isfinite(condition.scale) && std::abs(condition.scale) <= kMostScale,
           "guidance scale {}: expected {} to {}", condition.scale, -kMostScale, kMostScale);
 }
 
+GuidedDenoiser::GuidedDenoiser(ConditionalTransformer network, Condition none)
+    : network_(std::move(network)), none_(std::move(none)) {
+  const auto& options = network_->options();
+  if (options.condition_width == 0 || none_.states.defined())
+    check_condition(none_, options.classes, options.condition_width);
+}
+
 std::unique_ptr<Evaluator> GuidedDenoiser::begin(const std::vector<Condition>& conditions) {
-  for (const auto& condition : conditions) check(condition);
-  if (conditions.empty()) check(none_);
+  const auto& options = network_->options();
+  auto own = conditions.empty() ? std::vector<Condition>{none_} : conditions;
+  for (const auto& condition : own) check_condition(condition, options.classes, options.condition_width);
   const torch::NoGradGuard no_grad;
-  return std::make_unique<GuidedEvaluator>(network_, conditions.empty() ? std::vector<Condition>{none_} : conditions);
+  return std::make_unique<GuidedEvaluator>(network_, std::move(own));
 }
 
 namespace {

@@ -20,6 +20,13 @@ torch::Tensor guided(const torch::Tensor& unconditional, const torch::Tensor& co
 /// The same with a scale a row, [.., 1].
 torch::Tensor guided(const torch::Tensor& unconditional, const torch::Tensor& conditional, const torch::Tensor& scale);
 
+/// log p(x_0) of logits [.., K] as guidance takes them: log-softmax in double, float32, held in [-70, 0].
+torch::Tensor log_probabilities(const torch::Tensor& logits);
+
+/// Throws Error where a condition does not fit a network of so many classes (0: none) that reads text states of this
+/// width (0: no text), or where its scale is out of range.
+void check_condition(const Condition& condition, std::int64_t classes, std::int64_t condition_width);
+
 class GuidedDenoiser : public Denoiser {
  public:
   /// In: none, the condition of images that are given none; a network with text needs its states. Throws Error where it
@@ -38,8 +45,6 @@ class GuidedDenoiser : public Denoiser {
   std::unique_ptr<Evaluator> begin(const std::vector<Condition>& conditions = {}) override;
 
  private:
-  void check(const Condition& condition) const;
-
   ConditionalTransformer network_;
   Condition none_;
 };

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "checkpoint/named_module.h"
+#include "denoiser/guided_denoiser.h"
 #include "denoiser/networks.h"
 #include "runtime/error.h"
 
@@ -91,6 +92,15 @@ TransformerImpl::TransformerImpl(TransformerOptions options, Initialisation init
   position_embedding_ =
       register_parameter("position_embedding", new_parameter({options_.grid.cells(), options_.width}));
   if (is_autoregressive()) start_token_ = register_parameter("start_token", new_parameter({options_.width}));
+  if (options_.classes > 0) {
+    const auto classes = register_module("class_embedding", std::make_shared<GroupImpl>());
+    class_embedding_ = classes->register_parameter("weight", new_parameter({options_.classes + 1, options_.width}));
+  }
+  if (options_.condition_width > 0) {
+    condition_projection_ = register_module("condition_projection", Linear(options_.condition_width, options_.width));
+    condition_positions_ =
+        register_parameter("condition_positions", new_parameter({options_.condition_length, options_.width}));
+  }
   const auto blocks = register_module("blocks", std::make_shared<GroupImpl>());
   for (std::int64_t i = 0; i < options_.layers; ++i) {
     blocks_.push_back(blocks->register_module(std::to_string(i), Block(options_)));
@@ -106,6 +116,7 @@ void TransformerImpl::initialise(Initialisation initialisation, Seed seed) {
   const auto generator = at::detail::createCPUGenerator(seed);
   const bool small = initialisation == Initialisation::small_normal;
   token_embedding_.normal_(0, small ? 0.02 : 1.0, generator);
+  if (class_embedding_.defined()) class_embedding_.normal_(0, small ? 0.02 : 1.0, generator);
   for (const auto& module : modules(false)) {
     auto* linear = module->as<LinearImpl>();
     if (!linear) continue;
@@ -119,7 +130,23 @@ void TransformerImpl::initialise(Initialisation initialisation, Seed seed) {
   }
 }
 
-torch::Tensor TransformerImpl::run(const torch::Tensor& given, const torch::Tensor& rows) {
+torch::Tensor TransformerImpl::prefix_of(const ConditionBatch& told, std::int64_t count) {
+  if (options_.classes > 0) {
+    require(told.classes.defined() && told.classes.size(0) == count &&
+                told.classes.max().item<std::int64_t>() < options_.classes,
+            "transformer: expected a class label below {} for each of {} rows", options_.classes, count);
+    const auto labels = told.classes.to(device());
+    return torch::embedding(class_embedding_, torch::where(labels < 0, options_.classes, labels)).unsqueeze(1);
+  }
+  if (options_.condition_width == 0) return {};
+  require(told.states.defined() && told.states.dim() == 3 && told.states.size(1) == options_.condition_length &&
+              told.states.size(2) == options_.condition_width,
+          "transformer: expected text states [N, {}, {}]", options_.condition_length, options_.condition_width);
+  const auto states = condition_projection_->forward(told.states.to(device())) + condition_positions_;
+  return states.expand({count, -1, -1});
+}
+
+torch::Tensor TransformerImpl::run(const torch::Tensor& given, const torch::Tensor& rows, const torch::Tensor& prefix) {
   require(given.dim() == 2 && given.scalar_type() == torch::kInt64,
           "transformer: tokens are {} {}, expected [N, cells] int64", shape_text(given),
           c10::toString(given.scalar_type()));
@@ -127,25 +154,33 @@ torch::Tensor TransformerImpl::run(const torch::Tensor& given, const torch::Tens
   const auto cells = tokens.size(1) + (is_autoregressive() ? 1 : 0);
   require(cells <= options_.grid.cells(), "transformer: {} tokens a row, expected at most {}", tokens.size(1),
           options_.grid.cells() - (is_autoregressive() ? 1 : 0));
-  if (!recorded_.applies(token_embedding_, is_training() || tokens.numel() > kMostRecordedCells)) {
-    return evaluate(tokens, rows);
-  }
+  const bool otherwise = is_training() || prefix.defined() || tokens.numel() > kMostRecordedCells;
+  if (!recorded_.applies(token_embedding_, otherwise)) return evaluate(tokens, rows, prefix);
   // Every cell, so that one recording serves whatever cells are asked for.
-  const auto all = recorded_({tokens}, {token_embedding_}, [this](const auto& on) { return evaluate(on[0], {}); });
+  const auto all = recorded_({tokens}, {token_embedding_}, [this](const auto& on) { return evaluate(on[0], {}, {}); });
   return rows.defined() ? all.index_select(0, rows) : all;
 }
 
-torch::Tensor TransformerImpl::evaluate(const torch::Tensor& tokens, const torch::Tensor& rows) {
+torch::Tensor TransformerImpl::evaluate(const torch::Tensor& tokens, const torch::Tensor& rows,
+                                        const torch::Tensor& prefix) {
   const auto count = tokens.size(0), cells = tokens.size(1) + (is_autoregressive() ? 1 : 0);
   auto x = torch::embedding(token_embedding_, tokens);  // [N, P, C]
   if (is_autoregressive()) x = torch::cat({start_token_.expand({count, 1, options_.width}), x}, 1);
   x = x + position_embedding_.narrow(0, 0, cells);
+  auto wanted = rows;
+  if (prefix.defined()) {  // it has no logits
+    const auto before = prefix.size(1);
+    const auto asked = rows.defined() ? rows : torch::arange(count * cells, tokens.options());
+    wanted = asked + (torch::div(asked, cells, "floor") + 1) * before;
+    x = torch::cat({prefix.to(x.scalar_type()), x}, 1);
+  }
   x = x.to(type_of_residuals(head_->precision, x.scalar_type()));
   const double dropout = is_training() ? options_.dropout : 0;
-  x = drop_out(x, dropout, dropout_generator_).view({count * cells, options_.width});
+  x = drop_out(x, dropout, dropout_generator_).reshape({-1, options_.width});
   for (std::size_t i = dropout > 0 ? 0 : pass_together(x, count); i < blocks_.size(); ++i) {
     const bool last = i + 1 == blocks_.size();
-    x = blocks_[i]->forward(x, count, last ? rows : torch::Tensor(), is_autoregressive(), dropout, dropout_generator_);
+    x = blocks_[i]->forward(x, count, last ? wanted : torch::Tensor(), is_autoregressive(), dropout,
+                            dropout_generator_);
   }
   return head_->forward_unrounded(final_norm_->forward(x));
 }
@@ -163,8 +198,8 @@ std::size_t TransformerImpl::pass_together(torch::Tensor& x, std::int64_t count)
   return most;
 }
 
-torch::Tensor TransformerImpl::forward(const torch::Tensor& tokens) {
-  const auto logits = run(tokens, {});
+torch::Tensor TransformerImpl::forward(const torch::Tensor& tokens, const ConditionBatch& told) {
+  const auto logits = run(tokens, {}, prefix_of(told, tokens.size(0)));
   return logits.view({tokens.size(0), -1, options_.codebook_size});
 }
 
@@ -212,14 +247,18 @@ void TransformerImpl::load(const TensorMap& tensors, const std::string& where, W
   }
 }
 
-/// Keys and values of every block for the cells so far.
+/// Keys and values of every block for the prefix and the cells so far.
 class TransformerDecoding : public Decoding {
  public:
-  TransformerDecoding(std::shared_ptr<TransformerImpl> network, std::int64_t count)
+  TransformerDecoding(std::shared_ptr<TransformerImpl> network, std::int64_t count, const torch::Tensor& prefix)
       : network_(std::move(network)),
         count_(count),
+        before_(prefix.defined() ? prefix.size(1) : 0),
         keys_(network_->blocks_.size()),
-        values_(network_->blocks_.size()) {}
+        values_(network_->blocks_.size()) {
+    const torch::NoGradGuard no_grad;
+    for (std::int64_t place = 0; place < before_; ++place) (void)pass(prefix.select(1, place), place);
+  }
 
   torch::Tensor advance(const torch::Tensor& previous) override {
     const torch::NoGradGuard no_grad;
@@ -232,41 +271,135 @@ class TransformerDecoding : public Decoding {
                                 : network_->start_token_.expand({count_, options.width});
     require(x.sizes() == torch::IntArrayRef({count_, options.width}),
             "transformer: previous tokens are {}, expected [{}]", shape_text(previous), count_);
-    x = x + network_->position_embedding_[position_];
-    x = x.to(type_of_residuals(network_->head_->precision, x.scalar_type()));
-    for (std::size_t i = 0; i < network_->blocks_.size(); ++i) {
-      x = network_->blocks_[i]->advance(x, keys_[i], values_[i], position_, options.grid.cells());
-    }
+    x = pass(x + network_->position_embedding_[position_], before_ + position_);
     ++position_;
     return network_->head_->forward_unrounded(network_->final_norm_->forward(x));
   }
 
  private:
+  torch::Tensor pass(const torch::Tensor& given, std::int64_t place) {
+    auto x = given.to(type_of_residuals(network_->head_->precision, given.scalar_type())).contiguous();
+    const auto places = before_ + network_->options_.grid.cells();
+    for (std::size_t i = 0; i < network_->blocks_.size(); ++i)
+      x = network_->blocks_[i]->advance(x, keys_[i], values_[i], place, places);
+    return x;
+  }
+
   std::shared_ptr<TransformerImpl> network_;
-  std::int64_t count_;
+  std::int64_t count_, before_;
   std::int64_t position_ = 0;
-  std::vector<torch::Tensor> keys_, values_;  // per block [N, H, L, D], made by its first advance
+  std::vector<torch::Tensor> keys_, values_;  // per block [N, H, P + L, D], made by its first advance
+};
+
+/// Rows decoded with their condition and, where they are guided, without it too.
+class GuidedDecoding : public Decoding {
+ public:
+  /// inner: the rows of `with`, then those of `without`; scales: of each row. A row that is not guided has no place in
+  /// `without` (-1).
+  GuidedDecoding(std::unique_ptr<Decoding> inner, std::vector<double> scales, std::vector<std::int64_t> without)
+      : inner_(std::move(inner)), scales_(std::move(scales)), without_(std::move(without)) {}
+
+  void guide(const std::vector<double>& shares) override { shares_ = shares; }
+
+  torch::Tensor advance(const torch::Tensor& previous) override {
+    const auto count = static_cast<std::int64_t>(scales_.size());
+    torch::Tensor given;
+    if (previous.defined()) {
+      std::vector<std::int64_t> rows;
+      for (std::int64_t n = 0; n < count; ++n) rows.push_back(n);
+      for (std::int64_t n = 0; n < count; ++n) {
+        if (without_[static_cast<std::size_t>(n)] >= 0) rows.push_back(n);
+      }
+      given = previous.index_select(0, torch::tensor(rows));
+    }
+    const auto logits = inner_->advance(given);
+    auto made = log_probabilities(logits.slice(0, 0, count));
+    for (std::int64_t n = 0; n < count; ++n) {
+      const auto row = static_cast<std::size_t>(n);
+      if (without_[row] < 0) continue;
+      const double share = shares_.empty() ? 1 : shares_.at(row);
+      made[n] = guided(log_probabilities(logits[without_[row]]), made[n], 1 + share * (scales_[row] - 1));
+    }
+    return made;
+  }
+
+ private:
+  std::unique_ptr<Decoding> inner_;
+  std::vector<double> scales_, shares_;
+  std::vector<std::int64_t> without_;  // the row of `inner` without the condition
 };
 
 class TransformerEvaluator : public Evaluator {
  public:
-  explicit TransformerEvaluator(std::shared_ptr<TransformerImpl> network) : network_(std::move(network)) {}
+  TransformerEvaluator(std::shared_ptr<TransformerImpl> network, std::vector<Condition> conditions)
+      : network_(std::move(network)), conditions_(std::move(conditions)) {}
+
   torch::Tensor logits(const Look& look) override { return network_->logits_at(look.tokens, look.rows); }
-  std::unique_ptr<Decoding> decode(std::int64_t count) override {
-    if (!network_->is_autoregressive()) return Evaluator::decode(count);
-    return std::make_unique<TransformerDecoding>(network_, count);
+
+  std::unique_ptr<Decoding> decode(std::int64_t count, const std::vector<std::int64_t>& conditions) override {
+    if (!network_->is_autoregressive()) return Evaluator::decode(count, conditions);
+    if (!network_->options().is_told()) return std::make_unique<TransformerDecoding>(network_, count, torch::Tensor());
+    Look look;
+    look.conditions = conditions;
+    std::vector<std::int64_t> rows, without;
+    std::vector<bool> null;
+    std::vector<double> scales;
+    for (std::int64_t n = 0; n < count; ++n) {
+      rows.push_back(look.condition_of(n, static_cast<std::int64_t>(conditions_.size())));
+      null.push_back(false);
+      scales.push_back(conditions_[static_cast<std::size_t>(rows.back())].scale);
+    }
+    for (std::int64_t n = 0; n < count; ++n) {
+      const bool is_guided = scales[static_cast<std::size_t>(n)] != 1;
+      without.push_back(is_guided ? static_cast<std::int64_t>(rows.size()) : -1);
+      if (!is_guided) continue;
+      rows.push_back(rows[static_cast<std::size_t>(n)]);
+      null.push_back(true);
+    }
+    const auto all = static_cast<std::int64_t>(rows.size());
+    auto inner = std::make_unique<TransformerDecoding>(network_, all, prefix(rows, null));
+    if (all == count) return inner;
+    return std::make_unique<GuidedDecoding>(std::move(inner), std::move(scales), std::move(without));
   }
-  torch::Tensor logits_in_order(const torch::Tensor& tokens) override {
-    if (!network_->is_autoregressive()) return Evaluator::logits_in_order(tokens);
-    return network_->forward(tokens.slice(1, 0, tokens.size(1) - 1));
+
+  torch::Tensor logits_in_order(const torch::Tensor& tokens, std::int64_t first) override {
+    if (!network_->is_autoregressive()) return Evaluator::logits_in_order(tokens, first);
+    const auto seen = tokens.slice(1, 0, tokens.size(1) - 1);
+    if (!network_->options().is_told()) return network_->forward(seen);
+    std::vector<std::int64_t> rows;
+    for (std::int64_t n = 0; n < tokens.size(0); ++n) rows.push_back(conditions_.size() == 1 ? 0 : first + n);
+    return network_->run(seen, {}, prefix(rows, std::vector<bool>(rows.size(), false)))
+        .view({tokens.size(0), tokens.size(1), -1});
   }
 
  private:
+  /// What stands before the cells of rows under these conditions, or without them.
+  torch::Tensor prefix(const std::vector<std::int64_t>& rows, const std::vector<bool>& null) {
+    ConditionBatch batch;
+    std::vector<torch::Tensor> states;
+    std::vector<std::int64_t> labels;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto& condition = conditions_.at(static_cast<std::size_t>(rows[i]));
+      labels.push_back(null[i] ? condition.null_label : condition.label);
+      states.push_back(null[i] ? condition.null_states : condition.states);
+    }
+    batch.classes = torch::tensor(labels);
+    if (network_->options().condition_width > 0) batch.states = torch::stack(states);
+    const torch::NoGradGuard no_grad;
+    return network_->prefix_of(batch, static_cast<std::int64_t>(rows.size()));
+  }
+
   std::shared_ptr<TransformerImpl> network_;
+  std::vector<Condition> conditions_;  // at least one
 };
 
-std::unique_ptr<Evaluator> TransformerImpl::begin(const std::vector<Condition>&) {
-  return std::make_unique<TransformerEvaluator>(std::static_pointer_cast<TransformerImpl>(shared_from_this()));
+std::unique_ptr<Evaluator> TransformerImpl::begin(const std::vector<Condition>& conditions) {
+  auto own = conditions.empty() ? std::vector<Condition>{none_} : conditions;
+  if (options_.is_told()) {
+    for (const auto& condition : own) check_condition(condition, options_.classes, options_.condition_width);
+  }
+  return std::make_unique<TransformerEvaluator>(std::static_pointer_cast<TransformerImpl>(shared_from_this()),
+                                                std::move(own));
 }
 
 ShapeMap transformer_shapes(const TransformerOptions& options) {
@@ -296,6 +429,8 @@ NetworkFacts facts_of_transformer(const nlohmann::json& config) {
   facts.heads = options.heads;
   facts.width = options.width;
   facts.autoregressive = options.kind == TransformerKind::autoregressive;
+  facts.classes = options.classes;
+  facts.condition_width = options.condition_width;
   return facts;
 }
 
@@ -303,14 +438,15 @@ std::shared_ptr<Denoiser> load_plain(const NetworkInput& input) {
   auto network = load_transformer(input.config, input.tensors, input.where, input.loading);
   network->set_precision(input.precision);
   network->to(input.device);
+  network->set_none(input.none);
   return network.ptr();
 }
 
 }  // namespace
 
 NetworkEntry transformer_network() {
-  return {"transformer", "bidirectional or autoregressive, without times and conditions", "TesseraTransformer",
-          facts_of_transformer, load_plain};
+  return {"transformer", "bidirectional, or autoregressive and told a text or a class; sees no time",
+          "TesseraTransformer", facts_of_transformer, load_plain};
 }
 
 }  // namespace tessera

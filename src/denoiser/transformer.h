@@ -34,7 +34,12 @@ struct TransformerOptions {
   std::int64_t heads = 8;
   std::int64_t width = 512;  // C, a multiple of heads
   double dropout = 0;        // in [0, 1), while training; 0 disables
+  // What an autoregressive one may be told, put before the cells: a class, or the states of a text.
+  std::int64_t classes = 0;           // class labels; 0: none
+  std::int64_t condition_width = 0;   // of the states; 0: no text
+  std::int64_t condition_length = 0;  // P, their positions
 
+  bool is_told() const { return classes > 0 || condition_width > 0; }
   /// Throws Error naming the value that is out of range.
   void validate() const;
   /// The content of transformer/config.json.
@@ -73,22 +78,28 @@ class BlockImpl : public torch::nn::Module {
 TORCH_MODULE(Block);
 
 /// Parameters (names on disk): token_embedding.weight [K+1, C] (last row MASK; autoregressive [K, C]),
-/// position_embedding [L, C], start_token [C] (autoregressive), blocks.N..., final_norm, head.weight [K, C].
+/// position_embedding [L, C], start_token [C] (autoregressive), blocks.N..., final_norm, head.weight [K, C]; where it
+/// is told something class_embedding.weight [classes + 1, C] (last row: none), or condition_projection [C, W] and
+/// condition_positions [P, C].
 class TransformerImpl : public torch::nn::Module, public Denoiser {
  public:
   explicit TransformerImpl(TransformerOptions options, Initialisation initialisation = Initialisation::framework,
                            Seed seed = 0);
 
   /// Bidirectional: tokens [N, P] int64 in 0..K, P <= L -> logits [N, P, K].
-  /// Autoregressive: tokens [N, P] in 0..K-1, P < L -> logits [N, P+1, K]; entry i predicts token i.
-  torch::Tensor forward(const torch::Tensor& tokens);
+  /// Autoregressive: tokens [N, P] in 0..K-1, P < L -> logits [N, P+1, K]; entry i predicts token i. told: what the
+  /// rows are conditioned on, of networks that are told something.
+  torch::Tensor forward(const torch::Tensor& tokens, const ConditionBatch& told = {});
 
   /// As forward, for some cells only: these alone go through the last layer's projections and the head. Differentiable.
   /// In: rows [M] int64, flat indices n * P + l (autoregressive: n * (P + 1) + l). Out: [M, K].
   torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows);
 
-  /// Conditions are not read.
+  /// Conditions are read by networks that are told something. With guidance a row is decoded with and without its
+  /// condition; logits are then logarithms of the guided probabilities (guided_denoiser.h).
   std::unique_ptr<Evaluator> begin(const std::vector<Condition>& conditions = {}) override;
+  /// The condition of images that are given none; a network with text needs its states.
+  void set_none(Condition none) { none_ = std::move(none); }
 
   const TransformerOptions& options() const { return options_; }
   std::int64_t codebook_size() const override { return options_.codebook_size; }
@@ -111,18 +122,25 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
 
  private:
   friend class TransformerDecoding;
-  torch::Tensor run(const torch::Tensor& tokens, const torch::Tensor& rows);
+  friend class TransformerEvaluator;
+  torch::Tensor run(const torch::Tensor& tokens, const torch::Tensor& rows, const torch::Tensor& prefix = {});
   /// run for tokens and rows on the network's device.
-  torch::Tensor evaluate(const torch::Tensor& tokens, const torch::Tensor& rows);
+  torch::Tensor evaluate(const torch::Tensor& tokens, const torch::Tensor& rows, const torch::Tensor& prefix);
+  /// What stands before the cells, [N, P, C] of N rows; undefined where the network is told nothing.
+  torch::Tensor prefix_of(const ConditionBatch& told, std::int64_t count);
   /// Takes x [count * L, C] through as many blocks, from the first on, as one operation can; returns their number. Not
   /// the last, where the rows that nobody asks for are left out.
   std::size_t pass_together(torch::Tensor& x, std::int64_t count);
   void initialise(Initialisation initialisation, Seed seed);
 
   TransformerOptions options_;
-  torch::Tensor token_embedding_;     // [K+1 or K, C]
-  torch::Tensor position_embedding_;  // [L, C]
-  torch::Tensor start_token_;         // [C], autoregressive only
+  torch::Tensor token_embedding_;      // [K+1 or K, C]
+  torch::Tensor position_embedding_;   // [L, C]
+  torch::Tensor start_token_;          // [C], autoregressive only
+  torch::Tensor class_embedding_;      // [classes + 1, C]
+  torch::Tensor condition_positions_;  // [P, C]
+  Linear condition_projection_{nullptr};
+  Condition none_;
   std::vector<Block> blocks_;
   LayerNorm final_norm_{nullptr};
   Linear head_{nullptr};

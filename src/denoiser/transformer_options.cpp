@@ -22,20 +22,32 @@ void TransformerOptions::validate() const {
   require_range("heads", heads, 1, 512);
   require_range("width", width, 1, 1 << 16);
   require(width % heads == 0, "transformer: width is {}, expected a multiple of heads ({})", width, heads);
+  require_range("classes", classes, 0, kMostCodes);
+  require_range("condition_width", condition_width, 0, 1 << 16);
+  require_range("condition_length", condition_length, condition_width > 0 ? 1 : 0, 1 << 12);
+  require(classes == 0 || condition_width == 0, "transformer: both text and classes, expected one of them");
+  require(!is_told() || kind == TransformerKind::autoregressive,
+          "transformer: a bidirectional one with a condition, expected none");
   require(dropout >= 0 && dropout < 1, "transformer: dropout is {}, expected 0 <= dropout < 1", dropout);
 }
 
 nlohmann::json TransformerOptions::to_config() const {
-  return {{"_class_name", "TesseraTransformer"},
-          {"tessera",
-           {{"format", 1},
-            {"kind", kind == TransformerKind::bidirectional ? "bidirectional" : "autoregressive"},
-            {"codebook_size", codebook_size},
-            {"grid", {grid.h, grid.w}},
-            {"layers", layers},
-            {"heads", heads},
-            {"width", width},
-            {"dropout", dropout}}}};
+  nlohmann::json config = {{"_class_name", "TesseraTransformer"},
+                           {"tessera",
+                            {{"format", 1},
+                             {"kind", kind == TransformerKind::bidirectional ? "bidirectional" : "autoregressive"},
+                             {"codebook_size", codebook_size},
+                             {"grid", {grid.h, grid.w}},
+                             {"layers", layers},
+                             {"heads", heads},
+                             {"width", width},
+                             {"dropout", dropout}}}};
+  if (classes > 0) config["tessera"]["classes"] = classes;
+  if (condition_width > 0) {
+    config["tessera"]["condition_width"] = condition_width;
+    config["tessera"]["condition_length"] = condition_length;
+  }
+  return config;
 }
 
 TransformerOptions TransformerOptions::from_config(const nlohmann::json& config) {
@@ -56,6 +68,9 @@ TransformerOptions TransformerOptions::from_config(const nlohmann::json& config)
     options.heads = own.at("heads").get<std::int64_t>();
     options.width = own.at("width").get<std::int64_t>();
     options.dropout = own.value("dropout", 0.0);
+    options.classes = own.value("classes", std::int64_t{0});
+    options.condition_width = own.value("condition_width", std::int64_t{0});
+    options.condition_length = own.value("condition_length", std::int64_t{0});
   } catch (const nlohmann::json::exception& error) {
     fail("transformer config: {}", error.what());
   }

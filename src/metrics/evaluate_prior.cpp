@@ -56,6 +56,15 @@ void add_ranking(const NamedGrids& grids, const torch::Tensor& bits, HtmlReport&
   report.table(rows);
 }
 
+/// What the condition tells: the value without it, and the difference on the same images. In: nats [N] of both.
+void add_without(const torch::Tensor& with, const torch::Tensor& without, std::int64_t cells,
+                 const LikelihoodOptions& options, nlohmann::ordered_json& figures) {
+  figures["bits_per_token_without_condition"] =
+      to_json(interval_of(bits_per_token(without, cells), options.confidence));
+  figures["bits_per_token_that_the_condition_saves"] =
+      to_json(interval_of(bits_per_token(without - with, cells), options.confidence));
+}
+
 /// Every image's value, and which are the most and the least likely.
 void add_images(const NamedGrids& grids, const torch::Tensor& nats, HtmlReport& report,
                 nlohmann::ordered_json& figures) {
@@ -72,7 +81,9 @@ void add_images(const NamedGrids& grids, const torch::Tensor& nats, HtmlReport& 
 }  // namespace
 
 nlohmann::ordered_json likelihood_figures(Denoiser& prior, std::int64_t known_cells, const NamedGrids& grids,
-                                          const LikelihoodOptions& options, HtmlReport& report, torch::Tensor* nats) {
+                                          const LikelihoodOptions& options, HtmlReport& report, torch::Tensor* nats,
+                                          const std::vector<Condition>& conditions,
+                                          const std::vector<Condition>& none) {
   const auto cells = grids.tokens.size(1);
   require(known_cells == cells, "likelihood: grids of {} cells, the prior knows {}", cells, known_cells);
   require(grids.names.size() == static_cast<std::size_t>(grids.tokens.size(0)), "likelihood: a name for every image");
@@ -81,10 +92,12 @@ nlohmann::ordered_json likelihood_figures(Denoiser& prior, std::int64_t known_ce
   report.heading("Likelihood of held-out token grids");
   if (prior.is_autoregressive()) {
     Progress progress("likelihood, exact", 0, grids.tokens.size(0), "images");
-    values = exact_nll(prior, grids.tokens, options.bound.batch,
-                       [&](std::int64_t done, std::int64_t) { progress.update(done, ""); });
+    const auto say = [&](std::int64_t done, std::int64_t) { progress.update(done, ""); };
+    values = exact_nll(prior, grids.tokens, options.bound.batch, say, conditions);
     figures["kind"] = "exact negative log likelihood of the autoregressive prior";
     figures["bits_per_token"] = to_json(interval_of(bits_per_token(values, cells), options.confidence));
+    if (!conditions.empty())
+      add_without(values, exact_nll(prior, grids.tokens, options.bound.batch, say, none), cells, options, figures);
     report.figures(figures);
   } else {
     BoundEstimate estimate;
@@ -126,13 +139,7 @@ nlohmann::ordered_json process_likelihood_figures(const Process& process, const 
   nlohmann::ordered_json figures;
   figures["kind"] = fmt::format("variational bound of the process of {} steps", process.total_steps());
   figures["bits_per_token"] = to_json(interval_of(bits_per_token(with.nats, cells), options.confidence));
-  if (unconditioned) {
-    const auto without = estimate(unconditioned, "without it");
-    figures["bits_per_token_without_condition"] =
-        to_json(interval_of(bits_per_token(without.nats, cells), options.confidence));
-    figures["bits_per_token_that_the_condition_saves"] =
-        to_json(interval_of(bits_per_token(without.nats - with.nats, cells), options.confidence));
-  }
+  if (unconditioned) add_without(with.nats, estimate(unconditioned, "without it").nats, cells, options, figures);
   add_settings(options.bound, with, cells, figures);
   report.figures(figures);
   add_images(grids, with.nats, report, figures);

@@ -46,11 +46,13 @@ struct LikelihoodOptions {
 };
 
 /// Bits per token of every grid, the mean with its interval, the most and least likely images. The absorbing prior's
-/// bound, or the autoregressive prior's exact value. known_cells: h * w of the prior. Out, beside the figures, in
-/// `nats` [N] if given.
+/// bound, or the autoregressive prior's exact value, under a condition for each grid where there are any (then also
+/// without, `none`: what the condition tells). known_cells: h * w of the prior. Out, beside the figures, in `nats` [N]
+/// if given.
 nlohmann::ordered_json likelihood_figures(Denoiser& prior, std::int64_t known_cells, const NamedGrids& grids,
                                           const LikelihoodOptions& options, HtmlReport& report,
-                                          torch::Tensor* nats = nullptr);
+                                          torch::Tensor* nats = nullptr, const std::vector<Condition>& conditions = {},
+                                          const std::vector<Condition>& none = {});
 
 /// The same of a prior that sees the time: its process's bound, with each image's own condition and, where
 /// `unconditioned` is given, without it on the same draws: what the condition tells.

@@ -146,14 +146,14 @@ BoundEstimate estimate_process_bound(const Process& process, const LogitsOfTimes
 }
 
 torch::Tensor exact_nll(Denoiser& prior, const torch::Tensor& tokens, std::int64_t batch,
-                        const LikelihoodProgress& progress) {
+                        const LikelihoodProgress& progress, const std::vector<Condition>& conditions) {
   const torch::NoGradGuard no_grad;
   require(prior.is_autoregressive(), "exact likelihood: the prior is not autoregressive; its bound can be estimated");
-  const auto evaluator = prior.begin();
+  const auto evaluator = prior.begin(conditions);
   std::vector<torch::Tensor> nats;
   for (std::int64_t start = 0; start < tokens.size(0); start += batch) {
     const auto part = tokens.slice(0, start, std::min(start + batch, tokens.size(0)));
-    const auto logits = evaluator->logits_in_order(part).to(torch::kCPU, torch::kFloat32);
+    const auto logits = evaluator->logits_in_order(part, start).to(torch::kCPU, torch::kFloat32);
     nats.push_back(autoregressive_nll(logits, part).to(torch::kFloat64));
     if (progress) progress(start + part.size(0), tokens.size(0));
   }

@@ -76,8 +76,9 @@ using LogitsOfTimes = std::function<torch::Tensor(const torch::Tensor& xt, const
 BoundEstimate estimate_process_bound(const Process& process, const LogitsOfTimes& denoise, const torch::Tensor& x0,
                                      const BoundOptions& options, const LikelihoodProgress& progress = {});
 
-/// -log p(x) of each row under an autoregressive network, exact. In: tokens [N, L]. Out: [N] float64 nats.
+/// -log p(x) of each row under an autoregressive network, exact. In: tokens [N, L]; conditions: of each row, or empty.
+/// Out: [N] float64 nats.
 torch::Tensor exact_nll(Denoiser& prior, const torch::Tensor& tokens, std::int64_t batch = 32,
-                        const LikelihoodProgress& progress = {});
+                        const LikelihoodProgress& progress = {}, const std::vector<Condition>& conditions = {});
 
 }  // namespace tessera

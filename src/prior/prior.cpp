@@ -54,13 +54,6 @@ Prior::Prior(const Bundle& parts, const std::string& bundle, const torch::Tensor
   const auto& config = parts.denoiser->config;
   facts_ = prior_facts(config, parts.scheduler.value_or(nlohmann::json()), bundle);
   const auto& network = facts_.network;
-  require(!codebook.defined() || codebook.size(0) == network.codebook_size,
-          "{}: the prior knows {} codes, the codec {}", bundle, network.codebook_size, codebook.size(0));
-  if (network.sees_time()) {
-    process_ =
-        make_process(*parts.scheduler, network.codebook_size, network.total_steps, codebook, bundle + "/scheduler")
-            .process;
-  }
   Condition none;
   if (network.condition_width > 0) {
     text_ = TextCondition::load(parts, bundle);
@@ -73,6 +66,13 @@ Prior::Prior(const Bundle& parts, const std::string& bundle, const torch::Tensor
   const auto& entry = network_of(config, bundle + "/transformer");
   denoiser_ = entry.load({config, parts.denoiser->tensors, bundle + "/transformer", loading.weights, loading.precision,
                           loading.device, none});
+  require(!codebook.defined() || codebook.size(0) == network.codebook_size,
+          "{}: the prior knows {} codes, the codec {}", bundle, network.codebook_size, codebook.size(0));
+  if (network.sees_time()) {
+    process_ =
+        make_process(*parts.scheduler, network.codebook_size, network.total_steps, codebook, bundle + "/scheduler")
+            .process;
+  }
 }
 
 double Prior::guidance_scale(const PromptOptions& prompt) const {

@@ -22,9 +22,12 @@ static void sample_autoregressive(FillState& state) {
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const auto& group = groups[g];
     if (ends[g] == 0) continue;
-    const auto decoding = state.evaluator().decode(size);
+    const auto decoding = state.evaluator().decode(size, state.conditions_of(group, size));
     torch::Tensor previous;
     for (std::int64_t cell = 0; cell < ends[g] && !state.abandoned(group); ++cell) {
+      // What is known grows by a cell of every image alike; places of no image do not count.
+      const auto shares = state.guidance_of(state.tokens.narrow(0, group.first, 1), 0);
+      if (!shares.empty()) decoding->guide(std::vector<double>(static_cast<std::size_t>(size), shares.front()));
       const auto logits = decoding->advance(previous);
       state.report.evaluations += group.last - group.first;
       std::vector<std::int64_t> at, places;

@@ -64,17 +64,16 @@ class FillState {
   /// Reports a step; false: stop (report.cancelled is set).
   bool advance(std::int64_t step, std::int64_t steps);
 
+  /// The condition of each place of a network call; places of no image are under a neighbour's.
+  std::vector<std::int64_t> conditions_of(const Group& group, std::int64_t places) const;
+  /// The share of guidance of each row; empty: all of it. In: seen [rows, L]; t: the process's time; 0: implied.
+  std::vector<double> guidance_of(const torch::Tensor& seen, std::int64_t t) const;
+
  private:
   using GroupBody = std::function<void(const std::vector<std::int64_t>& at, const torch::Tensor& logits)>;
   /// The network's logits of the wanted cells, one call's images after another. t: the process's time; 0: implied.
   void for_groups(const torch::Tensor& seen, const std::vector<std::int64_t>& wanted, std::uint32_t step,
                   std::int64_t t, const GroupBody& body);
-
-  /// The condition of each place of a network call; places of no image are under a neighbour's.
-  std::vector<std::int64_t> conditions_of(const Group& group, std::int64_t places) const;
-
-  /// The share of guidance of each row; empty: all of it.
-  std::vector<double> guidance_of(const torch::Tensor& seen, std::int64_t t) const;
 
   Denoiser& denoiser_;
   std::unique_ptr<Evaluator> evaluator_;

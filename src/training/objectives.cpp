@@ -18,6 +18,12 @@ Registry<ObjectiveEntry>& objectives() {
   return registry;
 }
 
+std::vector<std::string> condition_fields(const PriorRecipe& recipe) {
+  if (recipe.condition == "none") return {};
+  if (recipe.has_text()) return {"null_rate", "text_width", "text_layers", "text_length", "text_merges"};
+  return {"null_rate"};
+}
+
 const ObjectiveEntry& objective_of(const PriorRecipe& recipe) {
   for (const auto& entry : objectives().entries()) {
     if (entry.suits(recipe)) return entry;

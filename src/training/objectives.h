@@ -65,6 +65,9 @@ struct ObjectiveEntry {
   std::unique_ptr<PriorObjective> (*make)(const ObjectiveInput& input) = nullptr;
 };
 
+/// The fields of a recipe's condition, which every objective of a prior with it takes.
+std::vector<std::string> condition_fields(const PriorRecipe& recipe);
+
 Registry<ObjectiveEntry>& objectives();
 
 /// Throws UsageError where no objective suits.

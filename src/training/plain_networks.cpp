@@ -1,9 +1,9 @@
-/// The transformer without times and conditions in training, bidirectional or autoregressive.
+/// The transformer that sees no time in training: bidirectional, or autoregressive and perhaps told something.
 #include "denoiser/transformer.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "training/codec_trainer.h"
-#include "training/prior_networks.h"
+#include "training/prior_conditioner.h"
 #include "training/take_matching.h"
 
 namespace tessera {
@@ -11,28 +11,38 @@ namespace {
 
 class PlainNetworks : public PriorNetworks {
  public:
-  explicit PlainNetworks(Transformer network) : network_(std::move(network)) {}
+  PlainNetworks(Transformer network, PriorConditioner conditioner)
+      : network_(std::move(network)), conditioner_(std::move(conditioner)) {}
 
-  Parameters parameters() const override { return network_->named_parameters(); }
-  void to(torch::Device device) override { network_->to(device); }
+  Parameters parameters() const override {
+    auto all = network_->named_parameters();
+    conditioner_.add_parameters(all);
+    return all;
+  }
+  void to(torch::Device device) override {
+    network_->to(device);
+    conditioner_.to(device);
+  }
   void train(bool training) override { network_->train(training); }
   void seed_dropout(std::uint64_t bits) override { network_->seed_dropout(bits); }
   torch::Tensor logits(const torch::Tensor& tokens, const torch::Tensor&, const ToldRows&,
                        const torch::Tensor& rows) override {
     return rows.defined() ? network_->logits_at(tokens, rows) : network_->forward(tokens);
   }
-  torch::Tensor logits_in_order(const torch::Tensor& tokens) override {
-    if (!network_->is_autoregressive()) return PriorNetworks::logits_in_order(tokens);
-    return network_->forward(tokens.slice(1, 0, tokens.size(1) - 1));
+  torch::Tensor logits_in_order(const torch::Tensor& tokens, const ToldRows& told) override {
+    if (!network_->is_autoregressive()) return PriorNetworks::logits_in_order(tokens, told);
+    return network_->forward(tokens.slice(1, 0, tokens.size(1) - 1), conditioner_.batch_of(told));
   }
   std::shared_ptr<Denoiser> denoiser() override { return network_.ptr(); }
-  std::vector<Condition> conditions(const ToldRows&) override { return {}; }
+  std::vector<Condition> conditions(const ToldRows& told) override { return conditioner_.conditions(told); }
   void put_into(Bundle& bundle) const override {
     bundle.denoiser = BundlePart{network_->options().to_config(), network_->state()};
+    conditioner_.put_into(bundle);
   }
 
  private:
   Transformer network_;
+  PriorConditioner conditioner_;
 };
 
 TransformerOptions transformer_options(const PriorRecipe& recipe, const TokenData& data) {
@@ -44,6 +54,9 @@ TransformerOptions transformer_options(const PriorRecipe& recipe, const TokenDat
   options.heads = recipe.heads;
   options.width = recipe.width;
   options.dropout = recipe.dropout;
+  options.classes = recipe.has_classes() ? data.conditions.classes : 0;
+  options.condition_width = recipe.has_text() ? recipe.text_width : 0;
+  options.condition_length = recipe.has_text() ? recipe.text_length : 0;
   options.validate();
   return options;
 }
@@ -55,6 +68,8 @@ MadeNetworks make_plain_networks(const PriorNetworksInput& input) {
   const auto start = recipe.initialisation == "framework" ? Initialisation::framework : Initialisation::small_normal;
   const auto options = transformer_options(recipe, input.data);
   Transformer trained(options, start, static_cast<Seed>(recipe.seed)), average(options, Initialisation::none);
+  PriorConditioner conditioner(input), averaged(input);
+  conditioner.initialise(static_cast<Seed>(recipe.seed));
   if (input.start) {
     const auto& given = input.start->denoiser->tensors;
     auto weights = trained->state();
@@ -62,10 +77,12 @@ MadeNetworks make_plain_networks(const PriorNetworksInput& input) {
     require(taken.taken > 0, "start_from: {}: none of its {} tensors fits this prior", recipe.start_from, given.size());
     trained->load(weights, recipe.start_from);
     log().info("prior: {}", taken.text(recipe.start_from));
+    conditioner.begin_from(*input.start, recipe.start_from);
   }
   average->eval();
   for (auto network : {trained, average}) network->set_precision(training_precision(recipe.precision, input.device));
-  return {std::make_unique<PlainNetworks>(trained), std::make_unique<PlainNetworks>(average)};
+  return {std::make_unique<PlainNetworks>(trained, std::move(conditioner)),
+          std::make_unique<PlainNetworks>(average, std::move(averaged))};
 }
 
 }  // namespace tessera

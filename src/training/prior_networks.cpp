@@ -8,7 +8,7 @@ namespace tessera {
 MadeNetworks make_plain_networks(const PriorNetworksInput& input);
 MadeNetworks make_conditional_networks(const PriorNetworksInput& input);
 
-torch::Tensor PriorNetworks::logits_in_order(const torch::Tensor&) {
+torch::Tensor PriorNetworks::logits_in_order(const torch::Tensor&, const ToldRows&) {
   fail("prior: found a bidirectional network, expected an autoregressive one");
 }
 

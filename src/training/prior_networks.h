@@ -35,7 +35,7 @@ class PriorNetworks {
                                const torch::Tensor& rows = {}) = 0;
   /// Differentiable: logits [N, L, K] of every cell given those before it. Throws Error where the network is not
   /// autoregressive.
-  virtual torch::Tensor logits_in_order(const torch::Tensor& tokens);
+  virtual torch::Tensor logits_in_order(const torch::Tensor& tokens, const ToldRows& told);
 
   /// For samples of the weights as they are.
   virtual std::shared_ptr<Denoiser> denoiser() = 0;

@@ -135,13 +135,13 @@ void inherit_architecture(PriorRecipe& recipe) {
   recipe.layers = given.network.layers;
   recipe.heads = given.network.heads;
   recipe.width = given.network.width;
-  if (!given.network.sees_time()) {
-    recipe.prior = given.process;
-    return;
-  }
-  recipe.total_steps = given.total_steps;
   recipe.condition = given.condition();
-  recipe.process = given.process;
+  if (given.network.sees_time()) {
+    recipe.total_steps = given.total_steps;
+    recipe.process = given.process;
+  } else {
+    recipe.prior = given.process;
+  }
   if (!bundle.text_encoder) return;
   const auto text = ClipTextOptions::from_config(bundle.text_encoder->config);
   recipe.text_width = text.width;

@@ -62,8 +62,8 @@ struct PriorRecipe {
   AdamOptions adam() const;
 
   bool is_autoregressive() const { return prior == kAutoregressive; }
-  /// The network sees the time and may be told a text or a class; else it has neither.
-  bool sees_time() const { return process != default_process().name || condition != "none"; }
+  /// The network sees the time: one that reverses a process other than the usual one, or is told a text or a class.
+  bool sees_time() const { return !is_autoregressive() && (process != default_process().name || condition != "none"); }
   bool has_text() const { return condition == "text"; }
   bool has_classes() const { return condition == "class"; }
 

@@ -83,6 +83,24 @@ TEST(Networks, AFewBytesOfConfigurationAskForNoMemory) {
   EXPECT_LT(peak() - before, 256 << 10);
 }
 
+TEST(Networks, TensorsThatDoNotFitAreNamed) {
+  TransformerOptions options;
+  options.codebook_size = 8;
+  options.grid = {2, 3};
+  options.layers = 1;
+  options.heads = 2;
+  options.width = 8;
+  Transformer network(options, Initialisation::none);
+  auto config = options.to_config();
+  config["tessera"]["width"] = 12;
+  const auto load = [&](const nlohmann::json& with) {
+    return message_of([&] { (void)network_of(with, "m").load({with, network->state(), "m", WeightLoading::share}); });
+  };
+  EXPECT_NE(load(config).find("final_norm.weight [8] (expected [12])"), std::string::npos) << load(config);
+  config["tessera"]["grid"] = {1'000'000'000'000, 1'000'000'000'000};
+  EXPECT_NE(load(config).find("grid"), std::string::npos) << load(config);
+}
+
 TEST(Networks, LogitsInOrderAreThoseOfDecoding) {
   const torch::NoGradGuard no_grad;
   TransformerOptions options;
@@ -106,6 +124,83 @@ TEST(Networks, LogitsInOrderAreThoseOfDecoding) {
   options.kind = TransformerKind::bidirectional;
   Transformer other(options, Initialisation::framework, 3);
   EXPECT_THROW((void)other->begin()->logits_in_order(tokens), Error);
+}
+
+/// An autoregressive network of 7 codes on 2x3 cells that is told a class or a text.
+Transformer told_network(bool text) {
+  TransformerOptions options;
+  options.kind = TransformerKind::autoregressive;
+  options.codebook_size = 7;
+  options.grid = {2, 3};
+  options.layers = 2;
+  options.heads = 2;
+  options.width = 16;
+  options.classes = text ? 0 : 3;
+  options.condition_width = text ? 5 : 0;
+  options.condition_length = text ? 4 : 0;
+  Transformer network(options, Initialisation::framework, 3);
+  network->eval();
+  return network;
+}
+
+std::vector<Condition> three_conditions(bool text) {
+  std::vector<Condition> conditions(3);
+  for (std::int64_t i = 0; i < 3; ++i) {
+    auto& condition = conditions[static_cast<std::size_t>(i)];
+    condition.label = text ? -1 : i;
+    if (text) {
+      condition.states = torch::randn({4, 5});
+      condition.null_states = torch::zeros({4, 5});
+    }
+  }
+  return conditions;
+}
+
+TEST(Networks, AnAutoregressiveOneIsToldAClassOrAText) {
+  const torch::NoGradGuard no_grad;
+  torch::manual_seed(1);
+  for (const bool text : {false, true}) {
+    SCOPED_TRACE(text ? "text" : "class");
+    auto network = told_network(text);
+    EXPECT_EQ(network_facts(network->options().to_config(), "here").condition(), text ? "text" : "class");
+    auto conditions = three_conditions(text);
+    const auto tokens = torch::randint(0, 7, {3, 6});
+    const auto whole = network->begin(conditions)->logits_in_order(tokens);
+    const auto evaluator = network->begin(conditions);
+    const auto decoding = evaluator->decode(3);
+    for (std::int64_t cell = 0; cell < 6; ++cell) {
+      const auto one = decoding->advance(cell > 0 ? tokens.select(1, cell - 1) : torch::Tensor());
+      EXPECT_LT((one - whole.select(1, cell)).abs().max().item<double>(), 1e-4) << cell;
+    }
+    // A row's logits are its own whatever the others are told, and differ by what it is told.
+    const auto alone = network->begin({conditions[1]})->logits_in_order(tokens.narrow(0, 1, 1));
+    EXPECT_LT((alone[0] - whole[1]).abs().max().item<double>(), 1e-5);
+    const auto other = network->begin({conditions[2]})->logits_in_order(tokens.narrow(0, 1, 1));
+    EXPECT_GT((other[0] - whole[1]).abs().max().item<double>(), 1e-2);
+    // Guidance: g = u + s (c - u), normalised; the rows that are not guided are as they were.
+    conditions[0].scale = 2.5;
+    const auto guided_evaluator = network->begin(conditions);
+    const auto guiding = guided_evaluator->decode(3);
+    auto without = conditions[0];
+    without.label = without.null_label;
+    without.states = without.null_states;
+    without.scale = 1;
+    const auto u = torch::log_softmax(network->begin({without})->logits_in_order(tokens.narrow(0, 0, 1)), -1);
+    const auto c = torch::log_softmax(whole, -1);
+    for (std::int64_t cell = 0; cell < 6; ++cell) {
+      const double share = cell < 3 ? 1 : 0.5;
+      guiding->guide({share, share, share});
+      const auto made = guiding->advance(cell > 0 ? tokens.select(1, cell - 1) : torch::Tensor());
+      const auto mixed = u[0][cell] + (1 + share * 1.5) * (c[0][cell] - u[0][cell]);
+      const auto expected = mixed - mixed.logsumexp(0);
+      EXPECT_LT((made[0] - expected).abs().max().item<double>(), 1e-4) << cell;
+      EXPECT_LT((made.slice(0, 1) - c.slice(0, 1).select(1, cell)).abs().max().item<double>(), 1e-4) << cell;
+    }
+  }
+  EXPECT_THROW((void)told_network(true)->begin(), Error) << "no text, and nothing that stands for none";
+  auto beyond = three_conditions(false);
+  beyond[0].label = 3;
+  EXPECT_THROW((void)told_network(false)->begin(beyond), Error);
 }
 
 }  // namespace networks_test

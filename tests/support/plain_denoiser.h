@@ -22,7 +22,7 @@ class PlainDenoiser : public Denoiser {
    public:
     explicit Asked(PlainDenoiser& denoiser) : denoiser_(denoiser) {}
     torch::Tensor logits(const Look& look) override { return denoiser_.look_at(look); }
-    std::unique_ptr<Decoding> decode(std::int64_t count) override {
+    std::unique_ptr<Decoding> decode(std::int64_t count, const std::vector<std::int64_t>&) override {
       auto own = denoiser_.decoding(count);
       return own ? std::move(own) : Evaluator::decode(count);
     }

@@ -5,11 +5,10 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/bundle.h"
-#include "denoiser/guided_denoiser.h"
-#include "diffusion/processes.h"
-#include "prior/text_condition.h"
+#include "prior/prior.h"
 #include "runtime/error.h"
 #include "sampling/fill.h"
+#include "sampling/registry.h"
 #include "support/scratch.h"
 
 namespace tessera {
@@ -69,47 +68,55 @@ PriorRecipe small_recipe(const std::string& process, const std::string& conditio
 /// Part of the cells that have the code that the condition names.
 double obedience(const std::filesystem::path& folder, const TokenData& made) {
   const torch::NoGradGuard no_grad;
-  const auto bundle = load_bundle(folder);
-  auto network = load_conditional(bundle.denoiser->config, bundle.denoiser->tensors, "trained");
-  const auto& options = network->options();
-  const auto process =
-      make_process(*bundle.scheduler, options.codebook_size, options.total_steps, made.codebook, "trained").process;
-  GuidedDenoiser denoiser(network);
+  Prior prior(load_bundle(folder), "trained", made.codebook, {});
+  const auto& network = prior.facts().network;
   double right = 0;
   for (std::int64_t code = 0; code < kCodes; ++code) {
-    Condition condition;
-    condition.scale = 2;
-    if (options.classes > 0) {
-      condition.label = code;
+    PromptOptions asked;
+    asked.guidance_scale = 2;
+    if (network.classes > 0) {
+      asked.label = code;
     } else {
-      auto text = TextCondition::load(bundle, "trained");
-      condition.states = text.states(made.conditions.train_captions[static_cast<std::size_t>(code)]);
-      condition.null_states = text.null_states();
+      asked.prompt = made.conditions.train_captions[static_cast<std::size_t>(code)];
     }
-    FillOptions fill_options;
-    fill_options.steps = options.total_steps;
-    fill_options.process = process;
-    fill_options.conditions = {condition};
-    fill_options.images_per_call = 8;
-    const auto grid = fill(TokenGrid::all_masked(8, {2, 2}, kCodes), denoiser, fill_options).grid.codes();
+    FillOptions options;
+    options.sampler = default_sampler(network.autoregressive).name;
+    options.steps = options.total_steps = prior.facts().total_steps;
+    options.process = prior.process();
+    options.conditions = {prior.condition_for(asked)};
+    options.images_per_call = 8;
+    const auto grid = fill(TokenGrid::all_masked(8, {2, 2}, kCodes), prior.denoiser(), options).grid.codes();
     right += grid.eq(code).to(torch::kFloat64).mean().item<double>() / kCodes;
   }
   return right;
 }
 
-TEST(ConditionalTraining, EveryProcessLearnsToFollowItsCondition) {
+double trained_obedience(const PriorRecipe& recipe) {
   const auto made = pictures();
+  const auto folder = testing::scratch_folder("conditional");
+  auto task = make_prior_training(recipe, made, folder, {});
+  for (std::int64_t step = 0; step < recipe.steps; ++step) (void)task->step(step);
+  task->write_bundle(recipe.steps);
+  const auto found = obedience(folder, made);
+  std::filesystem::remove_all(folder);
+  return found;
+}
+
+TEST(ConditionalTraining, EveryProcessLearnsToFollowItsCondition) {
   for (const char* process : {"mask-and-replace", "absorbing", "uniform", "gaussian", "nearest-embedding"}) {
     for (const char* condition : {"text", "class"}) {
       if (std::string(condition) == "class" && std::string(process) != "mask-and-replace") continue;
-      const auto folder = testing::scratch_folder("conditional");
-      const auto recipe = small_recipe(process, condition);
-      auto task = make_prior_training(recipe, made, folder, {});
-      for (std::int64_t step = 0; step < recipe.steps; ++step) (void)task->step(step);
-      task->write_bundle(recipe.steps);
-      EXPECT_GT(obedience(folder, made), 0.75) << process << " " << condition;  // a fifth by chance
-      std::filesystem::remove_all(folder);
+      EXPECT_GT(trained_obedience(small_recipe(process, condition)), 0.75)
+          << process << " " << condition;  // a fifth by chance
     }
+  }
+}
+
+TEST(ConditionalTraining, TheAutoregressivePriorFollowsItsConditionToo) {
+  for (const char* condition : {"text", "class"}) {
+    auto recipe = small_recipe("absorbing", condition);
+    recipe.prior = kAutoregressive;
+    EXPECT_GT(trained_obedience(recipe), 0.75) << condition;
   }
 }
 

@@ -72,11 +72,8 @@ std::string called(const PriorRecipe& recipe) {
 }
 
 std::vector<std::string> fields_of_bound(const PriorRecipe& recipe) {
-  std::vector<std::string> fields = {"time_sampling", "total_steps", "validation_terms", "auxiliary_weight"};
-  if (recipe.condition != "none") fields.emplace_back("null_rate");
-  if (recipe.has_text()) {
-    for (const char* name : {"text_width", "text_layers", "text_length", "text_merges"}) fields.emplace_back(name);
-  }
+  std::vector<std::string> fields = {"process", "time_sampling", "total_steps", "validation_terms", "auxiliary_weight"};
+  for (const auto& name : condition_fields(recipe)) fields.push_back(name);
   return fields;
 }
 

@@ -14,19 +14,20 @@ class NextTokenObjective : public PriorObjective {
   explicit NextTokenObjective(const ObjectiveInput& input)
       : batch_(input.recipe.batch_size), cells_(input.data.train.size(1) * input.data.train.size(2)) {}
 
-  torch::Tensor loss(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows&, std::int64_t,
+  torch::Tensor loss(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told, std::int64_t,
                      Metrics&) override {
-    const auto logits = networks.logits_in_order(x0).to(torch::kFloat32);
+    const auto logits = networks.logits_in_order(x0, told).to(torch::kFloat32);
     return torch::nn::functional::cross_entropy(logits.flatten(0, 1), x0.flatten().to(logits.device())) /
            std::numbers::ln2;
   }
 
-  GridLikelihood measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows&) const override {
+  GridLikelihood measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told) const override {
     const torch::NoGradGuard no_grad;
     std::vector<torch::Tensor> nats;
     for (std::int64_t start = 0; start < x0.size(0); start += batch_) {
       const auto part = x0.slice(0, start, std::min(start + batch_, x0.size(0)));
-      nats.push_back(autoregressive_nll(networks.logits_in_order(part).to(torch::kCPU), part).to(torch::kFloat64));
+      const auto logits = networks.logits_in_order(part, told.slice(start, start + part.size(0)));
+      nats.push_back(autoregressive_nll(logits.to(torch::kCPU), part).to(torch::kFloat64));
     }
     return likelihood_of(torch::cat(nats), x0.size(1));
   }
@@ -41,16 +42,25 @@ class NextTokenObjective : public PriorObjective {
   std::int64_t batch_, cells_;
 };
 
+std::string called_in_order(const PriorRecipe& recipe) {
+  return recipe.condition == "none" ? "the autoregressive prior"
+                                    : "the autoregressive prior with condition " + recipe.condition;
+}
+
+std::vector<std::string> fields_of_next_token(const PriorRecipe& recipe) {
+  std::vector<std::string> fields = {"prior", "initialisation"};
+  for (const auto& name : condition_fields(recipe)) fields.push_back(name);
+  return fields;
+}
+
 }  // namespace
 
 ObjectiveEntry next_token_objective() {
   return {"next-token",
           "the code of each cell given those before it",
-          [](const PriorRecipe& recipe) { return recipe.is_autoregressive() && !recipe.sees_time(); },
-          [](const PriorRecipe&) { return std::string("the autoregressive prior"); },
-          [](const PriorRecipe&) -> std::vector<std::string> {
-            return {"prior", "initialisation"};
-          },
+          [](const PriorRecipe& recipe) { return recipe.is_autoregressive(); },
+          called_in_order,
+          fields_of_next_token,
           [](const ObjectiveInput& input) -> std::unique_ptr<PriorObjective> {
             return std::make_unique<NextTokenObjective>(input);
           }};
