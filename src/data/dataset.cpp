@@ -309,7 +309,9 @@ const std::vector<std::int64_t>& Dataset::require_split(Split split_name) const 
           "data set: no test images among {}; expected a folder or a field that names them", size());
   require(!indices.empty(), "data set: no {} images among {} with a validation fraction of {}; expected {}",
           split_name == Split::train ? "training" : "validation", size(), validation_fraction_,
-          split_name == Split::train ? "a smaller fraction" : "a larger fraction, another split seed or more images");
+          split_name == Split::train
+              ? "a smaller fraction"
+              : "a larger fraction, another split seed or more images; --split all takes every one");
   return indices;
 }
 

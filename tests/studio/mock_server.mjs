@@ -133,7 +133,8 @@ export async function startMock({ root, troubles = {}, port = 0 }) {
     const fills = Array.from({ length: count }, (_, k) => fill(job.rows, (request.seed ?? 1) * 97 + k, job.steps, request.temperature));
     emit(job, 'cells', { step: 0, tokens: Array.from({ length: count }, () => job.rows.flat()) });
     for (let step = 1; step <= job.steps; step++) {
-      await new Promise((resolve) => setTimeout(resolve, troubles.slow ? 400 : 12));
+      do await new Promise((resolve) => setTimeout(resolve, troubles.slow ? 400 : 12));
+      while (troubles.held && job.state === 'running'); // as long as a test looks at a job that runs
       if (job.state === 'cancelled') return;
       if (troubles.fail && step > 3) {
         job.state = 'failed';

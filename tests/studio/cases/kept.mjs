@@ -102,17 +102,20 @@ export default {
     assert.equal(new Set(await studio.state(({ edit }) => edit.pieces.map(({ id }) => id))).size, 3);
   }),
 
-  'a job that runs is followed on after a reload': every(async (studio) => {
+  'a job that runs is followed on after a reload': every(async (studio, { mock }) => {
     await studio.open('emoji_u1f9d0.png');
     await studio.drag([[4, 4], [4, 9]]);
     await studio.set({ options: { steps: 14 } });
     await studio.start();
     await studio.until(({ job }) => job?.progress?.step >= 2);
+    mock.troubles.held = true; // a page that comes up slowly finds it running
     const { id, seed } = await studio.state(({ job }) => ({ id: job.id, seed: job.request.seed }));
     await wait(300);
     await studio.reload();
-    await studio.until(({ job }) => job?.phase === 'running' && job.progress?.step >= 3);
+    await studio.until(({ job }) => job?.phase === 'running');
     assert.ok(await studio.page.locator('#run-bar', { hasText: 'Cancel' }).isVisible());
+    mock.troubles.held = false;
+    await studio.until(({ job, ended }) => job?.progress?.step >= 3 || ended !== null);
     const job = await studio.finished();
     assert.deepEqual([job.phase, job.request.seed, await studio.state((state) => state.job.id)], ['done', seed, id]);
     await studio.page.waitForFunction(async () => (await import(new URL('studio/store.js', document.baseURI))).store.get().history.length === 1);
@@ -122,12 +125,14 @@ export default {
     await studio.set({ options: { steps: 10 } });
     await studio.start();
     await studio.until(({ job }) => job?.progress?.step >= 2);
+    mock.troubles.held = true;
     await wait(400);
     const page = await studio.context.newPage();
     await page.goto(mock.url);
     await page.waitForFunction(() => document.documentElement.dataset.ready === 'true');
     const other = new studio.constructor(page, studio.context, studio.faults, studio.options);
     await other.until(({ job }) => job?.phase === 'running');
+    mock.troubles.held = false;
     assert.equal((await other.finished()).phase, 'done');
     assert.equal((await studio.finished()).phase, 'done');
     await wait(500);
@@ -143,8 +148,10 @@ export default {
     for (const reload of [false, true]) {
       await studio.start();
       await studio.until(({ job }) => job?.progress?.step >= 2);
+      mock.troubles.held = true;
       const seed = await studio.state(({ job }) => job.request.seed);
       await wait(300);
+      mock.troubles.held = false;
       const port = Number(new URL(mock.url).port);
       await mock.stop();
       Object.assign(mock, await startMock({ root, port, troubles: mock.troubles }));
