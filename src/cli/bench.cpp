@@ -14,6 +14,8 @@
 #include "denoiser/transformer.h"
 #include "kernels/device.h"
 #include "kernels/machine_peak.h"
+#include "runtime/atomic_file.h"
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/seconds_since.h"
 
@@ -208,8 +210,10 @@ void bench(const BenchOptions& options) {
     if (pipeline.prior_network().sees_time()) {
       auto& figures = report["conditioning"];
       const auto none = pipeline.condition_for({});
-      figures = measure_conditioning(pipeline.prior(), pipeline.prior_network(), pipeline.fill_process(), precision,
-                                     options.repeats, none.states.defined() ? none.states.size(0) : 0);
+      const auto file = std::filesystem::path(options.model) / "transformer" / "config.json";
+      const auto sizes = ConditionalOptions::from_config(read_json_object(read_file(file), file.string()));
+      figures = measure_conditioning(pipeline.prior(), sizes, pipeline.fill_process(), precision, options.repeats,
+                                     none.states.defined() ? none.states.size(0) : 0);
       if (pipeline.condition() == "text") {
         PromptOptions prompt;
         prompt.prompt = "a teddy bear playing in the pool";

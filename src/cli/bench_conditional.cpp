@@ -7,6 +7,7 @@
 
 #include "cli/stopwatch.h"
 #include "denoiser/guided_denoiser.h"
+#include "denoiser/networks.h"
 #include "diffusion/mask_replace.h"
 #include "runtime/seconds_since.h"
 #include "sampling/fill.h"
@@ -53,22 +54,17 @@ double steps_per_second(Denoiser& denoiser, const NetworkFacts& sizes, const std
 
 }  // namespace
 
-nlohmann::json measure_conditioning(Denoiser& denoiser, const NetworkFacts& sizes,
+nlohmann::json measure_conditioning(Denoiser& denoiser, const ConditionalOptions& options,
                                     const std::shared_ptr<const Process>& process, Precision precision,
                                     std::int64_t repeats, std::int64_t positions) {
   const torch::NoGradGuard no_grad;
+  const auto sizes = network_facts(options.to_config(), "bench");
   nlohmann::json report;
   report["condition"] = sizes.condition();
   report["parameters"] = denoiser.parameter_count();
   {
-    ConditionalOptions plain;
-    plain.codebook_size = sizes.codebook_size;
-    plain.grid = sizes.grid;
-    plain.layers = sizes.layers;
-    plain.heads = sizes.heads;
-    plain.head_width = sizes.width / sizes.heads;
-    plain.total_steps = sizes.total_steps;
-    plain.condition_width = 0;
+    auto plain = options;
+    plain.condition_width = plain.classes = 0;
     ConditionalTransformer network(plain);
     network->initialise(0);
     network->set_precision(precision);
@@ -98,7 +94,7 @@ nlohmann::json measure_paper_conditioning(Precision precision, std::int64_t repe
   network->set_precision(precision);
   network->eval();
   GuidedDenoiser denoiser(network);
-  auto report = measure_conditioning(denoiser, network_facts(options.to_config(), "bench"),
+  auto report = measure_conditioning(denoiser, options,
                                      std::make_shared<MaskReplaceProcess>(options.codebook_size, options.total_steps),
                                      precision, repeats, kPositions);
   ClipTextEncoder encoder{ClipTextOptions{}};

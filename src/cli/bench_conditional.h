@@ -5,16 +5,16 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 
-#include "denoiser/networks.h"
+#include "denoiser/conditional_transformer.h"
 #include "diffusion/process.h"
 
 namespace tessera::cli {
 
-/// In: a network that sees the time and computes in `precision`, the process it reverses, positions of a text. Out:
+/// In: a network of these sizes that computes in `precision`, the process it reverses, positions of a text. Out:
 /// for one picture the milliseconds of an evaluation without any condition (a network of the same size that lacks the
 /// layers for it, random weights), with the condition alone and with guidance (both halves), and steps per second of a
 /// fill with the last two.
-nlohmann::json measure_conditioning(Denoiser& denoiser, const NetworkFacts& sizes,
+nlohmann::json measure_conditioning(Denoiser& denoiser, const ConditionalOptions& options,
                                     const std::shared_ptr<const Process>& process, Precision precision,
                                     std::int64_t repeats, std::int64_t positions);
 

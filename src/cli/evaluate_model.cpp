@@ -33,17 +33,17 @@ LikelihoodOptions likelihood_options(const EvaluationFlags& flags, const NamedMo
   return options;
 }
 
-/// Logits at given times of image n under condition n.
+/// Logits at given times of image n under condition n, or all under the only one. An evaluator for each part: one for
+/// all images would hold keys and values of every text at once.
 LogitsOfTimes under(Denoiser& prior, const std::vector<Condition>& conditions) {
-  const std::shared_ptr<Evaluator> evaluator = prior.begin(conditions);
-  return [evaluator](const torch::Tensor& xt, const torch::Tensor& t, std::int64_t first) {
-    Look look{xt, torch::arange(xt.numel()), t};
-    for (std::int64_t n = 0; n < xt.size(0); ++n) look.conditions.push_back(first + n);
-    return evaluator->logits(look).view({xt.size(0), xt.size(1), -1});
+  return [&prior, conditions](const torch::Tensor& xt, const torch::Tensor& t, std::int64_t first) {
+    const auto from = conditions.begin() + first;
+    const auto part = conditions.size() > 1 ? std::vector<Condition>(from, from + xt.size(0)) : conditions;
+    return prior.begin(part)->logits({xt, torch::arange(xt.numel()), t}).view({xt.size(0), xt.size(1), -1});
   };
 }
 
-/// Each picture's own caption or label, and none, as often; both empty where the prior takes no condition.
+/// Each picture's own caption or label, and one of none for all; both empty where the prior takes no condition.
 struct OwnConditions {
   std::vector<Condition> own, none;
 };
@@ -58,7 +58,7 @@ OwnConditions own_conditions(const EvaluationFlags& flags, NamedModel& model, co
   PromptOptions asked;
   asked.guidance_scale = 1;
   OwnConditions conditions;
-  conditions.none.assign(indices.size(), model.pipeline.condition_for(asked));
+  conditions.none = {model.pipeline.condition_for(asked)};
   for (const auto index : indices) {
     if (kind == "text") asked.prompt = data.caption(index);
     if (kind == "class") asked.label = data.label(index);

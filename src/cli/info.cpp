@@ -59,6 +59,21 @@ Report tensor_line(const std::string& name, torch::ScalarType type, const Shape&
   return {{"name", printable(name)}, {"type", c10::toString(type)}, {"shape", shape}};
 }
 
+/// What the prior is; of one that cannot be used why.
+Report prior_report(const Bundle& bundle, const std::string& where) {
+  try {
+    const auto prior = prior_facts(bundle.denoiser->config, bundle.scheduler.value_or(nlohmann::json()), where);
+    return {{"network", network_of(bundle.denoiser->config, where).name},
+            {"process", prior.process},
+            {"total_steps", prior.total_steps},
+            {"condition", prior.condition()},
+            {"grid", {prior.network.grid.h, prior.network.grid.w}},
+            {"codebook_size", prior.network.codebook_size}};
+  } catch (const Error& error) {
+    return {{"cannot be used", error.what()}};
+  }
+}
+
 Report bundle_report(const fs::path& folder) {
   const auto bundle = load_bundle(folder);
   Report report = {{"path", folder.string()}, {"format", "model folder"}};
@@ -76,16 +91,7 @@ Report bundle_report(const fs::path& folder) {
   add("text_encoder", bundle.text_encoder);
   add("learned_classifier_free_sampling_embeddings", bundle.null_condition);
   if (bundle.scheduler) report["parts"]["scheduler"] = {{"config", *bundle.scheduler}};
-  if (bundle.denoiser) {
-    const auto prior =
-        prior_facts(bundle.denoiser->config, bundle.scheduler.value_or(nlohmann::json()), folder.string());
-    report["prior"] = {{"network", network_of(bundle.denoiser->config, folder.string()).name},
-                       {"process", prior.process},
-                       {"total_steps", prior.total_steps},
-                       {"condition", prior.condition()},
-                       {"grid", {prior.network.grid.h, prior.network.grid.w}},
-                       {"codebook_size", prior.network.codebook_size}};
-  }
+  if (bundle.denoiser) report["prior"] = prior_report(bundle, folder.string());
   return report;
 }
 

@@ -47,8 +47,8 @@ struct LikelihoodOptions {
 
 /// Bits per token of every grid, the mean with its interval, the most and least likely images. The absorbing prior's
 /// bound, or the autoregressive prior's exact value, under a condition for each grid where there are any (then also
-/// without, `none`: what the condition tells). known_cells: h * w of the prior. Out, beside the figures, in `nats` [N]
-/// if given.
+/// under `none`, one for all: what the condition tells). known_cells: h * w of the prior. Out, beside the figures, in
+/// `nats` [N] if given.
 nlohmann::ordered_json likelihood_figures(Denoiser& prior, std::int64_t known_cells, const NamedGrids& grids,
                                           const LikelihoodOptions& options, HtmlReport& report,
                                           torch::Tensor* nats = nullptr, const std::vector<Condition>& conditions = {},
