@@ -25,9 +25,9 @@ torch::Tensor looks(Extent extent, std::int64_t spacing) {
 /// Given the cells before, one cell of all grids after the other.
 CellLikelihood in_order(Denoiser& denoiser, const torch::Tensor& flat, const CellLikelihoodOptions& options) {
   CellLikelihood found{torch::zeros(flat.sizes(), torch::kFloat64), flat.size(0)};
+  const auto evaluator = denoiser.begin(options.conditions);
   for (std::int64_t first = 0; first < flat.size(0); first += options.per_call) {
     const auto rows = flat.slice(0, first, std::min(first + options.per_call, flat.size(0)));
-    const auto evaluator = denoiser.begin(options.conditions);
     std::vector<std::int64_t> conditions;
     for (std::int64_t n = 0; n < rows.size(0); ++n) conditions.push_back(first + n);
     const auto decoding = evaluator->decode(rows.size(0), conditions);

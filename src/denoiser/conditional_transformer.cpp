@@ -57,14 +57,18 @@ ConditionalTransformerImpl::ConditionalTransformerImpl(const ConditionalOptions&
 void ConditionalTransformerImpl::set_precision(Precision precision) {
   recorded_.forget();
   precision_ = precision;
-  for (const auto& module : modules(false)) {
-    if (auto* layer = module->as<LinearImpl>()) layer->precision = precision;
-  }
-  for (auto& block : blocks_) {
-    for (auto* norm : {&block.norm1, &block.norm2, &block.norm3}) {
-      if (!norm->linear.is_empty()) norm->linear->precision = Precision::float32;
+  set_layers_precision(*this, precision);
+  for (auto& layer : layers_of_norms()) layer->precision = Precision::float32;
+}
+
+std::vector<Linear> ConditionalTransformerImpl::layers_of_norms() const {
+  std::vector<Linear> layers;
+  for (const auto& block : blocks_) {
+    for (const auto* norm : {&block.norm1, &block.norm2, &block.norm3}) {
+      if (!norm->linear.is_empty()) layers.push_back(norm->linear);
     }
   }
+  return layers;
 }
 
 torch::Tensor ConditionalTransformerImpl::add_to(Linear& layer, const torch::Tensor& x, const torch::Tensor& residual,
@@ -234,11 +238,7 @@ void ConditionalTransformerImpl::initialise(Seed seed) {
 void ConditionalTransformerImpl::load_weights(const TensorMap& tensors, const std::string& where,
                                               WeightLoading loading) {
   auto packed = packed_by_weight(*this);
-  for (auto& block : blocks_) {  // but of the norms' layers, which compute in float32
-    for (auto* norm : {&block.norm1, &block.norm2, &block.norm3}) {
-      if (!norm->linear.is_empty()) packed.erase(norm->linear->weight.unsafeGetTensorImpl());
-    }
-  }
+  for (const auto& layer : layers_of_norms()) packed.erase(layer->weight.unsafeGetTensorImpl());
   load(tensors, where, [&](const torch::Tensor& parameter, const torch::Tensor& given) {
     const auto layer = packed.find(parameter.unsafeGetTensorImpl());
     load_parameter(parameter, given, loading, layer == packed.end() ? nullptr : layer->second);

@@ -91,6 +91,8 @@ class ConditionalTransformerImpl : public NamedModule {
   /// Keys and values of the texts of N rows in a block: [N, P, C] each.
   std::pair<torch::Tensor, torch::Tensor> text_of(std::size_t block, std::int64_t count,
                                                   const ConditionBatch& condition);
+  /// The products of the adaptive norms, which compute in float32.
+  std::vector<Linear> layers_of_norms() const;
   AdaptiveNorm adaptive(const std::string& name, std::int64_t rows);
   Attention attention_of(const std::string& name, std::int64_t keys);
   torch::Tensor add_to(Linear& layer, const torch::Tensor& x, const torch::Tensor& residual, double dropout);

@@ -211,10 +211,7 @@ torch::Tensor TransformerImpl::logits_at(const torch::Tensor& tokens, const torc
 
 void TransformerImpl::set_precision(Precision precision) {
   recorded_.forget();
-  for (const auto& module : modules(false)) {
-    if (auto* linear = module->as<LinearImpl>()) linear->precision = precision;
-    if (auto* norm = module->as<LayerNormImpl>()) norm->precision = precision;
-  }
+  set_layers_precision(*this, precision);
 }
 
 void TransformerImpl::seed_dropout(std::uint64_t bits) {
@@ -294,39 +291,32 @@ class TransformerDecoding : public Decoding {
 /// Rows decoded with their condition and, where they are guided, without it too.
 class GuidedDecoding : public Decoding {
  public:
-  /// inner: the rows of `with`, then those of `without`; scales: of each row. A row that is not guided has no place in
-  /// `without` (-1).
-  GuidedDecoding(std::unique_ptr<Decoding> inner, std::vector<double> scales, std::vector<std::int64_t> without)
-      : inner_(std::move(inner)), scales_(std::move(scales)), without_(std::move(without)) {}
+  /// inner: every row under its condition, then the guided ones without it. In: the guided rows, ascending, and the
+  /// scale of each.
+  GuidedDecoding(std::unique_ptr<Decoding> inner, const std::vector<std::int64_t>& rows, std::vector<double> scales)
+      : inner_(std::move(inner)), rows_(torch::tensor(rows)), scales_(std::move(scales)) {}
 
   void guide(const std::vector<double>& shares) override { shares_ = shares; }
 
   torch::Tensor advance(const torch::Tensor& previous) override {
-    const auto count = static_cast<std::int64_t>(scales_.size());
-    torch::Tensor given;
-    if (previous.defined()) {
-      std::vector<std::int64_t> rows;
-      for (std::int64_t n = 0; n < count; ++n) rows.push_back(n);
-      for (std::int64_t n = 0; n < count; ++n) {
-        if (without_[static_cast<std::size_t>(n)] >= 0) rows.push_back(n);
-      }
-      given = previous.index_select(0, torch::tensor(rows));
+    const auto given = previous.defined() ? torch::cat({previous, previous.index_select(0, rows_)}) : previous;
+    const auto both = log_probabilities(inner_->advance(given));
+    const auto all = both.size(0) - rows_.size(0);
+    auto scale = torch::empty({rows_.size(0), 1});
+    for (std::int64_t i = 0; i < rows_.size(0); ++i) {
+      const double share = shares_.empty() ? 1 : shares_.at(static_cast<std::size_t>(rows_[i].item<std::int64_t>()));
+      scale[i] = 1 + share * (scales_[static_cast<std::size_t>(i)] - 1);
     }
-    const auto logits = inner_->advance(given);
-    auto made = log_probabilities(logits.slice(0, 0, count));
-    for (std::int64_t n = 0; n < count; ++n) {
-      const auto row = static_cast<std::size_t>(n);
-      if (without_[row] < 0) continue;
-      const double share = shares_.empty() ? 1 : shares_.at(row);
-      made[n] = guided(log_probabilities(logits[without_[row]]), made[n], 1 + share * (scales_[row] - 1));
-    }
-    return made;
+    const auto conditional = both.slice(0, 0, all), null = both.slice(0, all);
+    const auto at = rows_.to(both.device());
+    return conditional.index_copy(0, at, guided(null, conditional.index_select(0, at), scale.to(both.device())));
   }
 
  private:
   std::unique_ptr<Decoding> inner_;
-  std::vector<double> scales_, shares_;
-  std::vector<std::int64_t> without_;  // the row of `inner` without the condition
+  torch::Tensor rows_;          // [G] int64
+  std::vector<double> scales_;  // of the guided rows
+  std::vector<double> shares_;  // of every row; empty: all of it
 };
 
 class TransformerEvaluator : public Evaluator {
@@ -341,25 +331,20 @@ class TransformerEvaluator : public Evaluator {
     if (!network_->options().is_told()) return std::make_unique<TransformerDecoding>(network_, count, torch::Tensor());
     Look look;
     look.conditions = conditions;
-    std::vector<std::int64_t> rows, without;
-    std::vector<bool> null;
+    std::vector<std::int64_t> under, guided_rows;  // the condition of each row decoded; which rows are guided
     std::vector<double> scales;
     for (std::int64_t n = 0; n < count; ++n) {
-      rows.push_back(look.condition_of(n, static_cast<std::int64_t>(conditions_.size())));
-      null.push_back(false);
-      scales.push_back(conditions_[static_cast<std::size_t>(rows.back())].scale);
+      under.push_back(look.condition_of(n, static_cast<std::int64_t>(conditions_.size())));
+      const auto scale = conditions_[static_cast<std::size_t>(under.back())].scale;
+      if (scale == 1) continue;
+      guided_rows.push_back(n);
+      scales.push_back(scale);
     }
-    for (std::int64_t n = 0; n < count; ++n) {
-      const bool is_guided = scales[static_cast<std::size_t>(n)] != 1;
-      without.push_back(is_guided ? static_cast<std::int64_t>(rows.size()) : -1);
-      if (!is_guided) continue;
-      rows.push_back(rows[static_cast<std::size_t>(n)]);
-      null.push_back(true);
-    }
-    const auto all = static_cast<std::int64_t>(rows.size());
-    auto inner = std::make_unique<TransformerDecoding>(network_, all, prefix(rows, null));
-    if (all == count) return inner;
-    return std::make_unique<GuidedDecoding>(std::move(inner), std::move(scales), std::move(without));
+    for (const auto n : guided_rows) under.push_back(under[static_cast<std::size_t>(n)]);
+    auto inner = std::make_unique<TransformerDecoding>(network_, static_cast<std::int64_t>(under.size()),
+                                                       prefix(under, static_cast<std::size_t>(count)));
+    if (guided_rows.empty()) return inner;
+    return std::make_unique<GuidedDecoding>(std::move(inner), guided_rows, std::move(scales));
   }
 
   torch::Tensor logits_in_order(const torch::Tensor& tokens, std::int64_t first) override {
@@ -368,20 +353,19 @@ class TransformerEvaluator : public Evaluator {
     if (!network_->options().is_told()) return network_->forward(seen);
     std::vector<std::int64_t> rows;
     for (std::int64_t n = 0; n < tokens.size(0); ++n) rows.push_back(conditions_.size() == 1 ? 0 : first + n);
-    return network_->run(seen, {}, prefix(rows, std::vector<bool>(rows.size(), false)))
-        .view({tokens.size(0), tokens.size(1), -1});
+    return network_->run(seen, {}, prefix(rows, rows.size())).view({tokens.size(0), tokens.size(1), -1});
   }
 
  private:
-  /// What stands before the cells of rows under these conditions, or without them.
-  torch::Tensor prefix(const std::vector<std::int64_t>& rows, const std::vector<bool>& null) {
+  /// What stands before the cells of rows under these conditions; of those from `told` on without them.
+  torch::Tensor prefix(const std::vector<std::int64_t>& rows, std::size_t told) {
     ConditionBatch batch;
     std::vector<torch::Tensor> states;
     std::vector<std::int64_t> labels;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const auto& condition = conditions_.at(static_cast<std::size_t>(rows[i]));
-      labels.push_back(null[i] ? condition.null_label : condition.label);
-      states.push_back(null[i] ? condition.null_states : condition.states);
+      labels.push_back(i < told ? condition.label : condition.null_label);
+      states.push_back(i < told ? condition.states : condition.null_states);
     }
     batch.classes = torch::tensor(labels);
     if (network_->options().condition_width > 0) batch.states = torch::stack(states);

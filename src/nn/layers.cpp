@@ -23,6 +23,13 @@ Linear add_linear(NamedModule& network, const std::string& name, std::int64_t in
   return holder->register_module(own, Linear(in, out));
 }
 
+void set_layers_precision(torch::nn::Module& network, Precision precision) {
+  for (const auto& module : network.modules(false)) {
+    if (auto* layer = module->as<LinearImpl>()) layer->precision = precision;
+    if (auto* norm = module->as<LayerNormImpl>()) norm->precision = precision;
+  }
+}
+
 std::map<const c10::TensorImpl*, PackedWeight*> packed_by_weight(torch::nn::Module& network) {
   std::map<const c10::TensorImpl*, PackedWeight*> packed;
   for (const auto& module : network.modules(false)) {

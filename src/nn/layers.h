@@ -60,6 +60,8 @@ TORCH_MODULE(Linear);
 
 /// A Linear of a network whose layers have the names that they have in files: "a.b" becomes the submodule `b` of `a`.
 Linear add_linear(NamedModule& network, const std::string& name, std::int64_t in, std::int64_t out);
+/// The precision of every Linear and LayerNorm in a network.
+void set_layers_precision(torch::nn::Module& network, Precision precision);
 /// The packed forms of a network's products by their weights, for load_parameter.
 std::map<const c10::TensorImpl*, PackedWeight*> packed_by_weight(torch::nn::Module& network);
 

@@ -92,9 +92,7 @@ ClipTextEncoderImpl::ClipTextEncoderImpl(const ClipTextOptions& options) : optio
 
 void ClipTextEncoderImpl::set_precision(Precision precision) {
   precision_ = precision;
-  for (const auto& module : modules(false)) {
-    if (auto* layer = module->as<LinearImpl>()) layer->precision = precision;
-  }
+  set_layers_precision(*this, precision);
 }
 
 torch::Tensor ClipTextEncoderImpl::apply(const Norm& layer, const torch::Tensor& x) const {

@@ -54,10 +54,6 @@ torch::Tensor ConditionSource::ids_of(const std::vector<std::string>& captions) 
   return ids;
 }
 
-torch::Tensor ConditionSource::original(const torch::Tensor& rows) const {
-  return originals_ > 0 ? rows % originals_ : rows;
-}
-
 /// The caption of each row at a step, as a place in train_ids_.
 torch::Tensor ConditionSource::drawn_captions(const torch::Tensor& rows, std::int64_t step) const {
   if (first_more_.size() < 2) return rows;
@@ -75,7 +71,8 @@ torch::Tensor ConditionSource::drawn_captions(const torch::Tensor& rows, std::in
 
 ToldRows ConditionSource::at_step(const torch::Tensor& rows, std::int64_t step) const {
   ToldRows told;
-  const auto of = original(rows);
+  if (originals_ == 0) return told;
+  const auto of = rows % originals_;
   told.dropped = torch::zeros({rows.size(0)}, torch::kBool);
   for (std::int64_t row = 0; row < rows.size(0); ++row) {
     told.dropped.data_ptr<bool>()[row] = stream_of(recipe_, row, step).uniform(kDropCell) < recipe_.null_rate;
@@ -87,7 +84,8 @@ ToldRows ConditionSource::at_step(const torch::Tensor& rows, std::int64_t step) 
 
 ToldRows ConditionSource::as_given(const torch::Tensor& rows, bool validation) const {
   ToldRows told;
-  const auto of = validation ? rows : original(rows);
+  if (originals_ == 0) return told;
+  const auto of = validation ? rows : rows % originals_;
   told.dropped = torch::zeros({rows.size(0)}, torch::kBool);
   if (recipe_.has_text()) told.ids = (validation ? validation_ids_ : train_ids_).index_select(0, of);
   if (recipe_.has_classes()) told.labels = (validation ? validation_labels_ : train_labels_).index_select(0, of);

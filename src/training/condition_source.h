@@ -16,7 +16,7 @@
 
 namespace tessera {
 
-/// One row a grid; what the recipe's condition does not have is undefined.
+/// One row a grid; what the recipe's condition does not have is undefined, without a condition all of it.
 struct ToldRows {
   torch::Tensor ids;      // [N, P] int64, tokens of a caption
   torch::Tensor labels;   // [N] int64
@@ -42,15 +42,13 @@ class ConditionSource {
  private:
   torch::Tensor ids_of(const std::vector<std::string>& captions) const;
   torch::Tensor drawn_captions(const torch::Tensor& rows, std::int64_t step) const;
-  /// The grids whose condition mirrored ones share.
-  torch::Tensor original(const torch::Tensor& rows) const;
 
   PriorRecipe recipe_;
   std::optional<ClipTokenizer> tokenizer_;
   torch::Tensor train_ids_, validation_ids_;        // [n + further captions, P], [m, P]
   torch::Tensor train_labels_, validation_labels_;  // [n], [m]
   std::vector<std::int64_t> first_more_;  // by training grid: where its further captions begin; one more at the end
-  std::int64_t originals_ = 0;            // grids that have a condition of their own; 0: no condition
+  std::int64_t originals_ = 0;  // grids that have a condition of their own, which mirrored ones share; 0: no condition
 };
 
 }  // namespace tessera

@@ -32,6 +32,14 @@ const ObjectiveEntry& objective_of(const PriorRecipe& recipe) {
                                recipe.process, recipe.condition));
 }
 
+BoundOptions validation_bound(const PriorRecipe& recipe) {
+  BoundOptions options;
+  options.strata = recipe.validation_terms;
+  options.seed = static_cast<Seed>(recipe.seed) + 1;
+  options.batch = recipe.batch_size;
+  return options;
+}
+
 GridLikelihood likelihood_of(const torch::Tensor& nats, std::int64_t cells) {
   const auto each = nats / std::numbers::ln2 / static_cast<double>(cells);
   GridLikelihood likelihood;

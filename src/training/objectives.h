@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "checkpoint/safetensors.h"
+#include "metrics/prior_likelihood.h"
 #include "runtime/registry.h"
 #include "training/prior_networks.h"
 #include "training/recorder.h"
@@ -25,6 +26,9 @@ struct GridLikelihood {
 
 /// From one estimate a grid. In: nats [N] float64 of grids of `cells` tokens.
 GridLikelihood likelihood_of(const torch::Tensor& nats, std::int64_t cells);
+
+/// How a validation estimates a bound: draws of its own, which are the same at every validation.
+BoundOptions validation_bound(const PriorRecipe& recipe);
 
 class PriorObjective {
  public:

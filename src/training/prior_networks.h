@@ -59,7 +59,7 @@ struct PriorNetworksInput {
   torch::Device device = torch::kCPU;        // of the training, for "auto" precision
 };
 
-/// Networks as the recipe describes them, not yet initialised, on the CPU.
+/// Networks as the recipe describes them, on the CPU.
 struct MadeNetworks {
   std::unique_ptr<PriorNetworks> trained, average;
 };

@@ -101,8 +101,8 @@ TEST(Networks, TensorsThatDoNotFitAreNamed) {
   EXPECT_NE(load(config).find("grid"), std::string::npos) << load(config);
 }
 
-TEST(Networks, LogitsInOrderAreThoseOfDecoding) {
-  const torch::NoGradGuard no_grad;
+/// An autoregressive network of 7 codes on 2x3 cells.
+TransformerOptions small_options() {
   TransformerOptions options;
   options.kind = TransformerKind::autoregressive;
   options.codebook_size = 7;
@@ -110,6 +110,12 @@ TEST(Networks, LogitsInOrderAreThoseOfDecoding) {
   options.layers = 2;
   options.heads = 2;
   options.width = 16;
+  return options;
+}
+
+TEST(Networks, LogitsInOrderAreThoseOfDecoding) {
+  const torch::NoGradGuard no_grad;
+  auto options = small_options();
   Transformer network(options, Initialisation::framework, 3);
   network->eval();
   const auto tokens = torch::randint(0, 7, {4, 6});
@@ -126,15 +132,9 @@ TEST(Networks, LogitsInOrderAreThoseOfDecoding) {
   EXPECT_THROW((void)other->begin()->logits_in_order(tokens), Error);
 }
 
-/// An autoregressive network of 7 codes on 2x3 cells that is told a class or a text.
+/// The same, told a class or a text.
 Transformer told_network(bool text) {
-  TransformerOptions options;
-  options.kind = TransformerKind::autoregressive;
-  options.codebook_size = 7;
-  options.grid = {2, 3};
-  options.layers = 2;
-  options.heads = 2;
-  options.width = 16;
+  auto options = small_options();
   options.classes = text ? 0 : 3;
   options.condition_width = text ? 5 : 0;
   options.condition_length = text ? 4 : 0;

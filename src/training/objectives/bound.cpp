@@ -7,7 +7,6 @@
 
 #include "diffusion/objective.h"
 #include "diffusion/time_sampler.h"
-#include "metrics/prior_likelihood.h"
 #include "training/objectives.h"
 #include "training/time_sampler_state.h"
 
@@ -42,14 +41,10 @@ class BoundObjective : public PriorObjective {
   }
 
   GridLikelihood measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told) const override {
-    BoundOptions options;
-    options.strata = recipe_.validation_terms;
-    options.seed = static_cast<Seed>(recipe_.seed) + 1;
-    options.batch = recipe_.batch_size;
     const LogitsOfTimes denoise = [&](const torch::Tensor& xt, const torch::Tensor& t, std::int64_t first) {
       return networks.logits(xt, t, told.slice(first, first + xt.size(0)));
     };
-    return likelihood_of(estimate_process_bound(*chain_, denoise, x0, options).nats, x0.size(1));
+    return likelihood_of(estimate_process_bound(*chain_, denoise, x0, validation_bound(recipe_)).nats, x0.size(1));
   }
 
   std::int64_t total_steps() const override { return recipe_.total_steps; }

@@ -4,7 +4,6 @@
 
 #include "diffusion/absorbing.h"
 #include "diffusion/time_sampler.h"
-#include "metrics/prior_likelihood.h"
 #include "training/objectives.h"
 #include "training/time_sampler_state.h"
 
@@ -34,14 +33,10 @@ class MaskedObjective : public PriorObjective {
   }
 
   GridLikelihood measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows&) const override {
-    BoundOptions options;
-    options.strata = recipe_.validation_terms;
-    options.seed = static_cast<Seed>(recipe_.seed) + 1;
-    options.batch = recipe_.batch_size;
     const LogitsAt denoise = [&](const torch::Tensor& tokens, const torch::Tensor& rows) {
       return networks.logits(tokens, {}, {}, rows);
     };
-    const auto estimate = estimate_bound(chain_, denoise, x0, options);
+    const auto estimate = estimate_bound(chain_, denoise, x0, validation_bound(recipe_));
     auto likelihood = likelihood_of(estimate.nats, x0.size(1));
     likelihood.bits_by_share = estimate.bits_by_share_masked;
     return likelihood;
