@@ -23,16 +23,16 @@ export const every = (body, troubles) => at(kEvery, body, troubles);
 export const why = (studio) => studio.page.locator('#run-why').innerText();
 export const seeds = (studio) => studio.state(({ job }) => job.results.map(({ tokens }) => [...tokens].join()));
 
-/** A picture made in the page: bands of colour, so that every pixel can be foretold. Dropped as a file is. */
-export const dropPhotograph = (studio, width, height, name = 'photograph') => studio.page.evaluate(async ([w, h, called]) => {
+/** A picture made in the page: bands of colour, or one plain colour, so that every pixel can be foretold. Dropped as a file is. */
+export const dropPhotograph = (studio, width, height, name = 'photograph', plain = '') => studio.page.evaluate(async ([w, h, called, one]) => {
   const canvas = Object.assign(document.createElement('canvas'), { width: w, height: h });
   const context = canvas.getContext('2d');
   for (let k = 0; k < 16; k++) {
-    context.fillStyle = `hsl(${k * 22} 70% 55%)`;
+    context.fillStyle = one || `hsl(${k * 22} 70% 55%)`;
     context.fillRect((k * w) / 16, 0, w / 16 + 1, h);
   }
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
   const data = new DataTransfer();
   data.items.add(new File([blob], `${called}.png`, { type: 'image/png' }));
   document.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
-}, [width, height, name]);
+}, [width, height, name, plain]);

@@ -151,7 +151,7 @@ export class Studio {
   async option(id, value, { done = false } = {}) {
     await this.panel('task');
     const field = this.page.locator(`#${id}`);
-    if (!(await field.isVisible()) && id.startsWith('option-')) await this.press('#panel-task summary');
+    if (!(await field.isVisible()) && id.startsWith('option-')) await this.press('#more-options summary');
     if (await field.getAttribute('type') === 'range') await field.fill(String(value));
     else {
       await this.press(field);

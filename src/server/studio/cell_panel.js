@@ -5,6 +5,7 @@ import { icon } from './icons.js';
 import { change } from './edits.js';
 import { choiceField, rangeField, refreshForm } from './form.js';
 import { canAdaptPainted, chooseCode } from './inspector.js';
+import { paletteContent } from './code_palette.js';
 import { isBusy } from './job_runner.js';
 import { currentScene } from './stage.js';
 import { taskOf, taskOption } from './tasks/index.js';
@@ -53,11 +54,12 @@ function paintAlike(token) {
 
 function content(state) {
   const { inspect, edit } = state;
+  if (state.tool === 'codes' || state.tool === 'pick') return paletteContent(state);
   if (!inspect) {
     return [el('h2', { class: 'visually-hidden' }, 'Cell'), el('div', { class: 'empty-note' }, icon('inspect'), el('p', {}, 'Choose the magnifier and click a cell: the codes that the model finds likely there are listed here.'))];
   }
   const { cell, token, candidates, error } = inspect;
-  const busy = isBusy(state.job);
+  const busy = isBusy(state.live);
   const doc = edit.doc;
   const pinned = state.shown === 'picture' && doc && edit.pins.has(cell.y * doc.w + cell.x);
   const adapt = taskOption(state, 'cell', 'adapt', 'neighbours');
@@ -83,9 +85,12 @@ export function startCellPanel(panel) {
     if (state.panel === 'cell') replaceKeepingFocus(panel, ...content(state));
   };
   let busy = false;
-  store.on(['inspect', 'panel', 'form', 'edit', 'job', 'shown'], (state, names) => {
-    const now = isBusy(state.job);
-    if (['inspect', 'panel', 'form', 'edit', 'shown'].some((name) => names.has(name)) || now !== busy) draw(state);
+  let pinned = false;
+  store.on(['inspect', 'panel', 'form', 'edit', 'live', 'shown', 'tool', 'code', 'codebook'], (state, names) => {
+    if ((state.tool === 'codes' || state.tool === 'pick') && !['panel', 'tool', 'code', 'codebook'].some((name) => names.has(name)) && state.edit.pins.size > 0 === pinned) return; // a stroke changes nothing here
+    pinned = state.edit.pins.size > 0;
+    const now = isBusy(state.live);
+    if (['inspect', 'panel', 'form', 'edit', 'shown', 'tool', 'code', 'codebook'].some((name) => names.has(name)) || now !== busy) draw(state);
     busy = now;
   });
 }

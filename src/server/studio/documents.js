@@ -2,7 +2,7 @@
 import * as api from './api.js';
 import { store } from './store.js';
 import { cellsOf, flatTokens, rowsOf } from './cells.js';
-import { setTokens, usePicture } from './edits.js';
+import { amendDoc, usePicture } from './edits.js';
 import { blankCanvas, canvasOf, dataUriOf } from './pictures.js';
 import { announce, complain, toast } from './announce.js';
 import { taskOf } from './tasks/index.js';
@@ -98,7 +98,7 @@ export async function loadTokens(doc, { asked = false } = {}) {
     const answer = await api.encode(doc.model, dataUriOf(doc.image));
     const tokens = flatTokens(answer.tokens);
     if (tokens.length !== doc.h * doc.w) throw new Error(`The server made ${tokens.length} codes of this picture; ${doc.h * doc.w} were expected.`);
-    setTokens(doc, tokens);
+    amendDoc(doc, { tokens });
     return tokens;
   } catch (error) {
     if (asked) throw error;

@@ -24,6 +24,15 @@ export function button(label, click, { icon: name, class: extra = '', ...rest } 
   return el('button', { type: 'button', class: `button ${extra}`, on: { click }, ...rest }, name ? icon(name) : null, el('span', {}, label));
 }
 
+const unfolded = new Set(); // keys of parts that are open
+
+/** A part that folds; over a redraw it stays as it was, also where the press that opens it brings one about. */
+export function fold(key, label, ...children) {
+  const part = el('details', { class: 'more', id: key, open: unfolded.has(key) },
+    el('summary', { 'data-key': `${key}-summary`, on: { click: () => unfolded[part.open ? 'delete' : 'add'](key) } }, label), el('div', {}, ...children));
+  return part;
+}
+
 /*
  * A press is a pointer or the space bar going down and up again. Whatever is redrawn in between takes the pressed element
  * away, and with it the click: a field that loses the focus at the press changes the state, a running job does so all the

@@ -74,11 +74,13 @@ export function usePicture(doc, { original = doc, mask = null, pins = new Map(),
   store.set({ shown: 'picture', sheet: false, cursor: { y: 0, x: 0, visible: false } });
 }
 
-/** The document's tokens arrived: not an edit of its own. */
-export function setTokens(doc, tokens) {
-  const place = (edit) => (edit && edit.doc === doc ? { ...edit, doc: { ...doc, tokens } } : edit);
+/** More is known of a document (its tokens, its decode): not an edit of its own. Returns the document as it is now. */
+export function amendDoc(doc, patch) {
+  const next = { ...doc, ...patch };
+  const place = (edit) => (edit && edit.doc === doc ? { ...edit, doc: next } : edit);
   past = past.map(place);
   future = future.map(place);
   if (stroke) stroke = place(stroke);
   store.set({ edit: place(store.get().edit) });
+  return next;
 }

@@ -99,11 +99,11 @@ function earlierWords(present, set) {
     el('ul', {}, known.map((words) => el('li', {}, button(words, () => set(words), { class: 'small quiet', dir: 'auto', 'data-key': `earlier-${words}` })))));
 }
 
-function text(id, { label, value, set, counted, example, model }) {
+function text(id, { label, value, set, counted, example, model, rows = 2 }) {
   const count = counted ? el('output', { class: 'number muted word-count', id: `${id}-count`, for: id }) : null;
   const left = counted ? el('p', { class: 'field-help left-out', id: `${id}-left`, hidden: true }) : null;
   const input = el('textarea', {
-    id, class: 'input', rows: 2, dir: 'auto', placeholder: example ? exampleWords(model) : undefined, 'data-key': id, 'aria-describedby': counted ? `${id}-count ${id}-left` : undefined,
+    id, class: rows < 2 ? 'input one-line' : 'input', rows, dir: 'auto', placeholder: example ? exampleWords(model) : undefined, 'data-key': id, 'aria-describedby': counted ? `${id}-count ${id}-left` : undefined,
     on: { input: () => { set(input.value); if (counted) countWords(model, input.value, count, left); } },
   });
   input.value = value;
@@ -161,6 +161,7 @@ const ofTask = (maker) => (state, task, name, spec) => maker(`${task}-${name}`, 
 export const rangeField = ofTask(range);
 export const numberField = ofTask(number);
 export const choiceField = ofTask(choice);
+export const wordsField = ofTask(text);
 
 export function checkField(state, task, name, { label, initial = false, help, then }) {
   const id = `${task}-${name}`;

@@ -8,19 +8,23 @@ import { copyText } from './export.js';
 import { linkOf } from './job_link.js';
 import { newSeed } from './form.js';
 import { scriptOf } from './command_script.js';
-import { runRequest } from './job_runner.js';
+import { enqueue, itemOf } from './queue.js';
 import { restore } from './restore.js';
+import { t } from './words.js';
 
-/** A finished job becomes the newest entry; one that two tabs have followed is one entry. */
-export function remember(job) {
-  const entry = {
+/** A finished job as the history keeps it: pictures with the addresses that they have on this page. */
+export function entryOfJob(job) {
+  return {
     key: `${job.id}-${job.task}-${job.request.seed ?? 0}`, time: Date.now(), id: job.id, task: job.task, title: job.title, request: job.request, command: job.command, effective: job.last?.effective ?? null, seconds: job.seconds,
     width: job.width, height: job.height, grid: job.grid, factor: job.factor, origin: job.origin, span: job.span, model: job.model,
-    pictures: job.results.map(({ blob, tokens, order, seed }) => ({ blob, tokens, order, seed })),
+    base: job.base, cell: job.cell ?? null, pictures: job.results.map(({ blob, url, tokens, order, seed }) => ({ blob, url, tokens, order, seed })),
   };
+}
+
+/** It becomes the newest entry; one that two tabs have followed is one entry. */
+export function remember(entry) {
   saveEntry(entry);
-  const here = { ...entry, base: job.base, pictures: entry.pictures.map((picture, k) => ({ ...picture, url: job.results[k].url })) };
-  store.set({ history: [here, ...store.get().history.filter(({ key }) => key !== entry.key)].slice(0, kMost) });
+  store.set({ history: [entry, ...store.get().history.filter(({ key }) => key !== entry.key)].slice(0, kMost) });
 }
 
 export async function startHistory() {
@@ -48,7 +52,8 @@ export async function show(entry, k) {
 
 export function again(entry) {
   const request = { ...entry.request, seed: newSeed() };
-  return runRequest(request, { task: entry.task, title: entry.title, count: entry.pictures.length, width: entry.width, height: entry.height, base: entry.base ?? null });
+  const about = { task: entry.task, title: entry.title, count: entry.pictures.length, width: entry.width, height: entry.height, base: entry.base ?? null };
+  enqueue(itemOf(entry.title, t('seed {seed}', { seed: String(request.seed) }), [{ request, about }]));
 }
 
 export const reopen = (entry) => restore(entry).then(() => announce(`${entry.title} is set up again`), complain);

@@ -4,7 +4,6 @@ import { el, button, iconButton, replaceKeepingFocus } from './dom.js';
 import { icon } from './icons.js';
 import { download, offerDrag } from './export.js';
 import { again, copyCommand, copyLink, forget, forgetAll, reopen, show } from './history.js';
-import { isBusy } from './job_runner.js';
 import { timeWords } from './player.js';
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
@@ -29,7 +28,7 @@ export function factsOf({ request, effective, seconds }) {
   return facts.join(' · ');
 }
 
-function row(entry, busy) {
+function row(entry) {
   const pictures = entry.pictures.map((picture, k) => {
     const element = el('button', { type: 'button', 'aria-label': `${entry.title}, picture ${k + 1}: show`, on: { click: () => show(entry, k) } }, el('img', { src: picture.url, alt: '', draggable: 'true' }));
     offerDrag(element, () => ({ blob: picture.blob, url: picture.url, name: nameOf(entry, k) }));
@@ -42,7 +41,7 @@ function row(entry, busy) {
     entry.request.prompt ? el('p', { class: 'entry-prompt', dir: 'auto' }, entry.request.prompt) : null,
     el('p', { class: 'facts number' }, factsOf(entry)),
     el('div', { class: 'actions' },
-      button('Another seed', () => again(entry), { icon: 'dice', class: 'small quiet', disabled: busy, 'data-key': `${entry.key}-again` }),
+      button('Another seed', () => again(entry), { icon: 'dice', class: 'small quiet', 'data-key': `${entry.key}-again` }),
       entry.task === 'fill' ? null : act('restore', 'Set it up again', () => reopen(entry)),
       act('download', entry.pictures.length > 1 ? 'Download all' : 'Download', () => entry.pictures.forEach((picture, k) => download({ url: picture.url, name: nameOf(entry, k) }))),
       entry.command ? act('terminal', 'Copy as command line', () => copyCommand(entry)) : null,
@@ -54,17 +53,14 @@ function content(state) {
   if (!state.history.length) return [el('h2', { class: 'visually-hidden' }, 'History'), el('div', { class: 'empty-note' }, icon('restore'), el('p', {}, 'What you make is kept here, in this browser, with its seed and options.'))];
   return [
     el('h2', { class: 'visually-hidden' }, 'History'),
-    el('ol', { class: 'history' }, state.history.map((entry) => row(entry, isBusy(state.job)))),
+    el('ol', { class: 'history' }, state.history.map(row)),
     el('div', { class: 'history-foot' }, button('Clear the history', forgetAll, { class: 'small quiet', icon: 'trash', 'data-key': 'clear-history' })),
   ];
 }
 
 /** The history of this browser, until the server's takes its place. Returns what ends it. */
 export function startHistoryPanel(panel) {
-  let busy = false;
-  return store.on(['history', 'panel', 'job'], (state, names) => {
-    const now = isBusy(state.job);
-    if (state.panel === 'history' && (names.has('history') || names.has('panel') || now !== busy)) replaceKeepingFocus(panel, ...content(state));
-    busy = now;
+  return store.on(['history', 'panel'], (state) => {
+    if (state.panel === 'history') replaceKeepingFocus(panel, ...content(state));
   });
 }

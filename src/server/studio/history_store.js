@@ -5,10 +5,11 @@ let opened = null;
 
 function database() {
   opened ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open('tessera-studio', 2);
+    const request = indexedDB.open('tessera-studio', 3);
     request.onupgradeneeded = ({ oldVersion }) => {
       if (oldVersion < 1) request.result.createObjectStore('history', { keyPath: 'key' });
       if (oldVersion < 2) request.result.createObjectStore('sessions', { keyPath: 'tab' });
+      if (oldVersion < 3) request.result.createObjectStore('queues', { keyPath: 'tab' });
     };
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
@@ -78,4 +79,23 @@ export async function saveSession(record) {
   const all = await transact('readonly', (objects) => objects.getAll(), 'sessions');
   const old = all.sort((a, b) => b.time - a.time).slice(kMostTabs);
   if (old.length) await transact('readwrite', (objects) => { for (const { tab } of old) objects.delete(tab); }, 'sessions');
+}
+
+/** What this tab had in its queue, or null. */
+export async function loadKept() {
+  try {
+    return await transact('readonly', (objects) => objects.get(ownTab()), 'queues') ?? null;
+  } catch {
+    return null;
+  }
+}
+
+export async function saveKept(record) {
+  const empty = !record.waiting.length && !record.xy;
+  await transact('readwrite', (objects) => (empty ? objects.delete(ownTab()) : objects.put({ ...record, time: Date.now(), tab: ownTab() })), 'queues');
+  const all = await transact('readonly', (objects) => objects.getAllKeys(), 'queues');
+  if (all.length <= kMostTabs) return;
+  const times = await transact('readonly', (objects) => objects.getAll(), 'queues');
+  const old = times.sort((a, b) => b.time - a.time).slice(kMostTabs);
+  await transact('readwrite', (objects) => { for (const { tab } of old) objects.delete(tab); }, 'queues');
 }

@@ -37,7 +37,7 @@ function samplingOf(state) {
 export async function inspectCell(cell) {
   const state = store.get();
   const doc = inspected(state);
-  if (!doc || isBusy(state.job) || cell.y >= doc.h || cell.x >= doc.w) return;
+  if (!doc || isBusy(state.live) || cell.y >= doc.h || cell.x >= doc.w) return;
   asking?.abort();
   asking = new AbortController();
   const { signal } = asking;
@@ -77,7 +77,7 @@ export const canAdaptPainted = (state) => countSet(state.edit.mask) > 0;
 
 /** Puts the code into the cell; the cells that adapt are filled again around it. */
 export async function chooseCode(token) {
-  if (isBusy(store.get().job)) return;
+  if (isBusy(store.get().live)) return;
   const { cell } = store.get().inspect;
   try {
     if (store.get().shown === 'result' && !adopt(store.get().job.selected, { quiet: true })) return;

@@ -11,12 +11,14 @@ import { store } from './store.js';
 import { announce, complain, toast } from './announce.js';
 import { flatTokens } from './cells.js';
 import { learnCodeColours } from './codebook.js';
+import { matchedResult, wantsMatch } from './colour_match.js';
 import { modelOf } from './documents.js';
 import { optionOf, optionsOf } from './fields.js';
 import { newSeed } from './form.js';
 import { spanOf, withFrame } from './job_frames.js';
 import { canvasOf } from './pictures.js';
 import { taskOf } from './tasks/index.js';
+import { t } from './words.js';
 
 const kRetries = 5; // times a broken stream of events is taken up again, each after twice as long
 const kPause = 250; // ms before the first
@@ -49,36 +51,34 @@ export function requestOf(state) {
   return { verb: task.verb, model: state.model, seed: newSeed(), ...optionsOf(state, task), ...task.request(state) };
 }
 
-/** Runs the task as it stands. */
-export async function runTask() {
-  const state = store.get();
-  const why = missing(state);
-  if (why) {
-    toast(why);
-    return null;
-  }
+/** What is known of a job of the task before it is sent. */
+export function aboutOf(state) {
   const task = taskOf(state);
-  return runRequest(requestOf(state), {
-    task: task.id, title: task.label, count: optionOf(state, 'count', task), ...task.size(state), base: task.base?.(state) ?? null,
-  });
+  return { task: task.id, title: task.label, count: optionOf(state, 'count', task), ...task.size(state), base: task.base?.(state) ?? null };
 }
 
-/** Runs a request. about: {task, title, count, width, height, base}. Resolves to the finished job, or null. */
+const modelNamed = (state, name) => state.capabilities.models.find((model) => model.name === name) ?? modelOf(state);
+
+/**
+ * Runs a request. about: {task, title, count, width, height, base}; cell: its place in a grid of options; aside: the picture that is worked on
+ * stays on the stage; patient: a server that is full is no fault. Resolves to the finished job, or null.
+ */
 export async function runRequest(request, about) {
-  if (isBusy(store.get().job)) {
-    toast('A job is running. Cancel it first, or wait for it.');
+  if (isBusy(store.get().live)) {
+    toast(t('A job is running. Cancel it first, or wait for it.'));
     return null;
   }
+  const { aside = false, patient = false, ...known } = about;
   const number = ++numbers;
   const abort = new AbortController();
-  current = { number, abort, before: finishedOnStage() };
-  const model = modelOf(store.get());
+  current = { number, abort, patient, before: finishedOnStage() };
+  const model = modelNamed(store.get(), request.model);
   const cells = [Math.ceil(about.height / model.factor), Math.ceil(about.width / model.factor)];
   const job = {
     id: '', request, phase: 'sending', position: 0, progress: null, grid: cells, factor: model.factor, origin: { x: 0, y: 0 }, frame: null, span: null, previews: [], seen: [], results: [],
-    selected: 0, playStep: null, error: '', command: '', notes: [], seconds: 0, model: model.name, ...about,
+    selected: 0, playStep: null, error: '', command: '', notes: [], seconds: 0, model: model.name, sent: Date.now(), ...known,
   };
-  store.set({ job, ended: null, seedUsed: request.seed ?? null, shown: 'result', sheet: about.count > 1, inspect: about.task === 'fill' ? store.get().inspect : null, form: {} });
+  store.set({ job, live: job, ended: null, seedUsed: request.seed ?? null, shown: aside ? 'picture' : 'result', sheet: about.count > 1 && !aside, inspect: about.task === 'fill' ? store.get().inspect : null, form: {} });
   learnCodeColours(model);
   try {
     const answer = await api.submit({ previews: true, ...request });
@@ -91,9 +91,9 @@ export async function runRequest(request, about) {
   return settle(number);
 }
 
-/** lost: the job came to nothing because the server went away, not by what was asked. */
+/** lost: the job came to nothing because the server went away, not by what was asked; full: it takes no more for the moment. */
 const failureOf = (error) => ({
-  phase: 'failed', lost: !error.status || error.status === 404,
+  phase: 'failed', lost: !error.status || error.status === 404, full: error.status === 429, retryAfter: error.retryAfter ?? 0,
   error: error.status === 404 ? 'The server no longer knows this job: it was started anew, or the job is too long ago.' : error.message,
 });
 
@@ -105,11 +105,12 @@ function finishedOnStage() {
 
 /** Goes on following a job that another page, or this one before it was loaded again, has sent. job: as runRequest makes it, with its id. */
 export async function attach(job) {
-  if (isBusy(store.get().job)) return null;
+  if (isBusy(store.get().live)) return null;
   const number = ++numbers;
   const abort = new AbortController();
   current = { number, abort, before: finishedOnStage() };
-  store.set({ job, ended: null, shown: 'result', sheet: job.count > 1 });
+  const followed = { sent: Date.now(), ...job };
+  store.set({ job: followed, live: followed, ended: null, shown: 'result', sheet: job.count > 1 });
   learnCodeColours({ ...modelOf(store.get()), name: job.model });
   try {
     const state = await api.job(job.id);
@@ -121,11 +122,19 @@ export async function attach(job) {
   return settle(number);
 }
 
-/** Another job may have taken the stage since; a late answer then changes nothing. */
+const onStage = ({ job, live }) => Boolean(live) && job?.request === live.request;
+
+/** Another job may run by now: a late answer then changes nothing. The stage may show another job: what it shows stays. */
 function update(number, patch) {
-  const { job } = store.get();
-  if (current?.number !== number || !job) return;
-  store.set({ job: { ...job, ...patch } });
+  const state = store.get();
+  if (current?.number !== number || !state.live) return;
+  store.set({ live: { ...state.live, ...patch }, ...(onStage(state) ? { job: { ...state.job, ...patch } } : {}) });
+}
+
+/** The job that runs comes back on the stage. */
+export function showLive() {
+  const state = store.get();
+  if (state.live) store.set({ ...(onStage(state) ? {} : { job: state.live }), shown: 'result', sheet: state.live.count > 1 });
 }
 
 async function followJob(number, id, signal) {
@@ -154,7 +163,7 @@ async function followJob(number, id, signal) {
 
 /** Returns whether it was the last. */
 function onEvent(number, name, data) {
-  const { job } = store.get();
+  const { live: job } = store.get();
   if (current?.number !== number || !job) return true;
   if (name === 'progress') update(number, { phase: 'running', progress: data });
   else if (name === 'cells') {
@@ -185,9 +194,9 @@ function placeOf(data) {
 }
 
 async function showPreview(number, data) {
-  const shown = store.get().job?.frame?.tokens;
+  const shown = store.get().live?.frame?.tokens;
   const images = await Promise.all(data.images.map((image) => canvasOf(image).catch(() => null)));
-  const { job } = store.get();
+  const { live: job } = store.get();
   if (current?.number !== number || !job || job.results.length) return;
   const previews = [...job.previews];
   const seen = [...job.seen];
@@ -201,7 +210,7 @@ async function showPreview(number, data) {
 /** The whole pictures as the model would finish them at once. */
 async function showGuess(number, data) {
   const images = await Promise.all(data.images.map((image) => canvasOf(image).catch(() => null)));
-  const { job } = store.get();
+  const { live: job } = store.get();
   if (current?.number !== number || !job || job.results.length) return;
   const guesses = [...(job.guesses ?? [])];
   images.forEach((image, k) => { guesses[(data.first ?? 0) + k] = image; });
@@ -209,7 +218,7 @@ async function showGuess(number, data) {
 }
 
 async function settle(number) {
-  const { job } = store.get();
+  const { live: job } = store.get();
   if (current?.number !== number || !job) return null;
   if (job.finished === 'done') {
     try {
@@ -217,6 +226,7 @@ async function settle(number) {
         const [blob, tokens] = await Promise.all([api.resultImage(job.id, k), api.resultTokens(job.id, k).catch(() => null)]);
         return { ...result, blob, url: URL.createObjectURL(blob), image: await canvasOf(blob), tokens: tokens ? flatTokens(tokens.tokens) : null, order: tokens?.order ? flatTokens(tokens.order) : null };
       }));
+      if (wantsMatch(store.get().live)) await Promise.all(results.map(async (result) => { if (result.tokens && result.order) result.image = await matchedResult(store.get().live, result); }));
       const [first] = results;
       update(number, { phase: 'done', results, span: spanOf(results), frame: null, previews: [], guesses: [], count: results.length, width: first.image.width, height: first.image.height, playStep: null });
       announce(`${job.title}: done, ${results.length === 1 ? 'one picture' : `${results.length} pictures`}`);
@@ -224,33 +234,36 @@ async function settle(number) {
       update(number, { phase: 'failed', error: error.message });
     }
   }
-  const { job: now } = store.get();
-  const { before } = current;
+  const state = store.get();
+  const { live: now } = state;
+  const { before, patient } = current;
   current = null;
   if (now.phase === 'done') {
-    store.set({ ended: { phase: 'done', error: '', request: now.request } });
+    store.set({ live: null, ended: { phase: 'done', error: '', request: now.request, title: now.title, seconds: (Date.now() - now.sent) / 1000 } });
     const notes = now.notes.filter((note) => !/^(mask|keep_mask)\b/.test(note)); // how a mask was read is no news of one painted here
     if (notes.length) toast(notes.join(' '));
-    onDone?.(now);
+    for (const callback of whenDoneCalled) callback(now);
     return now;
   }
   // It came to nothing: what was there before is there again.
-  const ended = { phase: now.phase, error: now.error, request: now.request };
-  store.set({ ...before, ended });
+  const { lost = false, full = false, retryAfter = 0 } = now;
+  const ended = { phase: now.phase, error: now.error, request: now.request, lost, full, retryAfter, title: now.title, cell: now.cell ?? null, seconds: (Date.now() - now.sent) / 1000 };
+  store.set({ live: null, ended, ...(onStage(state) ? before : {}) });
+  if (full && patient) return null; // the queue asks again
   if (now.phase === 'failed') {
     const { task, title, count, width, height, base } = now;
     const again = { label: 'Run it again', run: () => runRequest(now.request, { task, title, count, width, height, base }) }; // the same seed makes the same
     complain(new Error(now.error || 'The job failed and the server did not say why.'), now.lost ? again : null);
-  } else toast('Cancelled.');
+  } else toast(t('Cancelled.'));
   return null;
 }
 
-let onDone = null;
+const whenDoneCalled = [];
 /** Called with each job that was done on this page. */
-export const whenDone = (callback) => { onDone = callback; };
+export const whenDone = (callback) => whenDoneCalled.push(callback);
 
 export async function cancelJob() {
-  const { job } = store.get();
+  const { live: job } = store.get();
   if (!isBusy(job)) return;
   const mine = current;
   try {

@@ -7,21 +7,24 @@ import { announce } from './announce.js';
 import { choosePictures } from './imports.js';
 import { areaKey, areaShown } from './area_tool.js';
 import { canSplit, toggleSplit } from './split.js';
+import { paintCell, pickCode } from './code_brush.js';
 import { downloadShown } from './downloads.js';
 import { inspectCell } from './inspector.js';
 import { cancelJob, isBusy, select } from './job_runner.js';
 import { clearMask, invertMask, setBrush, toggleCell } from './mask_tools.js';
 import { stepBy, toggleGuess, togglePlaying } from './player.js';
 import { currentScene, fit, pan, zoom } from './stage.js';
+import { toggleQueue } from './queue_panel.js';
 import { runNow } from './task_panel.js';
+import { showGrid } from './xy_grid.js';
 import { tasks, taskOf } from './tasks/index.js';
 import { chooseTask } from './navigation.js';
 import { chooseTool, setCompare } from './toolbar.js';
 
 const groups = {
-  Tasks: [['1 to 7', 'Choose a task'], ['Ctrl Enter', 'Run it'], ['Esc', 'Cancel, or back to the picture'], ['O', 'Open a picture'], ['Ctrl V', 'Paste a picture']],
+  Tasks: [['1 to 7', 'Choose a task'], ['Ctrl Enter', 'Run it, or queue it while a job runs'], ['Esc', 'Cancel, or back to the picture'], ['W', 'What waits in the queue'], ['T', 'The grid of options'], ['O', 'Open a picture'], ['Ctrl V', 'Paste a picture']],
   Cells: [['Arrows', 'Move over the cells'], ['Enter  Space', 'Mark or unmark a cell'], ['Shift Arrows', 'Mark while moving'], ['I', 'Inspect the cell'], ['X', 'Invert'], ['Delete', 'Clear']],
-  Tools: [['A', 'Work area: arrows move it, Shift scales'], ['B  E  R  L', 'Brush, eraser, rectangle, lasso'], ['[  ]', 'Smaller, larger brush'], ['Alt', 'Rectangle and lasso take away'], ['Ctrl Z', 'Undo'], ['Ctrl Shift Z', 'Redo']],
+  Tools: [['A', 'Work area: arrows move it, Shift scales'], ['B  E  R  L', 'Brush, eraser, rectangle, lasso'], ['[  ]', 'Smaller, larger brush'], ['K', 'Paint with codes'], ['Y', 'Take a code from the picture'], ['Alt', 'Rectangle and lasso take away; codes are picked'], ['Ctrl Z', 'Undo'], ['Ctrl Shift Z', 'Redo']],
   View: [['Space drag', 'Pan'], ['Wheel  +  −', 'Zoom'], ['0', 'Fit'], ['V', 'Picture or codes'], ['G', 'Cell borders'], ['Q', 'Pixels as squares'], ['C', 'Hold: the original'], ['J', 'Divide: original and picture'], ['N', 'While it runs: the best guess of the whole']],
   Results: [['Page Up  Page Down', 'Previous, next'], ['S', 'All side by side'], ['U', 'Use as the picture'], ['D', 'Download'], ['P', 'Play the un-masking'], [',  .', 'One step back, on']],
 };
@@ -52,7 +55,8 @@ function moveCursor(dx, dy, marking) {
     ? { y: Math.max(0, Math.min(scene.grid.h - 1, cursor.y + dy)), x: Math.max(0, Math.min(scene.grid.w - 1, cursor.x + dx)), visible: true }
     : { y: Math.min(cursor.y, scene.grid.h - 1), x: Math.min(cursor.x, scene.grid.w - 1), visible: true };
   store.set({ cursor: moved });
-  if (marking && canMark(scene)) {
+  if (marking && store.get().tool === 'codes' && scene.kind === 'picture') paintCell(moved, scene);
+  else if (marking && canMark(scene)) {
     const value = store.get().tool === 'eraser' ? 0 : 1;
     if (store.get().edit.mask[moved.y * scene.grid.w + moved.x] !== value) toggleCell(moved, scene.grid);
   }
@@ -60,6 +64,12 @@ function moveCursor(dx, dy, marking) {
 }
 
 const canMark = (scene) => scene?.kind === 'picture' && Boolean(taskOf(store.get()).usesMask);
+
+/** Takes the code of a cell, and paints with it from now on. */
+function pickAt(cell) {
+  if (cell && pickCode(cell, currentScene())) chooseTool('codes');
+  else chooseTool('pick');
+}
 
 /** Keys of the stage: they move over cells. */
 function onStageKey(event) {
@@ -83,6 +93,8 @@ function onStageKey(event) {
     return true;
   }
   if (state.tool === 'inspect') inspectCell(state.cursor);
+  else if (state.tool === 'codes' && scene.kind !== 'blank') paintCell(state.cursor, scene);
+  else if (state.tool === 'pick') pickAt(state.cursor);
   else {
     if (scene.kind === 'result' && !adoptShown()) return true;
     if (!taskOf(state).usesMask) { inspectCell(state.cursor); return true; }
@@ -94,7 +106,8 @@ function onStageKey(event) {
 
 function back() {
   const state = store.get();
-  if (isBusy(state.job)) cancelJob();
+  if (state.xy?.shown) showGrid(false);
+  else if (isBusy(state.live)) cancelJob();
   else if (state.cursor.visible) store.set({ cursor: { ...state.cursor, visible: false } });
   else if (state.shown === 'result' && state.edit.doc) store.set({ shown: 'picture', sheet: false });
 }
@@ -112,6 +125,8 @@ const plain = {
   0: fit, '+': () => zoom(1.25), '=': () => zoom(1.25), '-': () => zoom(1 / 1.25),
   PageDown: () => nextResult(1), PageUp: () => nextResult(-1), s: () => store.set({ shown: 'result', sheet: !store.get().sheet }), u: adoptShown, d: downloadShown,
   n: () => { if (isBusy(store.get().job)) toggleGuess(); },
+  k: () => chooseTool('codes'), y: () => { const { cursor, hover } = store.get(); pickAt(cursor.visible ? cursor : hover); },
+  w: toggleQueue, t: () => showGrid(!store.get().xy?.shown),
   p: togglePlaying, ',': () => stepBy(-1), '.': () => stepBy(1), Escape: back,
   '?': () => document.getElementById('keys-dialog').showModal(),
 };

@@ -16,13 +16,17 @@ import { taskOf } from './tasks/index.js';
 import { choosePictures, startImports } from './imports.js';
 import { fillKeysDialog, startKeyboard } from './keyboard.js';
 import { startCellPanel } from './cell_panel.js';
-import { remember, startHistory } from './history.js';
+import { startCodeBrush } from './code_brush.js';
+import { entryOfJob, remember, startHistory } from './history.js';
 import { startHistoryPanel } from './history_panel.js';
 import { jobOfFragment } from './job_link.js';
 import { runRequest, whenDone } from './job_runner.js';
 import { startRail, startTabs } from './navigation.js';
 import { startPlayer, stopPlaying } from './player.js';
+import { startNotify } from './notify.js';
 import { startPointer } from './pointer.js';
+import { startKeptQueue } from './queue_kept.js';
+import { startQueuePanel } from './queue_panel.js';
 import { restore } from './restore.js';
 import { startSheet } from './sheet_view.js';
 import { repaint, startStage } from './stage.js';
@@ -34,6 +38,8 @@ import { startTray } from './tray.js';
 import { hasWorkspace, startWorkspace } from './workspace.js';
 import { startWorkspacePanel } from './workspace_panel.js';
 import { startTitle } from './window_title.js';
+import { startGrid } from './xy_grid.js';
+import { startGridPanel } from './xy_panel.js';
 
 const at = (id) => document.getElementById(id);
 store.set({ edit: emptyEdit });
@@ -51,22 +57,26 @@ startTabs(at('tabs'));
 startDrawer(at('side'), at('tabs'), at('drawer'));
 startTaskPanel(at('panel-task'), at('run-bar'));
 startCellPanel(at('panel-cell'));
+startCodeBrush();
 const endHistoryPanel = startHistoryPanel(at('panel-history'));
 startImports(at('drop-hint'), at('file'));
 startKeyboard();
 startTitle();
+startQueuePanel(at('queue'));
+startGrid();
+startGridPanel(at('xy'));
+startNotify();
 fillKeysDialog(at('keys-dialog'));
 startTheme(at('theme'), () => { store.set({ theme: {} }); repaint(); });
 startCard(at('about'));
 at('open').addEventListener('click', choosePictures);
 at('keys').addEventListener('click', () => at('keys-dialog').showModal());
 
-// A finished job goes into the history once; a new one ends the play-back of the last.
-let lastJob = null;
+// A finished job goes into the history; another one on the stage ends the play-back of the last.
+let lastRequest = null;
 store.on(['job'], ({ job }) => {
-  if (job?.request !== lastJob?.request) stopPlaying();
-  if (job?.phase === 'done' && lastJob?.phase !== 'done' && job.finished === 'done' && lastJob?.request === job.request) remember(job);
-  lastJob = job;
+  if (job?.request !== lastRequest) stopPlaying();
+  lastRequest = job?.request;
 });
 
 store.on(['shown'], ({ shown }) => { if (shown === 'picture') stopPlaying(); });
@@ -98,10 +108,11 @@ store.on(['capabilities', 'model'], showModels);
 at('model').addEventListener('change', () => switchModel(at('model').value));
 store.on(['model', 'capabilities'], ({ model, capabilities }) => { if (capabilities) learnCard(model); });
 
+whenDone((job) => { if (!job.cell) remember(entryOfJob(job)); }); // a cell of a grid, when it is looked at
 // A task that waits for a picture takes the chosen result.
 whenDone((job) => {
   const state = store.get();
-  if (job.task !== 'fill' && taskOf(state).needsPicture && !state.edit.doc) adopt(job.selected);
+  if (job.task !== 'fill' && job.request === state.job?.request && taskOf(state).needsPicture && !state.edit.doc) adopt(job.selected);
 });
 
 async function openLink() {
@@ -141,6 +152,7 @@ async function begin() {
   const resumed = await resume().catch(() => false); // a record of another version, or a picture that can no longer be read
   if (!resumed) drawUpForWords(modelOf(store.get()));
   startSession();
+  startKeptQueue();
   await openLink().catch(complain);
   startWorkspace();
   document.documentElement.dataset.ready = 'true';

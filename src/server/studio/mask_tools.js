@@ -4,6 +4,7 @@ import { beginStroke, change, endStroke } from './edits.js';
 import { brushCells, cellAt, inverted, lassoCells, rectangleCells, withCells } from './cells.js';
 import { showFootprint } from './stage.js';
 import { adoptShown } from './adopt.js';
+import { codeBrush, pipette } from './code_brush.js';
 import { inspectCell } from './inspector.js';
 import { taskOf } from './tasks/index.js';
 
@@ -69,6 +70,9 @@ function inspecting(grid) {
 export function toolOf(state, scene) {
   if (!scene || !scene.fits) return null;
   if (state.tool === 'inspect') return inspecting(scene.grid);
+  const codes = !state.compare && (scene.kind === 'picture' || (scene.kind === 'result' && state.job?.phase === 'done'));
+  if (state.tool === 'pick') return codes ? pipette(scene) : null;
+  if (state.tool === 'codes') return codes ? codeBrush(scene, state.brush) : null;
   if (!taskOf(state).usesMask || state.task !== taskOf(state).id || state.compare) return null;
   const tool = {
     brush: () => brush(scene.grid, state.brush, 1), eraser: () => brush(scene.grid, state.brush, 0),

@@ -17,7 +17,7 @@ function maskOver(mask, from, to) {
 }
 
 /** Without choices that the model does not have. */
-function keptOptions(options, model) {
+export function keptOptions(options, model) {
   const kept = { ...options };
   if (kept.sampler !== undefined && !model.samplers.includes(kept.sampler)) delete kept.sampler;
   if (kept.class !== undefined && !model.classes.includes(String(kept.class))) delete kept.class;

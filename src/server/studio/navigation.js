@@ -15,6 +15,7 @@ export function chooseTask(id) {
     if (state.shown === 'result') adoptShown();
     else if (!state.edit.doc) adopt(state.job.selected);
   }
+  if (state.xy?.shown) store.set({ xy: { ...state.xy, shown: false } });
   const busy = isBusy(state.job);
   store.set({ task: id, panel: 'task', shown: busy ? state.shown : 'picture', sheet: busy ? state.sheet : false, ...(task.usesMask && (state.tool === 'inspect' || state.tool === 'hand') ? { tool: 'brush' } : {}) });
   announce(`${task.label}. ${task.lead}`);

@@ -36,6 +36,13 @@ export async function blobOf(dataUri) {
 
 export const dataUriOf = (canvas) => canvas.toDataURL('image/png');
 
+const pngs = new WeakMap();
+/** Promise of the PNG of a canvas that is not drawn on again. */
+export function pngOf(canvas) {
+  if (!pngs.has(canvas)) pngs.set(canvas, new Promise((resolve) => canvas.toBlob(resolve, 'image/png')));
+  return pngs.get(canvas);
+}
+
 /** A mask as the server takes it, of the picture's size: white where the cell is set. */
 export function maskPicture(mask, grid, width, height) {
   const canvas = blankCanvas(width, height);

@@ -66,6 +66,7 @@ export function sceneOf(state) {
     kind: 'picture', image: compared.image, at: { x: 0, y: 0, width: compared.width, height: compared.height }, extent, fits: true,
     photo: edit.area && task.id !== 'extend' ? { area: edit.area, doc, cells: edit.area.touched, scale: edit.area.box.width / doc.width, sharp: true, original: state.compare } : null,
     grid: { h: doc.h, w: doc.w, factor: doc.factor }, tokens: doc.tokens, open: null, fresh: null, base: null,
-    mask: state.compare || !task.usesMask ? null : edit.mask, maskMeans: task.maskMeans ?? 'change', pins: state.compare ? null : edit.pins, name: doc.name, surprise: state.compare || task.id !== 'change' ? null : surpriseLayer(state),
+    mask: state.compare || !task.usesMask ? null : edit.mask, maskMeans: task.maskMeans ?? 'change', pins: state.compare || state.tool === 'codes' ? null : edit.pins, // dots would hide what is painted
+    name: doc.name, surprise: state.compare || task.id !== 'change' ? null : surpriseLayer(state),
   };
 }

@@ -9,34 +9,29 @@ import { emptyEdit } from './edits.js';
 import { refreshForm } from './form.js';
 import { show } from './history.js';
 import { attach, isBusy } from './job_runner.js';
-import { canvasOf } from './pictures.js';
+import { canvasOf, pngOf } from './pictures.js';
+import { readBase, resumeQueue, writtenBase } from './queue_kept.js';
 import { readArea, writtenArea } from './work_area.js';
 import { loadSession, saveSession } from './history_store.js';
 import { tasks } from './tasks/index.js';
 
 const kPause = 400; // ms after the last change
-const kPlain = ['model', 'task', 'panel', 'tool', 'brush', 'options', 'taskOptions', 'seedUsed', 'shown'];
-const kWatched = [...kPlain, 'edit', 'job', 'sheet'];
-
-const blobs = new WeakMap(); // canvas -> promise of its PNG: canvases of an edit are never drawn on again
-function pngOf(canvas) {
-  if (!blobs.has(canvas)) blobs.set(canvas, new Promise((resolve) => canvas.toBlob(resolve, 'image/png')));
-  return blobs.get(canvas);
-}
+const kPlain = ['model', 'task', 'panel', 'tool', 'brush', 'code', 'options', 'taskOptions', 'seedUsed', 'shown'];
+const kWatched = [...kPlain, 'edit', 'job', 'live', 'sheet'];
 
 const writtenDoc = async (doc) => doc && { image: await pngOf(doc.image), name: doc.name, tokens: doc.tokens, decoded: doc.decoded, model: doc.model };
 
 /** Without what only the page can hold: canvases become PNGs, a finished job its place in the history. */
-async function recordOf({ edit, job, sheet, ...state }) {
+async function recordOf({ edit, job, live, sheet, ...state }) {
   const record = { time: Date.now(), sheet, ...Object.fromEntries(kPlain.map((name) => [name, state[name]])) };
   record.edit = {
     doc: await writtenDoc(edit.doc), original: edit.original === edit.doc ? null : await writtenDoc(edit.original),
     mask: edit.mask, pins: [...edit.pins], borders: edit.borders, canvas: edit.canvas, area: await writtenArea(edit.area),
     pieces: await Promise.all(edit.pieces.map(async ({ image, ...piece }) => ({ ...piece, image: await pngOf(image) }))),
   };
-  if (isBusy(job) && job.id) {
-    const { id, request, task, title, count, width, height, grid, factor, model, base } = job;
-    record.job = { id, request, task, title, count, width, height, grid, factor, model, base: base && { x: base.x, y: base.y, image: await pngOf(base.image) } };
+  if (isBusy(live) && live.id) {
+    const { id, request, task, title, count, width, height, grid, factor, model, base, sent, cell = null } = live;
+    record.job = { id, request, task, title, count, width, height, grid, factor, model, sent, cell, base: await writtenBase(base) };
   } else if (job?.phase === 'done') record.job = { shown: job.key ?? job.id, selected: job.selected };
   return record;
 }
@@ -59,7 +54,7 @@ async function editOf(saved) {
 
 async function jobBack(saved, sheet) {
   if (saved.id) {
-    const base = saved.base && { ...saved.base, image: await canvasOf(saved.base.image) };
+    const base = await readBase(saved.base);
     attach({
       ...saved, base, phase: 'running', position: 0, progress: null, origin: { x: 0, y: 0 }, frame: null, span: null, previews: [], seen: [], results: [],
       selected: 0, playStep: null, error: '', command: '', notes: [], seconds: 0,
@@ -84,6 +79,7 @@ export async function resume() {
   const edit = await editOf(record.edit);
   store.set({ edit });
   if (edit.doc) loadTokens(edit.doc);
+  await resumeQueue().catch(() => {}); // what was kept by another version
   if (record.job) await jobBack(record.job, record.sheet);
   else store.set({ shown: 'picture' });
   refreshForm();
@@ -102,7 +98,7 @@ export function startSession() {
     writing = recordOf(store.get()).then(saveSession).catch(() => {}); // a private window may refuse
   };
   store.on(kWatched, (state) => {
-    const now = isBusy(state.job) ? state.job.id : '';
+    const now = isBusy(state.live) ? state.live.id : '';
     const urgent = now !== job && now; // a job that has just been sent must be found again
     job = now;
     if (urgent) write();

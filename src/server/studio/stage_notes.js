@@ -7,6 +7,8 @@ import { isBusy } from './job_runner.js';
 import { onPaint, placeOf, stageSize } from './stage.js';
 import { sceneOf } from './scene.js';
 import { downloadShown } from './downloads.js';
+import { showGrid } from './xy_grid.js';
+import { t } from './words.js';
 
 export function startStageNotes({ stage, empty, shown, label }) {
   let drawn = '';
@@ -26,7 +28,7 @@ export function startStageNotes({ stage, empty, shown, label }) {
   store.on(['job', 'shown', 'sheet', 'edit'], (state) => {
     const { job } = state;
     shown.hidden = state.shown !== 'result' || state.sheet || job?.phase !== 'done';
-    const key = shown.hidden ? '' : [job.id, job.selected, Boolean(state.edit.doc)].join();
+    const key = shown.hidden ? '' : [job.id, job.selected, Boolean(state.edit.doc), state.xy?.key].join();
     if (key === noted) return;
     noted = key;
     if (shown.hidden) return;
@@ -34,6 +36,7 @@ export function startStageNotes({ stage, empty, shown, label }) {
       el('span', { class: 'number' }, job.count > 1 ? [el('span', { class: 'roomy' }, `${job.title} `), `${job.selected + 1} of ${job.count}`] : job.title),
       button('Use this', adoptShown, { icon: 'use', class: 'small primary-soft', 'data-key': 'use' }),
       iconButton('download', 'Download', downloadShown, { class: 'small' }),
+      job.cell && state.xy?.key === job.cell.key ? iconButton('xy', t('Back to the grid'), () => showGrid(true), { class: 'small', 'data-key': 'to-grid' }) : null,
       state.edit.doc ? iconButton('close', 'Back to the picture', () => store.set({ shown: 'picture', sheet: false }), { class: 'small' }) : null].filter(Boolean));
   });
 

@@ -37,7 +37,7 @@ export const store = createStore({
   task: 'generate',
   panel: 'task', // task | cell | history
   drawer: false, // on a phone: the panel is drawn up over the picture
-  tool: 'brush', // brush | eraser | rectangle | lasso | inspect | hand
+  tool: 'brush', // area | brush | eraser | rectangle | lasso | inspect | codes | pick | hand
   brush: 2, // cells across
   blend: 0, // 0: the picture, 1: its codes
   grid: false, // cell borders are drawn
@@ -56,10 +56,15 @@ export const store = createStore({
   seedUsed: null, // of the last run
   ended: null, // how the last run ended: {phase, error, request} (job_runner.js)
   job: null, // the job on the stage (job_runner.js)
+  live: null, // the job that runs; the stage may show another
   shown: 'picture', // picture | result: which of the two the stage shows
   sheet: false, // all results of the job side by side
   surprise: null, // how unlikely each cell of the picture is (surprise.js)
+  code: null, // what the brush of codes paints with
+  codebook: null, // replaced when the colours of a model's codes are known
   inspect: null, // what the cell panel shows
+  queue: { waiting: [], current: null, held: '' }, // what waits for its turn in the page (queue.js)
+  xy: null, // a grid of two options (xy_grid.js)
   history: [], // newest first
   shelf: { jobs: [], next: null, total: 0, words: '', starred: false, phase: 'new', error: '' }, // the server's jobs (workspace.js)
 });

@@ -1,16 +1,20 @@
 /** The side panel of the task: what it does, its fields, the sampling options; below it the button that runs it. */
 import { store } from './store.js';
-import { commitEntry, el, button, isTypedIn, replaceKeepingFocus } from './dom.js';
+import { commitEntry, el, button, fold, iconButton, isTypedIn, replaceKeepingFocus } from './dom.js';
 import { icon } from './icons.js';
 import { optionField, refreshForm } from './form.js';
+import { bell, isTold } from './notify.js';
+import { presetsForm } from './presets.js';
+import { pressRun } from './queue.js';
+import { gridForm } from './xy_panel.js';
+import { t } from './words.js';
 import { furtherOptions, optionOf } from './fields.js';
-import { cancelJob, isBusy, missing, runTask } from './job_runner.js';
+import { cancelJob, isBusy, missing, showLive } from './job_runner.js';
 import { progressWords, timeWords } from './player.js';
 import { taskOf } from './tasks/index.js';
 
 const kMore = ['sampler', 'steps', 'context_guidance', 'top_p', 'top_k', 'typical_p'];
 const kWords = ['prompt', 'negative_prompt', 'class', 'cfg_scale']; // what is to be seen is not a default to go back to
-let moreOpen = false;
 
 const moreOptions = (state) => [...kMore, ...furtherOptions(state, taskOf(state))];
 const changedOptions = (state) => [...moreOptions(state), 'temperature'].filter((name) => state.options[name] !== undefined);
@@ -26,33 +30,42 @@ function content(state) {
   const own = state.capabilities && (!task.needsPicture || state.edit.doc) ? (task.form?.(state) ?? []).filter(Boolean) : [];
   const field = (name) => optionField(state, task, name);
   const words = kWords.map(field).filter(Boolean);
-  const more = el('details', { class: 'more', open: moreOpen, on: { toggle: (event) => { moreOpen = event.target.open; } } },
-    el('summary', { 'data-key': 'more' }, 'More options'),
-    el('div', {}, moreOptions(state).map(field).filter(Boolean),
-      changedOptions(state).length ? button('Back to the defaults', backToDefaults, { icon: 'undo', class: 'small', 'data-key': 'defaults' }) : null));
+  const more = fold('more-options', 'More options', moreOptions(state).map(field).filter(Boolean),
+    changedOptions(state).length ? button('Back to the defaults', backToDefaults, { icon: 'undo', class: 'small', 'data-key': 'defaults' }) : null);
   return [
     el('div', { class: 'panel-head' }, el('h2', {}, task.label), el('p', {}, task.lead)),
     words.length ? el('div', { class: 'fields' }, words) : null,
     own.length ? el('div', { class: 'fields' }, own) : null,
-    el('div', { class: 'fields' }, field('count'), field('seed'), field('temperature'), more),
+    el('div', { class: 'fields' }, field('count'), field('seed'), field('temperature'), more, state.capabilities ? gridForm(state) : null, presetsForm()),
   ];
 }
 
 /** Finishes an entry that is being typed, then runs. */
 export function runNow() {
   commitEntry();
-  return runTask();
+  return pressRun();
 }
 
 const rateWords = (job) => (job.progress?.rate ? `${job.progress.rate.toFixed(1)} /s` : '');
 
+/** What the buttons of the bar depend on while a job runs. */
+function busyKey(state) {
+  if (!isBusy(state.live)) return '';
+  const task = taskOf(state);
+  return [state.job?.request === state.live.request && state.shown === 'result', missing(state), task.runLabel(state, optionOf(state, 'count', task)), isTold()].join();
+}
+
 function runBar(state) {
   const task = taskOf(state);
-  const { job } = state;
-  if (isBusy(job)) {
+  const { job, live } = state;
+  if (isBusy(live)) {
     return [
-      el('div', { class: 'run-status number' }, el('span', { id: 'run-progress' }, progressWords(job)), el('span', { id: 'run-rate' }, rateWords(job))),
-      el('div', { class: 'run-line' }, button('Cancel', cancelJob, { icon: 'stop', class: 'stop large', 'data-key': 'run' })),
+      el('div', { class: 'run-status number' }, el('span', { id: 'run-progress' }, progressWords(live)), el('span', { id: 'run-rate' }, rateWords(live))),
+      el('div', { class: 'run-line' },
+        button(t('Cancel'), cancelJob, { icon: 'stop', class: 'stop large', 'data-key': 'run' }),
+        job?.request === live.request && state.shown === 'result' ? null : iconButton('follow', t('Show the job that runs'), showLive, { class: 'large', 'data-key': 'show-live' }),
+        button(t('Queue'), runNow, { icon: 'plus', class: 'large', 'aria-label': t('Queue this too: {label}', { label: task.runLabel(state, optionOf(state, 'count', task)) }), 'aria-disabled': missing(state) ? 'true' : null, 'data-key': 'queue-add', title: 'Ctrl-Enter' }),
+        bell()),
     ];
   }
   const why = missing(state);
@@ -74,6 +87,7 @@ export function startTaskPanel(panel, bar) {
   };
   panel.addEventListener('focusout', () => { if (owed) form(); });
   let seen = null;
+  let busy = '';
   store.on(['task', 'model', 'capabilities', 'form', 'edit'], (state, names) => {
     const { doc, borders, pieces, canvas } = state.edit;
     const parts = [doc?.image, borders, pieces, canvas];
@@ -82,12 +96,14 @@ export function startTaskPanel(panel, bar) {
     if (same && !['task', 'model', 'capabilities', 'form'].some((name) => names.has(name))) return;
     form();
   });
-  store.on(['edit', 'task', 'taskOptions', 'options', 'job', 'capabilities', 'model', 'shown'], (state) => {
+  store.on(['edit', 'task', 'taskOptions', 'options', 'job', 'live', 'queue', 'capabilities', 'model', 'shown'], (state) => {
     const said = document.getElementById('run-progress');
-    if (said && isBusy(state.job)) { // the button stays
-      said.textContent = progressWords(state.job);
-      document.getElementById('run-rate').textContent = rateWords(state.job);
-    } else replaceKeepingFocus(bar, ...runBar(state));
+    const now = busyKey(state);
+    if (said && isBusy(state.live) && now === busy) { // the buttons stay
+      said.textContent = progressWords(state.live);
+      document.getElementById('run-rate').textContent = rateWords(state.live);
+    } else replaceKeepingFocus(bar, () => runBar(store.get()));
+    busy = now;
   });
 }
 

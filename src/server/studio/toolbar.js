@@ -7,16 +7,18 @@ import { fit, onPaint, zoom } from './stage.js';
 import { areaWords, scaleArea } from './area_tool.js';
 import { downloadShown } from './downloads.js';
 import { taskOf } from './tasks/index.js';
-import { loadTokens } from './documents.js';
+import { loadTokens, modelOf } from './documents.js';
+import { swatch } from './code_palette.js';
 import { announce } from './announce.js';
 import { canSplit, setSplit, splitShown, toggleSplit } from './split.js';
+import { t } from './words.js';
 
 const tools = {
-  area: ['Work area', 'A'], brush: ['Brush', 'B'], eraser: ['Eraser', 'E'], rectangle: ['Rectangle', 'R'], lasso: ['Lasso', 'L'], inspect: ['Inspect a cell', 'I'], hand: ['Move the view', 'H'],
+  area: ['Work area', 'A'], brush: ['Brush', 'B'], eraser: ['Eraser', 'E'], rectangle: ['Rectangle', 'R'], lasso: ['Lasso', 'L'], inspect: ['Inspect a cell', 'I'], codes: [t('Paint with codes'), 'K'], pick: [t('Take a code from the picture'), 'Y'], hand: ['Move the view', 'H'],
 };
 
 export function chooseTool(name) {
-  store.set({ tool: name });
+  store.set({ tool: name, ...(name === 'codes' ? { panel: 'cell' } : {}) });
   announce(tools[name][0]);
 }
 
@@ -27,6 +29,7 @@ const cellWords = (size) => `${size} ${Number(size) === 1 ? 'cell' : 'cells'}`;
 
 function content(state) {
   const mask = taskOf(state).usesMask;
+  const painting = state.tool === 'codes' || state.tool === 'pick';
   const masks = mask && Boolean(state.edit.doc);
   const size = el('input', { type: 'range', min: 1, max: kLargestBrush, step: 1, 'aria-label': 'Brush size in cells', 'data-key': 'size', on: { input: () => { setBrush(Number(size.value)); across.textContent = cellWords(size.value); } } });
   size.value = state.brush;
@@ -45,9 +48,11 @@ function content(state) {
       ...['brush', 'eraser', 'rectangle', 'lasso'].map((name) => toolButton(name, state.tool)), gap(),
       iconButton('invert', 'Invert what is painted (X)', invertMask, { disabled: !masks, 'data-key': 'invert' }),
       iconButton('clear', 'Clear what is painted (Delete)', clearMask, { disabled: !masks, 'data-key': 'clear' }),
-      ...(state.tool === 'brush' || state.tool === 'eraser' ? [el('label', { class: 'brush-size number' }, size, across)] : []), gap(),
+      ...(state.tool === 'brush' || state.tool === 'eraser' || painting ? [el('label', { class: 'brush-size number' }, size, across)] : []), gap(),
     ] : []),
-    toolButton('inspect', state.tool), toolButton('hand', state.tool),
+    toolButton('inspect', state.tool), toolButton('codes', state.tool),
+    ...(painting ? [toolButton('pick', state.tool), ...(mask ? [] : [el('label', { class: 'brush-size number' }, size, across)]), swatch(modelOf(state), state.code)] : []),
+    toolButton('hand', state.tool),
   ];
   const end = [
     iconButton('download', 'Download the picture (D)', downloadShown, { disabled: !state.edit.doc && state.job?.phase !== 'done', 'data-key': 'download' }),
@@ -85,15 +90,17 @@ export function startToolbar(bar, viewButtons, blend) {
   bar.addEventListener('scroll', markMore, true);
   new ResizeObserver(markMore).observe(bar);
   let built = '';
-  store.on(['tool', 'brush', 'task', 'edit', 'job'], (state) => {
+  store.on(['tool', 'brush', 'task', 'edit', 'job', 'code', 'codebook'], (state, names) => {
     const { edit } = state;
-    const key = JSON.stringify([state.tool, state.brush, state.task, Boolean(edit.doc), edit.area?.box, canUndo(), canRedo(), state.job?.phase === 'done']);
+    if (names.has('codebook')) built = '';
+    const key = JSON.stringify([state.code, state.tool, state.brush, state.task, Boolean(edit.doc), edit.area?.box, canUndo(), canRedo(), state.job?.phase === 'done']);
     if (key === built) return;
     built = key;
     const scrolled = bar.querySelector('.tool-strip')?.scrollLeft ?? 0;
     replaceKeepingFocus(bar, ...content(state));
     const strip = bar.querySelector('.tool-strip');
     if (strip) strip.scrollLeft = scrolled;
+    if (names.has('tool')) strip?.querySelector('[aria-pressed="true"]')?.scrollIntoView({ inline: 'nearest', block: 'nearest' });
     markMore();
   });
 

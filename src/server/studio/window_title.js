@@ -6,12 +6,12 @@ const kName = 'Tessera Studio';
 
 export function startTitle() {
   let missed = false; // a job ended while the page was not looked at
-  const show = ({ job }) => {
-    const { step = 0, steps = 0 } = job?.progress ?? {};
-    if (isBusy(job)) document.title = steps ? `${Math.floor((100 * step) / steps)}% · ${kName}` : `… · ${kName}`;
+  const show = ({ live }) => {
+    const { step = 0, steps = 0 } = live?.progress ?? {};
+    if (isBusy(live)) document.title = steps ? `${Math.floor((100 * step) / steps)}% · ${kName}` : `… · ${kName}`;
     else document.title = missed ? `Done · ${kName}` : kName;
   };
-  store.on(['job', 'ended'], (state, names) => {
+  store.on(['live', 'ended'], (state, names) => {
     if (names.has('ended') && state.ended) missed = document.hidden;
     show(state);
   });

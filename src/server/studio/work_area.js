@@ -8,7 +8,7 @@
  *   touched  Uint8Array[h*w], cells of the document that are no longer the photograph's
  *   patches  [{box, image: canvas, cells, h, w, factor}] what was changed in earlier boxes, the oldest first
  */
-import { blankCanvas, canvasOf } from './pictures.js';
+import { blankCanvas, canvasOf, pngOf } from './pictures.js';
 
 const kView = 2048; // pixels a side of what is drawn while one works
 const kLayer = 1024; // of a patch as it is drawn
@@ -200,12 +200,6 @@ export function movedMask(mask, { h, w }, from, to) {
   }
   return out;
 }
-
-const pngs = new WeakMap();
-const pngOf = (canvas) => {
-  if (!pngs.has(canvas)) pngs.set(canvas, new Promise((resolve) => canvas.toBlob(resolve, 'image/png')));
-  return pngs.get(canvas);
-};
 
 /** As the browser's database takes it, and back. */
 export async function writtenArea(area) {

@@ -12,6 +12,7 @@ import { spanOf } from './job_frames.js';
 import { attach, isBusy } from './job_runner.js';
 import { canvasOf } from './pictures.js';
 import { taskById } from './tasks/index.js';
+import { t } from './words.js';
 
 const kPage = 20; // jobs a page
 const kPoll = 2000; // ms between looks while a job is under way
@@ -141,8 +142,8 @@ export const entryOf = (job) => whole(job.id, async () => {
 
 /** A job of another tab or device, or of before the server was started anew, comes on the stage and is followed. */
 export async function followJob(job) {
-  if (isBusy(store.get().job)) {
-    toast('A job is on the stage. Cancel it first, or wait for it.');
+  if (isBusy(store.get().live)) {
+    toast(t('A job is on the stage. Cancel it first, or wait for it.'));
     return;
   }
   try {
@@ -206,8 +207,8 @@ export function startWorkspace() {
   store.on(['panel'], ({ panel, shelf }) => { if (panel === 'history') loadShelf({ quietly: shelf.phase !== 'new' }); });
   store.on(['ended'], () => look());
   let sent = '';
-  store.on(['job'], ({ job }) => {
-    const now = isBusy(job) ? job.id : '';
+  store.on(['live'], ({ live }) => {
+    const now = isBusy(live) ? live.id : '';
     if (now && now !== sent) look();
     sent = now;
   });

@@ -6,7 +6,6 @@ import { complain } from './announce.js';
 import { download, offerDrag } from './export.js';
 import { again, copyCommand, copyLink, reopen, show } from './history.js';
 import { factsOf, when } from './history_panel.js';
-import { isBusy } from './job_runner.js';
 import { chooseTask } from './navigation.js';
 import { timeWords } from './player.js';
 import { cancelShelved, entryOf, followJob, isUnderWay, loadShelf, openProject, removeJob, rename, saveProject, searchShelf, showStarred, star, taskOfRequest, thumbnail, titleOf } from './workspace.js';
@@ -75,12 +74,12 @@ function stateLine(job) {
 function actions(job, state) {
   const act = (name, label, run, attributes = {}) => iconButton(name, label, run, { class: 'small', 'data-key': `${job.id}-${name}`, ...attributes });
   const task = taskOfRequest({ verb: job.verb, ...job.request }, null);
-  const onStage = state.job?.id === job.id;
+  const onStage = state.live?.id === job.id;
   const done = job.state === 'done';
   return el('div', { class: 'actions' },
     isUnderWay(job) && !onStage ? button('Follow', () => followJob(job), { icon: 'follow', class: 'small quiet', 'data-key': `${job.id}-follow` }) : null,
     isUnderWay(job) ? button('Cancel', () => cancelShelved(job), { icon: 'stop', class: 'small quiet', 'data-key': `${job.id}-cancel` }) : null,
-    done ? button('Another seed', () => whole(job, again), { icon: 'dice', class: 'small quiet', disabled: isBusy(state.job), 'data-key': `${job.id}-again` }) : null,
+    done ? button('Another seed', () => whole(job, again), { icon: 'dice', class: 'small quiet', 'data-key': `${job.id}-again` }) : null,
     done && task !== 'fill' ? act('restore', 'Set it up again', () => whole(job, reopen)) : null,
     done ? act('download', job.results.length > 1 ? 'Download all' : 'Download', () => whole(job, ({ pictures }) => pictures.forEach(({ url }, k) => download({ url, name: nameOf(job, k) })))) : null,
     done && job.command ? act('terminal', 'Copy as command line', () => whole(job, copyCommand)) : null,
@@ -140,8 +139,8 @@ export function startWorkspacePanel(panel) {
     });
   };
   let seenJob = '';
-  store.on(['shelf', 'panel', 'job'], (state, names) => {
-    const job = `${state.job?.id} ${isBusy(state.job)}`;
+  store.on(['shelf', 'panel', 'live'], (state, names) => {
+    const job = state.live?.id ?? '';
     if (state.panel === 'history' && (names.has('shelf') || names.has('panel') || job !== seenJob)) draw(state);
     seenJob = job;
   });

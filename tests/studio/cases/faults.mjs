@@ -95,6 +95,47 @@ export default {
     assert.equal(await studio.page.locator('#wide-width').inputValue(), '96');
   }),
 
+  'a canvas is begun with Extend, grown at its handles, and holds further pieces': at(['small', 'phone', 'wide'], async (studio, { size }) => {
+    await studio.open('emoji_u1f9d0.png');
+    await studio.task('Extend');
+    await studio.option('extend-left', '8', { done: true });
+    await studio.panel('task');
+    await studio.press('[data-key="extend-lay"]');
+    assert.deepEqual(await studio.state(({ task, edit }) => [task, edit.canvas, edit.pieces.map(({ from, to }) => [from, to])]), ['stitch', { width: 72, height: 64 }, [[[0, 0, 64, 64], [8, 0]]]]);
+    await studio.panel(null);
+    await studio.frame();
+    const dragSide = async (side, cells) => {
+      const [from, to] = await studio.page.evaluate(async ([name, count]) => {
+        const stage = await import(new URL('studio/stage.js', document.baseURI));
+        const { store } = await import(new URL('studio/store.js', document.baseURI));
+        const { width, height } = store.get().edit.canvas;
+        const scale = stage.currentScale();
+        const box = document.getElementById('stage').getBoundingClientRect();
+        const zero = stage.placeOf({ x: -0.5, y: -0.5 });
+        const [dx, dy] = { left: [-1, 0], right: [1, 0], top: [0, -1], bottom: [0, 1] }[name];
+        const at = { x: box.left + zero.x + (width * scale * (1 + dx)) / 2 + 15 * dx, y: box.top + zero.y + (height * scale * (1 + dy)) / 2 + 15 * dy };
+        return [at, { x: at.x + dx * count * 4 * scale, y: at.y + dy * count * 4 * scale }];
+      }, [side, cells]);
+      await studio.page.mouse.move(from.x, from.y);
+      await studio.page.mouse.down();
+      await wait(60);
+      await studio.page.mouse.move(to.x, to.y, { steps: 5 });
+      await studio.page.mouse.up();
+      await studio.frame();
+    };
+    await dragSide('left', 3);
+    assert.deepEqual(await studio.state(({ edit }) => [edit.canvas, edit.pieces[0].to]), [{ width: 84, height: 64 }, [20, 0]], 'the piece stays where it is, the ground grows');
+    await dragSide('bottom', 2);
+    await dragSide('left', -9); // as far as the piece
+    assert.deepEqual(await studio.state(({ edit }) => [edit.canvas, edit.pieces[0].to]), [{ width: 64, height: 72 }, [0, 0]]);
+    await studio.look(`grown-${size}`);
+    await studio.page.keyboard.press('Control+z');
+    assert.deepEqual(await studio.state(({ edit }) => edit.canvas), { width: 84, height: 72 });
+    await studio.quick({ steps: 4, count: 1 });
+    const job = await studio.runToEnd();
+    assert.deepEqual([job.request.verb, job.width, job.height, job.request.pieces.length], ['stitch', 84, 72, 1]);
+  }),
+
   'two pictures side by side leave a seam to be made, and the results differ': every(async (studio) => {
     await studio.task('Stitch');
     await studio.open('emoji_u1f683.png', 'emoji_u1f69a.png');

@@ -68,6 +68,60 @@ export default {
     if (size === 'tablet') await studio.look(`photograph-${size}`);
   }),
 
+  'what is made in a box takes on the colours around it, where that is asked for': at(['phone', 'wide'], async (studio) => {
+    await dropPhotograph(studio, 800, 800, 'plain', 'rgb(100 150 200)');
+    await studio.until(({ edit }) => edit.doc !== null);
+    await studio.settled();
+    await studio.quick({ steps: 4, count: 1 });
+    await studio.drag([[7, 5], [7, 9]]);
+    // The colours of the filled cells that have the code of the cells around them.
+    const filled = () => studio.state(({ job, edit }) => {
+      const [{ image, tokens, order }] = job.results;
+      const given = tokens[order.findIndex((step) => step === 0)];
+      const cells = [...order.keys()].filter((cell) => order[cell] > 0 && tokens[cell] === given);
+      const colour = (cell) => [...image.getContext('2d').getImageData((cell % 16) * 4 + 2, Math.floor(cell / 16) * 4 + 2, 1, 1).data.slice(0, 3)];
+      const [r, g, b] = edit.doc.image.getContext('2d').getImageData(0, 0, 1, 1).data;
+      return { count: cells.length, colours: cells.map(colour), around: [r, g, b], far: colour(15 * 16 + 15) };
+    });
+    const off = (colours, wanted) => Math.max(...colours.flatMap((colour) => colour.map((value, c) => Math.abs(value - wanted[c]))));
+    await studio.runToEnd();
+    const matched = await filled();
+    assert.ok(matched.count > 2);
+    assert.ok(off(matched.colours, matched.around) <= 2, `${JSON.stringify(matched)}: nothing is seen of the edit`);
+    assert.deepEqual(matched.far, matched.around);
+    await studio.panel('task');
+    await studio.press('label[for="change-match"]');
+    await studio.runToEnd();
+    const plain = await filled();
+    assert.ok(off(plain.colours, [110, 146, 218]) <= 2, `${JSON.stringify(plain)}: as the codec has it`);
+  }),
+
+  'the match of colours is the mean and the deviation of the ring': at(['wide'], async (studio) => {
+    const made = await studio.page.evaluate(async () => {
+      const { matchedColours, ringOf } = await import(new URL('studio/colour_match.js', document.baseURI));
+      const grid = { h: 8, w: 8, factor: 4 };
+      const canvas = (paint) => {
+        const made = Object.assign(document.createElement('canvas'), { width: 32, height: 32 });
+        const context = made.getContext('2d', { willReadFrequently: true });
+        const pixels = context.createImageData(32, 32);
+        for (let i = 0; i < 1024; i++) pixels.data.set([...paint(i % 32, Math.floor(i / 32)), 255], 4 * i);
+        context.putImageData(pixels, 0, 0);
+        return made;
+      };
+      const photograph = (x, y) => [60 + ((x * 7 + y * 3) % 80), 40 + ((x * 3 + y * 11) % 120), 128];
+      const cells = [27, 28, 35, 36];
+      // A decode that lifts red, dulls green and shifts blue: all of that is undone, in the filled cells too.
+      const decode = canvas((x, y) => { const [r, g, b] = photograph(x, y); return [r + 30, 20 + g * 0.8, b - 9]; });
+      const out = matchedColours(decode, canvas(photograph), cells, grid).getContext('2d').getImageData(0, 0, 32, 32).data;
+      let worst = 0;
+      for (let i = 0; i < 1024; i++) photograph(i % 32, Math.floor(i / 32)).forEach((value, c) => { worst = Math.max(worst, Math.abs(out[4 * i + c] - value)); });
+      const all = Array.from({ length: 64 }, (_, k) => k);
+      return { worst, ring: ringOf([27], grid).length, corner: ringOf([0], grid).sort((a, b) => a - b), same: matchedColours(decode, canvas(photograph), all, grid) === decode };
+    });
+    assert.ok(made.worst <= 2, `${made.worst}`);
+    assert.deepEqual([made.ring, made.corner, made.same], [24, [1, 2, 8, 9, 10, 16, 17, 18], true]);
+  }),
+
   'pictures of any shape come in, or it is said why not': at(['phone', 'wide'], async (studio) => {
     const drop = (width, height) => dropPhotograph(studio, width, height, `${width} by ${height}`);
     const wanted = { '9000 by 700': { x: 4150, y: 0, width: 700, height: 700 }, '90 by 2000': { x: 0, y: 955, width: 90, height: 90 }, '6000 by 5000': null };

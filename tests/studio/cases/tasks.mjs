@@ -34,7 +34,7 @@ export default {
   }),
 
   'a sampler brings the options of its own that the service describes': wide(async (studio) => {
-    await studio.page.locator('[data-key="more"]').click();
+    await studio.page.locator('[data-key="more-options-summary"]').click();
     assert.equal(await studio.page.locator('#option-order').count(), 0);
     await studio.page.locator('#option-sampler').selectOption('masked');
     await studio.page.locator('#option-order').selectOption('halton');

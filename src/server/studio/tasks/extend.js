@@ -1,15 +1,15 @@
 /** The picture goes on beyond its borders: a handle on each side is dragged outwards, in whole cells. */
 import { store } from '../store.js';
 import { beginStroke, change as edit, endStroke } from '../edits.js';
-import { el } from '../dom.js';
-import { numberInput } from '../form.js';
+import { button, el } from '../dom.js';
+import { numberInput, refreshForm } from '../form.js';
 import { modelOf } from '../documents.js';
 import { dataUriOf } from '../pictures.js';
 import { palette } from '../palette.js';
 import { currentScale, repaint } from '../stage.js';
+import { handleAt, handlesOf, paintHandles, sides } from './handles.js';
+import { t } from '../words.js';
 
-const sides = ['left', 'right', 'top', 'bottom'];
-const kReach = 20; // CSS pixels around a handle that still take it
 const kMostCells = 64; // beyond one side
 
 let dragging = false;
@@ -17,17 +17,10 @@ let near = null;
 
 const extentOf = ({ doc, borders: b }) => ({ left: -b.left, top: -b.top, width: doc.width + b.left + b.right, height: doc.height + b.top + b.bottom });
 
-/** The four handles in picture pixels, with how far along each side's outward direction a point lies. */
-function handles({ doc, borders: b }) {
-  const middleX = (doc.width + b.right - b.left) / 2;
-  const middleY = (doc.height + b.bottom - b.top) / 2;
-  return {
-    left: { x: -b.left, y: middleY, out: (point) => -point.x, cursor: 'ew' },
-    right: { x: doc.width + b.right, y: middleY, out: (point) => point.x - doc.width, cursor: 'ew' },
-    top: { x: middleX, y: -b.top, out: (point) => -point.y, cursor: 'ns' },
-    bottom: { x: middleX, y: doc.height + b.bottom, out: (point) => point.y - doc.height, cursor: 'ns' },
-  };
-}
+/** How far a point lies beyond a side. */
+const beyond = {
+  left: (point) => -point.x, right: (point, doc) => point.x - doc.width, top: (point) => -point.y, bottom: (point, doc) => point.y - doc.height,
+};
 
 function setSide(side, pixels) {
   const { borders, doc } = store.get().edit;
@@ -35,19 +28,16 @@ function setSide(side, pixels) {
   if (cells * doc.factor !== borders[side]) edit({ borders: { ...borders, [side]: cells * doc.factor } });
 }
 
-function paintHandle(context, handle, side, scale, colours) {
-  const upright = side === 'left' || side === 'right';
-  const long = 34 / scale;
-  const short = 10 / scale;
-  const width = upright ? short : long;
-  const height = upright ? long : short;
-  context.beginPath();
-  context.roundRect(handle.x - width / 2, handle.y - height / 2, width, height, 5 / scale);
-  context.fillStyle = near === side ? colours.accent : colours.panel;
-  context.fill();
-  context.strokeStyle = colours.accent;
-  context.lineWidth = 2 / scale;
-  context.stroke();
+/** The picture and the ground around it become a canvas that holds further pieces. */
+function layOnCanvas() {
+  const { edit: now, taskOptions } = store.get();
+  const { doc, borders } = now;
+  const { width, height } = extentOf(now);
+  const whole = (length) => Math.floor(length / doc.factor) * doc.factor;
+  const piece = { id: 1, image: doc.image, name: doc.name, from: [0, 0, whole(doc.width), whole(doc.height)], to: [borders.left, borders.top] };
+  edit({ pieces: [piece], canvas: { width, height } });
+  store.set({ task: 'stitch', taskOptions: { ...taskOptions, stitch: { ...taskOptions.stitch, onto: false } } });
+  refreshForm();
 }
 
 export const extend = {
@@ -87,29 +77,23 @@ export const extend = {
     for (let y = extent.top; y < extent.top + extent.height; y += f)
       for (let x = extent.left; x < extent.left + extent.width; x += f)
         if (x < 0 || y < 0 || x >= doc.width || y >= doc.height) context.fillRect(x + inset, y + inset, f - 2 * inset, f - 2 * inset);
-    for (const [side, handle] of Object.entries(handles(state.edit))) paintHandle(context, handle, side, scale, colours);
+    paintHandles(context, handlesOf(extent), near, scale);
     context.restore();
   },
 
   handler(point, state) {
     if (!state.edit.doc || state.shown === 'result') return null;
-    const all = handles(state.edit);
-    const scale = currentScale();
-    let found = null;
-    for (const [side, handle] of Object.entries(all)) {
-      const distance = Math.hypot(handle.x - point.x, handle.y - point.y) * scale;
-      if (distance < kReach && (!found || distance < found.distance)) found = { side, handle, distance };
-    }
-    if (near !== (found?.side ?? null)) {
-      near = found?.side ?? null;
+    const handles = handlesOf(extentOf(state.edit));
+    const side = handleAt(handles, point, currentScale());
+    if (near !== side) {
+      near = side;
       repaint();
     }
-    if (!found) return null;
-    const { side, handle } = found;
+    if (!side) return null;
     return {
-      cursor: handle.cursor,
+      cursor: handles[side].cursor,
       down() { dragging = true; beginStroke(); },
-      move: (now) => setSide(side, handle.out(now)),
+      move: (now) => setSide(side, beyond[side](now, store.get().edit.doc)),
       up() { dragging = false; endStroke(); },
       cancel() { dragging = false; },
     };
@@ -130,6 +114,7 @@ export const extend = {
       el('div', { class: 'field' }, el('span', { class: 'field-label' }, 'Pixels beyond each side'),
         el('div', { class: 'cross', role: 'group', 'aria-label': 'Pixels beyond each side' }, el('span'), side('top'), el('span'), side('left'), el('div', { class: 'middle', 'aria-hidden': 'true' }, doc ? thumbnail(doc.image) : null), side('right'), el('span'), side('bottom'), el('span'))),
       modelOf(state) ? el('p', { class: 'field-help' }, `In steps of ${modelOf(state).factor} pixels, one cell. On the picture, arrow keys extend, Shift takes back.`) : null,
+      doc ? button(t('Lay other pictures beside it'), layOnCanvas, { icon: 'stitch', class: 'small', 'data-key': 'extend-lay' }) : null,
     ];
   },
 };

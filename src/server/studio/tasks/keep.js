@@ -1,7 +1,7 @@
 /** The painted cells stay, everything else is made anew. */
 import { countSet } from '../cells.js';
 import { pictureOfRequest } from '../documents.js';
-import { blendingForm, blendingOf, maskOf } from './change.js';
+import { baseOf, blendingForm, blendingOf, maskOf } from './change.js';
 
 export const keep = {
   id: 'keep', label: 'Keep', icon: 'keep', verb: 'inpaint',
@@ -21,6 +21,6 @@ export const keep = {
   },
   form: (state) => blendingForm(state, 'keep'),
   size: (state) => ({ width: state.edit.doc.width, height: state.edit.doc.height }),
-  base: (state) => ({ image: state.edit.doc.image, x: 0, y: 0, area: state.edit.area }),
+  base: (state) => baseOf(state, 'keep'),
   request: (state) => ({ ...pictureOfRequest(state.edit.doc, state.model), keep_mask: maskOf(state), ...blendingOf(state, 'keep') }),
 };

@@ -12,10 +12,18 @@ import { taskOption } from './index.js';
 import { countSet } from '../cells.js';
 import { openTiles } from '../painting.js';
 import { edgeAt, movedPiece, paintPiece, pieceAt, resizedPiece } from './pieces.js';
+import { handleAt, handlesOf, paintHandles } from './handles.js';
 import { seamsOf } from './seams.js';
+import { palette } from '../palette.js';
+import { t } from '../words.js';
 
 let selected = null; // id of a piece
 let hovered = null;
+let near = null; // the side whose handle is under the pointer
+let growing = null; // {side, by} pixels, while a side is dragged
+
+const kMostSide = 2048; // pixels of the canvas
+const kOut = 15; // CSS pixels that the handles lie beyond the canvas: pieces have theirs on its border
 
 const factorOf = (state) => modelOf(state)?.factor ?? 1;
 const onto = (state) => Boolean(state.edit.doc) && taskOption(state, 'stitch', 'onto', false);
@@ -78,6 +86,68 @@ function add(image, name) {
   announce(`${name} is on the canvas, piece ${state.edit.pieces.length + 1}`);
 }
 
+/** How far a side goes when it is dragged to `by` pixels beyond where it is: in whole cells, never over a piece. */
+function grownBy(state, side, by) {
+  const factor = factorOf(state);
+  const { width, height } = sizeOf(state);
+  const across = side === 'left' || side === 'right';
+  const room = { // until the first piece
+    left: Math.min(width - factor, ...state.edit.pieces.map(({ to }) => to[0])), top: Math.min(height - factor, ...state.edit.pieces.map(({ to }) => to[1])),
+    right: Math.min(width - factor, ...state.edit.pieces.map(({ from, to }) => width - to[0] - from[2])), bottom: Math.min(height - factor, ...state.edit.pieces.map(({ from, to }) => height - to[1] - from[3])),
+  }[side];
+  const least = -Math.floor(Math.max(0, room) / factor) * factor;
+  const most = Math.floor((kMostSide - (across ? width : height)) / factor) * factor;
+  return Math.max(least, Math.min(most, Math.round(by / factor) * factor));
+}
+
+/** The canvas with one side moved; the pieces stay where they are to each other. */
+function grow(side, by) {
+  if (!by) return;
+  const state = store.get();
+  const { width, height } = sizeOf(state);
+  const across = side === 'left' || side === 'right';
+  const shift = [side === 'left' ? by : 0, side === 'top' ? by : 0];
+  edit({
+    canvas: { width: width + (across ? by : 0), height: height + (across ? 0 : by) },
+    pieces: state.edit.pieces.map((piece) => ({ ...piece, to: [piece.to[0] + shift[0], piece.to[1] + shift[1]] })),
+  });
+  refreshForm();
+  const now = sizeOf(store.get());
+  announce(t('The canvas is {width} by {height} pixels', now));
+}
+
+const canvasHandles = (state) => handlesOf({ left: 0, top: 0, ...sizeOf(state) }, kOut / currentScale());
+const beyond = (side, { x, y }, { width, height }) => ({ left: -x, right: x - width, top: -y, bottom: y - height })[side] - kOut / currentScale();
+
+/** A handler for a side of the canvas, or null. */
+function sideHandler(point, state) {
+  const side = onto(state) ? null : handleAt(canvasHandles(state), point, currentScale());
+  if (near !== side) {
+    near = side;
+    repaint();
+  }
+  if (!side) return null;
+  const end = () => { growing = null; repaint(); };
+  return {
+    cursor: canvasHandles(state)[side].cursor,
+    move(now) { growing = { side, by: grownBy(store.get(), side, beyond(side, now, sizeOf(store.get()))) }; repaint(); },
+    up() { const by = growing?.by ?? 0; end(); grow(side, by); },
+    cancel: end,
+  };
+}
+
+/** The canvas as it would be, while a side is dragged. */
+function paintGrowing(context, state, scale) {
+  const { width, height } = sizeOf(state);
+  const { side, by } = growing;
+  context.save();
+  context.strokeStyle = palette().accent;
+  context.lineWidth = 2 / scale;
+  context.setLineDash([6 / scale, 5 / scale]);
+  context.strokeRect(side === 'left' ? -by : 0, side === 'top' ? -by : 0, width + (side === 'left' || side === 'right' ? by : 0), height + (side === 'top' || side === 'bottom' ? by : 0));
+  context.restore();
+}
+
 function remove(id) {
   edit({ pieces: store.get().edit.pieces.filter((piece) => piece.id !== id) });
   if (selected === id) selected = store.get().edit.pieces.at(-1)?.id ?? null;
@@ -92,7 +162,7 @@ function raise(id) {
 export const stitch = {
   id: 'stitch', label: 'Stitch', icon: 'stitch', verb: 'stitch',
   lead: 'Lay pieces of several pictures on a canvas; the model joins them.',
-  canvas: true, initial: { count: 4 },
+  canvas: true, initial: { count: 4 }, margin: 52,
   runLabel: (state, count) => (count === 1 ? 'Join the pieces' : `Join the pieces ${count} ways`),
   missing(state) {
     if (!state.edit.pieces.length) return 'Add a picture, then drag it where it belongs.';
@@ -132,10 +202,14 @@ export const stitch = {
     for (const piece of state.edit.pieces) paintPiece(context, piece, scale, false, false);
     openTiles(context, scene.grid, seams(state).open, 0.86);
     for (const piece of state.edit.pieces) paintPiece(context, piece, scale, piece.id === selected, piece.id === hovered, true);
+    if (!onto(state)) paintHandles(context, canvasHandles(state), near, scale);
+    if (growing) paintGrowing(context, state, scale);
   },
 
   handler(point, state) {
     if (state.shown === 'result') return null;
+    const side = sideHandler(point, state);
+    if (side) return side;
     const chosen = pieceOf(state, selected);
     const edge = chosen && edgeAt(chosen, point, currentScale());
     const piece = edge ? chosen : pieceAt(state.edit.pieces, point);
@@ -187,13 +261,13 @@ export const stitch = {
     const { width, height } = sizeOf(state);
     const step = factorOf(state);
     const side = (name, value) => el('div', { class: 'field' }, el('div', { class: 'field-line' }, el('label', { for: `stitch-${name}` }, name[0].toUpperCase() + name.slice(1))),
-      numberInput(`stitch-${name}`, { min: step, max: 2048, step, value, set: (now) => edit({ canvas: { width, height, ...store.get().edit.canvas.width ? store.get().edit.canvas : {}, [name]: now } }) }));
+      numberInput(`stitch-${name}`, { min: step, max: kMostSide, step, value, set: (now) => edit({ canvas: { width, height, ...store.get().edit.canvas.width ? store.get().edit.canvas : {}, [name]: now } }) }));
     return [
       el('div', { class: 'hint-row' },
         button('Add pictures', choosePictures, { icon: 'open', class: 'small' }),
         doc ? button('Add the present picture', () => add(doc.image, doc.name), { icon: 'plus', class: 'small' }) : null),
       pieces.length ? el('ul', { class: 'pieces', 'aria-label': 'Pieces, the last lies on top' }, pieces.map(pieceRow)) : null,
-      pieces.length ? el('p', { class: 'field-help' }, 'Drag a piece to move it, its edges to cut it. Arrow keys move the chosen piece, Shift with them cuts it, Delete takes it away.') : null,
+      pieces.length ? el('p', { class: 'field-help' }, t('Drag a piece to move it, its edges to cut it; drag a handle beside the canvas to make it larger. Arrow keys move the chosen piece, Shift with them cuts it, Delete takes it away.')) : null,
       doc ? checkField(state, 'stitch', 'onto', { label: 'Paste onto the present picture', then: refreshForm }) : null,
       rangeField(state, 'stitch', 'seam', { label: 'Seam', min: 0, max: 8 * step, step, initial: 2 * step, show: (value) => `${value} px`, help: onto(state) ? 'How much around each piece is made anew.' : 'How much of each piece is made anew where two meet.' }),
       onto(state) ? null : el('div', { class: 'pair' }, side('width', width), side('height', height)),
