@@ -19,9 +19,9 @@ export const launch = () => chromium.launch({
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 });
 
-/** A fresh page. Whatever it logs as an error, and whatever it asks of another origin, is a failure at close(). */
-export async function openStudio(browser, url, { size = 'wide', dark = false, touch = false, screenshots = '', fragment = '', expectErrors = false } = {}) {
-  const context = await browser.newContext({ viewport: sizes[size], colorScheme: dark ? 'dark' : 'light', hasTouch: touch, acceptDownloads: true, permissions: ['clipboard-read', 'clipboard-write'] });
+/** A fresh page. locale: the browser's language; before(page): what is done before it opens. Whatever it logs as an error, and whatever it asks of another origin, is a failure at close(). */
+export async function openStudio(browser, url, { size = 'wide', dark = false, touch = false, screenshots = '', fragment = '', expectErrors = false, locale = 'en-US', before = null } = {}) {
+  const context = await browser.newContext({ viewport: sizes[size], colorScheme: dark ? 'dark' : 'light', hasTouch: touch, acceptDownloads: true, locale, permissions: ['clipboard-read', 'clipboard-write'] });
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
   const faults = [];
@@ -31,6 +31,7 @@ export async function openStudio(browser, url, { size = 'wide', dark = false, to
     const { protocol, origin } = new URL(request.url());
     if (protocol.startsWith('http') && origin !== new URL(url).origin) faults.push(`the page asked for ${request.url()}`);
   });
+  await before?.(page);
   await page.goto(url + fragment);
   await page.waitForFunction(() => document.documentElement.dataset.ready === 'true');
   return new Studio(page, context, faults, { size, screenshots, dark });

@@ -5,6 +5,7 @@ import { documentOf, loadTokens } from './documents.js';
 import { announce } from './announce.js';
 import { filledCells } from './job_frames.js';
 import { withBox, withTouched } from './work_area.js';
+import { t } from './words.js';
 
 /** Where the job was made in a box of a photograph: the photograph with the cells that it filled. */
 function areaAfter(job, k, doc) {
@@ -30,7 +31,7 @@ export function adopt(k, { quiet = false } = {}) {
     mask: sameCells ? edit.mask : null, // it stays painted: the next run changes the same part
     pins: sameCells && doc.tokens ? new Map([...edit.pins].filter(([cell, token]) => doc.tokens[cell] === token)) : undefined,
   });
-  if (!quiet) announce(`Result ${k + 1} is the picture now`);
+  if (!quiet) announce(t('Result {number} is the picture now', { number: k + 1 }));
   loadTokens(doc);
   return true;
 }

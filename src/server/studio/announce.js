@@ -1,5 +1,6 @@
 /** What is told: to screen readers in the live region, to everyone in small notes that go away. */
 import { el, iconButton, button } from './dom.js';
+import { t } from './words.js';
 
 let last = '';
 
@@ -16,7 +17,7 @@ export function toast(text, { bad = false, action = null, seconds = 5 } = {}) {
   const close = () => note.remove();
   const note = el('div', { class: bad ? 'toast bad' : 'toast' }, el('span', {}, text),
     action ? button(action.label, () => { close(); action.run(); }, { class: 'small' }) : null,
-    iconButton('close', 'Dismiss', close, { class: 'small' }));
+    iconButton('close', t('Dismiss'), close, { class: 'small' }));
   while (box.children.length > 2) box.firstElementChild.remove();
   box.append(note);
   announce(text);

@@ -1,5 +1,6 @@
 /** The server's routes. Every call throws ApiError with words for people; nothing here touches the page. */
 import { readEvents } from './event_stream.js';
+import { t } from './words.js';
 
 const root = new URL('api/v1/', document.baseURI);
 let apiKey = sessionStorage.getItem('tessera-key') ?? '';
@@ -18,7 +19,7 @@ export function onKeyNeeded(ask) {
   askForKey = ask;
 }
 
-const unreachable = 'The server does not answer. Is `tessera serve` still running?';
+const unreachable = t('The server does not answer. Is `tessera serve` still running?');
 
 async function failure(response) {
   let message = '';
@@ -32,11 +33,11 @@ async function failure(response) {
   }
   const retryAfter = Number(response.headers.get('Retry-After')) || 0;
   if (response.status === 429) {
-    const wait = retryAfter ? ` It should have room in about ${retryAfter} s.` : '';
-    return new ApiError(`The server has as much work waiting as it takes.${wait}`, { status: 429, retryAfter });
+    const wait = retryAfter ? t('It should have room in about {seconds} s.', { seconds: retryAfter }) : '';
+    return new ApiError([t('The server has as much work waiting as it takes.'), wait].filter(Boolean).join(' '), { status: 429, retryAfter });
   }
-  if (response.status === 413) message = `This is more than the server takes at once. ${message}`.trim();
-  return new ApiError(message || `The server answered ${response.status} ${response.statusText}`.trim(), { status: response.status, field });
+  if (response.status === 413) message = `${t('This is more than the server takes at once.')} ${message}`.trim();
+  return new ApiError(message || t('The server answered {status}', { status: `${response.status} ${response.statusText}`.trim() }), { status: response.status, field });
 }
 
 async function call(path, { method = 'GET', body, signal } = {}) {

@@ -6,6 +6,7 @@ import { documentOf, loadTokens, modelOf } from './documents.js';
 import { palette } from './palette.js';
 import { currentScale, repaint } from './stage.js';
 import { cropped, draggedBox, movedBox, movedMask, paintPhoto, scaledBox, withBox } from './work_area.js';
+import { sizeWords, t } from './words.js';
 
 const kReach = 22; // CSS pixels around a corner that take hold of it
 const kStep = 1 / 16; // of the box, for a key
@@ -15,14 +16,14 @@ let moving = null; // the box while it is dragged
 export const areaShown = (state) => state.tool === 'area' && Boolean(state.edit?.area) && state.shown === 'picture';
 
 export const boxOf = (area) => moving ?? area.box;
-export const areaWords = ({ box, photo }) => `${box.width} × ${box.height} of ${photo.width} × ${photo.height}`;
+export const areaWords = ({ box, photo }) => t('{part} of {whole}', { part: sizeWords(box.width, box.height), whole: sizeWords(photo.width, photo.height) });
 
 export function areaScene(state) {
   const { area, doc } = state.edit;
   const { width, height } = area.photo;
   return {
     kind: 'area', image: null, at: { x: 0, y: 0, width, height }, extent: { left: 0, top: 0, width, height }, grid: { h: doc.h, w: doc.w, factor: doc.factor }, fits: false,
-    tokens: null, open: null, fresh: null, base: null, mask: null, pins: null, name: `Work area of ${area.photo.name}`,
+    tokens: null, open: null, fresh: null, base: null, mask: null, pins: null, name: t('Work area of {name}', { name: area.photo.name }),
   };
 }
 
@@ -69,7 +70,7 @@ export function placeArea(box) {
   const next = documentOf(cropped(moved, model), doc.name);
   change({ area: moved, doc: next, original: next, mask: movedMask(mask, doc, area.box, box), pins: new Map() });
   loadTokens(next);
-  announce(`Work area ${areaWords(moved)} pixels, at ${box.x}, ${box.y}`);
+  announce(t('Work area {size} pixels, at {x}, {y}', { size: areaWords(moved), x: box.x, y: box.y }));
 }
 
 export function scaleArea(factor) {

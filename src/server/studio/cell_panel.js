@@ -11,6 +11,7 @@ import { currentScene } from './stage.js';
 import { taskOf, taskOption } from './tasks/index.js';
 import { announce } from './announce.js';
 import { countSet } from './cells.js';
+import { t } from './words.js';
 
 const percent = (probability) => (probability >= 0.1 ? `${Math.round(probability * 100)}%` : probability >= 0.001 ? `${(probability * 100).toFixed(1)}%` : '< 0.1%');
 
@@ -37,7 +38,7 @@ function candidateButton(candidate, present, most, busy) {
   const now = candidate.token === present;
   return el('li', {}, el('button', {
     type: 'button', disabled: busy, 'aria-pressed': String(now), 'data-key': `code-${candidate.token}`,
-    'aria-label': `Code ${candidate.token}, ${percent(candidate.probability)}${now ? ', there now' : ''}`, on: { click: () => chooseCode(candidate.token) },
+    'aria-label': [t('Code {code}', { code: candidate.token }), percent(candidate.probability), now ? t('there now') : ''].filter(Boolean).join(', '), on: { click: () => chooseCode(candidate.token) },
   }, candidate.image ? el('img', { src: candidate.image, alt: '' }) : null,
   el('span', { class: 'line number' }, el('span', {}, String(candidate.token)), el('span', { class: 'muted' }, percent(candidate.probability))),
   el('span', { class: 'bar-track' }, bar)));
@@ -49,34 +50,34 @@ function paintAlike(token) {
   const mask = edit.mask.map((set, cell) => (set || edit.doc.tokens[cell] === token ? 1 : 0));
   change({ mask });
   if (!taskOf(store.get()).usesMask) store.set({ task: 'change' });
-  announce(`${countSet(mask)} cells are painted`);
+  announce(t('{count} cells are painted', { count: countSet(mask) }));
 }
 
 function content(state) {
   const { inspect, edit } = state;
   if (state.tool === 'codes' || state.tool === 'pick') return paletteContent(state);
   if (!inspect) {
-    return [el('h2', { class: 'visually-hidden' }, 'Cell'), el('div', { class: 'empty-note' }, icon('inspect'), el('p', {}, 'Choose the magnifier and click a cell: the codes that the model finds likely there are listed here.'))];
+    return [el('h2', { class: 'visually-hidden' }, t('Cell')), el('div', { class: 'empty-note' }, icon('inspect'), el('p', {}, t('Choose the magnifier and click a cell: the codes that the model finds likely there are listed here.')))];
   }
   const { cell, token, candidates, error } = inspect;
   const busy = isBusy(state.live);
   const doc = edit.doc;
   const pinned = state.shown === 'picture' && doc && edit.pins.has(cell.y * doc.w + cell.x);
   const adapt = taskOption(state, 'cell', 'adapt', 'neighbours');
-  const choices = [['neighbours', 'The neighbours'], ...(canAdaptPainted(state) ? [['painted', 'The painted cells']] : []), ['all', 'Everything not chosen by hand'], ['nothing', 'Nothing']];
+  const choices = [['neighbours', t('The neighbours')], ...(canAdaptPainted(state) ? [['painted', t('The painted cells')]] : []), ['all', t('Everything not chosen by hand')], ['nothing', t('Nothing')]];
   return [
-    el('h2', { class: 'visually-hidden' }, 'Cell'),
+    el('h2', { class: 'visually-hidden' }, t('Cell')),
     el('div', { class: 'cell-head' }, surroundings(cell), el('dl', { class: 'cell-facts number' },
-      el('dt', {}, 'Row'), el('dd', {}, String(cell.y + 1)), el('dt', {}, 'Column'), el('dd', {}, String(cell.x + 1)), el('dt', {}, 'Code'), el('dd', {}, token === null ? '…' : String(token)))),
+      el('dt', {}, t('Row')), el('dd', {}, String(cell.y + 1)), el('dt', {}, t('Column')), el('dd', {}, String(cell.x + 1)), el('dt', {}, t('Code')), el('dd', {}, token === null ? '…' : String(token)))),
     el('div', { class: 'fields' },
-      choiceField(state, 'cell', 'adapt', { label: 'What adapts to your choice', choices, initial: 'neighbours', then: refreshForm }),
-      adapt === 'neighbours' ? rangeField(state, 'cell', 'radius', { label: 'Reach', min: 1, max: 8, step: 1, initial: 2, show: (value) => `${value} ${value === 1 ? 'cell' : 'cells'}` }) : null,
-      token !== null && doc?.tokens && state.shown === 'picture' ? button('Paint cells like this one', () => paintAlike(token), { icon: 'brush', class: 'small', 'data-key': 'alike' }) : null,
-      pinned ? button('Let this code go', () => { const pins = new Map(edit.pins); pins.delete(cell.y * doc.w + cell.x); change({ pins }); }, { icon: 'close', class: 'small' }) : null),
+      choiceField(state, 'cell', 'adapt', { label: t('What adapts to your choice'), choices, initial: 'neighbours', then: refreshForm }),
+      adapt === 'neighbours' ? rangeField(state, 'cell', 'radius', { label: t('Reach'), min: 1, max: 8, step: 1, initial: 2, show: (value) => t('{count} cells', { count: value }) }) : null,
+      token !== null && doc?.tokens && state.shown === 'picture' ? button(t('Paint cells like this one'), () => paintAlike(token), { icon: 'brush', class: 'small', 'data-key': 'alike' }) : null,
+      pinned ? button(t('Let this code go'), () => { const pins = new Map(edit.pins); pins.delete(cell.y * doc.w + cell.x); change({ pins }); }, { icon: 'close', class: 'small' }) : null),
     el('div', { class: 'fields' },
-      el('h3', {}, 'Likely codes'),
+      el('h3', {}, t('Likely codes')),
       error ? el('p', { class: 'notice bad' }, icon('warn'), error) : null,
-      candidates ? el('ol', { class: 'candidates' }, candidates.map((candidate) => candidateButton(candidate, token, Math.max(...candidates.map((other) => other.probability), 1e-9), busy))) : error ? null : el('p', { class: 'muted' }, 'Asking the model…')),
+      candidates ? el('ol', { class: 'candidates' }, candidates.map((candidate) => candidateButton(candidate, token, Math.max(...candidates.map((other) => other.probability), 1e-9), busy))) : error ? null : el('p', { class: 'muted' }, t('Asking the model…'))),
   ];
 }
 

@@ -7,6 +7,7 @@ import { blankCanvas, canvasOf, dataUriOf } from './pictures.js';
 import { announce, complain, toast } from './announce.js';
 import { taskOf } from './tasks/index.js';
 import { areaOf, cropped, kMostPixels, wantsArea } from './work_area.js';
+import { sizeWords, t } from './words.js';
 
 export const modelOf = (state) => state.capabilities?.models.find((model) => model.name === state.model) ?? null;
 
@@ -54,14 +55,14 @@ export async function takeIn(source, name) {
       return;
     }
     const long = (native / Math.min(full.width, full.height)) * Math.max(full.width, full.height);
-    if (long * native > kMostFull) throw new Error(`${full.width} × ${full.height} pixels are too long and narrow: scaled to the ${native} that this model works at, it would be ${Math.round(long)} pixels long.`);
+    if (long * native > kMostFull) throw new Error(t('{size} pixels are too long and narrow: scaled to the {native} that this model works at, it would be {long} pixels long.', { size: sizeWords(full.width, full.height), native, long: Math.round(long) }));
     const image = scaledTo(full, native);
     if (task.takePicture) {
       task.takePicture(image, name);
       return;
     }
     open(image, name);
-    if (image !== full) toast(`Scaled from ${full.width} × ${full.height} to ${image.width} × ${image.height}: the size this model knows things at.`);
+    if (image !== full) toast(t('Scaled from {from} to {to}: the size this model knows things at.', { from: sizeWords(full.width, full.height), to: sizeWords(image.width, image.height) }));
   } catch (error) {
     complain(error);
   }
@@ -78,15 +79,15 @@ function openPhoto(full, name, model, source) {
   const whole = box.width >= photo.width - 1 && box.height >= photo.height - 1;
   const can = full.width * full.height <= kMostFull;
   if (whole && !can) return;
-  toast(`${photo.width} × ${photo.height} pixels: you work in a box of it.`,
-    { action: can ? { label: 'Keep full size', run: () => open(full, name) } : { label: 'Move the box', run: () => store.set({ tool: 'area' }) } });
+  toast(t('{size} pixels: you work in a box of it.', { size: sizeWords(photo.width, photo.height) }),
+    { action: can ? { label: t('Keep full size'), run: () => open(full, name) } : { label: t('Move the box'), run: () => store.set({ tool: 'area' }) } });
 }
 
 function open(image, name, area = null) {
   const doc = documentOf(image, name);
   usePicture(doc, { area });
   if (!taskOf(store.get()).needsPicture) store.set({ task: 'change' });
-  announce(`${name}, ${doc.width} by ${doc.height} pixels, ${doc.h} by ${doc.w} cells`);
+  announce(t('{name}, {width} by {height} pixels, {rows} by {columns} cells', { name, width: doc.width, height: doc.height, rows: doc.h, columns: doc.w }));
   loadTokens(doc);
 }
 
@@ -97,7 +98,7 @@ export async function loadTokens(doc, { asked = false } = {}) {
   try {
     const answer = await api.encode(doc.model, dataUriOf(doc.image));
     const tokens = flatTokens(answer.tokens);
-    if (tokens.length !== doc.h * doc.w) throw new Error(`The server made ${tokens.length} codes of this picture; ${doc.h * doc.w} were expected.`);
+    if (tokens.length !== doc.h * doc.w) throw new Error(t('The server made {made} codes of this picture; {expected} were expected.', { made: tokens.length, expected: doc.h * doc.w }));
     amendDoc(doc, { tokens });
     return tokens;
   } catch (error) {

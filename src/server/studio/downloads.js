@@ -5,6 +5,7 @@ import { filledCells } from './job_frames.js';
 import { wholePicture, withTouched } from './work_area.js';
 import { withTextOf } from './png_text.js';
 import { announce } from './announce.js';
+import { t } from './words.js';
 
 /** recipe: a PNG whose text goes along. */
 async function downloadCanvas(canvas, name, recipe = null) {
@@ -28,5 +29,5 @@ export function downloadShown() {
       downloadCanvas(wholePicture(area, doc, withTouched(area, filledCells(job, k), doc.h * doc.w).touched), `${area.photo.name}-${name}`, result.blob);
     }
   } else if (edit.doc) downloadCanvas(edit.area ? wholePicture(edit.area, edit.doc) : edit.doc.image, `${edit.doc.name}.png`);
-  else announce('There is no picture to download.');
+  else announce(t('There is no picture to download.'));
 }

@@ -1,6 +1,7 @@
 /** On a phone the panels lie in a sheet at the bottom: its head is always there, a tap or a drag draws it up over the picture. */
 import { store } from './store.js';
 import { icon } from './icons.js';
+import { t } from './words.js';
 
 const kPhone = matchMedia('(max-width: 759px) and (min-height: 481px)');
 const kDrag = 24; // CSS pixels that make a drag of a tap
@@ -15,7 +16,7 @@ export function startDrawer(side, tabs, button) {
     const open = drawer && kPhone.matches;
     side.dataset.open = String(open);
     button.setAttribute('aria-expanded', String(open));
-    button.setAttribute('aria-label', open ? 'Hide the panel' : 'Show the panel');
+    button.setAttribute('aria-label', open ? t('Hide the panel') : t('Show the panel'));
     button.replaceChildren(icon(open ? 'down' : 'up'));
     // Nothing behind the closed sheet can be reached by keys.
     for (const name of ['task', 'cell', 'history']) document.getElementById(`panel-${name}`).inert = kPhone.matches && !open && name === panel;

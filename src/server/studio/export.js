@@ -1,5 +1,6 @@
 /** Pictures and words out of the page: download, drag out, clipboard. */
 import { announce, complain, toast } from './announce.js';
+import { t } from './words.js';
 
 const kInternal = 'application/x-tessera-picture';
 let dragged = null; // what is dragged inside the page: {blob, name}
@@ -9,7 +10,7 @@ export function download({ url, name }) {
   anchor.href = url;
   anchor.download = name;
   anchor.click();
-  announce(`${name} downloaded`);
+  announce(t('{name} downloaded', { name }));
 }
 
 /** Lets an element be dragged: out of the window as a file, within it as a picture. */
@@ -28,19 +29,20 @@ export function offerDrag(element, picture) {
 
 export const draggedInside = (event) => (event.dataTransfer?.types.includes(kInternal) ? dragged : null);
 
-export async function copyText(text, what) {
+/** copied: what is said then. */
+export async function copyText(text, copied) {
   try {
     await navigator.clipboard.writeText(text);
-    toast(`${what} copied`);
+    toast(copied);
   } catch {
     // Without a secure context there is no clipboard: the old way still works.
     const area = document.createElement('textarea');
     area.value = text;
     document.body.append(area);
     area.select();
-    const copied = document.execCommand('copy');
+    const done = document.execCommand('copy');
     area.remove();
-    if (copied) toast(`${what} copied`);
-    else complain(new Error(`The browser does not let this page copy. ${what}: ${text}`));
+    if (done) toast(copied);
+    else complain(new Error(`${t('The browser does not let this page copy.')} ${text}`));
   }
 }

@@ -7,9 +7,11 @@ import { complain } from './announce.js';
 import { modelOf, takeIn } from './documents.js';
 import { refreshForm, setOption } from './form.js';
 import { choosePictures, pastePicture } from './imports.js';
+import { factWords } from './option_words.js';
 import { cardOf, commonWords, knowsWords } from './model_card.js';
 import { chooseTask } from './navigation.js';
 import { taskOf } from './tasks/index.js';
+import { sizeWords, t } from './words.js';
 
 const kFew = 8; // examples on the empty stage
 const pictures = new Map(); // url -> promise of {blob, src}
@@ -35,12 +37,12 @@ async function openExample(example) {
 function exampleButton(example, captioned) {
   const image = el('img', { alt: '', width: 64, height: 64 });
   pictureAt(example.url).then(({ src }) => { image.src = src; }, () => {});
-  return el('li', {}, el('button', { type: 'button', class: 'example', 'aria-label': `Open the example ${wordsOf(example)}`, title: wordsOf(example), 'data-key': example.url, on: { click: () => openExample(example) } },
+  return el('li', {}, el('button', { type: 'button', class: 'example', 'aria-label': t('Open the example {name}', { name: wordsOf(example) }), title: wordsOf(example), 'data-key': example.url, on: { click: () => openExample(example) } },
     image, captioned ? el('span', { dir: 'auto' }, wordsOf(example)) : null));
 }
 
 const examplesOf = (card, most, captioned) => (card?.examples.length
-  ? el('ul', { class: captioned ? 'examples captioned' : 'examples', 'aria-label': 'Examples to open' }, spread(card.examples, most).map((example) => exampleButton(example, captioned))) : null);
+  ? el('ul', { class: captioned ? 'examples captioned' : 'examples', 'aria-label': t('Examples to open') }, spread(card.examples, most).map((example) => exampleButton(example, captioned))) : null);
 
 /** So many of a list, from all over it. */
 function spread(list, most) {
@@ -58,7 +60,7 @@ function chips(card) {
     refreshForm();
     document.getElementById('card-dialog').close();
   };
-  return el('ul', { class: 'chips', 'aria-label': 'Words from its examples' }, commonWords(card).map((word) => el('li', {}, button(word, () => put(word), { class: 'small chip', 'data-key': `chip-${word}`, dir: 'auto' }))));
+  return el('ul', { class: 'chips', 'aria-label': t('Words from its examples') }, commonWords(card).map((word) => el('li', {}, button(word, () => put(word), { class: 'small chip', 'data-key': `chip-${word}`, dir: 'auto' }))));
 }
 
 /** What the empty stage says. */
@@ -67,12 +69,12 @@ export function firstView(state) {
   const card = cardOf(state.model);
   const model = modelOf(state);
   const from = task.id === 'generate';
-  const generate = from ? null : button('Generate', () => chooseTask('generate'), { icon: 'generate', 'data-key': 'empty-generate' });
+  const generate = from ? null : button(t('Generate'), () => chooseTask('generate'), { icon: 'generate', 'data-key': 'empty-generate' });
   return el('div', { class: card?.examples.length ? 'with-examples' : '' },
     card?.examples.length ? examplesOf(card, kFew, false) : icon('sheet'),
-    el('h2', {}, from ? 'From nothing, or from a picture' : 'No picture yet'),
-    el('p', { class: 'muted' }, from ? 'The button below the options makes new pictures. Or open one and paint over what should change.' : 'Take one of these, open or paste your own, or let the model make one.'),
-    el('div', { class: 'row' }, button('Open a picture', choosePictures, { icon: 'open', 'data-key': 'empty-open' }), button('Paste', pastePicture, { icon: 'paste', 'data-key': 'empty-paste' }), generate),
+    el('h2', {}, from ? t('From nothing, or from a picture') : t('No picture yet')),
+    el('p', { class: 'muted' }, from ? t('The button below the options makes new pictures. Or open one and paint over what should change.') : t('Take one of these, open or paste your own, or let the model make one.')),
+    el('div', { class: 'row' }, button(t('Open a picture'), choosePictures, { icon: 'open', 'data-key': 'empty-open' }), button(t('Paste'), pastePicture, { icon: 'paste', 'data-key': 'empty-paste' }), generate),
     from && model?.condition === 'text' && card ? chips(card) : null);
 }
 
@@ -81,8 +83,8 @@ const plain = (text) => text.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1').replaceA
 function factsOf(model) {
   const { defaults } = model;
   const facts = [
-    ['Size', `${model.width} × ${model.height} pixels`], ['Cells', `${model.grid[1]} × ${model.grid[0]}, each ${model.factor} × ${model.factor} pixels`], ['Codes', String(model.codebook_size)],
-    ['Takes', { none: 'pictures alone', text: 'words', class: 'classes' }[model.condition]], ['Fills by', model.has_prior ? `${defaults.sampler}, ${defaults.steps} steps, temperature ${defaults.temperature}` : 'no prior yet'],
+    [t('Size'), t('{size} pixels', { size: sizeWords(model.width, model.height) })], [t('Cells'), t('{grid}, each {size} pixels', { grid: sizeWords(model.grid[1], model.grid[0]), size: sizeWords(model.factor, model.factor) })], [t('Codes'), String(model.codebook_size)],
+    [t('Takes'), { none: t('pictures alone'), text: t('words'), class: t('classes') }[model.condition]], [t('Fills by'), model.has_prior ? [defaults.sampler, factWords('steps', defaults.steps), factWords('temperature', defaults.temperature)].join(', ') : t('no prior yet')],
   ];
   return el('dl', { class: 'card-facts number' }, facts.flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)]));
 }
@@ -96,10 +98,10 @@ export function showCard() {
   const card = cardOf(model.name);
   const { first, knows } = knowsWords(card);
   dialog.replaceChildren(
-    el('header', {}, el('h2', { id: 'card-title' }, model.name), iconButton('close', 'Close', () => dialog.close())),
+    el('header', {}, el('h2', { id: 'card-title', translate: 'no' }, model.name), iconButton('close', t('Close'), () => dialog.close())),
     el('div', { class: 'fields' }, first ? el('p', { dir: 'auto' }, plain(first)) : null, knows ? el('p', { dir: 'auto' }, plain(knows)) : null, factsOf(model)),
-    model.condition === 'text' && card ? el('div', { class: 'fields' }, el('h3', {}, 'Words from its examples'), chips(card)) : '',
-    card?.examples.length ? el('div', { class: 'fields' }, el('h3', {}, 'Examples'), examplesOf(card, 24, true)) : '');
+    model.condition === 'text' && card ? el('div', { class: 'fields' }, el('h3', {}, t('Words from its examples')), chips(card)) : '',
+    card?.examples.length ? el('div', { class: 'fields' }, el('h3', {}, t('Examples')), examplesOf(card, 24, true)) : '');
   dialog.showModal();
 }
 

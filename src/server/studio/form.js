@@ -6,6 +6,7 @@ import { modelOf } from './documents.js';
 import { toast } from './announce.js';
 import { countWords, exampleWords } from './prompt_words.js';
 import { taskOption } from './tasks/index.js';
+import { t } from './words.js';
 
 const setTaskOption = (task, name, value) => {
   const { taskOptions } = store.get();
@@ -58,7 +59,7 @@ export function numberInput(id, { min, max, step = 1, value, set, extra = '', la
       const fitted = fittedNumber(wanted, { min, max, step });
       if (fitted !== wanted) {
         input.value = fitted;
-        toast(`${wanted} became ${fitted}: from ${min} to ${max}${step === 1 ? '' : ` in steps of ${step}`}.`);
+        toast(step === 1 ? t('{wanted} became {fitted}: from {min} to {max}.', { wanted, fitted, min, max }) : t('{wanted} became {fitted}: from {min} to {max} in steps of {step}.', { wanted, fitted, min, max, step }));
       }
       if (fitted === taken) return;
       taken = fitted;
@@ -95,7 +96,7 @@ const kEarlier = 6; // prompts to have again
 function earlierWords(present, set) {
   const known = [...new Set(store.get().history.map(({ request }) => request.prompt).filter((words) => words && words !== present))].slice(0, kEarlier);
   if (!known.length) return null;
-  return el('details', { class: 'more earlier' }, el('summary', {}, 'Earlier words'),
+  return el('details', { class: 'more earlier' }, el('summary', {}, t('Earlier words')),
     el('ul', {}, known.map((words) => el('li', {}, button(words, () => set(words), { class: 'small quiet', dir: 'auto', 'data-key': `earlier-${words}` })))));
 }
 
@@ -116,12 +117,12 @@ function seed(id, { label, value, help, set }) {
   const locked = value !== undefined;
   const { seedUsed } = store.get();
   const lock = (number) => { set(number); refreshForm(); };
-  const input = numberInput(id, { min: 0, max: Number.MAX_SAFE_INTEGER, value: locked ? value : '', set: lock, placeholder: seedUsed === null ? 'new' : String(seedUsed) });
-  const toggle = iconButton(locked ? 'lock' : 'unlock', locked ? 'Locked: each run uses this seed' : 'Lock the seed', () => {
+  const input = numberInput(id, { min: 0, max: Number.MAX_SAFE_INTEGER, value: locked ? value : '', set: lock, placeholder: seedUsed === null ? t('new') : String(seedUsed) });
+  const toggle = iconButton(locked ? 'lock' : 'unlock', locked ? t('Locked: each run uses this seed') : t('Lock the seed'), () => {
     if (!locked) lock(seedUsed ?? newSeed());
     else { unsetOption('seed'); refreshForm(); }
   }, { 'aria-pressed': String(locked), 'data-key': `${id}-lock` });
-  const roll = locked ? iconButton('dice', 'Another seed', () => lock(newSeed()), { 'data-key': `${id}-dice` }) : null;
+  const roll = locked ? iconButton('dice', t('Another seed'), () => lock(newSeed()), { 'data-key': `${id}-dice` }) : null;
   return el('div', { class: 'field' }, el('div', { class: 'field-line' }, el('label', { for: id }, label), el('div', { class: 'seed-line' }, input, roll, toggle)), describe(help, id));
 }
 
@@ -137,16 +138,16 @@ export function optionField(state, task, name) {
   if (!field || (field.when && !field.when(model)) || !isUsed(state, name, task)) return null;
   if (task.without?.includes(name)) return null;
   const open = isOpen(state, name);
-  const own = task.canvas ? 'by the model' : null; // on a canvas of another size it decides anew
+  const own = task.canvas ? t('by the model') : null; // on a canvas of another size it decides anew
   let choices = valueOf(field.choices, model)?.map((value) => [value, valueOf(field.words, model)?.[value] ?? String(value)]);
   if (choices && choices.length < 2) return null;
   let value = optionOf(state, name, task);
   if (field.kind === 'choice' && !('off' in field)) {
-    choices = [['', own || !value ? 'By the model' : `By the model: ${choices.find(([known]) => known === value)?.[1].toLowerCase() ?? value}`], ...choices];
+    choices = [['', own || !value ? t('By the model') : t('By the model: {value}', { value: choices.find(([known]) => known === value)?.[1].toLowerCase() ?? value })], ...choices];
     if (open) value = '';
   }
   return makers[field.kind](`option-${name}`, {
-    ...field, choices, model, min: valueOf(field.min, model), max: valueOf(field.max, model), value, open: open && field.kind === 'range' ? own ?? `${value}, by the model` : undefined,
+    ...field, choices, model, min: valueOf(field.min, model), max: valueOf(field.max, model), value, open: open && field.kind === 'range' ? own ?? t('{value}, by the model', { value: String(value) }) : undefined,
     set: (now) => {
       if (now === '' && !('off' in field)) unsetOption(name);
       else setOption(name, now);

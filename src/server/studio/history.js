@@ -9,6 +9,7 @@ import { linkOf } from './job_link.js';
 import { newSeed } from './form.js';
 import { scriptOf } from './command_script.js';
 import { enqueue, itemOf } from './queue.js';
+import { factWords } from './option_words.js';
 import { restore } from './restore.js';
 import { t } from './words.js';
 
@@ -44,7 +45,7 @@ export async function show(entry, k) {
       },
       shown: 'result', sheet: false, inspect: null,
     });
-    announce(`${entry.title}, picture ${k + 1}, is on the stage`);
+    announce(t('{title}, picture {number}, is on the stage', { title: entry.title, number: k + 1 }));
   } catch (error) {
     complain(error);
   }
@@ -53,14 +54,14 @@ export async function show(entry, k) {
 export function again(entry) {
   const request = { ...entry.request, seed: newSeed() };
   const about = { task: entry.task, title: entry.title, count: entry.pictures.length, width: entry.width, height: entry.height, base: entry.base ?? null };
-  enqueue(itemOf(entry.title, t('seed {seed}', { seed: String(request.seed) }), [{ request, about }]));
+  enqueue(itemOf(entry.title, factWords('seed', request.seed), [{ request, about }]));
 }
 
-export const reopen = (entry) => restore(entry).then(() => announce(`${entry.title} is set up again`), complain);
+export const reopen = (entry) => restore(entry).then(() => announce(t('{title} is set up again', { title: entry.title })), complain);
 
 export async function copyCommand(entry) {
   try {
-    await copyText(await scriptOf(entry), 'Command');
+    await copyText(await scriptOf(entry), t('Command copied'));
   } catch (error) {
     complain(error);
   }
@@ -68,7 +69,7 @@ export async function copyCommand(entry) {
 
 export async function copyLink(entry) {
   try {
-    await copyText(await linkOf(entry), 'Link');
+    await copyText(await linkOf(entry), t('Link copied'));
   } catch (error) {
     complain(error);
   }
@@ -79,7 +80,7 @@ export function forget(entry) {
   const { history } = store.get();
   removeEntry(entry.key);
   store.set({ history: history.filter((other) => other.key !== entry.key) });
-  toast(`${entry.title} was removed.`, { action: { label: 'Undo', run: () => bringBack([entry]) } });
+  toast(t('{name} was removed.', { name: entry.title }), { action: { label: t('Undo'), run: () => bringBack([entry]) } });
 }
 
 function bringBack(entries) {
@@ -91,9 +92,9 @@ function bringBack(entries) {
 /** Asks first, and can be taken back. */
 export async function forgetAll() {
   const entries = store.get().history;
-  const sure = await ask({ title: 'Clear the history?', words: `${entries.length === 1 ? 'One job and its pictures go' : `${entries.length} jobs and their pictures go`} from this browser.`, yes: 'Clear it', danger: true });
+  const sure = await ask({ title: t('Clear the history?'), words: t('{count} jobs and their pictures go from this browser.', { count: entries.length }), yes: t('Clear it'), danger: true });
   if (!sure) return;
   clearHistory();
   store.set({ history: [] });
-  toast('The history is cleared.', { action: { label: 'Undo', run: () => bringBack(entries) } });
+  toast(t('The history is cleared.'), { action: { label: t('Undo'), run: () => bringBack(entries) } });
 }

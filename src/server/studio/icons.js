@@ -60,6 +60,7 @@ const shapes = {
   name: ['M4 20l1-4.500L16.500 4l3.500 3.500L8.500 19z', 'M14 6.500l3.500 3.500'],
   upload: ['M12 15.500V4M7.500 8.500L12 4l4.500 4.500', 'M4.500 19.500h15'],
   xy: ['M9 9h5v5H9zM16 9h4v5h-4zM9 16h5v4H9zM16 16h4v4h-4z', 'M4 4v16M4 4h16', 'M6.500 4h.01'],
+  language: ['M12 3.500a8.500 8.500 0 1 0 0 17 8.500 8.500 0 0 0 0-17z', 'M3.500 12h17M12 3.500c5 5 5 12 0 17M12 3.500c-5 5-5 12 0 17'],
   bell: ['M6 16.500V11a6 6 0 0 1 12 0v5.500l1.500 1.500h-15z', 'M10 20.500h4'],
   pick: ['M4 20l1-3.500 8.500-8.500 2.500 2.500-8.500 8.500z', 'M12 6.500l5.500 5.500M15.500 10l3.300-3.300a2 2 0 0 0-2.800-2.800L12.700 7.200'],
   codes: ['M3.500 3.500h5v5h-5zM3.500 11.500h5v5h-5zM11.500 3.500h5v5h-5z', 'M20.500 10.500l-7 7-2.500 3 3-2.500 7-7z'],
@@ -74,6 +75,7 @@ export function icon(name) {
   svg.setAttribute('viewBox', '0 0 24 24');
   svg.setAttribute('class', 'icon');
   svg.setAttribute('aria-hidden', 'true');
+  svg.dataset.iconName = name;
   for (const d of shapes[name]) {
     const path = document.createElementNS(SVG, 'path');
     path.setAttribute('d', d);

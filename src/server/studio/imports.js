@@ -4,8 +4,9 @@ import { takeIn } from './documents.js';
 import { draggedInside } from './export.js';
 import { toast } from './announce.js';
 import { offerRecipe } from './recipe.js';
+import { t } from './words.js';
 
-const nameOf = (file) => (file.name || 'Pasted picture').replace(/\.[a-z0-9]+$/i, '');
+const nameOf = (file) => (file.name || t('Pasted picture')).replace(/\.[a-z0-9]+$/i, '');
 
 export const choosePictures = () => document.getElementById('file').click();
 
@@ -14,11 +15,11 @@ export async function pastePicture() {
   try {
     for (const item of await navigator.clipboard.read()) {
       const type = item.types.find((name) => name.startsWith('image/'));
-      if (type) return takeIn(await item.getType(type), 'Pasted picture');
+      if (type) return takeIn(await item.getType(type), t('Pasted picture'));
     }
-    toast('There is no picture in the clipboard.');
+    toast(t('There is no picture in the clipboard.'));
   } catch {
-    toast('The browser keeps the clipboard closed to buttons. Press Ctrl-V (or Command-V) instead.');
+    toast(t('The browser keeps the clipboard closed to buttons. Press Ctrl-V (or Command-V) instead.'));
   }
   return undefined;
 }
@@ -26,7 +27,7 @@ export async function pastePicture() {
 async function takeAll(files) {
   const pictures = [...files].filter((file) => file.type.startsWith('image/'));
   if (!pictures.length) {
-    toast('That is no picture. PNG, JPEG and WebP files can be opened.');
+    toast(t('That is no picture. PNG, JPEG and WebP files can be opened.'));
     return;
   }
   for (const picture of store.get().task === 'stitch' ? pictures : pictures.slice(0, 1)) await takeIn(picture, nameOf(picture));

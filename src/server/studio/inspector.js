@@ -13,6 +13,7 @@ import { isBusy, runRequest } from './job_runner.js';
 import { announce, complain } from './announce.js';
 import { withTouched } from './work_area.js';
 import { taskOf, taskOption } from './tasks/index.js';
+import { t } from './words.js';
 
 const kCandidates = 9;
 let asking = null; // the AbortController of the question under way
@@ -21,7 +22,7 @@ let asking = null; // the AbortController of the question under way
 function inspected(state) {
   if (state.shown === 'result' && state.job?.phase === 'done') {
     const result = state.job.results[state.job.selected];
-    return result?.tokens ? documentOf(result.image, 'Result', result.tokens) : null;
+    return result?.tokens ? documentOf(result.image, t('Result'), result.tokens) : null;
   }
   return state.edit.doc;
 }
@@ -57,7 +58,7 @@ export async function inspectCell(cell) {
     }, signal);
     if (signal.aborted) return;
     store.set({ inspect: { ...inspect, token, candidates: answer.candidates } });
-    announce(`Row ${cell.y + 1}, column ${cell.x + 1}, code ${token}. ${answer.candidates.length} likely codes listed.`);
+    announce(t('Row {row}, column {column}, code {code}. {count} likely codes listed.', { row: cell.y + 1, column: cell.x + 1, code: token, count: answer.candidates.length }));
   } catch (error) {
     if (error.name !== 'AbortError' && !signal.aborted) store.set({ inspect: { ...inspect, error: error.message } });
   }
@@ -95,7 +96,7 @@ export async function chooseCode(token) {
     const { area } = state.edit;
     change({ doc: { ...documentOf(image, doc.name, made.tokens), model: doc.model }, pins, area: area && withTouched(area, [index, ...cells], doc.h * doc.w) });
     store.set({ shown: 'picture', sheet: false });
-    announce(cells.length ? `Code ${token} is set, ${cells.length} cells around it were filled again` : `Code ${token} is set`);
+    announce(cells.length ? t('Code {code} is set, {count} cells around it were filled again', { code: token, count: cells.length }) : t('Code {code} is set', { code: token }));
     inspectCell(cell);
   } catch (error) {
     complain(error);
@@ -109,7 +110,7 @@ async function decoded(doc, tokens) {
 
 async function filled(state, doc, tokens) {
   const job = await runRequest({ verb: 'fill', model: doc.model, seed: newSeed(), ...samplingOf(state), count: 1, tokens: rowsOf(tokens, doc.h, doc.w) }, {
-    task: 'fill', title: 'Cell', count: 1, width: doc.w * doc.factor, height: doc.h * doc.factor, base: { image: doc.image, x: 0, y: 0 },
+    task: 'fill', title: t('Cell'), count: 1, width: doc.w * doc.factor, height: doc.h * doc.factor, base: { image: doc.image, x: 0, y: 0 },
   });
   const result = job?.results[0];
   return result ? { image: result.image, tokens: result.tokens ?? flatTokens(tokens) } : null;

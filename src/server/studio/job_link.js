@@ -1,4 +1,5 @@
 /** A job in the fragment of a URL: #job=, then the request as JSON, deflated, in the URL's base64. It never reaches the server. */
+import { t } from './words.js';
 const kMostLetters = 1_500_000; // browsers cut longer URLs
 const kMostBytes = 32 << 20; // of JSON that a link may unfold to
 
@@ -12,7 +13,7 @@ async function through(stream, bytes, most = Infinity) {
     length += value.length;
     if (length > most) {
       await reader.cancel();
-      throw new Error('This link unfolds to more than a job can be.');
+      throw new Error(t('This link unfolds to more than a job can be.'));
     }
     chunks.push(value);
   }
@@ -31,7 +32,7 @@ const fromLetters = (letters) => Uint8Array.from(atob(letters.replaceAll('-', '+
 export async function linkOf({ task, title, request, width, height }) {
   const json = JSON.stringify({ task, title, request, width, height });
   const letters = toLetters(await through(new CompressionStream('deflate-raw'), new TextEncoder().encode(json)));
-  if (letters.length > kMostLetters) throw new Error('The pictures of this job are too large for a link. Copy the command instead.');
+  if (letters.length > kMostLetters) throw new Error(t('The pictures of this job are too large for a link. Copy the command instead.'));
   return `${location.href.split('#')[0]}#job=${letters}`;
 }
 
@@ -44,8 +45,8 @@ export async function jobOfFragment(fragment) {
     const bytes = await through(new DecompressionStream('deflate-raw'), fromLetters(match[1]), kMostBytes);
     job = JSON.parse(new TextDecoder().decode(bytes));
   } catch {
-    throw new Error('This link is damaged: the job in it cannot be read.');
+    throw new Error(t('This link is damaged: the job in it cannot be read.'));
   }
-  if (typeof job?.task !== 'string' || typeof job.request?.verb !== 'string') throw new Error('This link holds no job.');
+  if (typeof job?.task !== 'string' || typeof job.request?.verb !== 'string') throw new Error(t('This link holds no job.'));
   return job;
 }

@@ -18,7 +18,7 @@ import { newSeed } from './form.js';
 import { spanOf, withFrame } from './job_frames.js';
 import { canvasOf } from './pictures.js';
 import { taskOf } from './tasks/index.js';
-import { t } from './words.js';
+import { sizeWords, t } from './words.js';
 
 const kRetries = 5; // times a broken stream of events is taken up again, each after twice as long
 const kPause = 250; // ms before the first
@@ -32,17 +32,17 @@ export const isBusy = (job) => Boolean(job) && ['sending', 'queued', 'running'].
 /** Why the task cannot run now, or ''. */
 export function missing(state) {
   const task = taskOf(state);
-  if (!state.capabilities) return 'Waiting for the server.';
-  if (!modelOf(state)) return 'The server has no model loaded.';
-  if (task.needsPicture && !state.edit.doc) return 'Open a picture first, or generate one.';
+  if (!state.capabilities) return t('Waiting for the server.');
+  if (!modelOf(state)) return t('The server has no model loaded.');
+  if (task.needsPicture && !state.edit.doc) return t('Open a picture first, or generate one.');
   return task.missing(state) || tooLarge(task.size(state), optionOf(state, 'count', task), state.capabilities.limits);
 }
 
 /** What the server would refuse is said here, before pictures have gone over the line. */
 function tooLarge({ width, height }, count, { max_pixels: one = Infinity, max_request_pixels: all = Infinity } = {}) {
   const millions = (pixels) => (pixels / 1e6).toFixed(1);
-  if (width * height > one) return `${width} × ${height} pixels: this server makes at most ${millions(one)} million at once.`;
-  return width * height * count > all ? `${count} pictures of ${width} × ${height} pixels: this server makes at most ${millions(all)} million in one job.` : '';
+  if (width * height > one) return t('{size} pixels: this server makes at most {most} million at once.', { size: sizeWords(width, height), most: millions(one) });
+  return width * height * count > all ? t('{count} pictures of {size} pixels: this server makes at most {most} million in one job.', { count, size: sizeWords(width, height), most: millions(all) }) : '';
 }
 
 /** The whole request of the task as it stands; a seed of its own unless one is locked. */
@@ -83,7 +83,7 @@ export async function runRequest(request, about) {
   try {
     const answer = await api.submit({ previews: true, ...request });
     update(number, { id: answer.id, phase: answer.state ?? 'queued', position: answer.position ?? 0 });
-    announce(`${about.title}: sent`);
+    announce(t('{title}: sent', { title: about.title }));
     await followJob(number, answer.id, abort.signal);
   } catch (error) {
     if (error.name !== 'AbortError') update(number, failureOf(error));
@@ -94,7 +94,7 @@ export async function runRequest(request, about) {
 /** lost: the job came to nothing because the server went away, not by what was asked; full: it takes no more for the moment. */
 const failureOf = (error) => ({
   phase: 'failed', lost: !error.status || error.status === 404, full: error.status === 429, retryAfter: error.retryAfter ?? 0,
-  error: error.status === 404 ? 'The server no longer knows this job: it was started anew, or the job is too long ago.' : error.message,
+  error: error.status === 404 ? t('The server no longer knows this job: it was started anew, or the job is too long ago.') : error.message,
 });
 
 /** What the stage goes back to where a job comes to nothing. */
@@ -156,7 +156,7 @@ async function followJob(number, id, signal) {
       onEvent(number, state.state, state);
       return;
     }
-    if (attempt >= retries) throw new Error('The connection to the server keeps breaking.');
+    if (attempt >= retries) throw new Error(t('The connection to the server keeps breaking.'));
     await new Promise((resolve) => setTimeout(resolve, Math.min(kLongest, kPause * 2 ** attempt)));
   }
 }
@@ -229,7 +229,7 @@ async function settle(number) {
       if (wantsMatch(store.get().live)) await Promise.all(results.map(async (result) => { if (result.tokens && result.order) result.image = await matchedResult(store.get().live, result); }));
       const [first] = results;
       update(number, { phase: 'done', results, span: spanOf(results), frame: null, previews: [], guesses: [], count: results.length, width: first.image.width, height: first.image.height, playStep: null });
-      announce(`${job.title}: done, ${results.length === 1 ? 'one picture' : `${results.length} pictures`}`);
+      announce(t('{title}: done, {count} pictures', { title: job.title, count: results.length }));
     } catch (error) {
       update(number, { phase: 'failed', error: error.message });
     }
@@ -252,8 +252,8 @@ async function settle(number) {
   if (full && patient) return null; // the queue asks again
   if (now.phase === 'failed') {
     const { task, title, count, width, height, base } = now;
-    const again = { label: 'Run it again', run: () => runRequest(now.request, { task, title, count, width, height, base }) }; // the same seed makes the same
-    complain(new Error(now.error || 'The job failed and the server did not say why.'), now.lost ? again : null);
+    const again = { label: t('Run it again'), run: () => runRequest(now.request, { task, title, count, width, height, base }) }; // the same seed makes the same
+    complain(new Error(now.error || t('The job failed and the server did not say why.')), now.lost ? again : null);
   } else toast(t('Cancelled.'));
   return null;
 }

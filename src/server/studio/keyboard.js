@@ -20,30 +20,34 @@ import { showGrid } from './xy_grid.js';
 import { tasks, taskOf } from './tasks/index.js';
 import { chooseTask } from './navigation.js';
 import { chooseTool, setCompare } from './toolbar.js';
+import { t } from './words.js';
 
 const groups = {
-  Tasks: [['1 to 7', 'Choose a task'], ['Ctrl Enter', 'Run it, or queue it while a job runs'], ['Esc', 'Cancel, or back to the picture'], ['W', 'What waits in the queue'], ['T', 'The grid of options'], ['O', 'Open a picture'], ['Ctrl V', 'Paste a picture']],
-  Cells: [['Arrows', 'Move over the cells'], ['Enter  Space', 'Mark or unmark a cell'], ['Shift Arrows', 'Mark while moving'], ['I', 'Inspect the cell'], ['X', 'Invert'], ['Delete', 'Clear']],
-  Tools: [['A', 'Work area: arrows move it, Shift scales'], ['B  E  R  L', 'Brush, eraser, rectangle, lasso'], ['[  ]', 'Smaller, larger brush'], ['K', 'Paint with codes'], ['Y', 'Take a code from the picture'], ['Alt', 'Rectangle and lasso take away; codes are picked'], ['Ctrl Z', 'Undo'], ['Ctrl Shift Z', 'Redo']],
-  View: [['Space drag', 'Pan'], ['Wheel  +  −', 'Zoom'], ['0', 'Fit'], ['V', 'Picture or codes'], ['G', 'Cell borders'], ['Q', 'Pixels as squares'], ['C', 'Hold: the original'], ['J', 'Divide: original and picture'], ['N', 'While it runs: the best guess of the whole']],
-  Results: [['Page Up  Page Down', 'Previous, next'], ['S', 'All side by side'], ['U', 'Use as the picture'], ['D', 'Download'], ['P', 'Play the un-masking'], [',  .', 'One step back, on']],
+  [t('Tasks')]: [['1 to 7', t('Choose a task')], ['Ctrl Enter', t('Run it, or queue it while a job runs')], ['Esc', t('Cancel, or back to the picture')], ['W', t('What waits in the queue')], ['T', t('The grid of options')], ['O', t('Open a picture')], ['Ctrl V', t('Paste a picture')]],
+  [t('Cells')]: [['Arrows', t('Move over the cells')], ['Enter  Space', t('Mark or unmark a cell')], ['Shift Arrows', t('Mark while moving')], ['I', t('Inspect the cell')], ['X', t('Invert')], ['Delete', t('Clear')]],
+  [t('Tools')]: [['A', t('Work area: arrows move it, Shift scales')], ['B  E  R  L', t('Brush, eraser, rectangle, lasso')], ['[  ]', t('Smaller, larger brush')], ['K', t('Paint with codes')], ['Y', t('Take a code from the picture')], ['Alt', t('Rectangle and lasso take away; codes are picked')], ['Ctrl Z', t('Undo')], ['Ctrl Shift Z', t('Redo')]],
+  [t('View')]: [['Space drag', t('Pan')], ['Wheel  +  −', t('Zoom')], ['0', t('Fit')], ['V', t('Picture or codes')], ['G', t('Cell borders')], ['Q', t('Pixels as squares')], ['C', t('Hold: the original')], ['J', t('Divide: original and picture')], ['N', t('While it runs: the best guess of the whole')]],
+  [t('Results')]: [['Page Up  Page Down', t('Previous, next')], ['S', t('All side by side')], ['U', t('Use as the picture')], ['D', t('Download')], ['P', t('Play the un-masking')], [',  .', t('One step back, on')]],
 };
+
+/** Names of keys that are words. */
+const keyWords = { '1 to 7': t('1 to 7'), Arrows: t('Arrows'), 'Shift Arrows': t('Shift Arrows'), Space: t('Space'), 'Space drag': t('Space drag'), Wheel: t('Wheel') };
 
 export function fillKeysDialog(dialog) {
   dialog.append(
-    el('header', {}, el('h2', { id: 'keys-title' }, 'Keyboard'), iconButton('close', 'Close', () => dialog.close())),
+    el('header', {}, el('h2', { id: 'keys-title' }, t('Keyboard')), iconButton('close', t('Close'), () => dialog.close())),
     el('div', { class: 'key-columns' }, Object.entries(groups).map(([title, keys]) => el('section', { class: 'key-group' }, el('h3', {}, title),
-      el('dl', {}, keys.map(([key, words]) => el('div', {}, el('dt', {}, words), el('dd', {}, key.split('  ').flatMap((part, k) => [k ? ' ' : '', el('kbd', {}, part)])))))))),
+      el('dl', {}, keys.map(([key, words]) => el('div', {}, el('dt', {}, words), el('dd', {}, key.split('  ').flatMap((part, k) => [k ? ' ' : '', el('kbd', {}, keyWords[part] ?? part)])))))))),
   );
 }
 
 const cellWords = (scene, cell) => {
   const index = cell.y * scene.grid.w + cell.x;
   const { edit } = store.get();
-  const words = [`row ${cell.y + 1}, column ${cell.x + 1}`];
-  if (scene.tokens) words.push(scene.tokens[index] < 0 ? 'open' : `code ${scene.tokens[index]}`);
-  if (scene.mask?.[index]) words.push(taskOf(store.get()).maskMeans === 'keep' ? 'stays' : 'will change');
-  if (scene.kind === 'picture' && edit.pins.has(index)) words.push('chosen by hand');
+  const words = [t('row {row}, column {column}', { row: cell.y + 1, column: cell.x + 1 })];
+  if (scene.tokens) words.push(scene.tokens[index] < 0 ? t('open') : t('code {code}', { code: scene.tokens[index] }));
+  if (scene.mask?.[index]) words.push(taskOf(store.get()).maskMeans === 'keep' ? t('stays') : t('will change'));
+  if (scene.kind === 'picture' && edit.pins.has(index)) words.push(t('chosen by hand'));
   return words.join(', ');
 };
 
@@ -99,7 +103,7 @@ function onStageKey(event) {
     if (scene.kind === 'result' && !adoptShown()) return true;
     if (!taskOf(state).usesMask) { inspectCell(state.cursor); return true; }
     const value = toggleCell(state.cursor, scene.grid);
-    announce(`${value ? 'marked' : 'unmarked'}, row ${state.cursor.y + 1}, column ${state.cursor.x + 1}`);
+    announce(`${value ? t('marked') : t('unmarked')}, ${t('row {row}, column {column}', { row: state.cursor.y + 1, column: state.cursor.x + 1 })}`);
   }
   return true;
 }
@@ -143,7 +147,9 @@ function onKey(event) {
     if (key !== 'z' && key !== 'y') return;
     event.preventDefault();
     const again = key === 'y' || event.shiftKey;
-    announce((again ? redo() : undo()) ? (again ? 'Done again' : 'Undone') : `Nothing to ${again ? 'do again' : 'undo'}`);
+    const done = again ? redo() : undo();
+    if (done) announce(again ? t('Done again') : t('Undone'));
+    else announce(again ? t('Nothing to do again') : t('Nothing to undo'));
     return;
   }
   if (event.target.id === 'stage' && onStageKey(event)) { event.preventDefault(); return; }

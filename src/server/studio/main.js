@@ -20,6 +20,7 @@ import { startCodeBrush } from './code_brush.js';
 import { entryOfJob, remember, startHistory } from './history.js';
 import { startHistoryPanel } from './history_panel.js';
 import { jobOfFragment } from './job_link.js';
+import { startLanguage } from './language.js';
 import { runRequest, whenDone } from './job_runner.js';
 import { startRail, startTabs } from './navigation.js';
 import { startPlayer, stopPlaying } from './player.js';
@@ -40,11 +41,14 @@ import { startWorkspacePanel } from './workspace_panel.js';
 import { startTitle } from './window_title.js';
 import { startGrid } from './xy_grid.js';
 import { startGridPanel } from './xy_panel.js';
+import { placeWords, sizeWords, t } from './words.js';
 
 const at = (id) => document.getElementById(id);
 store.set({ edit: emptyEdit });
 
+placeWords();
 placeIcons();
+startLanguage(at('language'));
 startStage(at('stage'));
 startPointer(at('stage'));
 startToolbar(at('tools'), at('view-buttons'), at('blend'));
@@ -86,9 +90,9 @@ api.onKeyNeeded((wrong) => new Promise((resolve) => {
   const dialog = at('key-dialog');
   const input = el('input', { class: 'input', type: 'password', id: 'api-key', autocomplete: 'current-password', required: true, autofocus: true });
   const form = el('form', { method: 'dialog', class: 'fields' },
-    el('header', {}, el('h2', { id: 'key-title' }, 'This server wants a key'), iconButton('close', 'Close', () => dialog.close(''))),
-    el('div', { class: 'field' }, el('label', { for: 'api-key' }, wrong ? 'That key was not right. Try another.' : 'Whoever started the server has it: the file given with --api-key-file.'), input),
-    button('Go on', () => {}, { class: 'primary', type: 'submit' }));
+    el('header', {}, el('h2', { id: 'key-title' }, t('This server wants a key')), iconButton('close', t('Close'), () => dialog.close(''))),
+    el('div', { class: 'field' }, el('label', { for: 'api-key' }, wrong ? t('That key was not right. Try another.') : t('Whoever started the server has it: the file given with --api-key-file.')), input),
+    button(t('Go on'), () => {}, { class: 'primary', type: 'submit' }));
   form.addEventListener('submit', () => dialog.close(input.value));
   dialog.replaceChildren(form);
   dialog.addEventListener('close', () => resolve(dialog.returnValue), { once: true });
@@ -102,7 +106,7 @@ function showModels({ capabilities, model }) {
   select.replaceChildren(...capabilities.models.map(({ name }) => el('option', { value: name }, name)));
   select.value = model;
   const chosen = modelOf(store.get());
-  at('model-facts').textContent = chosen ? `${chosen.width} × ${chosen.height} pixels · ${chosen.grid[0]} × ${chosen.grid[1]} cells · ${chosen.codebook_size} codes` : '';
+  at('model-facts').textContent = chosen ? t('{size} pixels · {grid} cells · {codes} codes', { size: sizeWords(chosen.width, chosen.height), grid: sizeWords(chosen.grid[0], chosen.grid[1]), codes: chosen.codebook_size }) : '';
 }
 store.on(['capabilities', 'model'], showModels);
 at('model').addEventListener('change', () => switchModel(at('model').value));
@@ -119,11 +123,11 @@ async function openLink() {
   const job = await jobOfFragment(location.hash);
   if (!job) return;
   if (job.task === 'fill') {
-    toast('This link holds an edit of single codes.', { action: { label: 'Run it', run: () => runRequest(job.request, { task: 'fill', title: 'Cell', count: 1, width: job.width, height: job.height, base: null }) } });
+    toast(t('This link holds an edit of single codes.'), { action: { label: t('Run it'), run: () => runRequest(job.request, { task: 'fill', title: t('Cell'), count: 1, width: job.width, height: job.height, base: null }) } });
     return;
   }
   await restore(job);
-  toast('The link is set up as it was made.', { action: { label: 'Run it', run: runNow } });
+  toast(t('The link is set up as it was made.'), { action: { label: t('Run it'), run: runNow } });
 }
 
 const historyLoaded = startHistory();

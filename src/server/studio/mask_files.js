@@ -5,6 +5,7 @@ import { countSet } from './cells.js';
 import { change } from './edits.js';
 import { download } from './export.js';
 import { canvasOf, maskPicture } from './pictures.js';
+import { t } from './words.js';
 
 export function downloadMask() {
   const { doc, mask } = store.get().edit;
@@ -38,7 +39,7 @@ export function openMask() {
     try {
       const mask = maskOfPicture(await canvasOf(file), store.get().edit.doc);
       change({ mask });
-      announce(`${countSet(mask)} cells are painted`);
+      announce(t('{count} cells are painted', { count: countSet(mask) }));
     } catch (error) {
       complain(error);
     }

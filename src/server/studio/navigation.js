@@ -6,6 +6,7 @@ import { adopt, adoptShown } from './adopt.js';
 import { announce } from './announce.js';
 import { isBusy } from './job_runner.js';
 import { tasks, taskById } from './tasks/index.js';
+import { rightToLeft, t } from './words.js';
 
 /** The chosen result goes along to a task that works on a picture: the one on the stage, or any where there is no picture yet. */
 export function chooseTask(id) {
@@ -30,14 +31,14 @@ export function startRail(list) {
 }
 
 export function startTabs(list) {
-  const names = { task: 'Task', cell: 'Cell', history: 'History' };
+  const names = { task: t('Task'), cell: t('Cell'), history: t('History') };
   const buttons = Object.entries(names).map(([id, label]) => el('button', {
     type: 'button', role: 'tab', id: `tab-${id}`, 'aria-controls': `panel-${id}`, on: { click: () => store.set({ panel: id }) },
   }, label));
   list.replaceChildren(...buttons);
   list.addEventListener('keydown', (event) => {
     const at = buttons.indexOf(document.activeElement);
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const step = { ArrowRight: rightToLeft ? -1 : 1, ArrowLeft: rightToLeft ? 1 : -1 }[event.key];
     if (at < 0 || !step) return;
     event.preventDefault();
     const next = buttons[(at + step + buttons.length) % buttons.length];

@@ -1,4 +1,5 @@
 /** Pictures in and out of the page: files, clipboard, data URIs, canvases. */
+import { t } from './words.js';
 
 export function blankCanvas(width, height) {
   const canvas = document.createElement('canvas');
@@ -13,7 +14,7 @@ export async function canvasOf(source, most = Infinity) {
   try {
     bitmap = source instanceof Blob ? await createImageBitmap(source) : await createImageBitmap(await blobOf(source));
   } catch {
-    throw new Error('This is not a picture that the browser can read. PNG, JPEG and WebP work.');
+    throw new Error(t('This is not a picture that the browser can read. PNG, JPEG and WebP work.'));
   }
   const ratio = Math.min(1, Math.sqrt(most / (bitmap.width * bitmap.height)));
   const canvas = blankCanvas(Math.max(1, Math.round(bitmap.width * ratio)), Math.max(1, Math.round(bitmap.height * ratio)));
@@ -29,7 +30,7 @@ export async function canvasOf(source, most = Infinity) {
 /** The bytes of a data URI. fetch would do it too, but not under the page's content policy. */
 export async function blobOf(dataUri) {
   const match = /^data:([^;,]+)(;base64)?,(.*)$/s.exec(dataUri);
-  if (!match) throw new Error('expected a data: URI');
+  if (!match) throw new Error(t('expected a data: URI'));
   const text = match[2] ? atob(match[3]) : decodeURIComponent(match[3]);
   return new Blob([Uint8Array.from(text, (letter) => letter.charCodeAt(0))], { type: match[1] });
 }

@@ -6,6 +6,7 @@ import { el, button, iconButton, replaceKeepingFocus } from './dom.js';
 import { download } from './export.js';
 import { icon } from './icons.js';
 import { isBusy } from './job_runner.js';
+import { t } from './words.js';
 
 const kPlaySeconds = 5; // a whole play-back
 let playing = null;
@@ -57,22 +58,22 @@ export function stepBy(steps) {
 
 export function timeWords(seconds) {
   if (!Number.isFinite(seconds) || seconds < 0) return '';
-  if (seconds < 90) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)}\u00a0s`;
-  return `${Math.round(seconds / 60)}\u00a0min`;
+  if (seconds < 90) return t('{seconds}\u00a0s', { seconds: seconds < 10 ? seconds.toFixed(1) : Math.round(seconds) });
+  return t('{minutes}\u00a0min', { minutes: Math.round(seconds / 60) });
 }
 
 export function progressWords(job) {
-  if (job.phase === 'sending') return 'Sending';
-  if (job.phase === 'queued') return job.position > 0 ? `Waiting, ${job.position} before this` : 'Waiting for its turn';
+  if (job.phase === 'sending') return t('Sending');
+  if (job.phase === 'queued') return job.position > 0 ? t('Waiting, {position} before this', { position: job.position }) : t('Waiting for its turn');
   const { step = 0, steps = 0, eta_seconds: eta } = job.progress ?? {};
-  if (!steps) return 'Starting';
-  return `Step ${step} of ${steps}${Number.isFinite(eta) && eta >= 0.5 ? `, ${timeWords(eta)} left` : ''}`;
+  if (!steps) return t('Starting');
+  return Number.isFinite(eta) && eta >= 0.5 ? t('Step {step} of {steps}, {time} left', { step, steps, time: timeWords(eta) }) : t('Step {step} of {steps}', { step, steps });
 }
 
 export function toggleGuess() {
   const guess = !store.get().guess;
   store.set({ guess, job: { ...store.get().job } });
-  announce(guess ? 'The model\'s best guess of the whole picture' : 'What is filled so far');
+  announce(guess ? t('The best guess of the model of the whole picture') : t('What is filled so far'));
 }
 
 /** How the result on the stage was filled, as a picture that moves. */
@@ -85,7 +86,7 @@ export async function saveUnmasking() {
     download({ url, name: `${job.task}-${job.request.seed}-${job.selected + 1}-unmasking.webp` });
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   } catch (error) {
-    complain(error.status === 404 ? new Error('The server no longer has this job: make it again, then save it.') : error);
+    complain(error.status === 404 ? new Error(t('The server no longer has this job: make it again, then save it.')) : error);
   }
 }
 
@@ -94,9 +95,9 @@ function running(job) {
   const bar = el('span', {});
   bar.style.transform = `scaleX(${steps ? step / steps : 0})`;
   return [
-    el('div', { class: 'meter', role: 'progressbar', 'aria-label': 'Progress of the job', 'aria-valuemin': 0, 'aria-valuemax': steps || 1, 'aria-valuenow': step }, bar),
+    el('div', { class: 'meter', role: 'progressbar', 'aria-label': t('Progress of the job'), 'aria-valuemin': 0, 'aria-valuemax': steps || 1, 'aria-valuenow': step }, bar),
     el('span', { class: 'step number' }, progressWords(job)),
-    job.guesses?.length ? button('Best guess', toggleGuess, { icon: 'guess', class: 'small', 'aria-pressed': String(store.get().guess), 'data-key': 'guess', title: 'The whole picture as the model would finish it at once (N)' }) : null,
+    job.guesses?.length ? button(t('Best guess'), toggleGuess, { icon: 'guess', class: 'small', 'aria-pressed': String(store.get().guess), 'data-key': 'guess', title: t('The whole picture as the model would finish it at once (N)') }) : null,
   ];
 }
 
@@ -116,18 +117,18 @@ export function startPlayer(player) {
     const { first, last } = job.span;
     if (mode !== job.id) {
       mode = job.id;
-      playButton = iconButton('play', 'Play the order of un-masking', togglePlaying);
-      scrubber = el('input', { type: 'range', min: first, max: last, step: 1, 'aria-label': 'Step of the un-masking', on: { input: () => { stopPlaying(); setStep(Number(scrubber.value)); } } });
+      playButton = iconButton('play', t('Play the order of un-masking'), togglePlaying);
+      scrubber = el('input', { type: 'range', min: first, max: last, step: 1, 'aria-label': t('Step of the un-masking'), on: { input: () => { stopPlaying(); setStep(Number(scrubber.value)); } } });
       label = el('span', { class: 'step number' });
-      player.replaceChildren(playButton, scrubber, label, iconButton('film', 'Save the un-masking as WebP', saveUnmasking, { class: 'small', 'data-key': 'film' }));
+      player.replaceChildren(playButton, scrubber, label, iconButton('film', t('Save the un-masking as WebP'), saveUnmasking, { class: 'small', 'data-key': 'film' }));
     }
     const step = job.playStep ?? last;
     scrubber.value = step;
-    scrubber.setAttribute('aria-valuetext', `Step ${step} of ${last}`);
-    label.textContent = `Step ${step} of ${last}`;
+    scrubber.setAttribute('aria-valuetext', t('Step {step} of {steps}', { step, steps: last }));
+    label.textContent = t('Step {step} of {steps}', { step, steps: last });
     const face = playing ? 'pause' : 'play';
     if (playButton.dataset.face !== face) playButton.replaceChildren(icon(face));
     playButton.dataset.face = face;
-    playButton.setAttribute('aria-label', playing ? 'Pause' : 'Play the order of un-masking');
+    playButton.setAttribute('aria-label', playing ? t('Pause') : t('Play the order of un-masking'));
   });
 }

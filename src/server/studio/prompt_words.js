@@ -1,16 +1,17 @@
 /** How much of a text the model reads, said while one types; and words that it knows, as the field's example. */
 import * as api from './api.js';
 import { cardOf } from './model_card.js';
+import { t } from './words.js';
 
 const kPause = 250; // ms after the last letter
 const asked = new Map(); // 'model text' -> answer
 const timers = new WeakMap(); // output element -> timer
 
 const say = (answer, count, left) => {
-  count.textContent = answer.tokens ? `${answer.tokens} of ${answer.most} tokens` : '';
+  count.textContent = answer.tokens ? t('{tokens} of {most} tokens', { tokens: answer.tokens, most: answer.most }) : '';
   count.classList.toggle('over', answer.tokens > answer.most);
   left.hidden = !answer.left_out;
-  left.textContent = answer.left_out ? `Not read, the model takes ${answer.most} tokens: ${answer.left_out.trim()}` : '';
+  left.textContent = answer.left_out ? t('Not read, the model takes {most} tokens: {words}', { most: answer.most, words: answer.left_out.trim() }) : '';
 };
 
 /** Fills in the count of a text, and the words beyond what the model reads. */

@@ -7,6 +7,7 @@
 import { store } from './store.js';
 import { announce, toast } from './announce.js';
 import { aboutOf, isBusy, missing, requestOf, runRequest } from './job_runner.js';
+import { factWords as optionWords } from './option_words.js';
 import { taskOf } from './tasks/index.js';
 import { t } from './words.js';
 
@@ -37,7 +38,7 @@ export function enqueue(item) {
 }
 
 /** What of a request tells it from others in a list. */
-const factWords = ({ prompt, seed }) => [prompt, t('seed {seed}', { seed: String(seed) })].filter(Boolean).join(' · ');
+const factWords = ({ prompt, seed }) => [prompt, optionWords('seed', seed)].filter(Boolean).join(' · ');
 
 /** The task as it stands. Says why where it cannot run. */
 export function pressRun() {

@@ -6,6 +6,7 @@ import { modelOf } from './documents.js';
 import { textsOf } from './png_text.js';
 import { restore } from './restore.js';
 import { hasWorkspace, taskOfRequest, titleOf } from './workspace.js';
+import { t } from './words.js';
 
 const kPictures = ['image', 'mask', 'keep_mask', 'onto', 'pieces', 'boxes', 'keep_boxes']; // the file does not hold them
 const kMade = ['command', 'job', 'image_number'];
@@ -31,12 +32,12 @@ async function requestOf(record) {
 async function setUp(record) {
   const { request, whole } = await requestOf(record);
   const task = taskOfRequest({ ...record, ...request }, modelOf(store.get()));
-  if (!task || task === 'fill') throw new Error('This picture was made in a way that the page has no task for.');
+  if (!task || task === 'fill') throw new Error(t('This picture was made in a way that the page has no task for.'));
   const { edit } = store.get();
   await restore({ task, request });
   if (!whole) store.set({ edit: { ...edit } }); // the picture it was made from is not in it: it stays the one that was dropped
-  announce('Set up as the picture was made');
-  if (!whole) toast('Options, words and seed are as they were; the picture that it was made from is not in the file.');
+  announce(t('Set up as the picture was made'));
+  if (!whole) toast(t('Options, words and seed are as they were; the picture that it was made from is not in the file.'));
 }
 
 /** After a picture has come in. */
@@ -44,5 +45,5 @@ export async function offerRecipe(file) {
   const record = await recipeOf(file);
   if (!record) return;
   const title = titleOf({ verb: record.verb, request: record, model: record.model });
-  toast(`This picture was made here: ${title}, seed ${record.seed ?? 0}.`, { action: { label: 'Set up its recipe', run: () => setUp(record).catch(complain) }, seconds: 15 });
+  toast(t('This picture was made here: {title}, seed {seed}.', { title, seed: String(record.seed ?? 0) }), { action: { label: t('Set up its recipe'), run: () => setUp(record).catch(complain) }, seconds: 15 });
 }

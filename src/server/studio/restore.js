@@ -7,6 +7,7 @@ import { documentOf, loadTokens, modelOf } from './documents.js';
 import { canvasOf } from './pictures.js';
 import { refreshForm } from './form.js';
 import { taskById } from './tasks/index.js';
+import { t } from './words.js';
 
 /** Cells whose middle is white. */
 function maskFrom(canvas, grid) {
@@ -22,7 +23,7 @@ function maskFrom(canvas, grid) {
 }
 
 async function piecesFrom(request) {
-  return Promise.all((request.pieces ?? []).map(async ({ image, from, to }, k) => ({ id: -k - 1, image: await canvasOf(image), name: `Piece ${k + 1}`, from, to })));
+  return Promise.all((request.pieces ?? []).map(async ({ image, from, to }, k) => ({ id: -k - 1, image: await canvasOf(image), name: t('Piece {number}', { number: k + 1 }), from, to })));
 }
 
 const taskFields = {
@@ -39,7 +40,7 @@ export async function restore({ task, request }) {
   const patch = {};
   const picture = request.image ?? request.onto;
   if (picture) {
-    const doc = documentOf(await canvasOf(picture), 'Picture of the job', request.tokens ? flatTokens(request.tokens) : null);
+    const doc = documentOf(await canvasOf(picture), t('Picture of the job'), request.tokens ? flatTokens(request.tokens) : null);
     const painted = request.mask ?? request.keep_mask;
     Object.assign(patch, { doc, original: doc, pins: new Map(), area: null, mask: painted ? maskFrom(await canvasOf(painted), doc) : new Uint8Array(doc.h * doc.w) });
     patch.borders = { left: 0, right: 0, top: 0, bottom: 0, ...only(request, ['left', 'right', 'top', 'bottom']) };

@@ -16,6 +16,7 @@ import { filledCells, frameAt, pictureOf } from './job_frames.js';
 import { surpriseLayer } from './surprise.js';
 import { taskOf } from './tasks/index.js';
 import { withTouched } from './work_area.js';
+import { t } from './words.js';
 
 let touched = { result: null, area: null, cells: null }; // of the result that was asked for last
 
@@ -43,7 +44,7 @@ export function resultScene(job, k, step = job.playStep) {
     unseen: guess ? null : frame?.unseen ?? null,
     codeColours: codeColours(job.model),
     base: job.phase === 'done' ? null : job.base, // what given cells show, while there is no picture yet
-    photo: photoOfResult(job, k, frame), mask: null, pins: null, name: `Result ${k + 1}`,
+    photo: photoOfResult(job, k, frame), mask: null, pins: null, name: t('Result {number}', { number: k + 1 }),
   };
 }
 

@@ -86,16 +86,21 @@ export async function resume() {
   return true;
 }
 
+let write = async () => {};
+/** Keeps what has changed at once. */
+export const saveNow = () => write();
+
 /** Keeps the record from now on. */
 export function startSession() {
   let timer = 0;
   let writing = null;
   let job = '';
-  const write = async () => {
+  write = async () => {
     clearTimeout(timer);
     timer = 0;
     await writing;
     writing = recordOf(store.get()).then(saveSession).catch(() => {}); // a private window may refuse
+    await writing;
   };
   store.on(kWatched, (state) => {
     const now = isBusy(state.live) ? state.live.id : '';

@@ -4,6 +4,7 @@ import { el } from './dom.js';
 import { resultScene } from './scene.js';
 import { paintScene } from './painting.js';
 import { select } from './job_runner.js';
+import { rightToLeft, t } from './words.js';
 
 const kFullRows = 1.2; // how much smaller pictures may be for the sake of rows without a gap
 
@@ -48,8 +49,8 @@ export function startSheet(sheet) {
     const width = Math.max(44, Math.min(side, 360 * Math.max(1, ratio)));
     if (built?.request !== job.request || built.count !== job.count) {
       built = { request: job.request, count: job.count };
-      sheet.replaceChildren(el('ol', { 'aria-label': `${job.title}: choose one` }, Array.from({ length: job.count }, (_, k) =>
-        el('li', {}, el('button', { type: 'button', 'aria-label': `Result ${k + 1} of ${job.count}`, on: { click: () => { select(k); document.getElementById('stage').focus(); } } }, el('canvas', { 'aria-hidden': 'true' }), el('span', { class: 'badge', 'aria-hidden': 'true' }, String(k + 1)))))));
+      sheet.replaceChildren(el('ol', { 'aria-label': t('{title}: choose one', { title: job.title }) }, Array.from({ length: job.count }, (_, k) =>
+        el('li', {}, el('button', { type: 'button', 'aria-label': t('Result {number} of {count}', { number: k + 1, count: job.count }), on: { click: () => { select(k); document.getElementById('stage').focus(); } } }, el('canvas', { 'aria-hidden': 'true' }), el('span', { class: 'badge', 'aria-hidden': 'true' }, String(k + 1)))))));
       sheet.firstElementChild.addEventListener('keydown', moveFocus);
     }
     const list = sheet.firstElementChild;
@@ -76,7 +77,7 @@ function moveFocus(event) {
   const buttons = [...event.currentTarget.querySelectorAll('button')];
   const at = buttons.indexOf(document.activeElement);
   const columns = Number(event.currentTarget.dataset.columns);
-  const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
+  const step = { ArrowRight: rightToLeft ? -1 : 1, ArrowLeft: rightToLeft ? 1 : -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
   if (at < 0 || !step || !buttons[at + step]) return;
   event.preventDefault();
   buttons[at + step].focus();

@@ -21,7 +21,7 @@ export function startStageNotes({ stage, empty, shown, label }) {
       replaceKeepingFocus(empty, firstView(state));
       empty.querySelector(':scope > div > .icon')?.classList.add('mosaic');
     }
-    stage.setAttribute('aria-label', scene ? `${scene.name}, ${scene.grid.h} by ${scene.grid.w} cells` : 'No picture yet');
+    stage.setAttribute('aria-label', scene ? t('{name}, {rows} by {columns} cells', { name: scene.name, rows: scene.grid.h, columns: scene.grid.w }) : t('No picture yet'));
   });
 
   let noted = '';
@@ -33,11 +33,11 @@ export function startStageNotes({ stage, empty, shown, label }) {
     noted = key;
     if (shown.hidden) return;
     replaceKeepingFocus(shown, ...[
-      el('span', { class: 'number' }, job.count > 1 ? [el('span', { class: 'roomy' }, `${job.title} `), `${job.selected + 1} of ${job.count}`] : job.title),
-      button('Use this', adoptShown, { icon: 'use', class: 'small primary-soft', 'data-key': 'use' }),
-      iconButton('download', 'Download', downloadShown, { class: 'small' }),
+      el('span', { class: 'number' }, job.count > 1 ? [el('span', { class: 'roomy' }, `${job.title} `), t('{number} of {count}', { number: job.selected + 1, count: job.count })] : job.title),
+      button(t('Use this'), adoptShown, { icon: 'use', class: 'small primary-soft', 'data-key': 'use' }),
+      iconButton('download', t('Download'), downloadShown, { class: 'small' }),
       job.cell && state.xy?.key === job.cell.key ? iconButton('xy', t('Back to the grid'), () => showGrid(true), { class: 'small', 'data-key': 'to-grid' }) : null,
-      state.edit.doc ? iconButton('close', 'Back to the picture', () => store.set({ shown: 'picture', sheet: false }), { class: 'small' }) : null].filter(Boolean));
+      state.edit.doc ? iconButton('close', t('Back to the picture'), () => store.set({ shown: 'picture', sheet: false }), { class: 'small' }) : null].filter(Boolean));
   });
 
   onPaint((scene) => {
@@ -46,7 +46,7 @@ export function startStageNotes({ stage, empty, shown, label }) {
     if (label.hidden) return;
     const index = hover.y * scene.grid.w + hover.x;
     const token = scene.tokens?.[index];
-    label.textContent = `row ${hover.y + 1} · column ${hover.x + 1}${token === undefined ? '' : token < 0 ? ' · open' : ` · code ${token}`}`;
+    label.textContent = [t('row {row}', { row: hover.y + 1 }), t('column {column}', { column: hover.x + 1 }), token === undefined ? '' : token < 0 ? t('open') : t('code {code}', { code: token })].filter(Boolean).join(' · ');
     const place = placeOf(hover);
     const half = (placeOf({ x: hover.x + 1, y: hover.y }).x - place.x) / 2;
     const { width, height } = stageSize();

@@ -12,6 +12,7 @@ import { el, button } from './dom.js';
 import { optionsOf } from './fields.js';
 import { rangeField, refreshForm } from './form.js';
 import { taskOf, taskOption } from './tasks/index.js';
+import { t } from './words.js';
 
 const kSpacing = 4; // cells hidden together lie so far apart: sixteen looks at a picture
 const kShare = 10; // percent that are painted
@@ -40,7 +41,7 @@ async function ask() {
     const words = Object.fromEntries(Object.entries({ prompt, negative_prompt, class: label }).filter(([, value]) => value !== undefined && value !== ''));
     const { scores: [rows] } = await api.score({ model: doc.model, tokens: rowsOf(tokens, doc.h, doc.w), spacing: Math.min(kSpacing, Math.max(doc.h, doc.w)), ...words }, signal);
     store.set({ surprise: { tokens, nats: Float32Array.from(rows.flat(), (value) => -(value ?? 0)), shown: true } });
-    announce('The cells that do not fit are coloured');
+    announce(t('The cells that do not fit are coloured'));
   } catch (error) {
     complain(error);
   } finally {
@@ -67,7 +68,7 @@ function paint() {
   change({ mask });
   store.set({ surprise: { ...state.surprise, shown: false } });
   refreshForm();
-  announce(`${countSet(mask)} cells are painted`);
+  announce(t('{count} cells are painted', { count: countSet(mask) }));
 }
 
 /** The part of a task's form. */
@@ -75,9 +76,9 @@ export function surpriseForm(state, task) {
   const map = surpriseOf(state);
   const model = modelOf(state);
   if (!model?.has_prior) return null;
-  return el('div', { class: 'field', role: 'group', 'aria-label': 'What does not fit' },
-    el('div', { class: 'field-line' }, el('span', { class: 'field-label' }, 'What does not fit'),
-      button(asking ? 'Looking …' : map?.shown ? 'Hide it' : 'Show it', toggle, { class: 'small', icon: 'surprise', disabled: Boolean(asking), 'aria-pressed': String(Boolean(map?.shown)), 'data-key': 'surprise' })),
-    map ? rangeField(state, task, 'misfit', { label: 'Share of cells', min: 1, max: 50, step: 1, initial: kShare, show: (value) => `${value}%` }) : null,
-    map ? button('Paint what fits least', paint, { class: 'small', icon: 'brush', 'data-key': 'surprise-paint' }) : null);
+  return el('div', { class: 'field', role: 'group', 'aria-label': t('What does not fit') },
+    el('div', { class: 'field-line' }, el('span', { class: 'field-label' }, t('What does not fit')),
+      button(asking ? t('Looking …') : map?.shown ? t('Hide it') : t('Show it'), toggle, { class: 'small', icon: 'surprise', disabled: Boolean(asking), 'aria-pressed': String(Boolean(map?.shown)), 'data-key': 'surprise' })),
+    map ? rangeField(state, task, 'misfit', { label: t('Share of cells'), min: 1, max: 50, step: 1, initial: kShare, show: (value) => `${value}%` }) : null,
+    map ? button(t('Paint what fits least'), paint, { class: 'small', icon: 'brush', 'data-key': 'surprise-paint' }) : null);
 }

@@ -4,6 +4,7 @@ import { commitEntry, el, button, fold, iconButton, isTypedIn, replaceKeepingFoc
 import { icon } from './icons.js';
 import { optionField, refreshForm } from './form.js';
 import { bell, isTold } from './notify.js';
+import { factWords } from './option_words.js';
 import { presetsForm } from './presets.js';
 import { pressRun } from './queue.js';
 import { gridForm } from './xy_panel.js';
@@ -30,8 +31,8 @@ function content(state) {
   const own = state.capabilities && (!task.needsPicture || state.edit.doc) ? (task.form?.(state) ?? []).filter(Boolean) : [];
   const field = (name) => optionField(state, task, name);
   const words = kWords.map(field).filter(Boolean);
-  const more = fold('more-options', 'More options', moreOptions(state).map(field).filter(Boolean),
-    changedOptions(state).length ? button('Back to the defaults', backToDefaults, { icon: 'undo', class: 'small', 'data-key': 'defaults' }) : null);
+  const more = fold('more-options', t('More options'), moreOptions(state).map(field).filter(Boolean),
+    changedOptions(state).length ? button(t('Back to the defaults'), backToDefaults, { icon: 'undo', class: 'small', 'data-key': 'defaults' }) : null);
   return [
     el('div', { class: 'panel-head' }, el('h2', {}, task.label), el('p', {}, task.lead)),
     words.length ? el('div', { class: 'fields' }, words) : null,
@@ -46,7 +47,7 @@ export function runNow() {
   return pressRun();
 }
 
-const rateWords = (job) => (job.progress?.rate ? `${job.progress.rate.toFixed(1)} /s` : '');
+const rateWords = (job) => (job.progress?.rate ? t('{rate} /s', { rate: job.progress.rate.toFixed(1) }) : '');
 
 /** What the buttons of the bar depend on while a job runs. */
 function busyKey(state) {
@@ -64,18 +65,18 @@ function runBar(state) {
       el('div', { class: 'run-line' },
         button(t('Cancel'), cancelJob, { icon: 'stop', class: 'stop large', 'data-key': 'run' }),
         job?.request === live.request && state.shown === 'result' ? null : iconButton('follow', t('Show the job that runs'), showLive, { class: 'large', 'data-key': 'show-live' }),
-        button(t('Queue'), runNow, { icon: 'plus', class: 'large', 'aria-label': t('Queue this too: {label}', { label: task.runLabel(state, optionOf(state, 'count', task)) }), 'aria-disabled': missing(state) ? 'true' : null, 'data-key': 'queue-add', title: 'Ctrl-Enter' }),
+        button(t('Queue'), runNow, { icon: 'plus', class: 'large', 'aria-label': t('Queue this too: {label}', { label: task.runLabel(state, optionOf(state, 'count', task)) }), 'aria-disabled': missing(state) ? 'true' : null, 'data-key': 'queue-add', title: t('Ctrl-Enter') }),
         bell()),
     ];
   }
   const why = missing(state);
   const count = optionOf(state, 'count', task);
-  const sure = state.options.temperature === 0 ? 'temperature 0' : state.options.top_k === 1 ? 'top k 1' : '';
-  const same = count > 1 && sure && !why ? `At ${sure} all of them can come out alike.` : '';
+  const sure = state.options.temperature === 0 ? factWords('temperature', 0) : state.options.top_k === 1 ? factWords('top_k', 1) : '';
+  const same = count > 1 && sure && !why ? t('At {option} all of them can come out alike.', { option: sure }) : '';
   const status = why || same || (task.needsPicture && !state.edit.doc ? '' : task.status?.(state) ?? '');
   return [
-    el('div', { class: 'run-status number' }, el('span', { id: 'run-why' }, status), job?.phase === 'done' && job.seconds ? el('span', {}, `last took ${timeWords(job.seconds)}`) : null),
-    el('div', { class: 'run-line' }, button(task.runLabel(state, count), runNow, { icon: task.icon, class: 'primary', 'aria-disabled': why ? 'true' : null, 'data-key': 'run', 'aria-describedby': 'run-why', title: 'Ctrl-Enter' })),
+    el('div', { class: 'run-status number' }, el('span', { id: 'run-why' }, status), job?.phase === 'done' && job.seconds ? el('span', {}, t('last took {time}', { time: timeWords(job.seconds) })) : null),
+    el('div', { class: 'run-line' }, button(task.runLabel(state, count), runNow, { icon: task.icon, class: 'primary', 'aria-disabled': why ? 'true' : null, 'data-key': 'run', 'aria-describedby': 'run-why', title: t('Ctrl-Enter') })),
   ];
 }
 
@@ -108,5 +109,5 @@ export function startTaskPanel(panel, bar) {
 }
 
 export function offlineNotice(message, retry) {
-  return el('div', { class: 'notice bad', role: 'alert' }, icon('warn'), el('div', {}, el('p', {}, message), button('Try again', retry, { class: 'small' })));
+  return el('div', { class: 'notice bad', role: 'alert' }, icon('warn'), el('div', {}, el('p', {}, message), button(t('Try again'), retry, { class: 'small' })));
 }

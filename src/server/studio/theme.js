@@ -1,12 +1,13 @@
 /** Light, dark or as the system: one button turns through the three. */
 import { icon } from './icons.js';
 import { forgetPalette } from './palette.js';
+import { t } from './words.js';
 
 const kKey = 'tessera-theme';
 const turns = {
-  system: { next: 'light', icon: 'contrast', label: 'Colours: as the system' },
-  light: { next: 'dark', icon: 'sun', label: 'Colours: light' },
-  dark: { next: 'system', icon: 'moon', label: 'Colours: dark' },
+  system: { next: 'light', icon: 'contrast', label: t('Colours: as the system') },
+  light: { next: 'dark', icon: 'sun', label: t('Colours: light') },
+  dark: { next: 'system', icon: 'moon', label: t('Colours: dark') },
 };
 
 export function startTheme(button, changed) {

@@ -4,6 +4,7 @@ import { el, iconButton, replaceKeepingFocus } from './dom.js';
 import { adopt } from './adopt.js';
 import { select } from './job_runner.js';
 import { offerDrag } from './export.js';
+import { t } from './words.js';
 
 function thumb(label, pressed, image, click, badge) {
   return el('button', { type: 'button', class: 'thumb', 'aria-pressed': String(pressed), 'aria-label': label, title: label, 'data-key': `thumb-${badge ?? 'original'}`, on: { click } }, image,
@@ -30,15 +31,15 @@ export function startTray(dock, tray) {
     if (key === built && pictured === edit.doc?.image) return;
     built = key;
     pictured = edit.doc?.image;
-    const before = edit.doc ? thumb('The picture', shown === 'picture', small(edit.doc.image), () => store.set({ shown: 'picture', sheet: false })) : null;
+    const before = edit.doc ? thumb(t('The picture'), shown === 'picture', small(edit.doc.image), () => store.set({ shown: 'picture', sheet: false })) : null;
     const results = job.results.map((result, k) => {
       const image = el('img', { src: result.url, alt: '', draggable: 'true' });
-      const words = `Result ${k + 1} of ${job.results.length}`;
+      const words = t('Result {number} of {count}', { number: k + 1, count: job.results.length });
       const element = thumb(words, shown === 'result' && !sheet && k === job.selected, image, () => select(k), String(k + 1));
       element.addEventListener('dblclick', () => adopt(k));
       offerDrag(element, () => ({ blob: result.blob, url: result.url, name: `${job.task}-${result.seed ?? job.request.seed}-${k + 1}.png` }));
       return element;
     });
-    replaceKeepingFocus(tray, ...[before, job.results.length > 1 ? iconButton('sheet', 'All results side by side (S)', () => store.set({ shown: 'result', sheet: true }), { 'aria-pressed': String(sheet), 'data-key': 'sheet' }) : null, ...results].filter(Boolean));
+    replaceKeepingFocus(tray, ...[before, job.results.length > 1 ? iconButton('sheet', t('All results side by side (S)'), () => store.set({ shown: 'result', sheet: true }), { 'aria-pressed': String(sheet), 'data-key': 'sheet' }) : null, ...results].filter(Boolean));
   });
 }

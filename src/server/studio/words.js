@@ -6,7 +6,7 @@
 const kKey = 'tessera-language';
 
 /** Every language, under its own name. */
-export const languages = { en: { name: 'English', dir: 'ltr' } };
+export const languages = { en: { name: 'English', dir: 'ltr' }, de: { name: 'Deutsch', dir: 'ltr' }, ar: { name: 'العربية', dir: 'rtl' } };
 
 function stored() {
   try {
@@ -42,6 +42,18 @@ export function t(text, values = {}) {
 
 /** Width and height, in this order in any language. */
 export const sizeWords = (width, height) => (rightToLeft ? `\u2066${width} × ${height}\u2069` : `${width} × ${height}`);
+
+const kAttributes = ['aria-label', 'title', 'aria-roledescription'];
+
+/** Puts the strings of the page's own document, which is written in English, into the language. */
+export function placeWords(root = document) {
+  const walker = document.createTreeWalker(root.body, NodeFilter.SHOW_ELEMENT);
+  for (let element = walker.currentNode; element; element = walker.nextNode()) {
+    if (element.closest('script, [translate="no"]')) continue;
+    for (const name of kAttributes) if (element.hasAttribute(name)) element.setAttribute(name, t(element.getAttribute(name)));
+    for (const node of element.childNodes) if (node.nodeType === Node.TEXT_NODE && /[a-z]/i.test(node.data)) node.data = node.data.replace(node.data.trim(), t(node.data.trim()));
+  }
+}
 
 /** Keeps the choice; the page is then to be loaded again. */
 export const keepLanguage = (name) => localStorage.setItem(kKey, name);

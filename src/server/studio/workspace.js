@@ -43,7 +43,7 @@ const modelNamed = (name) => store.get().capabilities?.models.find((model) => mo
 
 export function titleOf(job) {
   const task = taskOfRequest({ verb: job.verb, ...job.request }, modelNamed(job.model));
-  if (task === 'fill') return 'Cell';
+  if (task === 'fill') return t('Cell');
   return task ? taskById(task).label : job.verb;
 }
 
@@ -87,7 +87,7 @@ async function relabel(job, patch) {
   return answer;
 }
 
-export const star = (job) => relabel(job, { starred: !job.starred }).then(({ starred }) => announce(starred ? 'Starred' : 'Star taken away'), complain);
+export const star = (job) => relabel(job, { starred: !job.starred }).then(({ starred }) => announce(starred ? t('Starred') : t('Star taken away')), complain);
 export const rename = (job, name) => relabel(job, { name: name.trim() || null }).catch(complain);
 
 /** Gone from the list at once, from the disk some minutes later. */
@@ -101,7 +101,7 @@ export async function removeJob(job) {
   const { shelf } = store.get();
   set({ jobs: shelf.jobs.filter(({ id }) => id !== job.id), total: shelf.total - 1 });
   const undo = () => api.label(job.id, { deleted: false }).then(() => loadShelf({ quietly: true }), complain);
-  toast(`${job.name ?? titleOf(job)} was removed.`, { action: { label: 'Undo', run: undo } });
+  toast(t('{name} was removed.', { name: job.name ?? titleOf(job) }), { action: { label: t('Undo'), run: undo } });
 }
 
 /** A map that forgets what was used least recently. */
@@ -180,7 +180,7 @@ export async function saveProject() {
 export async function openProject(file) {
   try {
     const { taken, known } = await api.takeProject(file);
-    toast(`${taken === 1 ? 'One job was' : `${taken} jobs were`} taken in${known ? `, ${known} ${known === 1 ? 'was' : 'were'} here already` : ''}.`);
+    toast([t('{count} jobs were taken in.', { count: taken }), known ? t('{count} were here already.', { count: known }) : ''].filter(Boolean).join(' '));
     await loadShelf({ quietly: true });
   } catch (error) {
     complain(error);
@@ -191,7 +191,7 @@ export async function openProject(file) {
 async function offerRunning() {
   if (store.get().job) return;
   const running = (await api.jobs({ state: 'running', limit: 1 })).jobs[0];
-  if (running && !store.get().job) toast(`${titleOf(running)} is under way on the server.`, { action: { label: 'Follow it', run: () => followJob(running) }, seconds: 20 });
+  if (running && !store.get().job) toast(t('{title} is under way on the server.', { title: titleOf(running) }), { action: { label: t('Follow it'), run: () => followJob(running) }, seconds: 20 });
 }
 
 /** The list is as the server's from now on, while somebody looks. */

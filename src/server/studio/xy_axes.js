@@ -55,7 +55,7 @@ export function firstValues(state, name) {
 /** What was typed: {values} or {fault}, a line that says what was expected. */
 export function valuesOf(state, name, text) {
   const field = axisField(state, name);
-  const parts = text.split(field.kind === 'text' ? /\n/ : /[,;\n]/).map((part) => part.trim()).filter(Boolean);
+  const parts = text.split(field.kind === 'text' ? /\n/ : /[,،;\n]/).map((part) => part.trim()).filter(Boolean);
   const { label } = field;
   if (!parts.length) return { fault: t('{label}: no value yet.', { label }) };
   if (field.kind === 'text') return { values: [...new Set(parts)] };

@@ -9,6 +9,7 @@ import { entryOfJob, remember, show } from './history.js';
 import { newSeed } from './form.js';
 import { aboutOf, missing, requestOf, whenDone } from './job_runner.js';
 import { enqueue, itemOf } from './queue.js';
+import { factWords } from './option_words.js';
 import { taskOf } from './tasks/index.js';
 import { labelOf, typedValues, valuesOf, withValue } from './xy_axes.js';
 import { t } from './words.js';
@@ -36,8 +37,7 @@ export function planOf(state) {
   return { ...sides, count };
 }
 
-const factWords = (request) => ['prompt', 'seed', 'temperature', 'steps', 'sampler', 'cfg_scale', 'strength'].filter((name) => request[name] !== undefined)
-  .map((name) => (name === 'prompt' ? request.prompt : `${t(name.replaceAll('_', ' '))} ${request[name]}`));
+const kFacts = ['prompt', 'seed', 'temperature', 'steps', 'sampler', 'cfg_scale', 'strength'];
 
 /** Puts all cells of the grid into the queue. Says why where it cannot. */
 export function makeGrid() {
@@ -58,7 +58,8 @@ export function makeGrid() {
   }
   const { label } = taskOf(state);
   const varied = [plan.x.name, plan.y?.name];
-  const facts = factWords(Object.fromEntries(Object.entries(cells[0].request).filter(([name]) => !varied.includes(name)))).join(' · ');
+  const { request: first } = cells[0];
+  const facts = kFacts.filter((name) => first[name] !== undefined && !varied.includes(name)).map((name) => factWords(name, first[name])).join(' · ');
   const title = plan.y ? t('{task}: {x} by {y}', { task: label, x: plan.x.label, y: plan.y.label }) : t('{task}: {x}', { task: label, x: plan.x.label });
   if (!enqueue(itemOf(title, t('{count} pictures', { count: cells.length }), cells.map(({ request, about }) => ({ request, about }))))) return;
   const typed = Object.fromEntries(['x', 'y'].filter((side) => plan[side]).map((side) => [`${side}-${plan[side].name}`, typedValues(side, plan[side].name, state)]));

@@ -18,10 +18,10 @@ export const maskOf = (state) => {
 export function blendingForm(state, task) {
   return [
     state.edit.area ? checkField(state, task, 'match', { label: t('Match the colours around'), initial: true, help: t('What is made takes on the mean and the contrast of the photograph around it.') }) : null,
-    rangeField(state, task, 'feather', { label: 'Feather', min: -1, max: 16, step: 1, initial: -1, show: (value) => (value < 0 ? 'one cell' : `${value} px`), help: 'How far the edit fades into the picture. 0 shows the decode as it is.' }),
+    rangeField(state, task, 'feather', { label: t('Feather'), min: -1, max: 16, step: 1, initial: -1, show: (value) => (value < 0 ? t('one cell') : t('{pixels} px', { pixels: value })), help: t('How far the edit fades into the picture. 0 shows the decode as it is.') }),
     el('div', { class: 'hint-row' },
-      button('Mask from a file', openMask, { icon: 'open', class: 'small', 'data-key': `${task}-mask-open` }),
-      button('Save the mask', downloadMask, { icon: 'download', class: 'small', 'data-key': `${task}-mask-save` })),
+      button(t('Mask from a file'), openMask, { icon: 'open', class: 'small', 'data-key': `${task}-mask-open` }),
+      button(t('Save the mask'), downloadMask, { icon: 'download', class: 'small', 'data-key': `${task}-mask-save` })),
   ];
 }
 
@@ -34,19 +34,19 @@ export const blendingOf = (state, task) => {
 export const baseOf = (state, task) => ({ image: state.edit.doc.image, x: 0, y: 0, area: state.edit.area, match: Boolean(state.edit.area) && taskOption(state, task, 'match', true) });
 
 export const change = {
-  id: 'change', label: 'Change', icon: 'change', verb: 'inpaint',
-  lead: 'Paint over what should be different. The rest stays as it is.',
+  id: 'change', label: t('Change'), icon: 'change', verb: 'inpaint',
+  lead: t('Paint over what should be different. The rest stays as it is.'),
   needsPicture: true, usesMask: true, maskMeans: 'change',
   initial: { count: 9 },
-  runLabel: (state, count) => (count === 1 ? 'Make a variation' : `Make ${count} variations`),
+  runLabel: (state, count) => t('Make {count} variations', { count }),
   missing(state) {
     const cells = countSet(state.edit.mask);
-    if (!cells) return 'Paint over the part that should change.';
+    if (!cells) return t('Paint over the part that should change.');
     return '';
   },
   status(state) {
     const cells = countSet(state.edit.mask);
-    return cells ? `${cells} of ${state.edit.mask.length} cells will change` : '';
+    return cells ? t('{some} of {all} cells will change', { some: cells, all: state.edit.mask.length }) : '';
   },
   form: (state) => [...blendingForm(state, 'change'), surpriseForm(state, 'change')],
   size: (state) => ({ width: state.edit.doc.width, height: state.edit.doc.height }),

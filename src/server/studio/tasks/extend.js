@@ -8,7 +8,7 @@ import { dataUriOf } from '../pictures.js';
 import { palette } from '../palette.js';
 import { currentScale, repaint } from '../stage.js';
 import { handleAt, handlesOf, paintHandles, sides } from './handles.js';
-import { t } from '../words.js';
+import { sizeWords, t } from '../words.js';
 
 const kMostCells = 64; // beyond one side
 
@@ -40,15 +40,17 @@ function layOnCanvas() {
   refreshForm();
 }
 
+const sideWords = { left: t('Left'), right: t('Right'), top: t('Top'), bottom: t('Bottom') };
+
 export const extend = {
-  id: 'extend', label: 'Extend', icon: 'extend', verb: 'outpaint',
-  lead: 'Drag a handle outwards: the picture goes on beyond its border.',
+  id: 'extend', label: t('Extend'), icon: 'extend', verb: 'outpaint',
+  lead: t('Drag a handle outwards: the picture goes on beyond its border.'),
   needsPicture: true, canvas: true, initial: { count: 4 }, margin: 64,
-  runLabel: (state, count) => (count === 1 ? 'Extend the picture' : `Extend it ${count} ways`),
-  missing: (state) => (sides.every((side) => state.edit.borders[side] === 0) ? 'Drag a handle, or type how far to go.' : ''),
+  runLabel: (state, count) => t('Extend it {count} ways', { count }),
+  missing: (state) => (sides.every((side) => state.edit.borders[side] === 0) ? t('Drag a handle, or type how far to go.') : ''),
   status(state) {
     const extent = extentOf(state.edit);
-    return `${extent.width} × ${extent.height} pixels`;
+    return t('{size} pixels', { size: sizeWords(extent.width, extent.height) });
   },
   extent: (state) => extentOf(state.edit),
   holdsCamera: () => dragging,
@@ -108,12 +110,12 @@ export const extend = {
 
   form(state) {
     const { doc, borders } = state.edit;
-    const side = (name) => el('div', { class: 'field' }, el('label', { for: `extend-${name}` }, name[0].toUpperCase() + name.slice(1)),
+    const side = (name) => el('div', { class: 'field' }, el('label', { for: `extend-${name}` }, sideWords[name]),
       numberInput(`extend-${name}`, { min: 0, max: kMostCells * (doc?.factor ?? 1), step: doc?.factor ?? 1, value: borders[name], set: (value) => setSide(name, value) }));
     return [
-      el('div', { class: 'field' }, el('span', { class: 'field-label' }, 'Pixels beyond each side'),
-        el('div', { class: 'cross', role: 'group', 'aria-label': 'Pixels beyond each side' }, el('span'), side('top'), el('span'), side('left'), el('div', { class: 'middle', 'aria-hidden': 'true' }, doc ? thumbnail(doc.image) : null), side('right'), el('span'), side('bottom'), el('span'))),
-      modelOf(state) ? el('p', { class: 'field-help' }, `In steps of ${modelOf(state).factor} pixels, one cell. On the picture, arrow keys extend, Shift takes back.`) : null,
+      el('div', { class: 'field' }, el('span', { class: 'field-label' }, t('Pixels beyond each side')),
+        el('div', { class: 'cross', role: 'group', 'aria-label': t('Pixels beyond each side') }, el('span'), side('top'), el('span'), side('left'), el('div', { class: 'middle', 'aria-hidden': 'true' }, doc ? thumbnail(doc.image) : null), side('right'), el('span'), side('bottom'), el('span'))),
+      modelOf(state) ? el('p', { class: 'field-help' }, t('In steps of {pixels} pixels, one cell. On the picture, arrow keys extend, Shift takes back.', { pixels: modelOf(state).factor })) : null,
       doc ? button(t('Lay other pictures beside it'), layOnCanvas, { icon: 'stitch', class: 'small', 'data-key': 'extend-lay' }) : null,
     ];
   },

@@ -15,7 +15,7 @@ import { edgeAt, movedPiece, paintPiece, pieceAt, resizedPiece } from './pieces.
 import { handleAt, handlesOf, paintHandles } from './handles.js';
 import { seamsOf } from './seams.js';
 import { palette } from '../palette.js';
-import { t } from '../words.js';
+import { sizeWords, t } from '../words.js';
 
 let selected = null; // id of a piece
 let hovered = null;
@@ -83,7 +83,7 @@ function add(image, name) {
   const piece = { id: 1 + Math.max(0, ...state.edit.pieces.map(({ id }) => id)), image, name, from, to };
   selected = piece.id;
   edit({ pieces: [...state.edit.pieces, piece] });
-  announce(`${name} is on the canvas, piece ${state.edit.pieces.length + 1}`);
+  announce(t('{name} is on the canvas, piece {number}', { name, number: state.edit.pieces.length + 1 }));
 }
 
 /** How far a side goes when it is dragged to `by` pixels beyond where it is: in whole cells, never over a piece. */
@@ -160,21 +160,21 @@ function raise(id) {
 }
 
 export const stitch = {
-  id: 'stitch', label: 'Stitch', icon: 'stitch', verb: 'stitch',
-  lead: 'Lay pieces of several pictures on a canvas; the model joins them.',
+  id: 'stitch', label: t('Stitch'), icon: 'stitch', verb: 'stitch',
+  lead: t('Lay pieces of several pictures on a canvas; the model joins them.'),
   canvas: true, initial: { count: 4 }, margin: 52,
-  runLabel: (state, count) => (count === 1 ? 'Join the pieces' : `Join the pieces ${count} ways`),
+  runLabel: (state, count) => t('Join the pieces {count} ways', { count }),
   missing(state) {
-    if (!state.edit.pieces.length) return 'Add a picture, then drag it where it belongs.';
+    if (!state.edit.pieces.length) return t('Add a picture, then drag it where it belongs.');
     const { open, kept } = seams(state);
-    if (!countSet(open)) return 'The pieces leave no cell to be made. Move one, or widen the seam.';
-    if (!kept.length) return 'The seam takes up all of the pieces. Make it narrower.';
+    if (!countSet(open)) return t('The pieces leave no cell to be made. Move one, or widen the seam.');
+    if (!kept.length) return t('The seam takes up all of the pieces. Make it narrower.');
     return '';
   },
   status(state) {
     const { width, height } = sizeOf(state);
     const { open } = seams(state);
-    return `${width} × ${height} pixels, ${countSet(open)} of ${open.length} cells will be made`;
+    return t('{size} pixels, {some} of {all} cells will be made', { size: sizeWords(width, height), some: countSet(open), all: open.length });
   },
   size: sizeOf,
   base: (state) => ({ image: pasted(state), x: 0, y: 0 }),
@@ -193,7 +193,7 @@ export const stitch = {
     const image = onto(state) ? state.edit.doc.image : null;
     return {
       kind: 'blank', image, at: { x: 0, y: 0, width, height }, extent: { left: 0, top: 0, width, height }, grid, fits: true, tokens: null,
-      open: image ? null : new Uint8Array(grid.h * grid.w).fill(1), fresh: [], base: null, mask: null, pins: null, name: 'Canvas of pieces',
+      open: image ? null : new Uint8Array(grid.h * grid.w).fill(1), fresh: [], base: null, mask: null, pins: null, name: t('Canvas of pieces'),
     };
   },
 
@@ -244,12 +244,12 @@ export const stitch = {
         ? resizedPiece(piece, dx ? 'right' : 'bottom', dx * factor, dy * factor, factor)
         : movedPiece(piece, dx * factor, dy * factor, factor, sizeOf(state));
       replace(next);
-      announce(`${piece.name} at ${next.to[0]}, ${next.to[1]}, ${next.from[2]} by ${next.from[3]} pixels`);
+      announce(t('{name} at {x}, {y}, {width} by {height} pixels', { name: piece.name, x: next.to[0], y: next.to[1], width: next.from[2], height: next.from[3] }));
       return true;
     }
     if (event.key === 'Delete' || event.key === 'Backspace') {
       remove(piece.id);
-      announce(`${piece.name} removed`);
+      announce(t('{name} removed', { name: piece.name }));
       return true;
     }
     return false;
@@ -260,16 +260,16 @@ export const stitch = {
     const model = modelOf(state);
     const { width, height } = sizeOf(state);
     const step = factorOf(state);
-    const side = (name, value) => el('div', { class: 'field' }, el('div', { class: 'field-line' }, el('label', { for: `stitch-${name}` }, name[0].toUpperCase() + name.slice(1))),
+    const side = (name, value) => el('div', { class: 'field' }, el('div', { class: 'field-line' }, el('label', { for: `stitch-${name}` }, { width: t('Width'), height: t('Height') }[name])),
       numberInput(`stitch-${name}`, { min: step, max: kMostSide, step, value, set: (now) => edit({ canvas: { width, height, ...store.get().edit.canvas.width ? store.get().edit.canvas : {}, [name]: now } }) }));
     return [
       el('div', { class: 'hint-row' },
-        button('Add pictures', choosePictures, { icon: 'open', class: 'small' }),
-        doc ? button('Add the present picture', () => add(doc.image, doc.name), { icon: 'plus', class: 'small' }) : null),
-      pieces.length ? el('ul', { class: 'pieces', 'aria-label': 'Pieces, the last lies on top' }, pieces.map(pieceRow)) : null,
+        button(t('Add pictures'), choosePictures, { icon: 'open', class: 'small' }),
+        doc ? button(t('Add the present picture'), () => add(doc.image, doc.name), { icon: 'plus', class: 'small' }) : null),
+      pieces.length ? el('ul', { class: 'pieces', 'aria-label': t('Pieces, the last lies on top') }, pieces.map(pieceRow)) : null,
       pieces.length ? el('p', { class: 'field-help' }, t('Drag a piece to move it, its edges to cut it; drag a handle beside the canvas to make it larger. Arrow keys move the chosen piece, Shift with them cuts it, Delete takes it away.')) : null,
-      doc ? checkField(state, 'stitch', 'onto', { label: 'Paste onto the present picture', then: refreshForm }) : null,
-      rangeField(state, 'stitch', 'seam', { label: 'Seam', min: 0, max: 8 * step, step, initial: 2 * step, show: (value) => `${value} px`, help: onto(state) ? 'How much around each piece is made anew.' : 'How much of each piece is made anew where two meet.' }),
+      doc ? checkField(state, 'stitch', 'onto', { label: t('Paste onto the present picture'), then: refreshForm }) : null,
+      rangeField(state, 'stitch', 'seam', { label: t('Seam'), min: 0, max: 8 * step, step, initial: 2 * step, show: (value) => t('{pixels} px', { pixels: value }), help: onto(state) ? t('How much around each piece is made anew.') : t('How much of each piece is made anew where two meet.') }),
       onto(state) ? null : el('div', { class: 'pair' }, side('width', width), side('height', height)),
     ];
   },
@@ -283,8 +283,8 @@ function pieceRow(piece) {
   return el('li', { 'data-selected': piece.id === selected },
     small,
     el('div', {}, el('button', { type: 'button', class: 'piece-name', dir: 'auto', 'aria-pressed': String(piece.id === selected), 'data-key': `piece-${piece.id}`, on: { click: () => select(piece.id) } }, piece.name),
-      el('div', { class: 'piece-place number' }, `${piece.from[2]} × ${piece.from[3]} at ${piece.to[0]}, ${piece.to[1]}`)),
+      el('div', { class: 'piece-place number' }, t('{size} at {x}, {y}', { size: sizeWords(piece.from[2], piece.from[3]), x: piece.to[0], y: piece.to[1] }))),
     el('div', { class: 'piece-buttons' },
-      iconButton('up', `Lay ${piece.name} on top`, () => raise(piece.id), { class: 'small', 'data-key': `raise-${piece.id}` }),
-      iconButton('trash', `Remove ${piece.name}`, () => remove(piece.id), { class: 'small', 'data-key': `remove-${piece.id}` })));
+      iconButton('up', t('Lay {name} on top', { name: piece.name }), () => raise(piece.id), { class: 'small', 'data-key': `raise-${piece.id}` }),
+      iconButton('trash', t('Remove {name}', { name: piece.name }), () => remove(piece.id), { class: 'small', 'data-key': `remove-${piece.id}` })));
 }

@@ -5,6 +5,7 @@ import { checkField, numberField, rangeField } from '../form.js';
 import { el } from '../dom.js';
 import { palette } from '../palette.js';
 import { taskOption } from './index.js';
+import { t } from '../words.js';
 
 const sizeOf = (state) => {
   const model = modelOf(state);
@@ -31,17 +32,17 @@ function strokeWindow(context, window, native, factor, scale, inset) {
 }
 
 export const wide = {
-  id: 'wide', label: 'Wide', icon: 'wide', verb: 'generate',
-  lead: 'A canvas larger than the model was trained for. It is seen through windows that overlap; each cell is the mean of all that hold it.',
+  id: 'wide', label: t('Wide'), icon: 'wide', verb: 'generate',
+  lead: t('A canvas larger than the model was trained for. It is seen through windows that overlap; each cell is the mean of all that hold it.'),
   canvas: true, initial: { count: 1 },
-  runLabel: (state, count) => (count === 1 ? 'Fill the canvas' : `Fill ${count} canvases`),
+  runLabel: (state, count) => t('Fill {count} canvases', { count }),
   missing: () => '',
   status(state) {
     const model = modelOf(state);
     const { width, height } = sizeOf(state);
     if (!model) return '';
     const count = windows(Math.ceil(height / model.factor), Math.ceil(width / model.factor), model.grid, strideOf(state)).length;
-    return count === 1 ? 'one window' : `${count} windows`;
+    return t('{count} windows', { count });
   },
   size: sizeOf,
   request: (state) => {
@@ -57,7 +58,7 @@ export const wide = {
     const grid = { h: Math.ceil(height / model.factor), w: Math.ceil(width / model.factor), factor: model.factor };
     return {
       kind: 'blank', image: null, at: { x: 0, y: 0, width, height }, extent: { left: 0, top: 0, width, height }, grid, fits: true,
-      tokens: null, open: new Uint8Array(grid.h * grid.w).fill(1), fresh: [], base: null, mask: null, pins: null, name: 'Empty canvas',
+      tokens: null, open: new Uint8Array(grid.h * grid.w).fill(1), fresh: [], base: null, mask: null, pins: null, name: t('Empty canvas'),
     };
   },
 
@@ -99,10 +100,10 @@ export const wide = {
     const { width, height } = sizeOf(state);
     return [
       el('div', { class: 'pair' },
-        numberField(state, 'wide', 'width', { label: 'Width', min: model?.width ?? 64, max: most, step, initial: width }),
-        numberField(state, 'wide', 'height', { label: 'Height', min: model?.height ?? 64, max: most, step, initial: height })),
-      rangeField(state, 'wide', 'stride', { label: 'Window stride', min: 1, max: model?.grid?.[0] ?? 16, step: 1, initial: halfOf(model), show: (value) => `${value} cells`, help: 'Closer windows agree better and cost more.' }),
-      checkField(state, 'wide', 'random_windows', { label: 'Shift windows at each step', help: 'No fixed seams. Windows are then not drawn.' }),
+        numberField(state, 'wide', 'width', { label: t('Width'), min: model?.width ?? 64, max: most, step, initial: width }),
+        numberField(state, 'wide', 'height', { label: t('Height'), min: model?.height ?? 64, max: most, step, initial: height })),
+      rangeField(state, 'wide', 'stride', { label: t('Window stride'), min: 1, max: model?.grid?.[0] ?? 16, step: 1, initial: halfOf(model), show: (value) => t('{count} cells', { count: value }), help: t('Closer windows agree better and cost more.') }),
+      checkField(state, 'wide', 'random_windows', { label: t('Shift windows at each step'), help: t('No fixed seams. Windows are then not drawn.') }),
     ];
   },
 };
