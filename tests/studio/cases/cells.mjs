@@ -59,6 +59,46 @@ export default {
     await studio.close();
   },
 
+  'cells are painted with codes of the palette, and decoded': async ({ browser, server, screenshots }) => {
+    const studio = await openStudio(browser, (await server()).url, { screenshots });
+    await studio.open('emoji_u1f9d0.png');
+    const before = await studio.state(({ edit }) => [...edit.doc.tokens]);
+    await studio.page.keyboard.press('k');
+    await studio.page.waitForSelector('.code-board canvas');
+    const point = await studio.place(13, 8);
+    await studio.page.mouse.move(point.x, point.y);
+    await studio.page.keyboard.press('y');
+    const code = await studio.state((state) => state.code);
+    assert.equal(code, before[13 * 16 + 8]);
+    await studio.set({ brush: 1 });
+    const image = await studio.pixels();
+    await studio.drag([[1, 2], [1, 13]]);
+    const painted = Array.from({ length: 12 }, (_, k) => 16 + 2 + k);
+    const after = await studio.state(({ edit }) => [...edit.doc.tokens]);
+    after.forEach((token, cell) => assert.equal(token, painted.includes(cell) ? code : before[cell], `cell ${cell}`));
+    // The decode has come when a painted cell is no longer of one colour with all others of its code, or at the latest when the server has answered.
+    await studio.page.waitForLoadState('networkidle');
+    await studio.frame();
+    const now = await studio.pixels();
+    let away = 0;
+    now.forEach((row, y) => row.forEach((value, k) => { const x = Math.floor(k / 3); if ((y < 2 || y >= 10 || x < 6 || x >= 58) && value !== image[y][k]) away++; }));
+    assert.equal(away, 0, 'half a cell beyond the painted ones the picture is as it was');
+    await studio.look('palette');
+    await studio.close();
+  },
+
+  'the page in Arabic with the shipped model': async ({ browser, server, screenshots }) => {
+    for (const size of ['wide', 'phone']) {
+      const studio = await openStudio(browser, (await server()).url, { size, screenshots, locale: 'ar' });
+      await studio.page.waitForFunction(() => document.querySelectorAll('#empty .example img').length > 0 && [...document.querySelectorAll('#empty .example img')].every((image) => image.naturalWidth > 0));
+      await studio.look('ar-start');
+      await studio.open('emoji_u1f9d0.png');
+      await studio.drag([[9, 5], [9, 10], [11, 6], [11, 10]]);
+      await studio.look('ar-painted');
+      await studio.close();
+    }
+  },
+
   'with nothing to adapt the code alone is decoded': async ({ browser, server }) => {
     const studio = await openStudio(browser, (await server()).url);
     await studio.open('emoji_u1f9d0.png');

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { startMock } from '../mock_server.mjs';
 import { root, wait } from '../stand_in.mjs';
-import { openStudio, sizes } from '../studio.mjs';
+import { openStudio } from '../studio.mjs';
 
 const kOpen = '⟦';
 const kClose = '⟧';
@@ -90,7 +90,7 @@ const inLanguage = (locale) => async (surroundings) => {
   for (const size of ['small', 'phone', 'tablet', 'wide', 'large']) {
     await on(size, { locale, troubles: { condition: 'text' } }, async (studio) => {
       assert.deepEqual(await studio.page.evaluate(() => [document.documentElement.lang, document.documentElement.dir]), [locale, locale === 'ar' ? 'rtl' : 'ltr']);
-      await walk(studio, locale);
+      await walk(studio, `in-${locale}`);
       if (size !== 'wide') return;
       // Mirrored: the tasks are where reading begins, the options where it ends; the picture is not.
       const [rail, side] = await Promise.all(['.rail', '.side'].map((part) => studio.page.locator(part).boundingBox()));
@@ -98,8 +98,7 @@ const inLanguage = (locale) => async (surroundings) => {
       const [first, second] = [await studio.place(0, 0), await studio.place(0, 1)];
       assert.ok(second.x > first.x, 'columns of cells go from left to right');
       await studio.page.keyboard.press('?');
-      await studio.look(`${locale}-keys`);
-      void sizes;
+      await studio.look(`in-${locale}-keys`);
     })(surroundings);
   }
 };

@@ -37,6 +37,28 @@ export default {
     await studio.look('words');
   }),
 
+  'a grid of words by guidance': withWords(['wide'], async (studio) => {
+    await studio.quick({ steps: 50, count: 4 });
+    await studio.option('option-seed', 1);
+    await studio.press('#xy-form summary');
+    await studio.page.locator('#xy-x').selectOption('cfg_scale');
+    await studio.frame();
+    const type = async (field, words) => {
+      await studio.press(field);
+      await studio.page.keyboard.press('Control+a');
+      await studio.page.keyboard.type(words);
+    };
+    await type('#xy-x-cfg_scale', '1, 2, 4');
+    await studio.page.locator('#xy-y').selectOption('prompt');
+    await studio.frame();
+    await type('#xy-y-prompt', 'judge: light skin tone\nfarmer: dark skin tone');
+    await studio.press('[data-key="xy-make"]');
+    await studio.until(({ xy, live }) => xy?.cells.every(({ entry }) => entry) && !live, null, 300_000);
+    const asked = await studio.state(({ xy }) => xy.cells.map(({ request, entry }) => [request.cfg_scale, request.prompt, request.seed, entry.effective.condition.cfg_scale]));
+    assert.deepEqual(asked, ['judge: light skin tone', 'farmer: dark skin tone'].flatMap((words) => [1, 2, 4].map((scale) => [scale, words, 1, scale])));
+    await studio.look('grid');
+  }),
+
   'words change a painted part of a picture, the rest stays': withWords(['wide'], async (studio) => {
     await studio.open('emoji_u1f468_1f3ff_200d_1f33e.png');
     await studio.task('Change');
