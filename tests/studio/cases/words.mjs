@@ -38,7 +38,7 @@ export default {
   }),
 
   'a grid of words by guidance': withWords(['wide'], async (studio) => {
-    await studio.quick({ steps: 50, count: 4 });
+    await studio.quick({ steps: 16, count: 4 });
     await studio.option('option-seed', 1);
     await studio.press('#xy-form summary');
     await studio.page.locator('#xy-x').selectOption('cfg_scale');
@@ -53,7 +53,7 @@ export default {
     await studio.frame();
     await type('#xy-y-prompt', 'judge: light skin tone\nfarmer: dark skin tone');
     await studio.press('[data-key="xy-make"]');
-    await studio.until(({ xy, live }) => xy?.cells.every(({ entry }) => entry) && !live, null, 300_000);
+    await studio.until(({ xy, live }) => xy?.cells.every(({ entry }) => entry) && !live, null, 600_000);
     const asked = await studio.state(({ xy }) => xy.cells.map(({ request, entry }) => [request.cfg_scale, request.prompt, request.seed, entry.effective.condition.cfg_scale]));
     assert.deepEqual(asked, ['judge: light skin tone', 'farmer: dark skin tone'].flatMap((words) => [1, 2, 4].map((scale) => [scale, words, 1, scale])));
     await studio.look('grid');
