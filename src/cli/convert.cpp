@@ -1,5 +1,6 @@
 /// tessera convert: a bundle with its weights in another number format, for shipping.
 #include "checkpoint/bundle.h"
+#include "cli/result_line.h"
 #include "cli/verbs.h"
 #include "runtime/error.h"
 #include "runtime/whole_folder.h"
@@ -14,7 +15,7 @@ torch::ScalarType storage_type(const std::string& name) {
   throw UsageError(fmt::format("--dtype '{}': expected one of float32, float16, bfloat16", name));
 }
 
-void convert(const std::string& model, const std::string& output, const std::string& dtype) {
+void convert(const std::string& model, const std::string& output, const std::string& dtype, bool json) {
   const auto type = storage_type(dtype);
   auto bundle = load_bundle(model);
   for (auto* part : {&bundle.codec, &bundle.denoiser, &bundle.text_encoder, &bundle.null_condition}) {
@@ -29,7 +30,7 @@ void convert(const std::string& model, const std::string& output, const std::str
   }
   std::filesystem::create_directories(output);
   write_folder_whole(output, [&](const std::filesystem::path& staged) { save_bundle(staged, bundle); });
-  fmt::print("{}\n", output);
+  print_result(json, {{"model", model}, {"output", output}, {"dtype", dtype}}, output);
 }
 
 }  // namespace
@@ -37,13 +38,15 @@ void convert(const std::string& model, const std::string& output, const std::str
 void add_convert(CLI::App& app) {
   struct Options {
     std::string model, output, dtype = "float16";
+    bool json = false;
   };
   auto options = std::make_shared<Options>();
   auto* verb = app.add_subcommand("convert", "store a bundle's weights in another number format");
   verb->add_option("-m,--model", options->model, "bundle folder")->required();
   verb->add_option("-o,--output", options->output, "bundle folder to write")->required();
   verb->add_option("--dtype", options->dtype, "float32, float16 or bfloat16")->capture_default_str();
-  verb->callback([options] { convert(options->model, options->output, options->dtype); });
+  verb->add_flag("--json", options->json, kJsonHelp);
+  verb->callback([options] { convert(options->model, options->output, options->dtype, options->json); });
 }
 
 }  // namespace tessera::cli

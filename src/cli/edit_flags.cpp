@@ -40,8 +40,9 @@ void add_edit_flags(CLI::App& verb, EditFlags& flags) {
   add_model_flags(verb, flags.model);
   add_sampling_flags(verb, flags.sampling);
   add_canvas_flags(verb, flags);
-  verb.add_option("-o,--output", flags.output, "a folder, or FILE.png for one picture or a contact sheet")
-      ->capture_default_str();
+  verb.add_option("-o,--output", flags.output, kOutputHelp)->capture_default_str();
+  verb.add_option("--earlier", flags.earlier.choice, EarlierResults::kHelp)->capture_default_str();
+  add_server_flag(verb, flags.server);
   verb.add_option("-n,--count", flags.count, "pictures of each edit")->capture_default_str();
   verb.add_option("-b,--batch", flags.batch, "pictures at a time; changes nothing but memory and speed")
       ->capture_default_str();
@@ -58,6 +59,10 @@ void add_region_flags(CLI::App& verb, RegionOptions& options) {
   verb.add_option("--mask-threshold", options.threshold,
                   "share of a cell that the mask must hold, 0 to 1; 0: one pixel is enough")
       ->capture_default_str();
+}
+
+void run_on_server(const CLI::App& verb, const EditFlags& flags) {
+  run_on_server(verb, flags.server, {flags.output, flags.earlier, flags.json});
 }
 
 std::string command_line(const CLI::App& verb) {
@@ -79,6 +84,10 @@ void validate(const EditFlags& flags) {
   if (flags.batch < 1) throw UsageError(fmt::format("--batch {}: expected 1 or more", flags.batch));
   if (flags.resume && flags.partial.empty())
     throw UsageError("--resume: expected --partial FILE, the canvas to go on from");
+  flags.earlier.validate();
+  if (is_standard_output(flags.output) && (flags.json || flags.show_mask))
+    throw UsageError("--output -: holds the picture alone, expected neither --json nor --show-mask");
+  (void)picture_format(flags.output);
   flags.region.validate();
 }
 

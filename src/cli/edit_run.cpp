@@ -43,8 +43,8 @@ class EditRun {
                {"command", command_line(verb)},  {"dtype", pipeline.dtype()},
                {"stride", flags.windows.stride}, {"random_windows", flags.windows.random}};
     if (!flags.frames.empty()) frames_.emplace(flags.frames);
-    one_file_ = fs::path(flags.output).extension() == ".png";
-    if (!one_file_) fs::create_directories(flags.output);
+    one_file_ = !picture_format(flags.output).empty();
+    if (!one_file_) flags.earlier.make_folder(flags.output);
     if (flags.resume && fs::exists(flags.partial)) resumed_ = load_partial(flags.partial);
   }
 
@@ -65,7 +65,7 @@ class EditRun {
   }
 
   void report(const std::vector<Image>& pictures, double seconds) {
-    const auto text = picture_text(record_);
+    const auto text = pictures.size() == 1 ? picture_text(record_) : sheet_text(record_);
     bool one_size = true;
     for (const auto& picture : pictures) {
       one_size = one_size && picture.width == pictures[0].width && picture.height == pictures[0].height;
@@ -73,7 +73,7 @@ class EditRun {
     std::string shown = flags_.output;
     if (one_file_) {
       require(one_size, "{}: the pictures differ in size; give a folder as the output", flags_.output);
-      write_png(flags_.output, pictures.size() == 1 ? pictures[0] : contact_sheet(pictures), text);
+      write_picture(flags_.output, pictures.size() == 1 ? pictures[0] : contact_sheet(pictures), text);
     } else if (one_size && pictures.size() > 1) {
       shown = (fs::path(flags_.output) / "sheet.png").string();
       write_png(shown, contact_sheet(pictures), text);
@@ -91,7 +91,7 @@ class EditRun {
       fmt::print("{}\n", json.dump(2));
       return;
     }
-    fmt::print("{}\n", shown);
+    if (!is_standard_output(shown)) fmt::print("{}\n", shown);
     log().info("{} pictures, {} cells filled in {:.1f} s, {} evaluations", pictures.size(), cells, seconds,
                evaluations_);
   }
@@ -231,10 +231,12 @@ std::vector<Image> run_edits(const CLI::App& verb, const EditFlags& flags, Pipel
       masks.push_back(mask_overlay(plans[i], pipeline.codec()->options().factor()));
     }
     const fs::path output = flags.output;
-    const auto stem = output.extension() == ".png" ? (output.parent_path() / output.stem()).string() + "-mask"
-                                                   : (output / "mask").string();
+    const auto stem = picture_format(flags.output).empty()
+                          ? (output / "mask").string()
+                          : (output.parent_path() / output.stem()).string() + "-mask";
+    const auto text = sheet_text({{"verb", verb.get_name()}, {"command", command_line(verb)}});
     for (std::size_t i = 0; i < masks.size(); ++i) {
-      write_png(masks.size() == 1 ? fmt::format("{}.png", stem) : fmt::format("{}-{}.png", stem, i), masks[i]);
+      write_png(masks.size() == 1 ? fmt::format("{}.png", stem) : fmt::format("{}-{}.png", stem, i), masks[i], text);
     }
   }
   auto pictures = run.run();

@@ -25,6 +25,7 @@ struct GenerateOptions {
   NeighbourFlags neighbours;
   std::string output = "generated";
   std::int64_t count = 1, batch = 16;
+  EarlierResults earlier;
   bool sheet_only = false, json = false;
   EditFlags canvas;           // windows, frames and partial state
   int width = 0, height = 0;  // pixels; 0: the model's own
@@ -44,6 +45,7 @@ void generate_on_canvas(const CLI::App& verb, const GenerateOptions& options) {
   flags.count = options.count;
   flags.batch = options.batch;
   flags.json = options.json;
+  flags.earlier = options.earlier;
   validate(flags);
   for (const auto& [name, size] : {std::pair{"--width", options.width}, std::pair{"--height", options.height}}) {
     if (size != 0 && (size < 1 || size > kMaxEditSide))
@@ -63,11 +65,14 @@ void generate(const CLI::App& verb, const GenerateOptions& options) {
     throw UsageError(fmt::format("--count {}: expected 1 to 100000", options.count));
   if (options.batch < 1) throw UsageError(fmt::format("--batch {}: expected 1 or more", options.batch));
   check(options.neighbours);
+  options.earlier.validate();
+  const bool one_file = !picture_format(options.output).empty(), to_standard_output = is_standard_output(options.output);
+  if (to_standard_output && (options.json || !options.neighbours.data.empty()))
+    throw UsageError("--output -: holds the picture alone, expected neither --json nor --neighbours");
   auto pipeline = load_model(options.model);
   const auto fill = resolve(options.sampling, pipeline);
   const std::filesystem::path output = options.output;
-  const bool one_file = output.extension() == ".png";
-  if (!one_file) std::filesystem::create_directories(output);
+  if (!one_file) options.earlier.make_folder(output);
   const auto sheet = one_file ? output : output / "sheet.png";
   auto record = to_json(fill);
   record["model"] = valid_utf8(std::filesystem::path(options.model.model).filename().string());
@@ -80,13 +85,16 @@ void generate(const CLI::App& verb, const GenerateOptions& options) {
   std::int64_t evaluations = 0;
   double first_image_seconds = 0;
   {
-    Progress progress("generate", 0, options.count, "images");
+    const auto batches = (options.count + options.batch - 1) / options.batch;
+    Progress progress("generate", 0, batches * fill.steps, "steps");
     for (std::int64_t done = 0; done < options.count; done += options.batch) {
+      const auto steps_before = done / options.batch;  // in batches
       auto part = fill;
       part.first_image = fill.first_image + static_cast<std::uint64_t>(done);
       const auto now = std::min(options.batch, options.count - done);
       const auto made = pipeline.generate(now, part, [&](const FillProgress& at) {
-        progress.update(done, fmt::format("step {}/{}", at.step, at.steps));
+        progress.new_total(batches * at.steps);
+        progress.update(steps_before * at.steps + at.step, fmt::format("{} of {} images", done, options.count));
         return true;
       });
       if (done == 0) first_image_seconds = seconds_since(begin);
@@ -102,13 +110,15 @@ void generate(const CLI::App& verb, const GenerateOptions& options) {
         pictures.push_back({output / fmt::format("{:05}.png", number), all.back(), picture_text(own)});
         files.push_back(valid_utf8(pictures.back().path.string()));
       }
-      if (done + now == options.count) {
-        record["count"] = options.count;
-        pictures.push_back(
-            {sheet, all.size() == 1 && one_file ? all.front() : contact_sheet(all), {{"tessera", record.dump()}}});
-      }
       write_pictures(pictures);
-      progress.update(done + now, "");
+      progress.say(fmt::format("{} of {} images", done + now, options.count));
+      if (done + now < options.count) continue;
+      record["count"] = options.count;
+      if (all.size() == 1 && one_file) {
+        write_picture(sheet.string(), all.front(), picture_text(record));
+      } else {
+        write_picture(sheet.string(), contact_sheet(all), sheet_text(record));
+      }
     }
   }
   const double seconds = seconds_since(begin);
@@ -128,7 +138,7 @@ void generate(const CLI::App& verb, const GenerateOptions& options) {
     fmt::print("{}\n", record.dump(2));
     return;
   }
-  fmt::print("{}\n", sheet.string());
+  if (!to_standard_output) fmt::print("{}\n", sheet.string());
   if (record.contains("neighbours")) fmt::print("{}\n", beside.string());
   log().info("{} images in {:.1f} s ({:.2f} s to the first), {} steps, {:.1f} evaluations an image", options.count,
              seconds, first_image_seconds, fill.steps,
@@ -143,8 +153,8 @@ void add_generate(CLI::App& app) {
   add_model_flags(*verb, options->model);
   add_sampling_flags(*verb, options->sampling);
   add_neighbour_flags(*verb, options->neighbours);
-  verb->add_option("-o,--output", options->output, "a folder, or FILE.png for one picture or a contact sheet")
-      ->capture_default_str();
+  verb->add_option("-o,--output", options->output, kOutputHelp)->capture_default_str();
+  verb->add_option("--earlier", options->earlier.choice, EarlierResults::kHelp)->capture_default_str();
   verb->add_option("-n,--count", options->count, "pictures")->capture_default_str();
   verb->add_option("-b,--batch", options->batch, "pictures at a time; changes nothing but memory and speed")
       ->capture_default_str();
@@ -154,7 +164,10 @@ void add_generate(CLI::App& app) {
                    "pixels [the model's own]; larger ones are made through overlapping windows");
   verb->add_option("-H,--height", options->height, "pixels [the model's own]");
   add_canvas_flags(*verb, options->canvas);
+  add_server_flag(*verb, options->canvas.server);
   verb->callback([verb, options] {
+    if (!options->canvas.server.url.empty())
+      return run_on_server(*verb, options->canvas.server, {options->output, options->earlier, options->json});
     if (options->wants_canvas()) {
       if (!options->neighbours.data.empty())
         throw UsageError("--neighbours: for pictures of the model's own size only");

@@ -29,7 +29,7 @@ std::vector<Image> inpaint_with(const CLI::App& verb, const InpaintOptions& opti
 void inpaint(const CLI::App& verb, const InpaintOptions& options) {
   validate(options.edit);
   const std::filesystem::path output = options.edit.output;
-  if (!options.beside.empty() && output.extension() == ".png") {
+  if (!options.beside.empty() && !picture_format(options.edit.output).empty()) {
     throw UsageError(fmt::format("--output {}: expected a folder with --beside", options.edit.output));
   }
   if (!options.regions.any()) throw UsageError("inpaint: expected --mask, --box, --keep-mask or --keep-box");
@@ -45,7 +45,8 @@ void inpaint(const CLI::App& verb, const InpaintOptions& options) {
   if (!other.frames.empty()) other.frames = (std::filesystem::path(other.frames) / "beside").string();
   const auto columns = static_cast<int>(pictures.size());
   for (auto& picture : inpaint_with(verb, options, other, regions)) pictures.push_back(std::move(picture));
-  write_png(output / "beside.png", contact_sheet(pictures, {columns, 2, {}}));
+  write_png(output / "beside.png", contact_sheet(pictures, {columns, 2, {}}),
+            sheet_text({{"verb", "inpaint"}, {"command", command_line(verb)}}));
   fmt::print("{}\n", (output / "beside.png").string());
 }
 
@@ -58,7 +59,10 @@ void add_inpaint(CLI::App& app) {
   add_region_flags(*verb, options->edit.region);
   add_edit_flags(*verb, options->edit);
   verb->add_option("--beside", options->beside, "a second bundle that does the same edits, for comparison");
-  verb->callback([verb, options] { inpaint(*verb, *options); });
+  verb->callback([verb, options] {
+    if (!options->edit.server.url.empty()) return run_on_server(*verb, options->edit);
+    inpaint(*verb, *options);
+  });
 }
 
 }  // namespace tessera::cli

@@ -12,6 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "cli/config_file.h"
+#include "cli/help_formatter.h"
+#include "cli/suggestion.h"
 #include "cli/verbs.h"
 #include "image/decoding_process.h"
 #include "runtime/error.h"
@@ -49,6 +52,21 @@ std::vector<std::string> verbs_of(const CLI::App& app) {
   return names;
 }
 
+/// What may have been meant by the first word that no option or verb took.
+std::string suggestion_for(const CLI::App& app) {
+  const auto* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  const auto left = at->remaining();
+  if (left.empty()) return {};
+  const auto typed = left.front().substr(0, left.front().find('='));
+  if (!typed.starts_with("-")) return tessera::cli::did_you_mean(typed, verbs_of(*at));
+  std::vector<std::string> flags;
+  for (const auto* option : at->get_options()) {
+    for (const auto& name : option->get_lnames()) flags.push_back("--" + name);
+  }
+  return tessera::cli::did_you_mean(typed, flags);
+}
+
 /// Every verb has put its own things away when this is called. What LibTorch's libraries would do now, taking their
 /// thousands of operators apart one by one, is 0.1 s of nobody's use.
 [[noreturn]] void leave(int status) {
@@ -65,8 +83,10 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", TESSERA_VERSION);
   app.require_subcommand(1);
   app.fallthrough(false);
+  app.formatter(std::make_shared<tessera::cli::HelpFormatter>());  // the verbs inherit it
   try {
     tessera::cli::register_verbs(app);
+    tessera::cli::add_config_file(app);
     app.parse(argc, argv);
     if (std::fflush(stdout) != 0) return fail_with(1, "standard output: cannot be written");
     return 0;
@@ -74,8 +94,9 @@ int run(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     const auto verbs = verbs_of(app);
     if (argc > 1 && argv[1][0] != '-' && std::find(verbs.begin(), verbs.end(), argv[1]) == verbs.end())
-      return fail_with(2, fmt::format("{}: no such verb; expected one of {}", argv[1], fmt::join(verbs, ", ")));
-    return fail_with(2, error.what());
+      return fail_with(2, fmt::format("{}: no such verb{}; expected one of {}", argv[1],
+                                      tessera::cli::did_you_mean(argv[1], verbs), fmt::join(verbs, ", ")));
+    return fail_with(2, error.what() + suggestion_for(app));
   } catch (const tessera::UsageError& error) {
     return fail_with(2, error.what());
   } catch (const tessera::Interrupted& error) {

@@ -2,13 +2,14 @@
 
 #include <fmt/ranges.h>
 
+#include "cli/command_tree.h"
 #include "cli/threads.h"
 #include "runtime/error.h"
 
 namespace tessera::cli {
 
 void add_model_flags(CLI::App& verb, ModelFlags& flags) {
-  verb.add_option("-m,--model", flags.model, "bundle folder")->required();
+  verb.add_option("-m,--model", flags.model, "bundle folder")->envname("TESSERA_MODEL")->required();
   flags.options.dtype = "auto";
   verb.add_option("--dtype", flags.options.dtype, kDtypeHelp)->capture_default_str();
   verb.add_option("--device", flags.options.device, kDeviceHelp)->capture_default_str();
@@ -34,8 +35,9 @@ void add_sampling_flags(CLI::App& verb, SamplingFlags& flags) {
     auto help = field.help;
     if (!field.choices.empty()) help += fmt::format(": {}", fmt::join(field.choices, ", "));
     if (!otherwise.empty()) help += fmt::format(" [{}]", otherwise);
-    verb.add_option_function<std::string>(field.flag_list(), take, help)
-        ->type_name(field.is_text()    ? "TEXT"
+    auto* option = verb.add_option_function<std::string>(field.flag_list(), take, help);
+    set_choices(option, field.choices);
+    option->type_name(field.is_text()    ? "TEXT"
                     : field.is_whole() ? "INT"
                                        : "FLOAT");
   }

@@ -28,7 +28,7 @@ void outpaint(const CLI::App& verb, const OutpaintOptions& options) {
 void add_outpaint(CLI::App& app) {
   auto options = std::make_shared<OutpaintOptions>();
   auto* verb = app.add_subcommand("outpaint", "continue pictures beyond their borders");
-  verb->add_option("-i,--image", options->images, "picture; repeatable")->required();
+  verb->add_option("-i,--image", options->images, "picture (-: standard input); repeatable")->required();
   verb->add_option("--left", options->borders.left, "pixels to add on the left")->capture_default_str();
   verb->add_option("--right", options->borders.right, "pixels to add on the right")->capture_default_str();
   verb->add_option("--top", options->borders.top, "pixels to add at the top")->capture_default_str();
@@ -36,7 +36,10 @@ void add_outpaint(CLI::App& app) {
   add_reading_flags(*verb, options->reading);
   add_region_flags(*verb, options->edit.region);
   add_edit_flags(*verb, options->edit);
-  verb->callback([verb, options] { outpaint(*verb, *options); });
+  verb->callback([verb, options] {
+    if (!options->edit.server.url.empty()) return run_on_server(*verb, options->edit);
+    outpaint(*verb, *options);
+  });
 }
 
 }  // namespace tessera::cli

@@ -8,6 +8,8 @@
 #include "cli/model_flags.h"
 #include "cli/picture_files.h"
 #include "cli/region_flags.h"
+#include "cli/result_line.h"
+#include "cli/server_jobs.h"
 #include "cli/verbs.h"
 #include "data/catalogue.h"
 #include "data/dataset.h"
@@ -26,6 +28,8 @@ struct CodecOptionsOfVerb {
   std::uint64_t split_seed = 0;
   CatalogueChoice choice;
   double validation_fraction = 0.05;
+  EarlierResults earlier;
+  ServerFlags server;
   bool json = false;
 
   std::int64_t most_pixels() const { return max_pixels > 0 ? max_pixels : kMostCodedPixels; }
@@ -51,7 +55,7 @@ std::vector<torch::Tensor> gather(const CodecOptionsOfVerb& options, Codec codec
   read.background = parse_colour(options.background);
   read.max_pixels = options.most_pixels();
   for (const auto& path : options.images) {
-    pictures.push_back(fitted(read_image(std::filesystem::path(path), read), codec->options().factor(), path));
+    pictures.push_back(fitted(read_picture(path, read), codec->options().factor(), path));
     names.push_back(valid_utf8(path));
   }
   if (options.data.empty()) return pictures;
@@ -69,6 +73,13 @@ std::vector<torch::Tensor> gather(const CodecOptionsOfVerb& options, Codec codec
     names.push_back(data.file_name(index));
   }
   return pictures;
+}
+
+void check_output(const CodecOptionsOfVerb& options) {
+  if (picture_format(options.output).empty())
+    throw UsageError(fmt::format("--output {}: expected a file ending in .png, .jpg or .webp, or -", options.output));
+  if (is_standard_output(options.output) && options.json)
+    throw UsageError("--output -: holds the picture alone, expected no --json");
 }
 
 void check_sources(const CodecOptionsOfVerb& options, const char* verb) {
@@ -97,6 +108,7 @@ torch::Tensor decoded_of(Codec codec, const TokenGrid& grid) {
 
 void reconstruct(const CodecOptionsOfVerb& options) {
   check_sources(options, "reconstruct");
+  check_output(options);
   auto pipeline = load_model(options.model);
   auto codec = pipeline.codec();
   std::vector<std::string> names;
@@ -116,15 +128,17 @@ void reconstruct(const CodecOptionsOfVerb& options) {
     sheet.push_back(to_image(pictures[i][0]));
     sheet.push_back(to_image(decoded[0]));
   }
-  write_png(options.output, contact_sheet(sheet, {sheet.size() == 2 ? 2 : 8, 2, {}}));
+  write_picture(options.output, contact_sheet(sheet, {sheet.size() == 2 ? 2 : 8, 2, {}}),
+                sheet_text({{"verb", "reconstruct"}, {"model", valid_utf8(options.model.model)}}));
   const double mean = total / static_cast<double>(pictures.size());
   if (options.json) {
     fmt::print("{}\n",
                nlohmann::json{{"images", rows}, {"mean_psnr_db", mean}, {"sheet", valid_utf8(options.output)}}.dump(2));
-  } else {
-    fmt::print("{}\n{} pictures, mean PSNR {:.2f} dB (original left, reconstruction right)\n", options.output,
-               pictures.size(), mean);
+    return;
   }
+  if (!is_standard_output(options.output)) fmt::print("{}\n", options.output);
+  fmt::print(is_standard_output(options.output) ? stderr : stdout,
+             "{} pictures, mean PSNR {:.2f} dB (original left, reconstruction right)\n", pictures.size(), mean);
 }
 
 void encode(const CodecOptionsOfVerb& options) {
@@ -141,7 +155,12 @@ void encode(const CodecOptionsOfVerb& options) {
   save_safetensors(
       options.output, {{"tokens", torch::cat(grids).to(torch::kInt32)}},
       {{"names", nlohmann::json(names).dump()}, {"codebook_size", std::to_string(codec->options().codebook_size)}});
-  fmt::print("{}\n", options.output);
+  print_result(options.json,
+               {{"output", options.output},
+                {"images", names},
+                {"grid", {grids.front().size(1), grids.front().size(2)}},
+                {"codebook_size", codec->options().codebook_size}},
+               options.output);
 }
 
 void decode(const CodecOptionsOfVerb& options, const std::string& tokens_file) {
@@ -162,23 +181,26 @@ void decode(const CodecOptionsOfVerb& options, const std::string& tokens_file) {
   const auto lowest = found->second.min().item<std::int64_t>(), highest = found->second.max().item<std::int64_t>();
   require(lowest >= 0 && highest < codes, "{}: tokens {} to {}, expected 0 to {}{}", tokens_file, lowest, highest,
           codes - 1, highest == codes ? fmt::format(" ({} is MASK)", codes) : "");
-  std::filesystem::create_directories(options.output);
+  options.earlier.validate();
+  options.earlier.make_folder(options.output);
+  const auto text = picture_text(
+      {{"verb", "decode"}, {"model", valid_utf8(options.model.model)}, {"tokens", valid_utf8(tokens_file)}});
   constexpr std::size_t kAtOnce = 16;  // pictures that are written side by side
   std::vector<PictureFile> pictures;
   for (std::int64_t i = 0; i < found->second.size(0); ++i) {
     const TokenGrid grid(found->second.slice(0, i, i + 1).to(torch::kInt64), codes);
     const auto images = decoded_of(pipeline.codec(), grid);
-    pictures.push_back({std::filesystem::path(options.output) / fmt::format("{:05}.png", i), to_image(images[0]), {}});
+    pictures.push_back({std::filesystem::path(options.output) / fmt::format("{:05}.png", i), to_image(images[0]), text});
     if (pictures.size() < kAtOnce && i + 1 < found->second.size(0)) continue;
     write_pictures(pictures);
     pictures.clear();
   }
-  fmt::print("{}\n", options.output);
+  print_result(options.json, {{"output", options.output}, {"count", found->second.size(0)}}, options.output);
 }
 
 void add_sources(CLI::App& verb, CodecOptionsOfVerb& options) {
   add_model_flags(verb, options.model);
-  verb.add_option("-i,--image", options.images, "picture; repeatable");
+  verb.add_option("-i,--image", options.images, "picture (-: standard input); repeatable");
   verb.add_option("--data", options.data, "data set instead of pictures");
   verb.add_option("--split", options.split, "train, validation or all (with --data)")->capture_default_str();
   verb.add_option("--split-seed", options.split_seed, "as in training")->capture_default_str();
@@ -195,14 +217,21 @@ void add_reconstruct(CLI::App& app) {
   auto options = std::make_shared<CodecOptionsOfVerb>();
   auto* verb = app.add_subcommand("reconstruct", "pictures to tokens and back, side by side");
   add_sources(*verb, *options);
-  verb->add_option("-o,--output", options->output, "contact sheet to write, .png")->required();
-  verb->add_flag("--json", options->json, "report as JSON on standard output");
-  verb->callback([options] { reconstruct(*options); });
+  verb->add_option("-o,--output", options->output, "contact sheet to write (.png, .jpg, .webp; -: standard output)")
+      ->required();
+  verb->add_flag("--json", options->json, kJsonHelp);
+  add_server_flag(*verb, options->server);
+  verb->callback([verb, options] {
+    if (options->server.url.empty()) return reconstruct(*options);
+    check_output(*options);
+    run_on_server(*verb, options->server, {options->output, options->earlier, options->json});
+  });
 
   auto of_encode = std::make_shared<CodecOptionsOfVerb>();
   auto* to_tokens = app.add_subcommand("encode", "pictures to tokens");
   add_sources(*to_tokens, *of_encode);
   to_tokens->add_option("-o,--output", of_encode->output, ".safetensors to write")->required();
+  to_tokens->add_flag("--json", of_encode->json, kJsonHelp);
   to_tokens->callback([of_encode] { encode(*of_encode); });
 
   auto of_decode = std::make_shared<CodecOptionsOfVerb>();
@@ -211,6 +240,8 @@ void add_reconstruct(CLI::App& app) {
   add_model_flags(*to_pictures, of_decode->model);
   to_pictures->add_option("--tokens", *file, ".safetensors with a tensor 'tokens' [N, h, w]")->required();
   to_pictures->add_option("-o,--output", of_decode->output, "folder to write")->required();
+  to_pictures->add_option("--earlier", of_decode->earlier.choice, EarlierResults::kHelp)->capture_default_str();
+  to_pictures->add_flag("--json", of_decode->json, kJsonHelp);
   add_max_pixels_flag(*to_pictures, of_decode->max_pixels);
   to_pictures->callback([of_decode, file] { decode(*of_decode, *file); });
 }

@@ -1,12 +1,12 @@
 #include "cli/region_flags.h"
 
-#include "image/image_io.h"
+#include "cli/picture_files.h"
 #include "runtime/error.h"
 
 namespace tessera::cli {
 
 void add_picture_flags(CLI::App& verb, RegionFlags& flags) {
-  verb.add_option("-i,--image", flags.images, "picture; repeatable")->required();
+  verb.add_option("-i,--image", flags.images, "picture (-: standard input); repeatable")->required();
   verb.add_option("--mask", flags.masks,
                   "picture whose white pixels are regenerated (where it has transparency: its opaque ones); one for "
                   "all, or one for "
@@ -44,7 +44,7 @@ Picture PictureFlags::read(const std::string& path) const {
   options.background = parse_colour(background.empty() ? "#ffffff" : background);
   options.keep_alpha = background.empty();
   if (size == 0) options.max_pixels = most_pixels();
-  auto image = read_image(std::filesystem::path(path), options);
+  auto image = read_picture(path, options);
   return std::make_shared<Image>(size > 0 ? resize_and_crop(image, size) : std::move(image));
 }
 

@@ -8,6 +8,7 @@
 
 #include "cli/field_options.h"
 #include "cli/model_flags.h"
+#include "cli/result_line.h"
 #include "cli/threads.h"
 #include "cli/verbs.h"
 #include "image/decoding_process.h"
@@ -28,7 +29,7 @@ struct ServeOptions {
   PipelineOptions pipeline;
   std::string key_file, audit_file, certificate, private_key, workspace;
   int threads = 0;
-  bool decode_here = false;
+  bool decode_here = false, json = false;
 };
 
 server::AccessRules access_rules(const ServeOptions& options) {
@@ -134,7 +135,8 @@ void serve(ServeOptions options) {
   std::thread network([&] { http.run(); });
   const auto host = options.listen.address.find(':') == std::string::npos ? options.listen.address
                                                                           : fmt::format("[{}]", options.listen.address);
-  fmt::print("{}://{}:{}/\n", options.listen.tls ? "https" : "http", host, port);
+  const auto url = fmt::format("{}://{}:{}/", options.listen.tls ? "https" : "http", host, port);
+  print_result(options.json, {{"url", url}, {"address", options.listen.address}, {"port", port}}, url);
   std::fflush(stdout);
   log().info("serving {} models; Ctrl-C stops after the present job", store.infos().size());
   while (!stop.requested()) {
@@ -155,7 +157,7 @@ void serve(ServeOptions options) {
 void add_serve(CLI::App& app) {
   auto options = std::make_shared<ServeOptions>();
   auto* verb = app.add_subcommand("serve", "the HTTP service and the studio, on this machine's browser");
-  verb->add_option("-m,--model", options->models, "bundle folder, or NAME=FOLDER; repeatable")->required();
+  verb->add_option("-m,--model", options->models, "bundle folder, or NAME=FOLDER; repeatable")->envname("TESSERA_MODEL")->required();
   verb->add_option("--listen", options->listen.address, "address; another than the loopback needs --api-key-file")
       ->capture_default_str();
   verb->add_option("--port", options->listen.port, "0: any free one")->capture_default_str();
@@ -175,6 +177,7 @@ void add_serve(CLI::App& app) {
   verb->add_option("-t,--threads", options->threads, "threads; 0: one a processor")->capture_default_str();
   verb->add_flag("--decode-in-process", options->decode_here,
                  "uploads are decoded by this process itself, not by one that can open no file and no connection");
+  verb->add_flag("--json", options->json, "the address as JSON on standard output");
   const auto apply = add_field_options(*verb, options->limits.fields(), "Limits");
   verb->callback([options, apply] {
     apply();

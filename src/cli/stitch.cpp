@@ -75,7 +75,10 @@ void add_stitch(CLI::App& app) {
   add_reading_flags(*verb, flags->reading);
   add_region_flags(*verb, flags->stitch.region);
   add_edit_flags(*verb, flags->edit);
-  verb->callback([verb, flags] { stitch(*verb, *flags); });
+  verb->callback([verb, flags] {
+    if (!flags->edit.server.url.empty()) return run_on_server(*verb, flags->edit);
+    stitch(*verb, *flags);
+  });
 }
 
 }  // namespace tessera::cli

@@ -5,6 +5,7 @@
 #include "cli/data_flags.h"
 #include "cli/field_options.h"
 #include "cli/model_flags.h"
+#include "cli/result_line.h"
 #include "cli/threads.h"
 #include "cli/verbs.h"
 #include "data/dataset.h"
@@ -32,9 +33,13 @@ struct TrainOptions {
   std::string data, out, recipe, device = "cpu";
   LoopOptions loop;
   int threads = 0;
-  bool strict = false;
+  bool strict = false, json = false;
   CatalogueChoice choice;
 };
+
+void say_made(const TrainOptions& options, const std::filesystem::path& part, std::int64_t steps) {
+  print_result(options.json, {{"output", part.string()}, {"data", options.data}, {"steps", steps}}, part.string());
+}
 
 void add_common(CLI::App& verb, TrainOptions& options) {
   verb.add_option("--data", options.data,
@@ -56,6 +61,7 @@ void add_common(CLI::App& verb, TrainOptions& options) {
                   "validations without a gain on held-out pictures after which the run ends; 0 never")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  verb.add_flag("--json", options.json, kJsonHelp);
   verb.add_flag("--resume", options.loop.resume, "go on from the saved state");
   verb.add_flag("--strict", options.strict, "a file that is neither picture nor companion, or broken, is an error");
   add_choice_flags(verb, options.choice, "Data");
@@ -110,7 +116,7 @@ void train_codec(const TrainOptions& options, CodecRecipe recipe) {
   auto loop = options.loop;
   loop.steps = recipe.steps;
   run_to_end(*task, loop, bundle / "training" / "codec");
-  fmt::print("{}\n", (bundle / "vqvae").string());
+  say_made(options, bundle / "vqvae", loop.steps);
 }
 
 /// A prior of other codes than its bundle's codec has could never be used: said now, not after the training.
@@ -177,7 +183,7 @@ void train_prior(const TrainOptions& options, PriorRecipe recipe) {
   auto loop = options.loop;
   loop.steps = recipe.steps;
   run_to_end(*task, loop, bundle / "training" / "prior");
-  fmt::print("{}\n", (bundle / "transformer").string());
+  say_made(options, bundle / "transformer", loop.steps);
 }
 
 void train_pixels(const TrainOptions& options, const PixelRecipe& recipe, const std::string& model) {
@@ -201,7 +207,7 @@ void train_pixels(const TrainOptions& options, const PixelRecipe& recipe, const 
   auto loop = options.loop;
   loop.steps = recipe.steps;
   run_to_end(*task, loop, bundle / "training" / "pixels");
-  fmt::print("{}\n", (bundle / "vqvae").string());
+  say_made(options, bundle / "vqvae", loop.steps);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "checkpoint/bundle.h"
 #include "checkpoint/bundle_record.h"
 #include "cli/model_flags.h"
+#include "cli/result_line.h"
 #include "cli/threads.h"
 #include "cli/verbs.h"
 #include "data/dataset.h"
@@ -51,7 +52,7 @@ struct TrainPicturesOptions {
   double minutes = 0;
   std::int64_t size = 0, seed = 0;
   int threads = 0;
-  bool yes = false, dry_run = false, resume = false, strict = false;
+  bool yes = false, dry_run = false, resume = false, strict = false, json = false;
 };
 
 /// What a run has come to, beside its recipe: what --resume goes on from.
@@ -224,6 +225,12 @@ void show(const Dataset& data, const fs::path& out, const std::string& device) {
   write_png(out / "reconstructions.png", contact_sheet(pairs, {8, 2, {}}));
 }
 
+nlohmann::json plan_json(const TrainingPlan& plan) {
+  nlohmann::json lines = nlohmann::json::object();
+  for (const auto& [name, text] : plan.lines) lines[name] = text;
+  return {{"plan", std::move(lines)}};
+}
+
 TrainingPlan propose(const TrainPicturesOptions& options, std::optional<Dataset>& data, torch::Device device) {
   PlanOptions wishes;
   wishes.minutes = options.minutes;
@@ -295,7 +302,8 @@ void train_pictures(TrainPicturesOptions options) {
                             fmt::format("{}: the model, samples.png, reconstructions.png, training/recipe.toml "
                                         "and previews (the first within a minute)",
                                         out.string()));
-    fmt::print("{}", plan.text());
+    fmt::print(options.json ? stderr : stdout, "{}", plan.text());
+    if (options.json && options.dry_run) print_result(true, plan_json(plan), "");
     std::fflush(stdout);
     if (options.dry_run || !goes_on(options)) return;
     write_file_atomically(recipe_file, plan.recipe(options.data, out.string()));
@@ -318,6 +326,16 @@ void train_pictures(TrainPicturesOptions options) {
     if (!options.resume) write_recipe();
   }
   show(*data, out, options.device);
+  if (options.json) {
+    auto report = plan_json(plan);
+    report.update({{"output", out.string()},
+                   {"samples", (out / "samples.png").string()},
+                   {"reconstructions", (out / "reconstructions.png").string()},
+                   {"recipe", recipe_file.string()},
+                   {"seconds", seconds_since(begin)}});
+    print_result(true, report, "");
+    return;
+  }
   fmt::print("{}\n{}\n", (out / "samples.png").string(), (out / "reconstructions.png").string());
   fmt::print(
       "next:  tessera generate -m {0} -n 16 --output {0}/more.png\n"
@@ -343,6 +361,7 @@ void add_train_pictures(CLI::App& train) {
   train.add_flag("-y,--yes", options->yes, "do not ask");
   train.add_flag("--dry-run", options->dry_run, "say what would be done, and end");
   train.add_flag("--resume", options->resume, "go on with the run in --out");
+  train.add_flag("--json", options->json, kJsonHelp);
   train.add_flag("--strict", options->strict, "a broken picture is an error");
   auto* verb = &train;
   train.callback([verb, options] {

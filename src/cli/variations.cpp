@@ -52,7 +52,10 @@ void add_variations(CLI::App& app) {
                    "share of the cells that are made anew, above 0 to 1 [0.5; 1 in a region]");
   verb->add_flag("--least-likely", options->least_likely,
                  "the cells that the model finds least likely, not random ones");
-  verb->callback([verb, options] { variations(*verb, *options); });
+  verb->callback([verb, options] {
+    if (!options->edit.server.url.empty()) return run_on_server(*verb, options->edit);
+    variations(*verb, *options);
+  });
 }
 
 }  // namespace tessera::cli

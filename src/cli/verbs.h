@@ -9,6 +9,7 @@ namespace tessera::cli {
 void register_verbs(CLI::App& app);
 
 void add_bench(CLI::App& app);
+void add_completion(CLI::App& app);  // completion, man
 void add_convert(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_dataset(CLI::App& app);
@@ -17,6 +18,7 @@ void add_generate(CLI::App& app);
 void add_inpaint(CLI::App& app);
 void add_outpaint(CLI::App& app);
 void add_reconstruct(CLI::App& app);  // reconstruct, encode, decode
+void add_run(CLI::App& app);
 void add_serve(CLI::App& app);
 void add_stitch(CLI::App& app);
 void add_train(CLI::App& app);

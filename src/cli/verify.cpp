@@ -10,6 +10,7 @@
 #include "checkpoint/bundle.h"
 #include "checkpoint/bundle_record.h"
 #include "checkpoint/safetensors.h"
+#include "cli/result_line.h"
 #include "cli/verbs.h"
 #include "data/pack_file.h"
 #include "runtime/error.h"
@@ -46,7 +47,8 @@ std::vector<fs::path> verify_folder(const fs::path& folder) {
   return files;
 }
 
-void verify(const std::vector<std::string>& paths, bool record) {
+void verify(const std::vector<std::string>& paths, bool record, bool json) {
+  std::vector<std::string> verified;
   for (const auto& path : paths) {
     if (record) record_bundle(path);
     std::vector<fs::path> files = {path};
@@ -56,8 +58,12 @@ void verify(const std::vector<std::string>& paths, bool record) {
       require(fs::exists(path), "{}: no such file or folder", path);
       verify_file(path);
     }
-    for (const auto& file : files) std::printf("ok  %s\n", file.c_str());
+    for (const auto& file : files) {
+      verified.push_back(file.string());
+      if (!json) std::printf("ok  %s\n", file.c_str());
+    }
   }
+  if (json) print_result(true, {{"ok", verified}}, "");
 }
 
 }  // namespace
@@ -68,7 +74,9 @@ void add_verify(CLI::App& app) {
   verb->add_option("paths", *paths, "Model folders, .safetensors and .tessera-pack files")->required();
   auto record = std::make_shared<bool>(false);
   verb->add_flag("--record", *record, "model folders: record the configurations as they are now, changed on purpose");
-  verb->callback([paths, record] { verify(*paths, *record); });
+  auto json = std::make_shared<bool>(false);
+  verb->add_flag("--json", *json, kJsonHelp);
+  verb->callback([paths, record, json] { verify(*paths, *record, *json); });
 }
 
 }  // namespace tessera::cli

@@ -115,6 +115,8 @@ class Joiner {
         leave_out({name, "hidden, or left behind by a file system", true});
       } else if (!is_safe_name(name)) {
         leave_out({name, kLeavesFolder, false});
+      } else if (input_.sheets.contains(name)) {
+        leave_out({name, "a contact sheet that this program made", true});
       } else if (is_image_name(name)) {
         CatalogueItem item;
         item.file = i;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,6 +56,7 @@ struct CatalogueInput {
   bool folders_are_classes = true;           // sub-folders name classes, where no metadata do
   bool from_tar = false;                     // several pictures of one key are one sample
   std::vector<std::string> archives;         // where names begin with one: "images.zip/"
+  std::set<std::string> sheets;              // pictures that are no samples (is_contact_sheet)
   std::vector<LeftOut> others;               // what the source has seen and cannot give: links, devices
   std::vector<std::string> notes;
   CatalogueChoice choice;

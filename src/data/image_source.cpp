@@ -7,6 +7,7 @@
 #include "data/content_hash.h"
 #include "data/folder_walk.h"
 #include "data/shard_pattern.h"
+#include "image/contact_sheet.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 
@@ -53,6 +54,21 @@ bool is_written_link(const fs::path& root, const FolderFile& file) {
   }
 }
 
+/// Whether a file may be a contact sheet of this program by its name: only then its bytes are looked at.
+bool has_name_of_sheet(const std::string& name) {
+  auto base = name.substr(name.rfind('/') + 1);
+  if (base.starts_with("mask-")) std::erase_if(base, [](unsigned char c) { return c == '-' || std::isdigit(c) != 0; });
+  return base == "sheet.png" || base == "neighbours.png" || base == "beside.png" || base == "mask.png";
+}
+
+bool is_sheet_file(const fs::path& file) {
+  try {
+    return is_contact_sheet(read_file(file, SourceLimits{}.max_entry_bytes));
+  } catch (const Error&) {
+    return false;  // whoever reads it as a picture says why
+  }
+}
+
 /// Adds a folder's files to the catalogue's input, and reads its texts.
 void add_files(const fs::path& root, const std::vector<FolderFile>& files, TextBudget& budget, CatalogueInput& input) {
   for (const auto& file : files) {
@@ -65,6 +81,7 @@ void add_files(const fs::path& root, const std::vector<FolderFile>& files, TextB
       continue;
     }
     if (is_text_name(file.name)) budget.keep(input, file.name, read_file(root / file.name, budget.left()));
+    if (has_name_of_sheet(file.name) && is_sheet_file(root / file.name)) input.sheets.insert(file.name);
     input.names.push_back(file.name);
   }
 }
@@ -135,6 +152,10 @@ class ArchiveSource : public ImageSource {
           require(static_cast<std::int64_t>(input.names.size()) < limits.max_entries, "{}: more than {} files",
                   set_.archives.front().string(), limits.max_entries);
           input.names.push_back(name);
+          if (has_name_of_sheet(name)) {
+            note_sheet(reader, name, input);
+            return;
+          }
           if (!is_text_name(name) || !is_safe_name(name) || input.texts.contains(name)) return;
           const auto bytes = reader.read(budget.left());
           budget.keep(input, name, {bytes.begin(), bytes.end()});
@@ -183,6 +204,14 @@ class ArchiveSource : public ImageSource {
       while (const auto name = reader.next()) visit(reader, set_.prefixes[i] + *name);
       end(reader, set_.prefixes[i]);
     }
+  }
+
+  void note_sheet(ArchiveReader& reader, const std::string& name, CatalogueInput& input) const {
+    try {
+      const auto bytes = reader.read(limits_.max_entry_bytes);
+      if (is_contact_sheet({reinterpret_cast<const char*>(bytes.data()), bytes.size()})) input.sheets.insert(name);
+    } catch (const Error&) {
+    }  // whoever reads it as a picture says why
   }
 
   ArchiveSet set_;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "image/image_io.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -17,6 +18,14 @@ void paste(const Image& image, int left, int top, Image& sheet) {
 }
 
 }  // namespace
+
+bool is_contact_sheet(std::string_view bytes) {
+  try {
+    return read_png_text(bytes, "").contains(kContactSheetKey);
+  } catch (const Error&) {
+    return false;  // no PNG, or a broken one
+  }
+}
 
 Image contact_sheet(const std::vector<Image>& images, const ContactSheetOptions& options) {
   require(!images.empty(), "contact sheet: no images");

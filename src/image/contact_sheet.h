@@ -1,11 +1,17 @@
 /// Many pictures on one: the form in which samples and reconstructions are looked at.
 #pragma once
 
+#include <string_view>
 #include <vector>
 
 #include "image/image.h"
 
 namespace tessera {
+
+/// Text of a PNG that holds several pictures or shows a mask: data sets leave such a file out (is_contact_sheet).
+inline constexpr const char* kContactSheetKey = "tessera-contact-sheet";
+/// Whether a file's bytes are a PNG with that text.
+bool is_contact_sheet(std::string_view bytes);
 
 struct ContactSheetOptions {
   int columns = 0;    // pictures a row; 0: as many as make the sheet about square

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "runtime/log.h"
 #include "runtime/seconds_since.h"
 
 namespace tessera {
@@ -35,7 +36,9 @@ Progress::Progress(std::string title, std::int64_t start, std::int64_t total, st
       terminal_(::isatty(STDERR_FILENO) == 1),
       begin_(std::chrono::steady_clock::now()),
       printed_(begin_),
-      updated_(begin_) {}
+      updated_(begin_) {
+  if (terminal_) print(false);
+}
 
 Progress::~Progress() {
   print(true);
@@ -82,9 +85,13 @@ void Progress::update(std::int64_t step, const std::string& text) {
 }
 
 void Progress::print(bool last) {
+  if (!log().should_log(spdlog::level::info)) return;
   const double elapsed = seconds_since(begin_);
   const double done = total_ > 0 ? static_cast<double>(step_) / static_cast<double>(total_) : 0;
-  const double left = seconds_left();
+  double left = seconds_left();
+  if (left < 0 && step_ > start_) {  // a first guess, the first step included
+    left = elapsed / static_cast<double>(step_ - start_) * static_cast<double>(total_ - step_);
+  }
   const auto facts = fmt::format("{} {}/{}  {:.1f} {}/s  {}  left {}  {}", title_, step_, total_, rate(), unit_,
                                  duration_text(elapsed), left < 0 ? "?" : duration_text(left), text_);
   if (!terminal_) {

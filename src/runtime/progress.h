@@ -1,4 +1,5 @@
-/// Progress of long work on standard error: a bar on a terminal, a plain line now and then elsewhere.
+/// Progress of long work on standard error: a bar on a terminal from the first moment, a plain line now and then elsewhere;
+/// nothing where the log keeps its information to itself (--quiet).
 #pragma once
 
 #include <chrono>
@@ -17,6 +18,8 @@ class Progress {
 
   /// Work has come to `step`; `text` says how it goes (losses).
   void update(std::int64_t step, const std::string& text);
+  /// Says how it goes without a step.
+  void say(const std::string& text) { text_ = text; }
   /// What was done since the last update was no step (a validation, saving): it does not count for the rate, and is
   /// counted on in the time left as often as it came so far.
   void other_work_done();
