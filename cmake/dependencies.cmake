@@ -46,12 +46,12 @@ if(seccomp_FOUND)
   target_compile_definitions(tessera_seccomp INTERFACE TESSERA_WITH_SECCOMP=1)
 endif()
 
-# cpp-httplib carries the HTTP service; without it `tessera serve` says so.
-add_library(tessera_httplib INTERFACE)
+# Boost.Beast parses and writes HTTP (headers alone); without it `tessera serve` says so.
+add_library(tessera_http INTERFACE)
 if(TESSERA_WITH_SERVER)
-  pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
-  target_link_libraries(tessera_httplib INTERFACE PkgConfig::httplib)
-  target_compile_definitions(tessera_httplib INTERFACE TESSERA_WITH_SERVER=1)
+  find_package(Boost 1.74 REQUIRED)
+  target_link_libraries(tessera_http INTERFACE Boost::headers)
+  target_compile_definitions(tessera_http INTERFACE TESSERA_WITH_SERVER=1 BOOST_BEAST_USE_STD_STRING_VIEW BOOST_ASIO_NO_DEPRECATED)
 endif()
 
 # SQLite holds the table of a workspace's jobs; without it `tessera serve --workspace` says so.

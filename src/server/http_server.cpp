@@ -1,226 +1,90 @@
 #include "server/http_server.h"
 
 #ifdef TESSERA_WITH_SERVER
-#include <arpa/inet.h>
-#include <httplib.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
+#include <atomic>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
 #include <map>
+#include <mutex>
 
-#include "runtime/log.h"
+#include "server/beast_stream.h"
 #include "server/body_budget.h"
 #include "server/http_connection.h"
+#include "server/listener.h"
+#include "server/url_text.h"
 
 namespace tessera::server {
 namespace {
 
-constexpr const char* kFormType = "x-tessera-form-type";  // keeps the Content-Type of a form from the library
-constexpr int kWaitingConnections = 256;                  // that the system holds until they are accepted
-constexpr int kRequestsPerConnection = 1000;              // then it is closed
-constexpr std::chrono::seconds kIdle{5};                  // how long a connection waits for its next request
-constexpr std::size_t kSmallBody = 256 << 10;             // bytes
-constexpr std::chrono::seconds kBodyWait{5};              // for room among the bodies under way
-constexpr std::chrono::milliseconds kBeat{250};           // between looks at whether to stop
+namespace http = boost::beast::http;
+using boost::system::error_code;
 
-/// What httplib reads from and writes to.
-class ConnectionStream : public httplib::Stream {
- public:
-  ConnectionStream(Connection& connection, std::string address, int port)
-      : connection_(connection), address_(std::move(address)), port_(port) {}
+constexpr int kRequestsPerConnection = 1000;    // then it is closed
+constexpr std::chrono::seconds kIdle{5};        // how long a connection waits for its next request
+constexpr std::size_t kSmallBody = 256 << 10;   // bytes
+constexpr std::chrono::seconds kBodyWait{5};    // for room among the bodies under way
+constexpr std::chrono::milliseconds kBeat{250};  // between looks at whether to stop
 
-  bool is_readable() const override { return true; }  // reading waits by itself
-  bool is_writable() const override { return !connection_.peer_closed(); }
-  ssize_t read(char* to, std::size_t size) override { return connection_.read(to, size); }
-  ssize_t write(const char* from, std::size_t size) override { return connection_.write(from, size); }
-  void get_remote_ip_and_port(std::string& ip, int& port) const override {
-    ip = address_;
-    port = port_;
-  }
-  void get_local_ip_and_port(std::string& ip, int& port) const override {
-    ip.clear();
-    port = 0;
-  }
-  socket_t socket() const override { return connection_.socket(); }
+using Parser = http::request_parser<http::string_body>;
 
- private:
-  Connection& connection_;
-  const std::string address_;
-  const int port_;
-};
-
-/// The peer of a socket; nothing where it has gone already.
-std::pair<std::string, int> peer_of(int socket) {
-  sockaddr_storage address{};
-  socklen_t length = sizeof(address);
-  char text[INET6_ADDRSTRLEN] = "";
-  if (::getpeername(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0) return {};
-  if (address.ss_family == AF_INET) {
-    const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
-    ::inet_ntop(AF_INET, &v4.sin_addr, text, sizeof(text));
-    return {text, ntohs(v4.sin_port)};
-  }
-  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
-  ::inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof(text));
-  return {text, ntohs(v6.sin6_port)};
+bool takes_body(const std::string& method) {
+  return method != "GET" && method != "HEAD" && method != "OPTIONS";
 }
 
-thread_local Connection* present_connection = nullptr;  // of this thread
-thread_local bool refused = false;                      // this connection is one too many
-
-/// A thread for each connection, up to a bound: event streams and waiting requests hold theirs for long.
-class ConnectionThreads : public httplib::TaskQueue {
- public:
-  ConnectionThreads(std::int64_t most, Metrics& metrics) : most_(most), metrics_(metrics) {}
-
-  void enqueue(std::function<void()> work) override {
-    {
-      std::unique_lock lock(mutex_);
-      if (running_ >= most_) {
-        lock.unlock();
-        refused = true;
-        work();
-        refused = false;
-        return;
-      }
-      ++running_;
-      metrics_.set("tessera_http_connections", static_cast<double>(running_));
-    }
-    std::thread([this, work = std::move(work)] {
-      try {
-        work();
-      } catch (const std::exception& error) {
-        log().error("connection: {}", error.what());
-      }
-      const std::lock_guard lock(mutex_);
-      --running_;
-      metrics_.set("tessera_http_connections", static_cast<double>(running_));
-      ended_.notify_all();
-    }).detach();
-  }
-
-  void shutdown() override {
-    std::unique_lock lock(mutex_);
-    ended_.wait(lock, [&] { return running_ == 0; });
-  }
-
- private:
-  const std::int64_t most_;
-  Metrics& metrics_;
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  std::int64_t running_ = 0;
-};
-
-HttpRequest request_of(const httplib::Request& from) {
+/// The request without its body.
+HttpRequest request_of(const Parser& parser, const std::string& address) {
+  const auto& from = parser.get();
   HttpRequest request;
-  request.method = from.method;
-  request.path = from.path;
-  for (const auto& [name, value] : from.params) request.query.emplace(name, value);
-  for (const auto& [name, value] : from.headers) {
-    std::string lower = name;
+  request.method = std::string(from.method_string());
+  const std::string_view target(from.target().data(), from.target().size());
+  const auto mark = std::min(target.find('?'), target.size());
+  request.path = percent_decoded(target.substr(0, std::min(mark, target.find('#'))), false);
+  if (mark < target.size()) request.query = query_of(target.substr(mark + 1, target.find('#', mark) - mark - 1));
+  for (const auto& field : from) {
+    std::string lower(field.name_string());
     for (auto& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    request.headers.emplace(std::move(lower), value);
+    request.headers.emplace(std::move(lower), std::string(field.value()));
   }
-  if (const auto form = request.headers.find(kFormType); form != request.headers.end()) {
-    request.headers["content-type"] = form->second;
-  }
-  request.address = from.remote_addr;
-  request.gone = [connection = present_connection] { return connection && connection->peer_closed(); };
+  request.address = address;
   return request;
+}
+
+/// A response's head, whatever its body.
+template <typename Body>
+http::response<Body> head_of(const HttpResponse& from, unsigned version, bool stays) {
+  http::response<Body> to{http::int_to_status(static_cast<unsigned>(from.status)), version};
+  to.result(static_cast<unsigned>(from.status));
+  to.set(http::field::content_type, from.content_type);
+  for (const auto& [name, value] : from.headers) to.set(name, value);
+  to.keep_alive(stays);
+  return to;
 }
 
 }  // namespace
 
-class HttpServer::Impl : public httplib::Server {
+class HttpServer::Impl {
  public:
-  Impl(Service& service, const ListenOptions& listen_options)
+  Impl(Service& service, const ListenOptions& options)
       : service_(service),
-        options_(listen_options),
+        options_(options),
         bodies_(static_cast<std::uint64_t>(service.limits().bodies_mib) << 20),
-        tls_(listen_options.tls) {
-    new_task_queue = [this] { return new ConnectionThreads(service_.limits().connections, service_.metrics()); };
-    set_socket_options([](socket_t socket) {
-      const int yes = 1;  // but not SO_REUSEPORT: two servers must not share a port unnoticed
-      ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-    });
-    set_tcp_nodelay(true);
-    set_keep_alive_max_count(kRequestsPerConnection);  // what its answers tell clients
-    set_pre_routing_handler([this](const httplib::Request& from, httplib::Response& to) {
-      auto refusal = service_.refuse_early(request_of(from), length_of(from));
-      if (!refusal) return HandlerResponse::Unhandled;
-      answer(std::move(*refusal), to);
-      present_connection->close_after();
-      return HandlerResponse::Handled;
-    });
-    const Handler plain = [this](const httplib::Request& from, httplib::Response& to) {
-      answer(service_.handle(request_of(from)), to);
-    };
-    const HandlerWithContentReader with_body = [this](const httplib::Request& from, httplib::Response& to,
-                                                      const httplib::ContentReader& reader) {
-      const auto most = static_cast<std::size_t>(service_.limits().body_mib) << 20;
-      const auto stated = length_of(from);
-      const auto expected = stated < 0 ? most : std::min(static_cast<std::size_t>(stated), most);
-      // Small bodies need no leave.
-      const BodyBudget::Share share(bodies_, expected <= kSmallBody ? 0 : expected, kBodyWait);
-      if (!share.held()) {
-        present_connection->close_after();
-        const HttpError error(503, "body: larger ones are being read, expected fewer at one time", {}, 2);
-        return answer(error_response(from.path, error), to);
-      }
-      auto request = request_of(from);  // goes before its share is given back
-      if (stated > 0) request.body.reserve(expected);
-      bool too_much = false;
-      // Read as it comes, forms as well: our own parser takes them apart.
-      const bool whole = reader([&](const char* data, std::size_t size) {
-        too_much = request.body.size() + size > most;
-        if (!too_much) request.body.append(data, size);
-        return !too_much;
-      });
-      if (!whole) {
-        present_connection->close_after();
-        const HttpError error(too_much ? 413 : 400, too_much ? fmt::format("body: expected at most {} bytes", most)
-                                                             : std::string("body: ended early"));
-        return answer(error_response(request.path, error), to);
-      }
-      answer(service_.handle(request), to);
-    };
-    const std::string all = "[^]*";  // whatever the path; the service has its own routes
-    Get(all, plain);
-    Options(all, plain);
-    Delete(all, plain);
-    Delete(all, with_body);
-    Post(all, with_body);
-    Put(all, with_body);
-    Patch(all, with_body);
-    set_error_handler([](const httplib::Request& from, httplib::Response& to) {
-      if (!to.body.empty() || to.status < 400) return;
-      const HttpError error(to.status, to.status == 404 ? "no such path" : "the request is not HTTP as expected here");
-      to.set_content(error_response(from.path, error).body, "application/json");
-    });
+        tls_(options.tls) {}
+
+  int bind() { return listener_.bind(options_.address, options_.port); }
+
+  void run() {
+    listener_.run(
+        service_.limits().connections, [this](int socket) { serve(socket); }, [this](int socket) { refuse(socket); },
+        [this](std::int64_t count) {
+          service_.metrics().set("tessera_http_connections", static_cast<double>(count));
+        });
   }
 
-  int bind() {
-    int port = options_.port;
-    bool bound = false;
-    if (port == 0) {
-      port = bind_to_any_port(options_.address);
-      bound = port > 0;
-    } else {
-      bound = bind_to_port(options_.address, port);
-    }
-    require(bound, "{} port {}: cannot be listened on (is another program there?)", options_.address, options_.port);
-    ::listen(svr_sock_, kWaitingConnections);  // more than the library's few
-    return port;
-  }
-
-  void stop_all() {
-    stopping_ = true;
-    stop();
-  }
+  void stop() { listener_.stop(); }
 
   void set_tls(std::shared_ptr<const TlsContext> tls) {
     const std::lock_guard lock(mutex_);
@@ -228,110 +92,149 @@ class HttpServer::Impl : public httplib::Server {
   }
 
  private:
-  bool process_and_close_socket(socket_t socket) override {
-    const auto [address, port] = peer_of(socket);
+  /// One connection too many: of all, or of its address.
+  void refuse(int socket) {
+    constexpr std::string_view kBusy =
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    service_.metrics().add("tessera_http_connections_refused_total");
+    (void)::send(socket, kBusy.data(), kBusy.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    close_socket(socket);
+  }
+
+  void serve(int socket) {
+    const auto address = peer_address(socket);
     const Counted counted(*this, address);
-    if (refused || counted.too_many()) {
-      constexpr std::string_view kBusy =
-          "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-      service_.metrics().add("tessera_http_connections_refused_total");
-      (void)::send(socket, kBusy.data(), kBusy.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-      ::shutdown(socket, SHUT_RDWR);
-      ::close(socket);
-      return false;
-    }
+    if (counted.too_many()) return refuse(socket);
     Connection connection(socket, std::chrono::seconds(service_.limits().slow_seconds));
-    ConnectionStream stream(connection, address, port);
     if (const auto tls = tls_context(); tls && !connection.start_tls(tls)) {
-      if (connection.too_slow()) service_.metrics().add("tessera_http_slow_total");
       service_.metrics().add("tessera_http_tls_refused_total");
-      ::shutdown(socket, SHUT_RDWR);
-      ::close(socket);
-      return false;
+    } else {
+      answer_requests(connection, address);
+      connection.shut_down_tls();
+      if (connection.closing()) connection.linger();
     }
-    present_connection = &connection;
-    for (int left = kRequestsPerConnection; left > 0; --left) {
-      if (!connection.wait_for_request(kIdle, [&] { return stopping_.load(); })) break;
-      const auto fault = connection.check_head();
-      if (!fault) break;
-      if (!fault->empty()) {
-        refuse_head(connection, *fault);
-        break;
-      }
-      bool closed = false;
-      const bool more =
-          process_request(stream, left == 1, closed, [&](httplib::Request& from) { prepare(from, connection); });
-      if (connection.in_head()) connection.close_after();
-      if (!more || closed || connection.closing()) break;
-    }
-    present_connection = nullptr;
     if (connection.too_slow()) service_.metrics().add("tessera_http_slow_total");
-    connection.shut_down_tls();
-    if (connection.closing()) connection.linger();
-    ::shutdown(socket, SHUT_RDWR);
-    ::close(socket);
-    return true;
+    close_socket(socket);
+  }
+
+  void answer_requests(Connection& connection, const std::string& address) {
+    for (int left = kRequestsPerConnection; left > 0; --left) {
+      if (!connection.wait_for_request(kIdle, [&] { return listener_.stopping(); })) return;
+      const auto fault = connection.check_head();
+      if (!fault) return;
+      if (!fault->empty()) return refuse_head(connection, *fault);
+      if (!answer_request(connection, address, left > 1)) return;
+      if (connection.in_head()) connection.close_after();
+      if (connection.closing()) return;
+    }
   }
 
   /// Answers what cannot be read in one way only, and has done with this peer.
   void refuse_head(Connection& connection, const std::string& fault) {
-    const auto body = error_response("/", HttpError(400, "request: " + fault)).body;
-    const auto text = fmt::format(
-        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
-        "Connection: close\r\nContent-Length: {}\r\n\r\n{}",
-        body.size(), body);
     service_.metrics().add("tessera_http_requests_total", "status=\"400\"");
-    (void)connection.write(text.data(), text.size());
     connection.close_after();
+    auto response = error_response("/", HttpError(400, "request: " + fault));
+    response.headers["X-Content-Type-Options"] = "nosniff";
+    send(connection, std::move(response), 11, false, false);
   }
 
-  /// Called when the head of a request has been read.
-  void prepare(httplib::Request& from, Connection& connection) {
-    from.headers.erase("Range");  // results are small; ranges would only be a way to make them large
-    from.ranges.clear();
-    from.headers.erase("Accept-Encoding");  // pictures are packed already
-    // The library would take forms apart by itself; ours come as they are.
-    from.headers.erase(kFormType);
-    if (const auto type = from.get_header_value("Content-Type"); from.is_multipart_form_data()) {
-      from.headers.erase("Content-Type");
-      from.headers.emplace(kFormType, type);
+  /// Reads one request, its head being known to be sound, and answers it. Out: whether the connection may go on.
+  bool answer_request(Connection& connection, const std::string& address, bool may_stay) {
+    BeastStream stream(connection);
+    boost::beast::flat_buffer buffer;
+    Parser parser;
+    parser.header_limit(static_cast<std::uint32_t>(Connection::kMostHead));
+    const auto most = static_cast<std::uint64_t>(service_.limits().body_mib) << 20;
+    parser.body_limit(boost::none);  // what is stated is looked at first, what comes below
+    error_code error;
+    http::read_header(stream, buffer, parser, error);
+    if (error) {
+      if (connection.too_slow() || connection.peer_closed()) return false;
+      refuse_head(connection, "not HTTP as expected here");
+      return false;
     }
-    const bool chunked = from.has_header("Transfer-Encoding");
-    if (!chunked && !from.has_header("Content-Length")) from.headers.emplace("Content-Length", "0");
-    const bool takes_body = from.method != "GET" && from.method != "HEAD" && from.method != "OPTIONS";
-    if (takes_body) {
-      connection.allow_body((static_cast<std::uint64_t>(service_.limits().body_mib) << 20) + Connection::kMostHead);
-    } else if (chunked || length_of(from) > 0) {
-      connection.close_after();  // what follows is no request
+    auto request = request_of(parser, address);
+    request.gone = [&connection] { return connection.peer_closed(); };
+    const auto stated = parser.content_length();
+    const bool has_body = parser.chunked() || stated.value_or(0) > 0;
+    const auto version = parser.get().version();
+    const bool stays = may_stay && parser.keep_alive() && (!has_body || takes_body(request.method));
+    if (!stays) connection.close_after();
+    const auto answer = [&](HttpResponse response) {
+      return send(connection, std::move(response), version, stays && !connection.closing(), request.method == "HEAD");
+    };
+    const auto length = parser.chunked() ? std::int64_t{-1}
+                                         : static_cast<std::int64_t>(std::min<std::uint64_t>(
+                                               stated.value_or(0), std::numeric_limits<std::int64_t>::max()));
+    if (auto refusal = service_.refuse_early(request, length)) {
+      connection.close_after();
+      return answer(std::move(*refusal));
     }
+    if (!has_body || !takes_body(request.method)) return answer(service_.handle(request));
+
+    const auto expected = parser.chunked() ? most : std::min(stated.value_or(0), most);
+    // Small bodies need no leave.
+    const BodyBudget::Share share(bodies_, expected <= kSmallBody ? 0 : expected, kBodyWait);
+    if (!share.held()) {
+      connection.close_after();
+      return answer(error_response(
+          request.path, HttpError(503, "body: larger ones are being read, expected fewer at one time", {}, 2)));
+    }
+    connection.allow_body(most + Connection::kMostHead);
+    if (boost::beast::iequals(parser.get()[http::field::expect], "100-continue")) {
+      constexpr std::string_view kGoOn = "HTTP/1.1 100 Continue\r\n\r\n";
+      if (connection.write(kGoOn.data(), kGoOn.size()) < 0) return false;
+    }
+    parser.body_limit(most);
+    http::read(stream, buffer, parser, error);
+    if (error) {
+      connection.close_after();
+      const bool too_much = error == http::error::body_limit;
+      return answer(error_response(
+          request.path, HttpError(too_much ? 413 : 400, too_much ? fmt::format("body: expected at most {} bytes", most)
+                                                                 : std::string("body: ended early"))));
+    }
+    request.body = std::move(parser.get().body());
+    auto response = service_.handle(request);
+    request.body = {};  // goes before its share is given back
+    return answer(std::move(response));
   }
 
-  static std::int64_t length_of(const httplib::Request& from) {
-    const auto text = from.get_header_value("Content-Length");
-    std::int64_t length = -1;
-    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), length);
-    if (parsed.ec == std::errc::result_out_of_range) return std::numeric_limits<std::int64_t>::max();
-    return length;
+  /// Out: whether all of it went.
+  bool send(Connection& connection, HttpResponse response, unsigned version, bool stays, bool head_alone) {
+    BeastStream stream(connection);
+    error_code error;
+    if (response.events) return stream_events(connection, std::move(response), version);
+    auto message = head_of<http::string_body>(response, version, stays);
+    message.content_length(response.body.size());
+    if (!head_alone) message.body() = std::move(response.body);
+    http::write(stream, message, error);
+    return !error;
   }
 
-  void answer(HttpResponse from, httplib::Response& to) {
-    to.status = from.status;
-    for (const auto& [name, value] : from.headers) to.set_header(name, value);
-    if (!from.events) {
-      to.set_content(std::move(from.body), from.content_type);
-      return;
+  /// Server-sent events: in chunks, and to those of HTTP/1.0 until the end.
+  bool stream_events(Connection& connection, HttpResponse response, unsigned version) {
+    BeastStream stream(connection);
+    error_code error;
+    const bool chunked = version >= 11;
+    auto message = head_of<http::empty_body>(response, version, chunked && !connection.closing());
+    message.chunked(chunked);
+    http::response_serializer<http::empty_body> serializer(message);
+    http::write_header(stream, serializer, error);
+    while (!error && !listener_.stopping() && !connection.peer_closed()) {
+      const auto text = response.events->next(kBeat);
+      if (!text) {
+        if (chunked) boost::asio::write(stream, http::make_chunk_last(), error);
+        return !error && chunked;
+      }
+      if (text->empty()) continue;
+      if (chunked) {
+        boost::asio::write(stream, http::make_chunk(boost::asio::buffer(*text)), error);
+      } else {
+        boost::asio::write(stream, boost::asio::buffer(*text), error);
+      }
     }
-    to.set_chunked_content_provider(from.content_type,
-                                    [this, source = std::shared_ptr<EventSource>(std::move(from.events)),
-                                     connection = present_connection](std::size_t, httplib::DataSink& sink) {
-                                      if (stopping_ || connection->peer_closed()) return false;
-                                      const auto text = source->next(kBeat);
-                                      if (!text) {
-                                        sink.done();
-                                        return true;
-                                      }
-                                      return text->empty() || sink.write(text->data(), text->size());
-                                    });
+    return false;
   }
 
   /// One of the connections of an address.
@@ -358,18 +261,18 @@ class HttpServer::Impl : public httplib::Server {
     std::int64_t count_ = 0;
   };
 
-  Service& service_;
-  const ListenOptions options_;
   std::shared_ptr<const TlsContext> tls_context() {
     const std::lock_guard lock(mutex_);
     return tls_;
   }
 
+  Service& service_;
+  const ListenOptions options_;
   BodyBudget bodies_;
-  std::shared_ptr<const TlsContext> tls_;  // under mutex_
-  std::atomic<bool> stopping_{false};
   std::mutex mutex_;
-  std::map<std::string, std::int64_t> by_address_;
+  std::shared_ptr<const TlsContext> tls_;            // under mutex_
+  std::map<std::string, std::int64_t> by_address_;  // under mutex_
+  Listener listener_;
 };
 
 HttpServer::HttpServer(Service& service, const ListenOptions& options)
@@ -379,13 +282,13 @@ int HttpServer::bind() {
   return impl_->bind();
 }
 void HttpServer::run() {
-  impl_->listen_after_bind();
+  impl_->run();
 }
 void HttpServer::set_tls(std::shared_ptr<const TlsContext> tls) {
   impl_->set_tls(std::move(tls));
 }
 void HttpServer::stop() {
-  impl_->stop_all();
+  impl_->stop();
 }
 
 }  // namespace tessera::server

@@ -1,4 +1,4 @@
-/// The service on the network. The one part that speaks to cpp-httplib.
+/// The service on the network. Boost.Beast parses and writes HTTP.
 #pragma once
 
 #include <cstdint>
