@@ -140,7 +140,7 @@ class Results {
 };
 
 /// Waits for the job's end. Out: the job as it stands then.
-json wait_for(server::ServiceClient& service, const std::string& path, const std::string& verb) {
+json end_of_job(server::ServiceClient& service, const std::string& path, const std::string& verb) {
   constexpr auto kBetweenLooks = std::chrono::milliseconds(100);
   const StopSignal stop;
   std::optional<Progress> progress;
@@ -229,7 +229,7 @@ void run_job(server::ServiceClient& service, json job, const JobOutput& output) 
   job["format"] = results.format(one);
   job["previews"] = false;
   const auto queued = service.ask("POST", "/api/v1/jobs", job.dump());
-  auto done = wait_for(service, queued.at("url").get<std::string>(), verb);
+  auto done = end_of_job(service, queued.at("url").get<std::string>(), verb);
   for (const auto& note : done.value("notes", json::array())) log().info("{}", printable(note.get<std::string>(), 1 << 12));
   std::size_t index = 0;
   for (const auto& result : done.at("results")) {

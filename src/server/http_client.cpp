@@ -19,10 +19,10 @@ namespace {
 
 /// What a service says of a refusal.
 std::string words_of(const ServiceClient::Answer& answer) {
-  const auto json = json_or_discarded(answer.body);
-  if (json.is_object() && json.contains("error") && json["error"].is_object() &&
-      json["error"].value("message", nlohmann::json()).is_string())
-    return printable(json["error"]["message"].get<std::string>(), 1 << 12);
+  const auto said = json_or_discarded(answer.body);
+  if (said.is_object() && said.contains("error") && said["error"].is_object() &&
+      said["error"].value("message", nlohmann::json()).is_string())
+    return printable(said["error"]["message"].get<std::string>(), 1 << 12);
   return fmt::format("answered {}", answer.status);
 }
 
