@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <map>
 #include <sstream>
@@ -34,6 +35,15 @@ bool is_digit(char c) {
 }
 bool is_hexadecimal(char c) {
   return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+std::string small_letters(std::string text) {
+  for (auto& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+std::string upper_letters(std::string text) {
+  for (auto& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return text;
 }
 
 /// What a numeric reference stands for, as the standard's table and rules have it.
@@ -125,10 +135,8 @@ std::string unescape_closed_html(const std::string& text) {
       if (value.find(';') != std::string::npos) value = whole;  // as the library: a semicolon is never the result
     } else if (const auto found = entities().find(body + ";"); found != entities().end()) {
       value = found->second;
-    } else if (std::all_of(body.begin(), body.end(), [](unsigned char c) { return std::isupper(c); })) {
-      std::string small = body;
-      for (auto& c : small) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-      // "&EACUTE;": the capital of what the small name stands for, where that is one character.
+    } else if (const auto small = small_letters(body); upper_letters(small) == body && unescape_html(whole) == whole) {
+      // "&EACUTE;", "&FRAC14;": the capital of what the small name stands for, where browsers know no beginning of it.
       if (const auto named = entities().find(small + ";"); named != entities().end()) value = upper_case(named->second);
     }
     out += value;

@@ -1,11 +1,13 @@
 #include "text/mojibake.h"
 
 #include <algorithm>
+#include <array>
 #include <bitset>
 #include <optional>
 #include <string_view>
 #include <vector>
 
+#include "runtime/error.h"
 #include "text/mojibake_characters.h"
 #include "text/single_byte_encodings.h"
 #include "text/unicode.h"
@@ -96,7 +98,8 @@ std::vector<Sequence> unlikely_sequences() {
   std::vector<Sequence> all;
   const auto add = [&all](std::vector<CodeSet> sets) { all.push_back({std::move(sets), false}); };
   add({set({kC1})});
-  add({beside_bad, bad});
+  add({set({kLowerAccented, kUpperAccented, kBox, kStartPunctuation, kEndPunctuation, kCurrency, kNumeric, kLaw, kBad}),
+       bad});
   add({set({kAsciiLetters}), set({kLowerCommon, kUpperCommon}), bad});
   add({bad, beside_bad});
   add({set({kLowerAccented, kLowerCommon, kBox, kEndPunctuation, kCurrency, kNumeric}), upper});
@@ -157,6 +160,34 @@ bool stands_at(const std::vector<CodeSet>& sets, const std::u32string& text, std
   }
   return true;
 }
+
+/// All of them, found quickly: a table says which of them can begin with a character.
+class UnlikelySequences {
+ public:
+  UnlikelySequences() : sequences_(unlikely_sequences()) {
+    require(sequences_.size() <= 64, "unlikely sequences: {}, expected at most 64", sequences_.size());
+    for (char32_t code = 0; code < kTabled; ++code) {
+      for (std::size_t i = 0; i < sequences_.size(); ++i) {
+        if (sequences_[i].sets.front().has(code)) beginning_[code].set(i);
+      }
+    }
+  }
+
+  bool one_at(const std::u32string& text, std::size_t at) const {
+    const auto tabled = text[at] < kTabled;
+    if (tabled && beginning_[text[at]].none()) return false;
+    for (std::size_t i = 0; i < sequences_.size(); ++i) {
+      if (tabled && !beginning_[text[at]].test(i)) continue;
+      if ((at == 0 || !sequences_[i].at_start) && stands_at(sequences_[i].sets, text, at)) return true;
+    }
+    return false;
+  }
+
+ private:
+  static constexpr char32_t kTabled = 0x2600;  // nearly all of their characters are below
+  std::vector<Sequence> sequences_;
+  std::array<std::bitset<64>, kTabled> beginning_{};
+};
 
 /// A sequence of bytes, a set for each.
 using ByteSet = std::bitset<256>;
@@ -365,12 +396,10 @@ std::u32string mended_once(const std::u32string& text) {
 }  // namespace
 
 bool looks_misread(const std::u32string& text) {
-  static const auto sequences = unlikely_sequences();
+  static const UnlikelySequences sequences;
   if (std::all_of(text.begin(), text.end(), [](char32_t code) { return code < 0x80; })) return false;
   for (std::size_t at = 0; at < text.size(); ++at) {
-    for (const auto& sequence : sequences) {
-      if ((at == 0 || !sequence.at_start) && stands_at(sequence.sets, text, at)) return true;
-    }
+    if (sequences.one_at(text, at)) return true;
   }
   return false;
 }

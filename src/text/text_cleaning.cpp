@@ -10,7 +10,20 @@
 namespace tessera {
 namespace {
 
-constexpr int kMostRounds = 64;  // each round shortens or settles the text; real text needs two or three
+constexpr int kMostRounds = 512;  // each round shortens or settles the text; real text needs two or three
+constexpr std::size_t kLongestSegment = 1'000'000;  // characters that are repaired at once, as in the library
+
+/// Where a segment that begins here ends: behind its line feed, or after so many characters. In: valid UTF-8.
+std::size_t segment_end(const std::string& text, std::size_t begin) {
+  const auto line = std::min(text.find('\n', begin), text.size() - 1) + 1;
+  std::size_t at = begin;
+  for (std::size_t count = 0; at < line; ++count) {
+    if (count == kLongestSegment) return at;
+    ++at;
+    while (at < line && (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U) ++at;
+  }
+  return line;
+}
 
 /// Runs of white space become one blank; none at the ends.
 std::string collapse_white_space(const std::string& text) {
@@ -164,7 +177,7 @@ std::string repair_text(const std::string& text) {
   std::string repaired;
   bool markup = false;
   for (std::size_t begin = 0; begin < text.size();) {
-    const auto end = std::min(text.find('\n', begin), text.size() - 1) + 1;
+    const auto end = segment_end(text, begin);
     const auto line = text.substr(begin, end - begin);
     markup = markup || line.find('<') != std::string::npos;
     repaired += repair_line(line, markup);

@@ -2,8 +2,10 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <utility>
 
 #include "runtime/error.h"
 #include "text/single_byte_encodings.h"
@@ -151,9 +153,23 @@ std::string lower_case(const std::string& text) {
 }
 
 std::string upper_case(const std::string& text) {
+  // SpecialCasing.txt: Latin letters whose capital is several.
+  constexpr std::array<std::pair<char32_t, const char*>, 7> several = {{{0xDF, "SS"},
+                                                                        {0x149, "\xCA\xBCN"},
+                                                                        {0xFB00, "FF"},
+                                                                        {0xFB01, "FI"},
+                                                                        {0xFB02, "FL"},
+                                                                        {0xFB03, "FFI"},
+                                                                        {0xFB04, "FFL"}}};
   std::string out;
   for (const auto code : decode_utf8(text, "text")) {
-    append_utf8(out, static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(code))));
+    const auto* found =
+        std::find_if(several.begin(), several.end(), [&](const auto& each) { return each.first == code; });
+    if (found != several.end()) {
+      out += found->second;
+    } else {
+      append_utf8(out, static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(code))));
+    }
   }
   return out;
 }

@@ -20,7 +20,7 @@ bool is_white_space(char32_t code);  // property White_Space
 /// Full lower case of a valid UTF-8 text: with the final form of sigma, and U+0130 as i with a dot above.
 /// The Unicode Standard, section 3.13, and SpecialCasing.txt.
 std::string lower_case(const std::string& text);
-/// Simple upper case, character by character.
+/// Upper case, character by character; of the letters of several capitals the Latin ones alone (sharp s: SS).
 std::string upper_case(const std::string& text);
 
 /// Normal forms C and KC of a valid UTF-8 text.
