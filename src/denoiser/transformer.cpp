@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "checkpoint/named_module.h"
+#include "denoiser/guided_decoding.h"
 #include "denoiser/guided_denoiser.h"
 #include "denoiser/networks.h"
 #include "runtime/error.h"
@@ -91,7 +92,8 @@ TransformerImpl::TransformerImpl(TransformerOptions options, Initialisation init
   token_embedding_ = embedding->register_parameter("weight", new_parameter({vocabulary, options_.width}));
   position_embedding_ =
       register_parameter("position_embedding", new_parameter({options_.grid.cells(), options_.width}));
-  if (is_autoregressive()) start_token_ = register_parameter("start_token", new_parameter({options_.width}));
+  if (is_autoregressive() && !options_.class_starts)
+    start_token_ = register_parameter("start_token", new_parameter({options_.width}));
   if (options_.classes > 0) {
     const auto classes = register_module("class_embedding", std::make_shared<GroupImpl>());
     class_embedding_ = classes->register_parameter("weight", new_parameter({options_.classes + 1, options_.width}));
@@ -165,10 +167,14 @@ torch::Tensor TransformerImpl::evaluate(const torch::Tensor& tokens, const torch
                                         const torch::Tensor& prefix) {
   const auto count = tokens.size(0), cells = tokens.size(1) + (is_autoregressive() ? 1 : 0);
   auto x = torch::embedding(token_embedding_, tokens);  // [N, P, C]
-  if (is_autoregressive()) x = torch::cat({start_token_.expand({count, 1, options_.width}), x}, 1);
+  require(prefix.defined() || !options_.class_starts, "transformer: expected a class for each row");
+  if (is_autoregressive()) {
+    const auto start = options_.class_starts ? prefix : start_token_.expand({count, 1, options_.width});
+    x = torch::cat({start.to(x.scalar_type()), x}, 1);
+  }
   x = x + position_embedding_.narrow(0, 0, cells);
   auto wanted = rows;
-  if (prefix.defined()) {  // it has no logits
+  if (prefix.defined() && !options_.class_starts) {  // it has no logits
     const auto before = prefix.size(1);
     const auto asked = rows.defined() ? rows : torch::arange(count * cells, tokens.options());
     wanted = asked + (torch::div(asked, cells, "floor") + 1) * before;
@@ -250,7 +256,9 @@ class TransformerDecoding : public Decoding {
   TransformerDecoding(std::shared_ptr<TransformerImpl> network, std::int64_t count, const torch::Tensor& prefix)
       : network_(std::move(network)),
         count_(count),
-        before_(prefix.defined() ? prefix.size(1) : 0),
+        start_(network_->options_.class_starts ? prefix.select(1, 0)
+                                               : network_->start_token_.expand({count, network_->options_.width})),
+        before_(prefix.defined() && !network_->options_.class_starts ? prefix.size(1) : 0),
         keys_(network_->blocks_.size()),
         values_(network_->blocks_.size()) {
     const torch::NoGradGuard no_grad;
@@ -264,8 +272,8 @@ class TransformerDecoding : public Decoding {
             options.grid.cells() - 1);
     require(previous.defined() == (position_ > 0),
             "transformer: decoding needs the previous tokens from the second cell on");
-    auto x = previous.defined() ? torch::embedding(network_->token_embedding_, previous.to(network_->device()))
-                                : network_->start_token_.expand({count_, options.width});
+    auto x =
+        previous.defined() ? torch::embedding(network_->token_embedding_, previous.to(network_->device())) : start_;
     require(x.sizes() == torch::IntArrayRef({count_, options.width}),
             "transformer: previous tokens are {}, expected [{}]", shape_text(previous), count_);
     x = pass(x + network_->position_embedding_[position_], before_ + position_);
@@ -283,40 +291,11 @@ class TransformerDecoding : public Decoding {
   }
 
   std::shared_ptr<TransformerImpl> network_;
-  std::int64_t count_, before_;
+  std::int64_t count_;
+  torch::Tensor start_;  // [N, C]
+  std::int64_t before_;
   std::int64_t position_ = 0;
   std::vector<torch::Tensor> keys_, values_;  // per block [N, H, P + L, D], made by its first advance
-};
-
-/// Rows decoded with their condition and, where they are guided, without it too.
-class GuidedDecoding : public Decoding {
- public:
-  /// inner: every row under its condition, then the guided ones without it. In: the guided rows, ascending, and the
-  /// scale of each.
-  GuidedDecoding(std::unique_ptr<Decoding> inner, const std::vector<std::int64_t>& rows, std::vector<double> scales)
-      : inner_(std::move(inner)), rows_(torch::tensor(rows)), scales_(std::move(scales)) {}
-
-  void guide(const std::vector<double>& shares) override { shares_ = shares; }
-
-  torch::Tensor advance(const torch::Tensor& previous) override {
-    const auto given = previous.defined() ? torch::cat({previous, previous.index_select(0, rows_)}) : previous;
-    const auto both = log_probabilities(inner_->advance(given));
-    const auto all = both.size(0) - rows_.size(0);
-    auto scale = torch::empty({rows_.size(0), 1});
-    for (std::int64_t i = 0; i < rows_.size(0); ++i) {
-      const double share = shares_.empty() ? 1 : shares_.at(static_cast<std::size_t>(rows_[i].item<std::int64_t>()));
-      scale[i] = 1 + share * (scales_[static_cast<std::size_t>(i)] - 1);
-    }
-    const auto conditional = both.slice(0, 0, all), null = both.slice(0, all);
-    const auto at = rows_.to(both.device());
-    return conditional.index_copy(0, at, guided(null, conditional.index_select(0, at), scale.to(both.device())));
-  }
-
- private:
-  std::unique_ptr<Decoding> inner_;
-  torch::Tensor rows_;          // [G] int64
-  std::vector<double> scales_;  // of the guided rows
-  std::vector<double> shares_;  // of every row; empty: all of it
 };
 
 class TransformerEvaluator : public Evaluator {
@@ -329,48 +308,38 @@ class TransformerEvaluator : public Evaluator {
   std::unique_ptr<Decoding> decode(std::int64_t count, const std::vector<std::int64_t>& conditions) override {
     if (!network_->is_autoregressive()) return Evaluator::decode(count, conditions);
     if (!network_->options().is_told()) return std::make_unique<TransformerDecoding>(network_, count, torch::Tensor());
-    Look look;
-    look.conditions = conditions;
-    std::vector<std::int64_t> under, guided_rows;  // the condition of each row decoded; which rows are guided
-    std::vector<double> scales;
-    for (std::int64_t n = 0; n < count; ++n) {
-      under.push_back(look.condition_of(n, static_cast<std::int64_t>(conditions_.size())));
-      const auto scale = conditions_[static_cast<std::size_t>(under.back())].scale;
-      if (scale == 1) continue;
-      guided_rows.push_back(n);
-      scales.push_back(scale);
-    }
-    for (const auto n : guided_rows) under.push_back(under[static_cast<std::size_t>(n)]);
-    auto inner = std::make_unique<TransformerDecoding>(network_, static_cast<std::int64_t>(under.size()),
-                                                       prefix(under, static_cast<std::size_t>(count)));
-    if (guided_rows.empty()) return inner;
-    return std::make_unique<GuidedDecoding>(std::move(inner), guided_rows, std::move(scales));
+    auto rows = rows_to_decode(conditions_, count, conditions);
+    auto inner = std::make_unique<TransformerDecoding>(network_, static_cast<std::int64_t>(rows.conditions.size()),
+                                                       prefix(rows));
+    return with_guidance(std::move(inner), std::move(rows));
   }
 
   torch::Tensor logits_in_order(const torch::Tensor& tokens, std::int64_t first) override {
     if (!network_->is_autoregressive()) return Evaluator::logits_in_order(tokens, first);
     const auto seen = tokens.slice(1, 0, tokens.size(1) - 1);
     if (!network_->options().is_told()) return network_->forward(seen);
-    std::vector<std::int64_t> rows;
-    for (std::int64_t n = 0; n < tokens.size(0); ++n) rows.push_back(conditions_.size() == 1 ? 0 : first + n);
-    return network_->run(seen, {}, prefix(rows, rows.size())).view({tokens.size(0), tokens.size(1), -1});
+    DecodedRows rows;
+    for (std::int64_t n = 0; n < tokens.size(0); ++n)
+      rows.conditions.push_back(conditions_.size() == 1 ? 0 : first + n);
+    rows.told = rows.conditions.size();
+    return network_->run(seen, {}, prefix(rows)).view({tokens.size(0), tokens.size(1), -1});
   }
 
  private:
-  /// What stands before the cells of rows under these conditions; of those from `told` on without them.
-  torch::Tensor prefix(const std::vector<std::int64_t>& rows, std::size_t told) {
+  /// What stands before the cells of these rows.
+  torch::Tensor prefix(const DecodedRows& rows) {
     ConditionBatch batch;
-    std::vector<torch::Tensor> states;
-    std::vector<std::int64_t> labels;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const auto& condition = conditions_.at(static_cast<std::size_t>(rows[i]));
-      labels.push_back(i < told ? condition.label : condition.null_label);
-      states.push_back(i < told ? condition.states : condition.null_states);
+    batch.classes = rows.classes(conditions_);
+    if (network_->options().condition_width > 0) {
+      std::vector<torch::Tensor> states;
+      for (std::size_t i = 0; i < rows.conditions.size(); ++i) {
+        const auto& condition = conditions_.at(static_cast<std::size_t>(rows.conditions[i]));
+        states.push_back(i < rows.told ? condition.states : condition.null_states);
+      }
+      batch.states = torch::stack(states);
     }
-    batch.classes = torch::tensor(labels);
-    if (network_->options().condition_width > 0) batch.states = torch::stack(states);
     const torch::NoGradGuard no_grad;
-    return network_->prefix_of(batch, static_cast<std::int64_t>(rows.size()));
+    return network_->prefix_of(batch, static_cast<std::int64_t>(rows.conditions.size()));
   }
 
   std::shared_ptr<TransformerImpl> network_;

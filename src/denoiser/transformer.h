@@ -36,6 +36,7 @@ struct TransformerOptions {
   double dropout = 0;        // in [0, 1), while training; 0 disables
   // What an autoregressive one may be told, put before the cells: a class, or the states of a text.
   std::int64_t classes = 0;           // class labels; 0: none
+  bool class_starts = false;          // the class in the start token's place (arXiv:2012.09841), not before it
   std::int64_t condition_width = 0;   // of the states; 0: no text
   std::int64_t condition_length = 0;  // P, their positions
 
@@ -78,9 +79,9 @@ class BlockImpl : public torch::nn::Module {
 TORCH_MODULE(Block);
 
 /// Parameters (names on disk): token_embedding.weight [K+1, C] (last row MASK; autoregressive [K, C]),
-/// position_embedding [L, C], start_token [C] (autoregressive), blocks.N..., final_norm, head.weight [K, C]; where it
-/// is told something class_embedding.weight [classes + 1, C] (last row: none), or condition_projection [C, W] and
-/// condition_positions [P, C].
+/// position_embedding [L, C], start_token [C] (autoregressive, but where the class starts), blocks.N..., final_norm,
+/// head.weight [K, C]; where it is told something class_embedding.weight [classes + 1, C] (last row: none), or
+/// condition_projection [C, W] and condition_positions [P, C].
 class TransformerImpl : public torch::nn::Module, public Denoiser {
  public:
   explicit TransformerImpl(TransformerOptions options, Initialisation initialisation = Initialisation::framework,
@@ -126,7 +127,8 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
   torch::Tensor run(const torch::Tensor& tokens, const torch::Tensor& rows, const torch::Tensor& prefix = {});
   /// run for tokens and rows on the network's device.
   torch::Tensor evaluate(const torch::Tensor& tokens, const torch::Tensor& rows, const torch::Tensor& prefix);
-  /// What stands before the cells, [N, P, C] of N rows; undefined where the network is told nothing.
+  /// What stands before the cells (or in the start token's place), [N, P, C] of N rows; undefined where the network is
+  /// told nothing.
   torch::Tensor prefix_of(const ConditionBatch& told, std::int64_t count);
   /// Takes x [count * L, C] through as many blocks, from the first on, as one operation can; returns their number. Not
   /// the last, where the rows that nobody asks for are left out.
@@ -136,7 +138,7 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
   TransformerOptions options_;
   torch::Tensor token_embedding_;      // [K+1 or K, C]
   torch::Tensor position_embedding_;   // [L, C]
-  torch::Tensor start_token_;          // [C], autoregressive only
+  torch::Tensor start_token_;          // [C], autoregressive only, but where the class starts
   torch::Tensor class_embedding_;      // [classes + 1, C]
   torch::Tensor condition_positions_;  // [P, C]
   Linear condition_projection_{nullptr};

@@ -28,6 +28,7 @@ void TransformerOptions::validate() const {
   require(classes == 0 || condition_width == 0, "transformer: both text and classes, expected one of them");
   require(!is_told() || kind == TransformerKind::autoregressive,
           "transformer: a bidirectional one with a condition, expected none");
+  require(!class_starts || classes > 0, "transformer: class_starts without classes, expected some");
   require(dropout >= 0 && dropout < 1, "transformer: dropout is {}, expected 0 <= dropout < 1", dropout);
 }
 
@@ -43,6 +44,7 @@ nlohmann::json TransformerOptions::to_config() const {
                              {"width", width},
                              {"dropout", dropout}}}};
   if (classes > 0) config["tessera"]["classes"] = classes;
+  if (class_starts) config["tessera"]["class_starts"] = true;
   if (condition_width > 0) {
     config["tessera"]["condition_width"] = condition_width;
     config["tessera"]["condition_length"] = condition_length;
@@ -69,6 +71,7 @@ TransformerOptions TransformerOptions::from_config(const nlohmann::json& config)
     options.width = own.at("width").get<std::int64_t>();
     options.dropout = own.value("dropout", 0.0);
     options.classes = own.value("classes", std::int64_t{0});
+    options.class_starts = own.value("class_starts", false);
     options.condition_width = own.value("condition_width", std::int64_t{0});
     options.condition_length = own.value("condition_length", std::int64_t{0});
   } catch (const nlohmann::json::exception& error) {

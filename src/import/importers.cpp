@@ -17,6 +17,7 @@ namespace tessera {
 // A file each.
 ImporterEntry hub_vqmodel_importer();
 ImporterEntry llamagen_vq_importer();
+ImporterEntry taming_gpt_importer();
 ImporterEntry taming_vqgan_importer();
 ImporterEntry unleashing_absorbing_importer();
 ImporterEntry unleashing_autoregressive_importer();
@@ -26,9 +27,10 @@ ImporterEntry vq_diffusion_vqvae_importer();
 
 Registry<ImporterEntry>& importers() {
   static Registry<ImporterEntry> registry(
-      "importer", {unleashing_vqgan_importer(), unleashing_absorbing_importer(), unleashing_autoregressive_importer(),
-                   hub_vqmodel_importer(), taming_vqgan_importer(), vq_diffusion_importer(),
-                   vq_diffusion_vqvae_importer(), llamagen_vq_importer()});
+      "importer",
+      {unleashing_vqgan_importer(), unleashing_absorbing_importer(), unleashing_autoregressive_importer(),
+       hub_vqmodel_importer(), taming_vqgan_importer(), vq_diffusion_importer(), vq_diffusion_vqvae_importer(),
+       llamagen_vq_importer(), taming_gpt_importer()});
   return registry;
 }
 
@@ -147,6 +149,28 @@ json read_taming_config(const fs::path& path) {
       whole.is_object() && whole.contains("model") && whole["model"].is_object() && whole["model"].contains("params"),
       "{}: no model.params in it", path.string());
   return whole["model"]["params"];
+}
+
+json taming_config_of(const fs::path& checkpoint, const ImportOptions& options, const std::string& field) {
+  if (!options.config.empty()) return read_taming_config(options.config);
+  const auto beside = checkpoint.has_parent_path() ? checkpoint.parent_path() : fs::path(".");
+  for (const auto& folder : {beside, fs::absolute(beside).lexically_normal().parent_path() / "configs"}) {
+    std::vector<json> found;
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+      if (entry.path().extension() != ".yaml" && entry.path().extension() != ".yml") continue;
+      try {
+        auto parameters = read_taming_config(entry.path());
+        if (!parameters.is_object() || !parameters.contains(field)) continue;
+        if (entry.path().stem() == checkpoint.stem()) return parameters;
+        found.push_back(std::move(parameters));
+      } catch (const Error&) {
+        continue;  // somebody else's yaml
+      }
+    }
+    if (!found.empty()) return found.size() == 1 ? found.front() : json(nullptr);
+  }
+  return nullptr;
 }
 
 std::vector<std::string> importer_names() {

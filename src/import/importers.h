@@ -168,4 +168,10 @@ Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optiona
 /// A Taming yaml as JSON (model.params of it). Numbers and booleans become such.
 nlohmann::json read_taming_config(const std::filesystem::path& path);
 
+/// The parameters of the yaml that belongs to a checkpoint: of the one given (ImportOptions::config), else of the one
+/// of the checkpoint's name, else of the only one beside it or in configs/ beside its folder, where Lightning puts it.
+/// Only those that have this field count. Null: none, or several.
+nlohmann::json taming_config_of(const std::filesystem::path& checkpoint, const ImportOptions& options,
+                                const std::string& field);
+
 }  // namespace tessera

@@ -69,7 +69,9 @@ CodecPlan infer(const TensorMap& file, bool gumbel, const std::string& where) {
 }
 
 /// Compares what the yaml says with what the tensors are; one Error names all differences.
-void check(const json& parameters, const CodecPlan& plan, std::int64_t resolution, const std::string& where) {
+/// codes: of the whole codebook, used or not.
+void check(const json& parameters, const CodecPlan& plan, std::int64_t codes, std::int64_t resolution,
+           const std::string& where) {
   const auto& network = parameters["ddconfig"];
   std::string differences;
   const auto compare = [&](const json& holder, const char* field, const json& found) {
@@ -78,7 +80,7 @@ void check(const json& parameters, const CodecPlan& plan, std::int64_t resolutio
                                holder[field].dump(-1, ' ', false, json::error_handler_t::replace), found.dump());
   };
   compare(parameters, "embed_dim", plan.embedding);
-  compare(parameters, "n_embed", plan.codes);
+  compare(parameters, "n_embed", codes);
   compare(network, "z_channels", plan.latent);
   compare(network, "in_channels", plan.in_channels);
   compare(network, "out_ch", plan.out_channels);
@@ -103,6 +105,22 @@ void check(const json& parameters, const CodecPlan& plan, std::int64_t resolutio
   require(differences.empty(), "{}: the config does not fit the tensors{}", where, differences);
 }
 
+/// `quantize.used` lists the codes that pictures have, and tokens are positions in that list: these codes alone are the
+/// codebook.
+TensorMap with_used_codes(const TensorMap& file, std::vector<std::string>& assumptions, const std::string& where) {
+  if (!file.contains("quantize.used")) return file;
+  auto result = file;
+  const auto used = needed(file, "quantize.used", 1, where).to(torch::kInt64);
+  const auto& all = needed(file, "quantize.embedding.weight", 2, where);
+  require(used.min().item<std::int64_t>() >= 0 && used.max().item<std::int64_t>() < all.size(0),
+          "{}: quantize.used names code {}, expected 0 to {}", where, used.max().item<std::int64_t>(), all.size(0) - 1);
+  result["quantize.embedding.weight"] = all.index_select(0, used);
+  result.erase("quantize.used");
+  assumptions.push_back(
+      fmt::format("the {} codes in use of {}, by their places in that list", used.size(0), all.size(0)));
+  return result;
+}
+
 bool is_unneeded(const std::string& name) {
   // The losses, latent diffusion's running mean of the weights, the label colours, and what only the training of an EMA
   // codebook needs.
@@ -112,10 +130,11 @@ bool is_unneeded(const std::string& name) {
 
 }  // namespace
 
-ImportedCodec import_taming_codec(const TensorMap& file, const json& parameters, const ImportOptions& options,
+ImportedCodec import_taming_codec(const TensorMap& given, const json& parameters, const ImportOptions& options,
                                   const std::string& where) {
-  const bool gumbel = file.contains("quantize.embed.weight") || has_prefix(file, "quantize.proj.");
   ImportedCodec codec;
+  const auto file = with_used_codes(given, codec.assumptions, where);
+  const bool gumbel = file.contains("quantize.embed.weight") || has_prefix(file, "quantize.proj.");
   auto plan = infer(file, gumbel, where);
   plan.cut_bytes = options.cut_bytes;
   plan.image_size = options.image_size.value_or(kAssumedResolution);
@@ -133,7 +152,9 @@ ImportedCodec import_taming_codec(const TensorMap& file, const json& parameters,
       plan.image_size = stated->get<std::int64_t>();
     }
     const auto resolution = network.value("resolution", json(plan.image_size));
-    check(parameters, plan, resolution.is_number_integer() ? resolution.get<std::int64_t>() : plan.image_size, where);
+    const auto codes = given.contains("quantize.used") ? given.at("quantize.embedding.weight").size(0) : plan.codes;
+    check(parameters, plan, codes, resolution.is_number_integer() ? resolution.get<std::int64_t>() : plan.image_size,
+          where);
   }
   require(plan.image_size >= 1 && plan.image_size <= 65536, "{}: images of {} pixels a side", where, plan.image_size);
   codec.config = codec_config(plan);
@@ -148,30 +169,11 @@ ImportedCodec import_taming_codec(const TensorMap& file, const json& parameters,
 
 namespace {
 
-namespace fs = std::filesystem;
-
-/// The yaml that belongs to a checkpoint: the one given, else the only one beside it that describes a codec.
-json parameters_of(ImportSource& source) {
-  if (!source.options().config.empty()) return read_taming_config(source.options().config);
-  std::vector<json> found;
-  std::error_code ignored;
-  const auto folder = source.path().has_parent_path() ? source.path().parent_path() : fs::path(".");
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    if (entry.path().extension() != ".yaml" && entry.path().extension() != ".yml") continue;
-    try {
-      auto parameters = read_taming_config(entry.path());
-      if (parameters.is_object() && parameters.contains("ddconfig")) found.push_back(std::move(parameters));
-    } catch (const Error&) {
-      continue;  // somebody else's yaml
-    }
-  }
-  return found.size() == 1 ? found.front() : json(nullptr);
-}
-
 ImportedCheckpoint run_taming(ImportSource& source) {
   const auto tensors = source.tensors_at("encoder.down.");
   ImportedCheckpoint imported;
-  imported.codec = import_taming_codec(tensors, parameters_of(source), source.options(), source.where());
+  imported.codec = import_taming_codec(tensors, taming_config_of(source.path(), source.options(), "ddconfig"),
+                                       source.options(), source.where());
   return imported;
 }
 

@@ -5,6 +5,7 @@
 #include "checkpoint/tensor_mapping.h"
 #include "denoiser/transformer.h"
 #include "import/importers.h"
+#include "import/mingpt.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -64,32 +65,6 @@ std::pair<std::int64_t, std::int64_t> grid_of(const Geometry& geometry, const Im
   return {side, side};
 }
 
-/// The source of a native tensor under the original's names.
-TensorSource source_of(const std::string& prefix, const std::string& native, const Shape& shape) {
-  if (native == "token_embedding.weight") return {{prefix + "tok_emb.weight"}, shape};
-  if (native == "position_embedding") return {{prefix + "pos_emb"}, {1, shape[0], shape[1]}};
-  if (native == "start_token") return {{prefix + "start_tok"}, {1, 1, shape[0]}};
-  if (native == "head.weight") return {{prefix + "head.weight"}, shape};
-  if (native.starts_with("final_norm.")) return {{prefix + "ln_f." + native.substr(11)}, shape};
-  // blocks.N.<layer>.<weight or bias>
-  const auto number_end = native.find('.', 7);
-  const auto last = native.rfind('.');
-  const auto block = prefix + native.substr(0, number_end + 1);
-  const auto layer = native.substr(number_end + 1, last - number_end - 1);
-  const auto field = native.substr(last);
-  if (layer == "attention.qkv") {
-    auto piece = shape;
-    piece[0] /= 3;
-    return {{block + "attn.query" + field, block + "attn.key" + field, block + "attn.value" + field}, piece};
-  }
-  static const std::map<std::string, std::string> names = {{"norm1", "ln1"},
-                                                           {"norm2", "ln2"},
-                                                           {"attention.output", "attn.proj"},
-                                                           {"mlp.up", "mlp.0"},
-                                                           {"mlp.down", "mlp.2"}};
-  return {{block + names.at(layer) + field}, shape};
-}
-
 ImportedDenoiser import_prior(const TensorMap& file, const std::string& prefix, bool causal,
                               const ImportOptions& options, const std::string& where) {
   ImportedDenoiser denoiser;
@@ -117,7 +92,7 @@ ImportedDenoiser import_prior(const TensorMap& file, const std::string& prefix, 
   };
   denoiser.tensors = map_tensors(
       file, transformer_shapes(sizes),
-      [&](const auto& native, const auto& shape) { return source_of(prefix, native, shape); }, unneeded, where);
+      [&](const auto& native, const auto& shape) { return mingpt_source(prefix, native, shape); }, unneeded, where);
 
   auto steps = options.total_steps.value_or(geometry.cells);
   if (const auto history = denoiser.training.find("Lt_history"); history != denoiser.training.end() && !causal) {

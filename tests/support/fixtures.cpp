@@ -19,6 +19,8 @@ const std::vector<std::string>& known_kinds() {
                                                  "unleashing-training",
                                                  "taming-vqmodel",
                                                  "taming-gumbel",
+                                                 "taming-gpt",
+                                                 "imagebart",
                                                  "vq-diffusion-original-vqvae",
                                                  "vq-diffusion-original",
                                                  "vq-diffusion-pipeline",
