@@ -5,7 +5,8 @@
 namespace tessera {
 namespace {
 
-/// An autoregressive network sees the cells before, in row-major order, and none after.
+/// An autoregressive network sees the cells before, in row-major order, and none after (one that goes back in time sees
+/// all cells of the time before).
 void require_completion(const TokenGrid& grid) {
   const auto tokens = grid.flat().contiguous();
   const auto* token = tokens.data_ptr<std::int64_t>();
@@ -30,7 +31,7 @@ void require_completion(const TokenGrid& grid) {
 FillResult fill_canvas(const TokenGrid& grid, Denoiser& denoiser, Extent native, const FillOptions& options,
                        const WindowOptions& windows, const StepCallback& on_step, const FillCheckpoint& from) {
   if (grid.extent() == native) {
-    if (denoiser.is_autoregressive()) require_completion(grid);
+    if (denoiser.is_autoregressive() && !denoiser.sees_time()) require_completion(grid);
     return fill(grid, denoiser, options, on_step, from);
   }
   const auto guided = with_context_guidance(denoiser, options);

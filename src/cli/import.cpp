@@ -7,6 +7,7 @@
 
 #include "checkpoint/bundle.h"
 #include "cli/verbs.h"
+#include "denoiser/networks.h"
 #include "import/importers.h"
 #include "runtime/error.h"
 #include "runtime/whole_folder.h"
@@ -112,11 +113,11 @@ std::string describe_codec(const BundlePart& part) {
 std::string describe_denoiser(const BundlePart& part) {
   const auto& ours = part.config.at("tessera");
   if (!ours.contains("kind")) {
-    const auto classes = ours.value("classes", 0);
-    return fmt::format("mask-and-replace, {}, {}x{} cells, {} layers, {:.2f} M parameters",
-                       classes > 0 ? fmt::format("{} classes", classes) : "text", ours.at("grid")[0].get<int>(),
-                       ours.at("grid")[1].get<int>(), part.config.at("num_layers").get<int>(),
-                       static_cast<double>(parameters_of(part.tensors)) / 1e6);
+    const auto& network = network_of(part.config, "transformer");
+    const auto facts = network.facts(part.config);
+    return fmt::format("{}, {}, {}x{} cells, {} layers, {:.2f} M parameters", network.name,
+                       facts.classes > 0 ? fmt::format("{} classes", facts.classes) : facts.condition(), facts.grid.h,
+                       facts.grid.w, facts.layers, static_cast<double>(parameters_of(part.tensors)) / 1e6);
   }
   return fmt::format("{}, {}x{} cells, {} layers of width {} with {} heads, {:.2f} M parameters",
                      ours.at("kind").get<std::string>(), ours.at("grid")[0].get<int>(), ours.at("grid")[1].get<int>(),

@@ -7,10 +7,12 @@ namespace tessera {
 
 // A file each.
 NetworkEntry conditional_transformer_network();
+NetworkEntry image_bart_network();
 NetworkEntry transformer_network();
 
 Registry<NetworkEntry>& networks() {
-  static Registry<NetworkEntry> registry("network", {transformer_network(), conditional_transformer_network()});
+  static Registry<NetworkEntry> registry(
+      "network", {transformer_network(), conditional_transformer_network(), image_bart_network()});
   return registry;
 }
 

@@ -69,6 +69,13 @@ MaskReplaceProcess MaskReplaceProcess::uniform(std::int64_t codes, std::int64_t 
   return {codes, false, kept, std::vector<double>(kept.size(), 0)};
 }
 
+MaskReplaceProcess MaskReplaceProcess::uniform(std::int64_t codes, const std::vector<double>& kept) {
+  check_sizes(codes, static_cast<std::int64_t>(kept.size()) - 1);
+  require(kept.front() == 1 && kept.back() >= 0, "process: kept from {} to {}, expected from 1 to 0 or more",
+          kept.front(), kept.back());
+  return {codes, false, kept, std::vector<double>(kept.size(), 0)};
+}
+
 MaskReplaceProcess MaskReplaceProcess::absorbing(std::int64_t codes, std::int64_t steps) {
   check_sizes(codes, steps);
   std::vector<double> kept, masked;

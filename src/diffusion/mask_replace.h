@@ -28,6 +28,8 @@ class MaskReplaceProcess : public Process {
   /// No MASK; the probability to be kept falls as cos^2 (arXiv:2102.05379, section 5; offset 0.008 of
   /// arXiv:2102.09672, eq. 17) to 0 at T.
   static MaskReplaceProcess uniform(std::int64_t codebook_size, std::int64_t total_steps);
+  /// No MASK; kept: the probabilities to be kept by t = 0 (1), 1 .. T, falling.
+  static MaskReplaceProcess uniform(std::int64_t codebook_size, const std::vector<double>& kept);
   /// MASK alone, with probability t / T: the absorbing process in this form.
   static MaskReplaceProcess absorbing(std::int64_t codebook_size, std::int64_t total_steps);
 

@@ -16,6 +16,7 @@ namespace tessera {
 
 // A file each.
 ImporterEntry hub_vqmodel_importer();
+ImporterEntry image_bart_importer();
 ImporterEntry llamagen_vq_importer();
 ImporterEntry taming_gpt_importer();
 ImporterEntry taming_vqgan_importer();
@@ -30,7 +31,7 @@ Registry<ImporterEntry>& importers() {
       "importer",
       {unleashing_vqgan_importer(), unleashing_absorbing_importer(), unleashing_autoregressive_importer(),
        hub_vqmodel_importer(), taming_vqgan_importer(), vq_diffusion_importer(), vq_diffusion_vqvae_importer(),
-       llamagen_vq_importer(), taming_gpt_importer()});
+       llamagen_vq_importer(), taming_gpt_importer(), image_bart_importer()});
   return registry;
 }
 

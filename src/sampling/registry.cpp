@@ -5,6 +5,7 @@ namespace tessera {
 // A file each; the first sampler that suits a network is its default.
 SamplerEntry ancestral_sampler();
 SamplerEntry autoregressive_sampler();
+SamplerEntry chain_sampler();
 SamplerEntry confidence_sampler();
 SamplerEntry masked_sampler();
 SamplerEntry mlm_sampler();
@@ -48,8 +49,8 @@ Registry<GuidanceEntry>& guidance_schedules() {
 
 Registry<SamplerEntry>& samplers() {
   static Registry<SamplerEntry> registry(
-      "sampler", {ancestral_sampler(), autoregressive_sampler(), confidence_sampler(), masked_sampler(), mlm_sampler(),
-                  purity_sampler(), raster_sampler()});
+      "sampler", {ancestral_sampler(), autoregressive_sampler(), chain_sampler(), confidence_sampler(),
+                  masked_sampler(), mlm_sampler(), purity_sampler(), raster_sampler()});
   return registry;
 }
 

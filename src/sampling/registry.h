@@ -17,6 +17,7 @@ struct SamplerEntry {
   SamplerFunction run = nullptr;
   bool causal = false;        // for networks that see the cells before alone
   bool needs_mask = true;     // for processes with MASK alone
+  bool without_mask = false;  // for processes without MASK alone
   bool takes_steps = true;    // false: one step a cell, always
   bool cell_by_cell = false;  // where nobody says how many steps: one a cell
   // Draws codes by draw_token whatever the process (false: from the process's own distribution, where it sees the
@@ -26,7 +27,9 @@ struct SamplerEntry {
   // Above 0: what a model just trained is sampled with, at so many steps, where it suits and nobody says otherwise.
   std::int64_t suggested_steps = 0;
 
-  bool suits(bool is_causal, bool has_mask) const { return causal == is_causal && (has_mask || !needs_mask); }
+  bool suits(bool is_causal, bool has_mask) const {
+    return causal == is_causal && (has_mask ? !without_mask : !needs_mask);
+  }
 };
 
 /// What an order scores: the open cells of one image, ascending.

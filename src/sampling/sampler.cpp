@@ -196,7 +196,7 @@ void FillState::for_groups(const torch::Tensor& seen, const std::vector<std::int
 }
 
 void FillState::draw_rows(const torch::Tensor& given, const std::vector<std::int64_t>& at, std::uint32_t step,
-                          Draws& out) const {
+                          const DrawOptions& how, Draws& out) const {
   const auto rows = static_cast<std::int64_t>(at.size());
   require(given.dim() == 2 && given.size(0) == rows && given.size(1) == mask_token,
           "fill: the denoiser returned logits of another shape than [{}, {}]", rows, mask_token);
@@ -206,10 +206,10 @@ void FillState::draw_rows(const torch::Tensor& given, const std::vector<std::int
   const auto uniform_of = [&](std::int64_t row) {
     return stream(at[row] / cells(), Purpose::draw_tokens, step).uniform(static_cast<std::uint32_t>(at[row] % cells()));
   };
-  if (!given.is_cpu() && draws_on_device(options.draw)) {
+  if (!given.is_cpu() && draws_on_device(how)) {
     auto uniforms = torch::empty({rows}, torch::kFloat64);
     for (std::int64_t row = 0; row < rows; ++row) uniforms.data_ptr<double>()[row] = uniform_of(row);
-    draw_where_they_are(given, uniforms, options.draw, out.draws.data() + begin);
+    draw_where_they_are(given, uniforms, how, out.draws.data() + begin);
     return;
   }
   const auto logits = given.to(torch::kCPU, torch::kFloat32).contiguous();
@@ -217,8 +217,7 @@ void FillState::draw_rows(const torch::Tensor& given, const std::vector<std::int
   at::parallel_for(0, rows, std::max<std::int64_t>(1, 16384 / mask_token), [&](std::int64_t from, std::int64_t to) {
     DrawScratch scratch;
     for (auto row = from; row < to; ++row) {
-      out.draws[begin + row] =
-          draw_token(values + row * mask_token, mask_token, uniform_of(row), options.draw, scratch);
+      out.draws[begin + row] = draw_token(values + row * mask_token, mask_token, uniform_of(row), how, scratch);
     }
   });
 }

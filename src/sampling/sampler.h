@@ -54,7 +54,11 @@ class FillState {
   Draws draw(const torch::Tensor& seen, const std::vector<std::int64_t>& wanted, std::uint32_t step);
   /// The same for given logits [M, K] of the flat cells.
   void draw_rows(const torch::Tensor& logits, const std::vector<std::int64_t>& at, std::uint32_t step,
-                 Draws& out) const;
+                 Draws& out) const {
+    draw_rows(logits, at, step, options.draw, out);
+  }
+  void draw_rows(const torch::Tensor& logits, const std::vector<std::int64_t>& at, std::uint32_t step,
+                 const DrawOptions& draw, Draws& out) const;
   /// Writes the draws into `tokens`.
   void write(const Draws& draws);
   /// Logits [M, K] on the CPU of the flat cells, ascending, given seen [N, L] at time t of the process; images without

@@ -300,7 +300,7 @@ TEST(Registries, NoSourceNamesAProcessOrNetworkButItsOwn) {
                              // What a foreign project's file holds; how time steps are drawn.
                              {{"mask-and-replace", {"import/vq_diffusion.cpp"}},
                               {"absorbing", {"import/unleashing_prior.cpp"}},
-                              {"uniform", {"training/prior_recipe.h"}}});
+                              {"uniform", {"training/prior_recipe.h", "import/image_bart.cpp"}}});
   std::vector<std::string> classes;
   for (const auto& entry : networks().entries()) classes.push_back(entry.class_name);
   expect_named_at_home_alone(classes, "denoiser/", {{"Transformer2DModel", {"import/vq_diffusion.cpp"}}});

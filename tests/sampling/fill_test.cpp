@@ -228,8 +228,9 @@ std::string error_of(Change change) {
 
 TEST(FillOptions, ErrorsNameTheOptionAndWhatIsExpected) {
   EXPECT_EQ(error_of([](auto&) {}), "");
-  EXPECT_EQ(error_of([](auto& o) { o.sampler = "ancestrl"; }),
-            "sampler 'ancestrl': expected one of ancestral, autoregressive, confidence, masked, mlm, purity, raster");
+  EXPECT_EQ(
+      error_of([](auto& o) { o.sampler = "ancestrl"; }),
+      "sampler 'ancestrl': expected one of ancestral, autoregressive, chain, confidence, masked, mlm, purity, raster");
   EXPECT_EQ(error_of([](auto& o) { o.steps = -1; }), "steps is -1, expected a whole number, 0 to 1048576");
   EXPECT_EQ(error_of([](auto& o) { o.draw.top_p = 0; }), "top_p is 0, expected above 0, at most 1");
   EXPECT_EQ(error_of([](auto& o) { o.draw.temperature = -1; }), "temperature is -1, expected 0 to 1000000");
