@@ -7,12 +7,15 @@ namespace tessera {
 
 // A file each.
 NetworkEntry conditional_transformer_network();
+NetworkEntry code_frequencies_network();
 NetworkEntry image_bart_network();
+NetworkEntry pixel_cnn_network();
 NetworkEntry transformer_network();
 
 Registry<NetworkEntry>& networks() {
   static Registry<NetworkEntry> registry(
-      "network", {transformer_network(), conditional_transformer_network(), image_bart_network()});
+      "network", {transformer_network(), conditional_transformer_network(), image_bart_network(), pixel_cnn_network(),
+                  code_frequencies_network()});
   return registry;
 }
 
