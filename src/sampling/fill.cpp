@@ -117,9 +117,11 @@ FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& gi
           grid.codebook_size(), denoiser.codebook_size());
   const auto& sampler = samplers().at(options.sampler);
   if (denoiser.is_autoregressive() != sampler.causal) {
-    throw UsageError(fmt::format("sampler '{}' with {} denoiser: expected one of {}", options.sampler,
-                                 denoiser.is_autoregressive() ? "an autoregressive" : "a bidirectional",
-                                 fmt::join(suitable_samplers(denoiser.is_autoregressive(), true), ", ")));
+    throw UsageError(fmt::format(
+        "sampler '{}' with {} denoiser: expected one of {}", options.sampler,
+        denoiser.is_autoregressive() ? "an autoregressive" : "a bidirectional",
+        fmt::join(suitable_samplers(denoiser.is_autoregressive(), !options.process || options.process->has_mask()),
+                  ", ")));
   }
   require(options.images.empty() || static_cast<std::int64_t>(options.images.size()) == grid.count(),
           "fill: {} image keys for {} grids", options.images.size(), grid.count());
@@ -128,11 +130,16 @@ FillResult fill(const TokenGrid& grid, Denoiser& denoiser, const FillOptions& gi
           conditions, grid.count());
   require(options.process || !denoiser.sees_time(),
           "fill: the denoiser sees the time, expected the process it learned");
+  const bool has_mask = !options.process || options.process->has_mask();
+  if (has_mask && sampler.without_mask) {
+    throw UsageError(fmt::format("sampler '{}' with a process with MASK: expected one of {}", options.sampler,
+                                 fmt::join(suitable_samplers(sampler.causal, true), ", ")));
+  }
   if (options.process) {
     require(options.process->codebook_size() == denoiser.codebook_size(),
             "fill: a process of {} codes, expected {} as the denoiser has", options.process->codebook_size(),
             denoiser.codebook_size());
-    if (!options.process->has_mask() && sampler.needs_mask) {
+    if (!has_mask && sampler.needs_mask) {
       throw UsageError(fmt::format("sampler '{}' with a process without MASK: expected one of {}", options.sampler,
                                    fmt::join(suitable_samplers(sampler.causal, false), ", ")));
     }

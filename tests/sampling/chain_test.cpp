@@ -121,6 +121,11 @@ TEST(ChainSampler, ANetworkOfAnotherKindIsRefused) {
   auto options = options_of(chain);
   EXPECT_THROW((void)fill(TokenGrid::all_masked(1, testing::kTableGrid, testing::kTableCodes), table, options),
                std::runtime_error);
+  options.sampler = "chain";
+  options.process = nullptr;
+  EXPECT_THROW((void)fill(TokenGrid::all_masked(1, testing::kTableGrid, testing::kTableCodes), table, options),
+               UsageError);
+  options = options_of(chain);
   options.sampler = "autoregressive";
   EXPECT_THROW((void)fill(TokenGrid::all_masked(1, kGrid, kCodes), chain.network, options), UsageError);
 }
