@@ -16,6 +16,12 @@ Registry<NetworkEntry>& networks() {
   static Registry<NetworkEntry> registry(
       "network", {transformer_network(), conditional_transformer_network(), image_bart_network(), pixel_cnn_network(),
                   code_frequencies_network()});
+NetworkEntry maskgit_network();
+NetworkEntry transformer_network();
+
+Registry<NetworkEntry>& networks() {
+  static Registry<NetworkEntry> registry("network",
+                                         {transformer_network(), conditional_transformer_network(), maskgit_network()});
   return registry;
 }
 

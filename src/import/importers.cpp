@@ -15,6 +15,7 @@
 namespace tessera {
 
 // A file each.
+ImporterEntry halton_maskgit_importer();
 ImporterEntry hub_vqmodel_importer();
 ImporterEntry image_bart_importer();
 ImporterEntry llamagen_vq_importer();
@@ -32,6 +33,9 @@ Registry<ImporterEntry>& importers() {
       {unleashing_vqgan_importer(), unleashing_absorbing_importer(), unleashing_autoregressive_importer(),
        hub_vqmodel_importer(), taming_vqgan_importer(), vq_diffusion_importer(), vq_diffusion_vqvae_importer(),
        llamagen_vq_importer(), taming_gpt_importer(), image_bart_importer()});
+      "importer", {unleashing_vqgan_importer(), unleashing_absorbing_importer(), unleashing_autoregressive_importer(),
+                   hub_vqmodel_importer(), taming_vqgan_importer(), vq_diffusion_importer(),
+                   vq_diffusion_vqvae_importer(), llamagen_vq_importer(), halton_maskgit_importer()});
   return registry;
 }
 

@@ -7,10 +7,12 @@ SamplerEntry ancestral_sampler();
 SamplerEntry autoregressive_sampler();
 SamplerEntry chain_sampler();
 SamplerEntry confidence_sampler();
+SamplerEntry halton_sampler();
 SamplerEntry masked_sampler();
 SamplerEntry mlm_sampler();
 SamplerEntry purity_sampler();
 SamplerEntry raster_sampler();
+SamplerEntry redraw_sampler();
 
 OrderEntry confidence_order();
 OrderEntry entropy_order();
@@ -50,7 +52,8 @@ Registry<GuidanceEntry>& guidance_schedules() {
 Registry<SamplerEntry>& samplers() {
   static Registry<SamplerEntry> registry(
       "sampler", {ancestral_sampler(), autoregressive_sampler(), chain_sampler(), confidence_sampler(),
-                  masked_sampler(), mlm_sampler(), purity_sampler(), raster_sampler()});
+                  masked_sampler(), mlm_sampler(), purity_sampler(), raster_sampler(), halton_sampler(),
+                  redraw_sampler()});
   return registry;
 }
 

@@ -313,6 +313,7 @@ TEST(Registries, NoSourceNamesASamplerOrderOrScheduleButItsOwn) {
       {"mlm", {"diffusion/absorbing."}},                              // a loss
       {"random", {"cli/train_pictures.cpp", "import/", "diffusion/absorbing.", "server/", "training/"}},  // masks
       {"confidence", {"metrics/confidence.cpp"}},  // of intervals
+      {"halton", {"import/halton_maskgit.cpp"}},   // what the original samples with
   };
   std::vector<std::string> names;
   for (const auto& list :

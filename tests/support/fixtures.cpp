@@ -26,6 +26,7 @@ const std::vector<std::string>& known_kinds() {
                                                  "vq-diffusion-pipeline",
                                                  "clip-tokenizer",
                                                  "llamagen-vq",
+                                                 "halton-maskgit",
                                                  "metrics-inception",
                                                  "metrics-lpips-vgg",
                                                  "metrics-lpips",
