@@ -27,6 +27,7 @@ const std::vector<std::string>& known_kinds() {
                                                  "clip-tokenizer",
                                                  "llamagen-vq",
                                                  "halton-maskgit",
+                                                 "maskgit-vqgan",
                                                  "metrics-inception",
                                                  "metrics-lpips-vgg",
                                                  "metrics-lpips",
