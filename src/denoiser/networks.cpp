@@ -6,22 +6,17 @@
 namespace tessera {
 
 // A file each.
-NetworkEntry conditional_transformer_network();
 NetworkEntry code_frequencies_network();
+NetworkEntry conditional_transformer_network();
 NetworkEntry image_bart_network();
+NetworkEntry maskgit_network();
 NetworkEntry pixel_cnn_network();
 NetworkEntry transformer_network();
 
 Registry<NetworkEntry>& networks() {
   static Registry<NetworkEntry> registry(
       "network", {transformer_network(), conditional_transformer_network(), image_bart_network(), pixel_cnn_network(),
-                  code_frequencies_network()});
-NetworkEntry maskgit_network();
-NetworkEntry transformer_network();
-
-Registry<NetworkEntry>& networks() {
-  static Registry<NetworkEntry> registry("network",
-                                         {transformer_network(), conditional_transformer_network(), maskgit_network()});
+                  code_frequencies_network(), maskgit_network()});
   return registry;
 }
 

@@ -19,8 +19,8 @@ ImporterEntry halton_maskgit_importer();
 ImporterEntry hub_vqmodel_importer();
 ImporterEntry image_bart_importer();
 ImporterEntry llamagen_vq_importer();
-ImporterEntry taming_gpt_importer();
 ImporterEntry maskgit_vqgan_importer();
+ImporterEntry taming_gpt_importer();
 ImporterEntry taming_vqgan_importer();
 ImporterEntry unleashing_absorbing_importer();
 ImporterEntry unleashing_autoregressive_importer();
@@ -31,15 +31,10 @@ ImporterEntry vq_diffusion_vqvae_importer();
 Registry<ImporterEntry>& importers() {
   static Registry<ImporterEntry> registry(
       "importer",
-      {unleashing_vqgan_importer(), unleashing_absorbing_importer(), unleashing_autoregressive_importer(),
-       hub_vqmodel_importer(), taming_vqgan_importer(), vq_diffusion_importer(), vq_diffusion_vqvae_importer(),
-       llamagen_vq_importer(), taming_gpt_importer(), image_bart_importer()});
-      "importer", {unleashing_vqgan_importer(), unleashing_absorbing_importer(), unleashing_autoregressive_importer(),
-                   hub_vqmodel_importer(), taming_vqgan_importer(), vq_diffusion_importer(),
-                   vq_diffusion_vqvae_importer(), llamagen_vq_importer(), halton_maskgit_importer()});
       {maskgit_vqgan_importer(), unleashing_vqgan_importer(), unleashing_absorbing_importer(),
        unleashing_autoregressive_importer(), hub_vqmodel_importer(), taming_vqgan_importer(), vq_diffusion_importer(),
-       vq_diffusion_vqvae_importer(), llamagen_vq_importer(), halton_maskgit_importer()});
+       vq_diffusion_vqvae_importer(), llamagen_vq_importer(), taming_gpt_importer(), image_bart_importer(),
+       halton_maskgit_importer()});
   return registry;
 }
 
