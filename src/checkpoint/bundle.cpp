@@ -60,10 +60,12 @@ void require_part(const fs::path& folder, const char* part) {
           folder.string(), part);
 }
 
-/// The hub gives the codec's sample_size in its own way; what the denoiser fills decides.
+/// The hub gives the codec's sample_size in its own way; what the denoiser fills decides. aMUSEd's denoiser is told how
+/// large its pictures are, which the codec decides.
 void fit_codec_to_grid(Bundle& bundle) {
-  const auto& config = bundle.denoiser->config;
-  if (!config.contains("num_vector_embeds")) return;  // the hub's
+  auto& config = bundle.denoiser->config;
+  const bool is_told_size = config.contains("micro_cond_encode_dim");
+  if (!config.contains("num_vector_embeds") && !is_told_size) return;  // the hub's
   const auto levels = bundle.codec->config.value("block_out_channels", json::array()).size();
   if (levels < 1 || levels > 20) return;
   try {
@@ -73,6 +75,10 @@ void fit_codec_to_grid(Bundle& bundle) {
     const auto side = std::max(grid.at(0).get<std::int64_t>(), grid.at(1).get<std::int64_t>());
     require(side >= 1 && side <= 65536, "transformer config: a grid of {} cells a side, expected 1 to 65536", side);
     bundle.codec->config["sample_size"] = side << (levels - 1);
+    if (is_told_size && !own.contains("picture")) {
+      config["tessera"]["picture"] = {grid.at(0).get<std::int64_t>() << (levels - 1), grid.at(1).get<std::int64_t>()
+                                                                                          << (levels - 1)};
+    }
   } catch (const json::exception& error) {
     fail("transformer config: {}", error.what());
   }

@@ -25,7 +25,7 @@ void check_plain(const json& config, const std::string& where) {
   expect("_class_name", {"VQModel"}, "VQModel");
   expect("act_fn", {"silu", "swish"}, "silu");
   expect("norm_type", {"group"}, "group");
-  expect("mid_block_add_attention", {true}, "true");
+  expect("mid_block_add_attention", {true, false}, "true or false");
 }
 
 }  // namespace

@@ -66,9 +66,9 @@ class CodecShapes {
     norm(name + ".group_norm", width);
     for (const char* part : {".to_q", ".to_k", ".to_v", ".to_out.0"}) linear(name + part, width, width);
   }
-  void middle(const std::string& name, std::int64_t width) {
+  void middle(const std::string& name, std::int64_t width, bool attends) {
     residual(name + ".resnets.0", width, width);
-    attention(name + ".attentions.0", width);
+    if (attends) attention(name + ".attentions.0", width);
     residual(name + ".resnets.1", width, width);
   }
   void set(const std::string& name, Shape shape) { shapes_[name] = std::move(shape); }
@@ -134,6 +134,8 @@ ShapeMap codec_parameter_shapes(const json& config) {
   const auto up_attention =
       attention_levels(config, "up_block_types", "UpDecoderBlock2D", "AttnUpDecoderBlock2D", levels);
 
+  const bool middle_attention = flag(config, "mid_block_add_attention", true);
+
   CodecShapes shapes;
   auto width = base;
   shapes.convolution("encoder.conv_in", positive(config, "in_channels"), base, 3);
@@ -146,12 +148,12 @@ ShapeMap codec_parameter_shapes(const json& config) {
     }
     if (level + 1 < levels) shapes.convolution(name + ".downsamplers.0.conv", width, width, 3);
   }
-  shapes.middle("encoder.mid_block", width);
+  shapes.middle("encoder.mid_block", width, middle_attention);
   shapes.norm("encoder.conv_norm_out", width);
   shapes.convolution("encoder.conv_out", width, latent, 3);
 
   shapes.convolution("decoder.conv_in", latent, width, 3);
-  shapes.middle("decoder.mid_block", width);
+  shapes.middle("decoder.mid_block", width, middle_attention);
   for (std::size_t up = 0; up < levels; ++up) {
     const auto name = fmt::format("decoder.up_blocks.{}", up);
     const auto out = widths[levels - 1 - up];

@@ -111,7 +111,13 @@ std::string describe_codec(const BundlePart& part) {
 }
 
 std::string describe_denoiser(const BundlePart& part) {
-  const auto& ours = part.config.at("tessera");
+  const auto ours = part.config.value("tessera", nlohmann::json::object());
+  if (!ours.contains("classes") && !ours.contains("kind")) {
+    const auto facts = network_facts(part.config, "transformer");
+    return fmt::format("{}, {}x{} cells, {} layers of width {} with {} heads, {:.2f} M parameters",
+                       network_of(part.config, "transformer").name, facts.grid.h, facts.grid.w, facts.layers,
+                       facts.width, facts.heads, static_cast<double>(parameters_of(part.tensors)) / 1e6);
+  }
   if (!ours.contains("kind")) {
     const auto& network = network_of(part.config, "transformer");
     const auto facts = network.facts(part.config);
@@ -195,7 +201,8 @@ void run(const Arguments& arguments) {
   Bundle bundle;
   std::vector<std::string> assumptions;
   write_folder_whole(output, [&](const fs::path& staged) {
-    if (collected.text) write_tokenizer(arguments, *collected.text, staged / "tokenizer");
+    if (collected.text && (collected.text->tokenizer.empty() || !arguments.tokenizer.empty()))
+      write_tokenizer(arguments, *collected.text, staged / "tokenizer");
     bundle = make_bundle(collected.codec, collected.denoiser, collected.text);
     assumptions = assumptions_of(collected, bundle);
     bundle.readme = model_card(collected, bundle, assumptions);

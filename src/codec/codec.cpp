@@ -37,7 +37,7 @@ EncoderImpl::EncoderImpl(const CodecComputePtr& compute, const CodecOptions& opt
     width = options.channels_at(level);
   }
   register_module("down_blocks", levels_);
-  middle_ = register_module("mid_block", MiddleBlock(compute, width));
+  middle_ = register_module("mid_block", MiddleBlock(compute, width, options.middle_attention));
   norm_out_ = register_module("conv_norm_out", GroupNorm(width, compute->norm_groups));
   conv_out_ =
       register_module("conv_out", Convolution(compute, width, options.encoder_channels(), 3, 1, Padding::all(1)));
@@ -53,7 +53,7 @@ DecoderImpl::DecoderImpl(const CodecComputePtr& compute, const CodecOptions& opt
     : final_activation_(options.final_activation) {
   std::int64_t width = options.channels_at(options.levels() - 1);
   conv_in_ = register_module("conv_in", Convolution(compute, options.encoder_channels(), width, 3, 1, Padding::all(1)));
-  middle_ = register_module("mid_block", MiddleBlock(compute, width));
+  middle_ = register_module("mid_block", MiddleBlock(compute, width, options.middle_attention));
   for (std::int64_t level = options.levels() - 1; level >= 0; --level) {
     levels_->push_back(Level(compute, width, options.channels_at(level), options.decoder_residual_blocks,
                              options.attention_at(level),

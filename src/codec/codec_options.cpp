@@ -54,8 +54,8 @@ void CodecOptions::validate() const {
           embedding_width);
   require(codebook_size >= 2 && codebook_size <= (1 << 20), "codec: codebook size {}, expected 2 to {}", codebook_size,
           1 << 20);
-  require(!unit_length || quantizer == QuantizerKind::nearest,
-          "codec: unit_length with quantizer {}, expected nearest", to_string(quantizer));
+  require(!unit_length || quantizer == QuantizerKind::nearest, "codec: unit_length with quantizer {}, expected nearest",
+          to_string(quantizer));
   require(beta >= 0 && beta <= 100, "codec: beta {}, expected 0 to 100", beta);
 }
 
@@ -68,6 +68,7 @@ nlohmann::json to_json(const CodecOptions& o) {
   }
   return {{"_class_name", "VQModel"},
           {"act_fn", "silu"},
+          {"mid_block_add_attention", o.middle_attention},
           {"in_channels", o.image_channels},
           {"out_channels", o.image_channels},
           {"latent_channels", o.encoder_channels()},
@@ -136,10 +137,13 @@ CodecOptions codec_options_from_json(const nlohmann::json& config) {
               types[level]);
     }
   }
+  o.middle_attention = field(config, "mid_block_add_attention", true);
   o.quant_convolutions = field(own, "quant_convolutions", true);
   o.final_activation = field(own, "final_activation", true);
   o.quantizer = quantizer_kind(field<std::string>(own, "quantizer", "nearest"));
-  o.pixel_range = pixel_range(field<std::string>(own, "pixel_range", "symmetric"));
+  // Of the hub's models only aMUSEd's have codes looked up by their index; its pictures are 0..1.
+  const bool of_amused = field(config, "lookup_from_codebook", false);
+  o.pixel_range = pixel_range(field<std::string>(own, "pixel_range", of_amused ? "unit" : "symmetric"));
   o.cut_bytes = field(own, "cut_bytes", false);
   o.unit_length = field(own, "unit_length", false);
   o.logsigma_head = field(own, "logsigma_head", false);

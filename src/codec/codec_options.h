@@ -32,8 +32,9 @@ struct CodecOptions {
   std::int64_t latent_channels = 0;                        // encoder output channels; 0: embedding_width
   std::int64_t embedding_width = 64;                       // D
   std::int64_t codebook_size = 512;                        // K
-  bool quant_convolutions = false;                         // 1x1 convolutions around the quantiser
-  bool final_activation = true;                            // swish between the last GroupNorm and the last convolution
+  bool middle_attention = true;     // between the two residual blocks at the coarsest resolution, both ways
+  bool quant_convolutions = false;  // 1x1 convolutions around the quantiser
+  bool final_activation = true;     // swish between the last GroupNorm and the last convolution
   PixelRange pixel_range = PixelRange::unit;
   bool cut_bytes = false;  // decoded values lose their fraction (VQ-Diffusion's program) instead of being rounded
   QuantizerKind quantizer = QuantizerKind::nearest;

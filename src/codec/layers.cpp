@@ -96,17 +96,18 @@ torch::Tensor UpsampleImpl::forward(const torch::Tensor& x) {
   return conv_->forward(torch::upsample_nearest2d(x, {x.size(2) * 2, x.size(3) * 2}));
 }
 
-MiddleBlockImpl::MiddleBlockImpl(const CodecComputePtr& compute, std::int64_t channels) {
+MiddleBlockImpl::MiddleBlockImpl(const CodecComputePtr& compute, std::int64_t channels, bool attention) {
   residual_->push_back(ResidualBlock(compute, channels, channels));
   residual_->push_back(ResidualBlock(compute, channels, channels));
-  attention_->push_back(AttentionBlock(compute, channels));
   register_module("resnets", residual_);
+  if (!attention) return;
+  attention_->push_back(AttentionBlock(compute, channels));
   register_module("attentions", attention_);
 }
 
 torch::Tensor MiddleBlockImpl::forward(const torch::Tensor& x) {
   auto y = residual_->at<ResidualBlockImpl>(0).forward(x);
-  y = attention_->at<AttentionBlockImpl>(0).forward(y);
+  if (!attention_->is_empty()) y = attention_->at<AttentionBlockImpl>(0).forward(y);
   return residual_->at<ResidualBlockImpl>(1).forward(y);
 }
 

@@ -116,10 +116,10 @@ class UpsampleImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Upsample);
 
-/// Residual block, attention, residual block, at the coarsest resolution.
+/// Residual block, attention where asked, residual block, at the coarsest resolution.
 class MiddleBlockImpl : public torch::nn::Module {
  public:
-  MiddleBlockImpl(const CodecComputePtr& compute, std::int64_t channels);
+  MiddleBlockImpl(const CodecComputePtr& compute, std::int64_t channels, bool attention);
   torch::Tensor forward(const torch::Tensor& x);
 
  private:

@@ -15,7 +15,8 @@ bool same_tensor(const torch::Tensor& a, const torch::Tensor& b) {
 
 bool Condition::same_as(const Condition& other) const {
   return same_tensor(states, other.states) && same_tensor(null_states, other.null_states) && label == other.label &&
-         null_label == other.null_label && scale == other.scale;
+         null_label == other.null_label && scale == other.scale && same_tensor(pooled, other.pooled) &&
+         same_tensor(null_pooled, other.null_pooled) && same_tensor(micro, other.micro);
 }
 
 std::vector<std::int64_t> first_of_its_kind(const std::vector<Condition>& conditions) {

@@ -28,6 +28,9 @@ struct Condition {
   torch::Tensor states, null_states;         // [P, condition_width]: of the prompt, of no (or the negative) prompt
   std::int64_t label = -1, null_label = -1;  // of models with classes; -1: none
   double scale = 1;  // 1: the condition alone; 0: no condition; above 1: away from the null condition
+  torch::Tensor pooled = {},
+                null_pooled = {};  // [pooled width]: the same texts as one vector each, of networks told it
+  torch::Tensor micro = {};  // [5] of aMUSEd: width and height (pixels), crop, aesthetic score; undefined: its own
 
   /// Whether an image is told the same by both: the states are the same tensors.
   bool same_as(const Condition& other) const;

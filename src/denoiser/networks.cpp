@@ -12,11 +12,14 @@ NetworkEntry image_bart_network();
 NetworkEntry maskgit_network();
 NetworkEntry pixel_cnn_network();
 NetworkEntry transformer_network();
+NetworkEntry uvit_network();
 
 Registry<NetworkEntry>& networks() {
   static Registry<NetworkEntry> registry(
       "network", {transformer_network(), conditional_transformer_network(), image_bart_network(), pixel_cnn_network(),
                   code_frequencies_network(), maskgit_network()});
+  static Registry<NetworkEntry> registry("network",
+                                         {transformer_network(), conditional_transformer_network(), uvit_network()});
   return registry;
 }
 

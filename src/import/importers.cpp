@@ -16,6 +16,7 @@ namespace tessera {
 
 // A file each.
 ImporterEntry halton_maskgit_importer();
+ImporterEntry hub_amused_importer();
 ImporterEntry hub_vqmodel_importer();
 ImporterEntry image_bart_importer();
 ImporterEntry llamagen_vq_importer();
@@ -35,6 +36,9 @@ Registry<ImporterEntry>& importers() {
        unleashing_autoregressive_importer(), hub_vqmodel_importer(), taming_vqgan_importer(), vq_diffusion_importer(),
        vq_diffusion_vqvae_importer(), llamagen_vq_importer(), taming_gpt_importer(), image_bart_importer(),
        halton_maskgit_importer()});
+      "importer", {unleashing_vqgan_importer(), unleashing_absorbing_importer(), unleashing_autoregressive_importer(),
+                   hub_amused_importer(), hub_vqmodel_importer(), taming_vqgan_importer(), vq_diffusion_importer(),
+                   vq_diffusion_vqvae_importer(), llamagen_vq_importer()});
   return registry;
 }
 
@@ -215,7 +219,7 @@ Bundle make_bundle(const std::optional<ImportedCodec>& codec, const std::optiona
   if (codec) bundle.codec = BundlePart{codec->config, codec->tensors};
   if (denoiser) {
     bundle.denoiser = BundlePart{denoiser->config, denoiser->tensors};
-    bundle.scheduler = denoiser->scheduler;
+    if (!denoiser->scheduler.is_null()) bundle.scheduler = denoiser->scheduler;
   }
   if (codec && denoiser) {
     const auto codes = codec->config.at("num_vq_embeddings").get<std::int64_t>();

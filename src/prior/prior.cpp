@@ -61,7 +61,9 @@ Prior::Prior(const Bundle& parts, const std::string& bundle, const torch::Tensor
     const auto width = text_->encoder()->options().width;
     require(width == network.condition_width, "{}: the text encoder is {} wide, the denoiser expects {}", bundle, width,
             network.condition_width);
-    none.states = none.null_states = text_->null_states();
+    const auto text = text_->null_text();
+    none.states = none.null_states = text.states;
+    none.pooled = none.null_pooled = text.pooled;
   }
   const auto& entry = network_of(config, bundle + "/transformer");
   denoiser_ = entry.load({config, parts.denoiser->tensors, bundle + "/transformer", loading.weights, loading.precision,
@@ -95,9 +97,12 @@ Condition Prior::condition_for(const PromptOptions& options) {
   const bool given = !options.prompt.empty() || !options.negative_prompt.empty() || options.label >= 0;
   if (given) condition.scale = guidance_scale(options);
   if (text_) {
-    condition.null_states =
-        options.negative_prompt.empty() ? text_->null_states() : text_->states(options.negative_prompt);
-    condition.states = options.prompt.empty() ? text_->null_states() : text_->states(options.prompt);
+    const auto null = options.negative_prompt.empty() ? text_->null_text() : text_->encoded(options.negative_prompt);
+    const auto text = options.prompt.empty() ? text_->null_text() : text_->encoded(options.prompt);
+    condition.null_states = null.states;
+    condition.null_pooled = null.pooled;
+    condition.states = text.states;
+    condition.pooled = text.pooled;
   }
   return condition;
 }

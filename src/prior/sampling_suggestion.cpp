@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/error.h"
+#include "sampling/amused.h"
 
 namespace tessera {
 namespace {
@@ -23,7 +24,7 @@ nlohmann::json own_part(const nlohmann::json& scheduler) {
 SamplingOptions suggestion_from_config(const nlohmann::json& scheduler, const std::string& where) {
   SamplingOptions suggestion;
   const auto own = own_part(scheduler);
-  if (!own.is_object() || !own.contains("sampling")) return suggestion;
+  if (!own.is_object() || !own.contains("sampling")) return suggestion_of_hub(scheduler);
   const auto& sampling = own["sampling"];
   require(sampling.is_object(), "{}: sampling is {}, expected an object", where, sampling.dump());
   const auto fields = SamplingOptions::fields();

@@ -15,7 +15,7 @@ constexpr std::size_t kMostKnown = 256;  // prompts: 77 x 512 numbers each
 
 struct TextCondition::Known {
   std::mutex mutex;
-  std::map<std::string, torch::Tensor> states;
+  std::map<std::string, EncodedText> texts;
 };
 
 TextCondition::TextCondition(ClipTokenizer tokenizer, ClipTextEncoder encoder, torch::Tensor null_embedding)
@@ -33,6 +33,12 @@ TextCondition TextCondition::load(const Bundle& parts, const std::string& where)
   require(tokenizer.vocabulary_size() == options.vocabulary,
           "{}: the tokenizer has a vocabulary of {}, expected {} as the text encoder has", where,
           tokenizer.vocabulary_size(), options.vocabulary);
+  if (options.projection > 0) {
+    // The one vector is read at the end token, which a text that is cut keeps.
+    auto own = tokenizer.options();
+    own.keep_end = true;
+    tokenizer.set_options(own);
+  }
   torch::Tensor null_embedding;
   if (parts.null_condition && !parts.null_condition->tensors.empty()) {
     const auto found = parts.null_condition->tensors.find("embeddings");
@@ -47,24 +53,32 @@ TextCondition TextCondition::load(const Bundle& parts, const std::string& where)
   return {std::move(tokenizer), std::move(encoder), std::move(null_embedding)};
 }
 
-torch::Tensor TextCondition::states(const std::string& prompt) {
+EncodedText TextCondition::encoded(const std::string& prompt) {
   const std::lock_guard lock(known_->mutex);
-  const auto known = known_->states.find(prompt);
-  if (known != known_->states.end()) return known->second;
+  const auto known = known_->texts.find(prompt);
+  if (known != known_->texts.end()) return known->second;
   const torch::NoGradGuard no_grad;
   const auto length = encoder_->options().length;
   const auto text = tokenizer_.encode_padded(prompt, length);
   if (text.full_length > length) {
     log().warn("the prompt is {} tokens long, the model reads {}: its end is left out", text.full_length, length);
   }
-  auto states = unit_positions(encoder_->forward(torch::tensor(text.ids).unsqueeze(0)))[0];
-  if (known_->states.size() >= kMostKnown) known_->states.clear();
-  known_->states[prompt] = states;
-  return states;
+  const auto ids = torch::tensor(text.ids).unsqueeze(0);
+  EncodedText encoded;
+  if (encoder_->options().projection > 0) {
+    std::vector<torch::Tensor> layers;
+    const auto last = encoder_->forward(ids, &layers);
+    encoded = {layers[layers.size() - 2][0], encoder_->pooled(ids, last)[0]};
+  } else {
+    encoded.states = unit_positions(encoder_->forward(ids))[0];
+  }
+  if (known_->texts.size() >= kMostKnown) known_->texts.clear();
+  known_->texts[prompt] = encoded;
+  return encoded;
 }
 
-torch::Tensor TextCondition::null_states() {
-  return null_embedding_.defined() ? null_embedding_ : states("");
+EncodedText TextCondition::null_text() {
+  return null_embedding_.defined() ? EncodedText{null_embedding_, {}} : encoded("");
 }
 
 }  // namespace tessera

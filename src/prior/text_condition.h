@@ -13,6 +13,12 @@
 
 namespace tessera {
 
+/// A prompt as a network is told it.
+struct EncodedText {
+  torch::Tensor states;  // [P, C], one a position
+  torch::Tensor pooled;  // [projection], the text as one vector; undefined: the encoder has none
+};
+
 class TextCondition {
  public:
   /// null_embedding [P, C] as learned; undefined: the states of the empty prompt.
@@ -22,10 +28,13 @@ class TextCondition {
   /// fit; `where` begins it.
   static TextCondition load(const Bundle& parts, const std::string& where);
 
-  /// The states of a prompt, each position of length 1: [P, C]. A prompt that is too long is cut, with a warning. The
-  /// same tensor for the same prompt, as long as it is remembered.
-  torch::Tensor states(const std::string& prompt);
-  torch::Tensor null_states();
+  /// A prompt's states, each position of length 1 (VQ-Diffusion); of an encoder with a projection what enters its last
+  /// layer, as it is, and the text as one vector (aMUSEd, arXiv:2401.01808, section 3). A prompt that is too long is
+  /// cut, with a warning. The same tensors for the same prompt, as long as it is remembered.
+  EncodedText encoded(const std::string& prompt);
+  EncodedText null_text();
+  torch::Tensor states(const std::string& prompt) { return encoded(prompt).states; }
+  torch::Tensor null_states() { return null_text().states; }
 
   const ClipTokenizer& tokenizer() const { return tokenizer_; }
   ClipTextEncoder& encoder() { return encoder_; }

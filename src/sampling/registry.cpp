@@ -3,6 +3,7 @@
 namespace tessera {
 
 // A file each; the first sampler that suits a network is its default.
+SamplerEntry amused_sampler();
 SamplerEntry ancestral_sampler();
 SamplerEntry autoregressive_sampler();
 SamplerEntry chain_sampler();
@@ -53,7 +54,7 @@ Registry<SamplerEntry>& samplers() {
   static Registry<SamplerEntry> registry(
       "sampler", {ancestral_sampler(), autoregressive_sampler(), chain_sampler(), confidence_sampler(),
                   masked_sampler(), mlm_sampler(), purity_sampler(), raster_sampler(), halton_sampler(),
-                  redraw_sampler()});
+                  redraw_sampler(), amused_sampler()});
   return registry;
 }
 

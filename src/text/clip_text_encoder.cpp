@@ -1,5 +1,6 @@
 #include "text/clip_text_encoder.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "runtime/error.h"
@@ -7,6 +8,7 @@
 namespace tessera {
 namespace {
 
+constexpr const char* kWithProjection = "CLIPTextModelWithProjection";
 constexpr const char* kPositionIds = "text_model.embeddings.position_ids";
 
 void require_range(const char* field, std::int64_t value, std::int64_t lowest, std::int64_t highest) {
@@ -25,21 +27,27 @@ void ClipTextOptions::validate() const {
   require_range("intermediate_size", hidden, 1, 1 << 16);
   require(width % heads == 0, "text encoder: hidden_size is {}, expected a multiple of num_attention_heads ({})", width,
           heads);
+  require_range("projection_dim", projection, 0, 1 << 14);
   require(layer_norm_epsilon > 0 && layer_norm_epsilon < 1, "text encoder: layer_norm_eps is {}, expected 0 to 1",
           layer_norm_epsilon);
 }
 
 nlohmann::json ClipTextOptions::to_config() const {
-  return {{"architectures", {"CLIPTextModel"}},
-          {"model_type", "clip_text_model"},
-          {"vocab_size", vocabulary},
-          {"max_position_embeddings", length},
-          {"hidden_size", width},
-          {"num_hidden_layers", layers},
-          {"num_attention_heads", heads},
-          {"intermediate_size", hidden},
-          {"hidden_act", exact_gelu ? "gelu" : "quick_gelu"},
-          {"layer_norm_eps", layer_norm_epsilon}};
+  nlohmann::json config = {{"architectures", {projection > 0 ? kWithProjection : "CLIPTextModel"}},
+                           {"model_type", "clip_text_model"},
+                           {"vocab_size", vocabulary},
+                           {"max_position_embeddings", length},
+                           {"hidden_size", width},
+                           {"num_hidden_layers", layers},
+                           {"num_attention_heads", heads},
+                           {"intermediate_size", hidden},
+                           {"hidden_act", exact_gelu ? "gelu" : "quick_gelu"},
+                           {"layer_norm_eps", layer_norm_epsilon}};
+  if (projection > 0) {
+    config["projection_dim"] = projection;
+    config["eos_token_id"] = end_token;
+  }
+  return config;
 }
 
 ClipTextOptions ClipTextOptions::from_config(const nlohmann::json& whole) {
@@ -58,6 +66,12 @@ ClipTextOptions ClipTextOptions::from_config(const nlohmann::json& whole) {
     require(activation == "quick_gelu" || activation == "gelu",
             "text encoder: hidden_act '{}': expected one of quick_gelu, gelu", activation);
     options.exact_gelu = activation == "gelu";
+    // projection_dim stands in the plain encoder's file as well.
+    const auto classes = whole.value("architectures", nlohmann::json::array());
+    if (std::find(classes.begin(), classes.end(), kWithProjection) != classes.end()) {
+      options.projection = config.at("projection_dim").get<std::int64_t>();
+      options.end_token = config.value("eos_token_id", std::int64_t{2});
+    }
   } catch (const nlohmann::json::exception& error) {
     fail("text encoder config: {}", error.what());
   }
@@ -88,6 +102,8 @@ ClipTextEncoderImpl::ClipTextEncoderImpl(const ClipTextOptions& options) : optio
     layers_.push_back(std::move(layer));
   }
   final_ = norm("text_model.final_layer_norm");
+  if (options_.projection > 0)
+    projection_ = register_module("text_projection", Linear(width, options_.projection, false));
 }
 
 void ClipTextEncoderImpl::set_precision(Precision precision) {
@@ -116,6 +132,15 @@ torch::Tensor ClipTextEncoderImpl::forward(const torch::Tensor& ids, std::vector
   }
   if (hidden_states) hidden_states->push_back(x);
   return layer_norm(x, final_.weight, final_.bias, options_.layer_norm_epsilon);
+}
+
+torch::Tensor ClipTextEncoderImpl::pooled(const torch::Tensor& ids, const torch::Tensor& states) {
+  constexpr std::int64_t kOlderFiles = 2;
+  require(options_.projection > 0, "text encoder: found no text_projection, expected CLIPTextModelWithProjection");
+  const auto given = ids.to(states.device());
+  const auto is_end = options_.end_token == kOlderFiles ? given.eq(given.amax(1, true)) : given.eq(options_.end_token);
+  const auto end = is_end.to(torch::kInt64).argmax(1);  // of equal ones the first
+  return projection_->forward_unrounded(states.index({torch::arange(end.size(0), end.options()), end}));
 }
 
 void ClipTextEncoderImpl::load_hub(TensorMap tensors, const std::string& where) {

@@ -1,6 +1,6 @@
 /// CLIP's text transformer: token ids to one vector a position. Pre-norm blocks with a causal mask, no padding mask;
 /// activation x sigmoid(1.702 x). Radford et al., arXiv:2103.00020, section 2.4; names on disk: the hub's
-/// CLIPTextModel.
+/// CLIPTextModel, or CLIPTextModelWithProjection where a text is also one vector.
 #pragma once
 
 #include <torch/torch.h>
@@ -26,6 +26,10 @@ struct ClipTextOptions {
   std::int64_t hidden = 2048;  // of the MLP
   bool exact_gelu = false;     // x Phi(x) instead of x sigmoid(1.702 x)
   double layer_norm_epsilon = 1e-5;
+  std::int64_t projection = 0;  // width of the text as one vector; 0: the model has none
+  // The position that the one vector is read at is the first of this id. 2, which older files have whatever their
+  // vocabulary: the first of the largest id.
+  std::int64_t end_token = 2;
 
   /// Throws Error naming the value that is out of range.
   void validate() const;
@@ -41,6 +45,10 @@ class ClipTextEncoderImpl : public NamedModule {
   /// In: ids [N, P] int64, P at most `length`. Out: [N, P, C] after the final layer norm. hidden_states, if given,
   /// receives the embedding and the output of every layer, each [N, P, C].
   torch::Tensor forward(const torch::Tensor& ids, std::vector<torch::Tensor>* hidden_states = nullptr);
+
+  /// The texts as one vector each, through the projection and not normalised. In: ids [N, P], states [N, P, C] as
+  /// forward returns them. Out: [N, projection]. Throws Error where the model has no projection.
+  torch::Tensor pooled(const torch::Tensor& ids, const torch::Tensor& states);
 
   /// Weights of a hub file; the buffer position_ids is left out.
   void load_hub(TensorMap tensors, const std::string& where);
@@ -66,6 +74,7 @@ class ClipTextEncoderImpl : public NamedModule {
   torch::Tensor positions_;  // [length, C]
   std::vector<Layer> layers_;
   Norm final_;
+  Linear projection_{nullptr};  // without bias
 };
 TORCH_MODULE(ClipTextEncoder);
 

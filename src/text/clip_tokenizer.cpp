@@ -228,7 +228,12 @@ ClipTokenizer ClipTokenizer::load(const fs::path& folder) {
   ClipTokenizerOptions options{TextCleaning::plain, true, false};
   if (fs::exists(folder / "tokenizer_config.json")) {
     const auto config = read_object(folder / "tokenizer_config.json");
-    options.padding_is_special = token_text(config, "pad_token", "!") == "!";
+    std::string padding = "!";
+    if (fs::exists(folder / "special_tokens_map.json"))
+      padding = token_text(read_object(folder / "special_tokens_map.json"), "pad_token", "!");
+    padding = token_text(config, "pad_token", padding.c_str());
+    options.padding_is_special = padding == "!";
+    options.pads_with_end = padding == kEnd;
     if (const auto own = config.find("tessera"); own != config.end() && own->is_object()) {
       options.cleaning = text_cleaning_from(own->value("cleaning", "original"));
       options.padding_is_special = own->value("padding_is_special", false);
@@ -258,12 +263,13 @@ void ClipTokenizer::save(const fs::path& folder) const {
   for (const auto& [first, second] : merges_->pairs) merges += first + " " + second + "\n";
   auto vocabulary = json::object();
   for (std::size_t id = 0; id < merges_->symbols.size(); ++id) vocabulary[merges_->symbols[id]] = id;
+  const auto padding = options_.pads_with_end ? kEnd : "!";
   const json config = {{"tokenizer_class", "CLIPTokenizer"},
                        {"model_max_length", 77},
                        {"bos_token", kStart},
                        {"eos_token", kEnd},
                        {"unk_token", kEnd},
-                       {"pad_token", "!"},
+                       {"pad_token", padding},
                        {"tessera",
                         {{"format", 1},
                          {"cleaning", name_of(options_.cleaning)},
@@ -274,7 +280,7 @@ void ClipTokenizer::save(const fs::path& folder) const {
   write_file_atomically(folder / "tokenizer_config.json", config.dump(2) + "\n");
   write_file_atomically(
       folder / "special_tokens_map.json",
-      json({{"bos_token", kStart}, {"eos_token", kEnd}, {"unk_token", kEnd}, {"pad_token", "!"}}).dump(2) + "\n");
+      json({{"bos_token", kStart}, {"eos_token", kEnd}, {"unk_token", kEnd}, {"pad_token", padding}}).dump(2) + "\n");
 }
 
 std::int64_t ClipTokenizer::vocabulary_size() const {
@@ -310,7 +316,7 @@ TokenizedText ClipTokenizer::encode_padded(const std::string& text, std::int64_t
   result.ids.push_back(end_token());
   result.full_length = static_cast<std::int64_t>(result.ids.size());
   const bool cut = result.full_length > length;
-  result.ids.resize(static_cast<std::size_t>(length), kPadding);
+  result.ids.resize(static_cast<std::size_t>(length), options_.pads_with_end ? end_token() : kPadding);
   if (cut && options_.keep_end) result.ids.back() = end_token();
   return result;
 }

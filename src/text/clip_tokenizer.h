@@ -19,6 +19,8 @@ struct ClipTokenizerOptions {
   bool padding_is_special = false;
   // Where a text is too long for the model, its last id becomes the end token (original) or the end is lost (hub).
   bool keep_end = true;
+  // Positions after the end hold the end token again, as of CLIP ViT-L/14; else kPadding.
+  bool pads_with_end = false;
 };
 
 /// Ids of one text at the model's length.

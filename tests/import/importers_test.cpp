@@ -95,7 +95,7 @@ TEST(HubImporter, RefusesOtherNetworksOfTheSameClass) {
   EXPECT_TRUE(fails_with(with("norm_type", "spatial"), {"hub", "norm_type", "spatial"}));
   EXPECT_TRUE(fails_with(with("act_fn", "relu"), {"act_fn"}));
   EXPECT_TRUE(fails_with(with("_class_name", "AutoencoderKL"), {"AutoencoderKL", "VQModel"}));
-  EXPECT_TRUE(fails_with(with("mid_block_add_attention", false), {"mid_block_add_attention"}));
+  EXPECT_TRUE(fails_with(with("mid_block_add_attention", false), {"mid_block.attentions"}));
   EXPECT_TRUE(fails_with(with("block_out_channels", json::array()), {"block_out_channels"}));
   EXPECT_TRUE(fails_with(with("block_out_channels", {8, -1, 8}), {"block_out_channels", "-1"}));
   EXPECT_TRUE(fails_with(with("layers_per_block", 1 << 30), {"layers_per_block"}));

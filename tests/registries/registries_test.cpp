@@ -303,7 +303,9 @@ TEST(Registries, NoSourceNamesAProcessOrNetworkButItsOwn) {
                               {"uniform", {"training/prior_recipe.h", "import/image_bart.cpp"}}});
   std::vector<std::string> classes;
   for (const auto& entry : networks().entries()) classes.push_back(entry.class_name);
-  expect_named_at_home_alone(classes, "denoiser/", {{"Transformer2DModel", {"import/vq_diffusion.cpp"}}});
+  expect_named_at_home_alone(
+      classes, "denoiser/",
+      {{"Transformer2DModel", {"import/vq_diffusion.cpp"}}, {"UVit2DModel", {"import/amused.cpp"}}});
 }
 
 TEST(Registries, NoSourceNamesASamplerOrderOrScheduleButItsOwn) {

@@ -10,7 +10,10 @@ namespace tessera::testing {
 namespace {
 
 const std::vector<std::string>& known_kinds() {
-  static const std::vector<std::string> kinds = {"unleashing-vqgan-gumbel",
+  static const std::vector<std::string> kinds = {"amused-pipeline",
+                                                 "amused-512-transformer",
+                                                 "lora",
+                                                 "unleashing-vqgan-gumbel",
                                                  "unleashing-vqgan",
                                                  "unleashing-absorbing",
                                                  "unleashing-autoregressive",
