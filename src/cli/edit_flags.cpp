@@ -38,6 +38,7 @@ void add_canvas_flags(CLI::App& verb, EditFlags& flags) {
 
 void add_edit_flags(CLI::App& verb, EditFlags& flags) {
   add_model_flags(verb, flags.model);
+  add_lora_flag(verb, flags.model.loras);
   add_sampling_flags(verb, flags.sampling);
   add_canvas_flags(verb, flags);
   verb.add_option("-o,--output", flags.output, kOutputHelp)->capture_default_str();

@@ -42,6 +42,7 @@ class EditRun {
     record_ = {{"verb", verb.get_name()},        {"model", fs::path(flags.model.model).filename().string()},
                {"command", command_line(verb)},  {"dtype", pipeline.dtype()},
                {"stride", flags.windows.stride}, {"random_windows", flags.windows.random}};
+    if (!flags.model.loras.empty()) record_["lora"] = names_of_loras(flags.model);
     if (!flags.frames.empty()) frames_.emplace(flags.frames);
     one_file_ = !picture_format(flags.output).empty();
     if (!one_file_) flags.earlier.make_folder(flags.output);
@@ -157,6 +158,7 @@ class EditRun {
     FillCheckpoint from;
     auto key = to_json(options);
     for (const auto* name : {"model", "dtype"}) key[name] = record_[name];
+    if (record_.contains("lora")) key["lora"] = record_["lora"];
     key["stride"] = flags_.windows.stride;
     key["random_windows"] = flags_.windows.random;
     if (resumed_ && resumed_->finished.size() == finished_.size()) {

@@ -78,6 +78,7 @@ void generate(const CLI::App& verb, const GenerateOptions& options) {
   record["model"] = valid_utf8(std::filesystem::path(options.model.model).filename().string());
   record["dtype"] = pipeline.dtype();
   record["command"] = command_line(verb);
+  if (!options.model.loras.empty()) record["lora"] = names_of_loras(options.model);
 
   std::vector<Image> all;
   std::vector<torch::Tensor> codes;
@@ -151,6 +152,7 @@ void add_generate(CLI::App& app) {
   auto options = std::make_shared<GenerateOptions>();
   auto* verb = app.add_subcommand("generate", "make new pictures");
   add_model_flags(*verb, options->model);
+  add_lora_flag(*verb, options->model.loras);
   add_sampling_flags(*verb, options->sampling);
   add_neighbour_flags(*verb, options->neighbours);
   verb->add_option("-o,--output", options->output, kOutputHelp)->capture_default_str();

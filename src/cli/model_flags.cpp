@@ -16,9 +16,26 @@ void add_model_flags(CLI::App& verb, ModelFlags& flags) {
   verb.add_option("-t,--threads", flags.threads, "threads; 0: one a processor")->capture_default_str();
 }
 
+void add_lora_flag(CLI::App& verb, std::vector<std::string>& loras) {
+  verb.add_option("--lora", loras, "a LoRA applied to the model's weights, FILE or FILE:WEIGHT; may be repeated")
+      ->type_name("FILE[:WEIGHT]")
+      ->allow_extra_args(false);
+}
+
+std::vector<std::string> names_of_loras(const ModelFlags& flags) {
+  std::vector<std::string> names;
+  for (const auto& text : flags.loras) {
+    const auto lora = parse_lora(text);
+    names.push_back(fmt::format("{}:{}", lora.file.filename().string(), lora.weight));
+  }
+  return names;
+}
+
 Pipeline load_model(const ModelFlags& flags) {
   set_threads(flags.threads);
-  return Pipeline::load(flags.model, flags.options);
+  auto options = flags.options;
+  for (const auto& lora : flags.loras) options.loras.push_back(parse_lora(lora));
+  return Pipeline::load(flags.model, options);
 }
 
 void add_sampling_flags(CLI::App& verb, SamplingFlags& flags) {

@@ -17,9 +17,14 @@ inline constexpr const char* kDeviceHelp = "cpu, cuda or cuda:N";
 struct ModelFlags {
   std::string model;
   PipelineOptions options;
+  std::vector<std::string> loras;  // FILE or FILE:WEIGHT
   int threads = 0;
 };
 void add_model_flags(CLI::App& verb, ModelFlags& flags);
+/// --lora, of verbs that use the prior.
+void add_lora_flag(CLI::App& verb, std::vector<std::string>& loras);
+/// For records: the files' names and weights, "style.safetensors:0.8".
+std::vector<std::string> names_of_loras(const ModelFlags& flags);
 /// Sets the threads and loads the bundle.
 Pipeline load_model(const ModelFlags& flags);
 

@@ -17,9 +17,7 @@ NetworkEntry uvit_network();
 Registry<NetworkEntry>& networks() {
   static Registry<NetworkEntry> registry(
       "network", {transformer_network(), conditional_transformer_network(), image_bart_network(), pixel_cnn_network(),
-                  code_frequencies_network(), maskgit_network()});
-  static Registry<NetworkEntry> registry("network",
-                                         {transformer_network(), conditional_transformer_network(), uvit_network()});
+                  code_frequencies_network(), maskgit_network(), uvit_network()});
   return registry;
 }
 

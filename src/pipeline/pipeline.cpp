@@ -21,7 +21,8 @@ WeightLoading loading_for(Precision precision, torch::Device device, const Pipel
 Pipeline Pipeline::load(const std::filesystem::path& bundle, const PipelineOptions& options) {
   const auto device = device_from(options.device);
   const auto precision = precision_from(options.dtype, device);
-  const auto parts = load_bundle(bundle, BundleCheck::weights);
+  auto parts = load_bundle(bundle, BundleCheck::weights);
+  for (const auto& lora : options.loras) apply_lora(parts, lora);
   const auto built = [&]() -> Pipeline {
     Pipeline pipeline;
     pipeline.bundle_ = bundle;

@@ -7,8 +7,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "canvas/fill_canvas.h"
+#include "checkpoint/lora.h"
 #include "codec/codec.h"
 #include "prior/prior.h"
 #include "sampling/fill.h"
@@ -23,6 +25,7 @@ struct PipelineOptions {
   // On the CPU weights are read from the bundle's files as they are needed, which must stay as they are meanwhile
   // (replaced by renaming is fine). false: all are copied first; a program that runs for long outlives its files.
   bool map_weights = true;
+  std::vector<LoraChoice> loras = {};  // applied to the weights in this order, before they are used
 };
 
 /// Pictures and how they came about.
