@@ -1,5 +1,7 @@
 /// AUTOMATIC1111's interface as far as these models have its notions: the routes and fields that its clients use.
 #include <algorithm>
+#include <charconv>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -16,13 +18,15 @@ using nlohmann::json;
 
 constexpr const char* kOwnClient = "/sdapi";  // marks the jobs of this interface among a client's
 
-/// Fields that say nothing to these models, and are passed over: they choose looks of other networks or how that
-/// program stores pictures.
+/// Fields that say nothing to these models, and are passed over: they choose looks of other networks, how that program
+/// stores pictures, or are meant for a program in between, which sends them on (url, auth).
 const std::vector<std::string>& ignored_fields() {
   static const std::vector<std::string> names = {"alwayson_scripts",
+                                                 "auth",
                                                  "clip_skip",
                                                  "comments",
                                                  "disable_extra_networks",
+                                                 "distilled_cfg_scale",
                                                  "do_not_save_grid",
                                                  "do_not_save_samples",
                                                  "eta",
@@ -30,8 +34,10 @@ const std::vector<std::string>& ignored_fields() {
                                                  "firstphase_height",
                                                  "firstphase_width",
                                                  "force_task_id",
+                                                 "hr_additional_modules",
                                                  "hr_cfg",
                                                  "hr_checkpoint_name",
+                                                 "hr_distilled_cfg",
                                                  "hr_negative_prompt",
                                                  "hr_prompt",
                                                  "hr_resize_x",
@@ -43,11 +49,13 @@ const std::vector<std::string>& ignored_fields() {
                                                  "hr_upscaler",
                                                  "image_cfg_scale",
                                                  "include_init_images",
+                                                 "infotext",
                                                  "initial_noise_multiplier",
                                                  "inpaint_full_res",
                                                  "inpaint_full_res_padding",
                                                  "inpainting_fill",
                                                  "mask_round",
+                                                 "nmask",
                                                  "override_settings_restore_afterwards",
                                                  "refiner_checkpoint",
                                                  "refiner_switch_at",
@@ -60,20 +68,23 @@ const std::vector<std::string>& ignored_fields() {
                                                  "save_images",
                                                  "scheduler",
                                                  "script_args",
+                                                 "seed_enable_extras",
                                                  "seed_resize_from_h",
                                                  "seed_resize_from_w",
                                                  "send_images",
+                                                 "session_hash",
                                                  "styles",
                                                  "subseed",
                                                  "subseed_strength",
-                                                 "tiling"};
+                                                 "tiling",
+                                                 "url"};
   return names;
 }
 
 const std::vector<std::string>& common_fields() {
-  static const std::vector<std::string> names = {"prompt",    "negative_prompt", "seed",          "steps",
-                                                 "cfg_scale", "width",           "height",        "batch_size",
-                                                 "n_iter",    "sampler_name",    "sampler_index", "override_settings"};
+  static const std::vector<std::string> names = {
+      "prompt",     "negative_prompt", "seed",         "steps",         "cfg_scale",         "width",      "height",
+      "batch_size", "n_iter",          "sampler_name", "sampler_index", "override_settings", "strict_size"};
   return names;
 }
 
@@ -81,17 +92,32 @@ struct Body {
   json value;
 
   bool has(const char* name) const { return value.contains(name) && !value[name].is_null(); }
+  bool has_picture(const char* name) const { return has(name) && value[name] != ""; }
   double number(const char* name, double otherwise, double least, double most) const {
     if (!has(name)) return otherwise;
-    if (!value[name].is_number() || !(value[name] >= least && value[name] <= most)) {
-      refuse(name, "expected a number from {} to {}", least, most);
+    // Values of a page's inputs are texts, and that program takes them.
+    double number = std::numeric_limits<double>::quiet_NaN();
+    if (value[name].is_number()) number = value[name].get<double>();
+    if (value[name].is_string()) {
+      const auto& text = value[name].get_ref<const std::string&>();
+      const auto parsed = std::from_chars(text.data(), text.data() + text.size(), number);
+      if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
+        number = std::numeric_limits<double>::quiet_NaN();
+      }
     }
-    return value[name].get<double>();
+    if (!(number >= least && number <= most))
+      refuse(name, "{}, expected a number from {} to {}", shown(name), least, most);
+    return number;
+  }
+  std::string shown(const char* name) const {
+    return value[name].dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 60);
   }
   std::int64_t whole(const char* name, std::int64_t otherwise, std::int64_t least, std::int64_t most) const {
     const auto found =
         number(name, static_cast<double>(otherwise), static_cast<double>(least), static_cast<double>(most));
-    if (found != static_cast<double>(static_cast<std::int64_t>(found))) refuse(name, "expected a whole number");
+    if (found != static_cast<double>(static_cast<std::int64_t>(found))) {
+      refuse(name, "{}, expected a whole number", shown(name));
+    }
     return static_cast<std::int64_t>(found);
   }
   /// true, false, 1 or 0, as texts too: several clients send forms.
@@ -103,11 +129,11 @@ struct Body {
     for (const auto& no : {json(false), json(0), json("0"), json("false"), json("False"), json("")}) {
       if (value[name] == no) return false;
     }
-    refuse(name, "{}, expected 0 or 1", value[name].dump().substr(0, 60));
+    refuse(name, "{}, expected 0 or 1", shown(name));
   }
   std::string text(const char* name) const {
     if (!has(name)) return {};
-    if (!value[name].is_string()) refuse(name, "expected a text");
+    if (!value[name].is_string()) refuse(name, "{}, expected a text", shown(name));
     return value[name].get<std::string>();
   }
 };
@@ -123,10 +149,12 @@ Body body_of(const Call& call, const std::vector<std::string>& own) {
     if (!in(own) && !in(common_fields()) && !in(ignored)) {
       // These do have a meaning there, and none here.
       if (key == "enable_hr" || key == "script_name") {
-        if (value.is_null() || value == false || value == "") continue;
+        if (value.is_null() || value == false || value == "" || value == "false" || value == "None" || value == 0)
+          continue;
         refuse(key, "not offered here");
       }
-      throw HttpError(422, "unknown field", key.substr(0, 60));
+      throw HttpError(422, key.substr(0, 60) + ": unknown field; /api/v1/openapi.json lists those that are taken",
+                      key.substr(0, 60));
     }
   }
   return body;
@@ -157,12 +185,31 @@ std::string sampler_of(const Body& body, const ModelInfo& model, std::vector<std
   return {};
 }
 
+/// Our names of what this interface calls otherwise.
+const FieldNames& field_names() {
+  static const FieldNames names = {{"count", "batch_size"},
+                                   {"sampler", "sampler_name"},
+                                   {"strength", "denoising_strength"},
+                                   {"image", "init_images"},
+                                   {"feather", "mask_blur"},
+                                   {"sharp", "mask_blur"},
+                                   {"model", "override_settings.sd_model_checkpoint"}};
+  return names;
+}
+
 JobRequest read_common(Service& service, const Body& body) {
   JobRequest request;
   const auto settings = body.has("override_settings") ? body.value["override_settings"] : json::object();
   if (!settings.is_object()) refuse("override_settings", "expected an object");
   const auto chosen = settings.value("sd_model_checkpoint", json());
-  const auto model = service.model(chosen.is_string() ? chosen.get<std::string>() : std::string());
+  const auto name = chosen.is_string() ? chosen.get<std::string>() : std::string();
+  const auto model = [&] {
+    try {
+      return service.model(name);
+    } catch (const HttpError& error) {
+      throw renamed(error, field_names());
+    }
+  }();
   request.model = model.name;
   if (model.condition == "text") {
     for (const auto* name : {"prompt", "negative_prompt"}) {
@@ -189,40 +236,109 @@ JobRequest read_common(Service& service, const Body& body) {
   return request;
 }
 
-HttpResponse run(Service& service, const Call& call, JobRequest request, const Body& body) {
-  complete(request, service.limits());
-  const auto notes = request.notes;
+/// Pixels of the answer, where the work is done at another size; 0: that of the work.
+struct Delivery {
+  std::int64_t width = 0, height = 0;
+};
+
+/// The work is done at a size that the model makes well, and scaled. Out: that size, which is the one asked for with
+/// strict_size.
+std::pair<std::int64_t, std::int64_t> well_made(Service& service, const Body& body, JobRequest& request,
+                                                std::int64_t width, std::int64_t height, Delivery& delivery) {
+  const auto made = well_made_size(service.model(request.model), width, height);
+  if (body.flag("strict_size") || made == std::pair{width, height}) return {width, height};
+  require_deliverable(request, service.limits(), width, height, "width");
+  delivery = {width, height};
+  request.notes.push_back(
+      fmt::format("width, height: made at {}x{}, a size that the model makes well, and scaled to {}x{}; strict_size: "
+                  "true does without",
+                  made.first, made.second, width, height));
+  return made;
+}
+
+/// The line of text that this interface's clients show and store with a picture.
+std::string infotext(const Body& body, const Job& job, const json& record, std::int64_t width, std::int64_t height) {
+  auto text = body.text("prompt");
+  if (const auto negative = body.text("negative_prompt"); !negative.empty()) text += "\nNegative prompt: " + negative;
+  text += '\n';
+  for (const auto& [label, name] :
+       {std::pair{"Steps", "steps"}, std::pair{"Sampler", "sampler"}, std::pair{"CFG scale", "cfg_scale"}}) {
+    if (!record.contains(name)) continue;
+    const auto& value = record[name];
+    text += fmt::format("{}: {}, ", label, value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return text + fmt::format("Seed: {}, Size: {}x{}, Model: {}, Version: Tessera {}", job.seed, width, height, job.model,
+                            TESSERA_VERSION);
+}
+
+HttpResponse run(Service& service, const Call& call, JobRequest request, const Body& body, Delivery delivery) {
   Call own{call.request, call.captures, call.client + kOwnClient};
-  const auto job = service.run_to_end(std::move(request), own);
+  const auto job = [&] {
+    try {
+      complete(request, service.limits());
+      return service.run_to_end(std::move(request), own);
+    } catch (const HttpError& error) {
+      throw renamed(error, field_names());
+    }
+  }();
   const auto status = job->status();
-  auto images = json::array(), seeds = json::array();
+  const auto& picture = *status.results.at(0);
+  if (delivery.width == 0) delivery = {picture.width, picture.height};
+  auto record = read_json(job->record, "record");
+  if (!status.effective.empty()) record.update(read_json(status.effective, "record"));
+  auto images = json::array(), seeds = json::array(), texts = json::array(), prompts = json::array(),
+       negatives = json::array();
   for (std::size_t k = 0; k < status.results.size(); ++k) {
-    images.push_back(to_base64(result_bytes(*job, status, k, "png")));
+    images.push_back(to_base64(scaled_bytes(*job, status, k, "png", delivery.width, delivery.height)));
     seeds.push_back(job->seed);
+    texts.push_back(infotext(body, *job, record, delivery.width, delivery.height));
+    prompts.push_back(body.text("prompt"));
+    negatives.push_back(body.text("negative_prompt"));
   }
   auto parameters = body.value;
-  for (const char* name : {"init_images", "mask"}) parameters.erase(name);
-  const auto& picture = *status.results.at(0);
+  for (const char* name : {"init_images", "mask", "latent_mask"}) parameters.erase(name);
   // Image k of a seed is picture k, not that of seed + k; the record says so.
-  const json info = {{"seed", job->seed},
+  const json info = {{"prompt", body.text("prompt")},
+                     {"all_prompts", std::move(prompts)},
+                     {"negative_prompt", body.text("negative_prompt")},
+                     {"all_negative_prompts", std::move(negatives)},
+                     {"seed", job->seed},
                      {"all_seeds", std::move(seeds)},
-                     {"width", picture.width},
-                     {"height", picture.height},
+                     {"width", delivery.width},
+                     {"height", delivery.height},
+                     {"steps", record.value("steps", json())},
+                     {"cfg_scale", record.value("cfg_scale", json())},
+                     {"sampler_name", record.value("sampler", json())},
                      {"batch_size", job->count},
+                     {"index_of_first_image", 0},
+                     {"infotexts", std::move(texts)},
+                     {"styles", json::array()},
                      {"sd_model_name", job->model},
                      {"job", job->id},
-                     {"notes", notes},
+                     {"notes", status.notes},
                      {"tessera", read_json(job->record, "record")}};
   return json_response({{"images", std::move(images)}, {"parameters", std::move(parameters)}, {"info", info.dump()}});
 }
 
 HttpResponse txt2img(Service& service, const Call& call) {
-  const auto body = body_of(call, {"denoising_strength"});
+  const auto body = body_of(call, {"denoising_strength", "init_images", "mask", "latent_mask", "mask_blur",
+                                   "inpainting_mask_invert", "resize_mode"});
   auto request = read_common(service, body);
   request.verb = "generate";
-  request.width = body.whole("width", 0, 1, kMaxEditSide);
-  request.height = body.whole("height", 0, 1, kMaxEditSide);
-  return run(service, call, std::move(request), body);
+  // Some clients send one body to both routes.
+  for (const char* name : {"init_images", "mask", "latent_mask"}) {
+    if (body.has(name) && body.value[name] != "" && !body.value[name].empty()) {
+      request.notes.push_back(fmt::format("{}: ignored by txt2img, expected at img2img", name));
+    }
+  }
+  Delivery delivery;
+  if (body.has("width") || body.has("height")) {
+    const auto model = service.model(request.model);
+    const auto width = body.whole("width", model.width, 1, kMaxEditSide);
+    const auto height = body.whole("height", model.height, 1, kMaxEditSide);
+    std::tie(request.width, request.height) = well_made(service, body, request, width, height, delivery);
+  }
+  return run(service, call, std::move(request), body, delivery);
 }
 
 Picture picture_of(const json& value, const std::string& field, const ServiceLimits& limits) {
@@ -257,8 +373,8 @@ HttpResponse img2img(Service& service, const Call& call) {
   const auto images = body.value.value("init_images", json());
   if (!images.is_array() || images.size() != 1) refuse("init_images", "expected a list of one picture");
   request.image = picture_of(images[0], "init_images", service.limits());
-  const auto width = static_cast<int>(body.whole("width", request.image->width, 1, kMaxEditSide));
-  const auto height = static_cast<int>(body.whole("height", request.image->height, 1, kMaxEditSide));
+  auto width = static_cast<int>(body.whole("width", request.image->width, 1, kMaxEditSide));
+  auto height = static_cast<int>(body.whole("height", request.image->height, 1, kMaxEditSide));
   if (width != request.image->width || height != request.image->height) {
     if (body.whole("resize_mode", 0, 0, 3) != 0) {
       refuse("resize_mode", "expected 0 (just resize), or width and height as the picture's");
@@ -266,6 +382,15 @@ HttpResponse img2img(Service& service, const Call& call) {
     if (std::int64_t{width} * height > service.limits().pixels) {
       refuse("width", "{}x{} pixels, expected at most {} in all", width, height, service.limits().pixels);
     }
+  }
+  Delivery delivery;
+  // Within a mask the picture keeps its size: what is not masked stays as it is.
+  if (!body.has_picture("mask") && !body.has_picture("latent_mask")) {
+    const auto made = well_made(service, body, request, width, height, delivery);
+    width = static_cast<int>(made.first);
+    height = static_cast<int>(made.second);
+  }
+  if (width != request.image->width || height != request.image->height) {
     request.image = std::make_shared<Image>(resize_exact(*request.image, width, height));
   }
   // How much may change is a share of the cells here; without a mask of all, with one of its own.
@@ -273,9 +398,10 @@ HttpResponse img2img(Service& service, const Call& call) {
   request.strength = body.number("denoising_strength", 0.75, 0, 1);
   if (*request.strength == 0) refuse("denoising_strength", "0 changes nothing, expected above 0 to 1");
   const bool invert = body.flag("inpainting_mask_invert");
-  const char* mask = body.has("mask") ? "mask" : "latent_mask";
-  if (body.has("mask") && body.has("latent_mask")) refuse("latent_mask", "a second mask, expected one of them");
-  if (body.has(mask)) {
+  const char* mask = body.has_picture("mask") ? "mask" : "latent_mask";
+  if (body.has_picture("mask") && body.has_picture("latent_mask"))
+    refuse("latent_mask", "a second mask, expected one of them");
+  if (body.has_picture(mask)) {
     const auto drawn = picture_of(body.value[mask], mask, service.limits());
     try {
       request.mask = PixelMask::from_image(*drawn, mask, width, height, request.notes);
@@ -289,7 +415,7 @@ HttpResponse img2img(Service& service, const Call& call) {
     }
     read_blur(body, request);
   }
-  return run(service, call, std::move(request), body);
+  return run(service, call, std::move(request), body, delivery);
 }
 
 /// The newest job of this interface that this client has running or waiting.
@@ -307,7 +433,10 @@ HttpResponse progress(Service& service, const Call& call) {
   const auto job = present_job(service, call);
   const auto status = job ? job->status() : JobStatus{};
   json current;
-  if (job && call.request.query.count("skip_current_image") == 0) {
+  const auto skip = call.request.query.find("skip_current_image");
+  const bool without =
+      skip != call.request.query.end() && skip->second != "false" && skip->second != "False" && skip->second != "0";
+  if (job && !without) {
     if (!job->polled.exchange(true)) ++job->watchers;  // from now on it makes previews
     Job::View view;
     if (job->look(view, Clock::now()) && !view.preview.empty()) {
@@ -319,7 +448,9 @@ HttpResponse progress(Service& service, const Call& call) {
                         {"eta_relative", std::max(0.0, status.eta_seconds)},
                         {"state",
                          {{"skipped", false},
-                          {"interrupted", false},
+                          {"interrupted", job && job->wrap_up_requested()},
+                          {"stopping_generation", job && job->wrap_up_requested()},
+                          {"job_timestamp", job ? std::to_string(static_cast<std::int64_t>(job->created)) : "0"},
                           {"job", job ? job->id : std::string()},
                           {"job_count", job ? 1 : 0},
                           {"job_no", 0},
@@ -329,9 +460,10 @@ HttpResponse progress(Service& service, const Call& call) {
                         {"textinfo", job ? json(to_string(status.state)) : json()}});
 }
 
+/// What runs is done with what there is, which its client is answered; what waits is cancelled.
 HttpResponse interrupt(Service& service, const Call& call) {
   for (const auto& job : service.queue().jobs()) {
-    if (job->client == call.client + kOwnClient) service.queue().cancel(*job);
+    if (job->client == call.client + kOwnClient && !job->wrap_up()) service.queue().cancel(*job);
   }
   return json_response(json::object());
 }
@@ -372,6 +504,12 @@ HttpResponse options(Service& service, const Call&) {
 HttpResponse nothing_there(Service&, const Call&) {
   return json_response(json::array());
 }
+HttpResponse scripts(Service&, const Call&) {
+  return json_response({{"txt2img", json::array()}, {"img2img", json::array()}});
+}
+HttpResponse memory(Service&, const Call&) {
+  return json_response({{"ram", json::object()}, {"cuda", json::object()}});
+}
 HttpResponse no_flags(Service&, const Call&) {
   return json_response(json::object());
 }
@@ -390,7 +528,11 @@ HttpResponse set_options(Service& service, const Call& call) {
     if (!value.is_string()) refuse(key, "expected the name of a model");
   }
   if (body.contains("sd_model_checkpoint")) {
-    service.set_default_model(body["sd_model_checkpoint"].get<std::string>());
+    try {
+      service.set_default_model(body["sd_model_checkpoint"].get<std::string>());
+    } catch (const HttpError& error) {
+      throw renamed(error, {{"model", "sd_model_checkpoint"}});
+    }
   }
   return json_response(json());
 }
@@ -404,8 +546,10 @@ void add_a1111_routes(std::vector<Route>& routes) {
                     "A1111Img2Img", "A1111Images", 200, false, img2img});
   routes.push_back({"GET", "/sdapi/v1/progress", "A1111: how far the client's present job is", "", "A1111Progress", 200,
                     false, progress});
-  routes.push_back(
-      {"POST", "/sdapi/v1/interrupt", "A1111: cancels the client's jobs", "", "A1111Empty", 200, false, interrupt});
+  routes.push_back({"POST", "/sdapi/v1/interrupt",
+                    "A1111: the client's job is done with what there is; what waits is cancelled", "", "A1111Empty",
+                    200, false, interrupt});
+  routes.push_back({"POST", "/sdapi/v1/skip", "A1111: as interrupt", "", "A1111Empty", 200, false, interrupt});
   routes.push_back({"GET", "/sdapi/v1/samplers", "A1111: the samplers of the default model", "", "A1111Samplers", 200,
                     false, samplers});
   routes.push_back({"GET", "/sdapi/v1/sd-models", "A1111: the models", "", "A1111Models", 200, false, models});
@@ -414,18 +558,27 @@ void add_a1111_routes(std::vector<Route>& routes) {
   routes.push_back({"POST", "/sdapi/v1/options", "A1111: chooses the model for requests that name none", "A1111Options",
                     "A1111Nothing", 200, false, set_options});
   // What clients look for when they connect. These models have none of it.
-  for (const char* name : {"schedulers", "upscalers", "latent-upscale-modes", "loras", "hypernetworks",
-                           "face-restorers", "realesrgan-models", "prompt-styles", "sd-vae", "extensions"}) {
+  for (const char* name :
+       {"schedulers", "upscalers", "latent-upscale-modes", "loras", "hypernetworks", "face-restorers",
+        "realesrgan-models", "prompt-styles", "sd-vae", "sd-modules", "script-info", "extensions"}) {
     routes.push_back({"GET", std::string("/sdapi/v1/") + name, "A1111: none of these here", "", "A1111None", 200, false,
                       nothing_there});
   }
   routes.push_back(
       {"GET", "/sdapi/v1/embeddings", "A1111: none of these here", "", "A1111Empty", 200, false, embeddings});
   routes.push_back({"GET", "/sdapi/v1/cmd-flags", "A1111: no flags", "", "A1111Empty", 200, false, no_flags});
+  routes.push_back({"GET", "/sdapi/v1/scripts", "A1111: none of these here", "", "A1111Empty", 200, false, scripts});
+  routes.push_back({"GET", "/sdapi/v1/memory", "A1111: not told", "", "A1111Empty", 200, false, memory});
+  routes.push_back(
+      {"GET", "/startup-events", "A1111: whether the service answers", "", "A1111Empty", 200, false, no_flags});
   routes.push_back(
       {"GET", "/internal/ping", "A1111: whether the service answers", "", "A1111Empty", 200, false, no_flags});
-  routes.push_back({"POST", "/sdapi/v1/refresh-checkpoints", "A1111: nothing to do, models are known from the start",
-                    "", "A1111Empty", 200, false, no_flags});
+  for (const char* name : {"refresh-checkpoints", "refresh-vae", "refresh-loras", "refresh-embeddings",
+                           "unload-checkpoint", "reload-checkpoint"}) {
+    routes.push_back({"POST", std::string("/sdapi/v1/") + name,
+                      "A1111: nothing to do, models are known from the start and loaded when they are asked for", "",
+                      "A1111Empty", 200, false, no_flags});
+  }
 }
 
 }  // namespace tessera::server

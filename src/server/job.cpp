@@ -144,6 +144,29 @@ bool Job::cancel() {
   return true;
 }
 
+bool Job::wrap_up() {
+  const std::lock_guard lock(mutex_);
+  if (is_over() || status_.state != JobState::running) return false;
+  wrap_up_requested_ = true;
+  return true;
+}
+
+void Job::add_note(const std::string& note) {
+  const std::lock_guard lock(mutex_);
+  status_.notes.push_back(note);
+}
+
+std::vector<Job::Partial> Job::partials(std::size_t seen) const {
+  const std::lock_guard lock(mutex_);
+  return {partials_.begin() + static_cast<std::ptrdiff_t>(std::min(seen, partials_.size())), partials_.end()};
+}
+
+void Job::add_partial(Partial partial) {
+  const std::lock_guard lock(mutex_);
+  partials_.push_back(std::move(partial));
+  changed();
+}
+
 bool Job::wait_final(Clock::time_point until) const {
   std::unique_lock lock(mutex_);
   return changed_.wait_until(lock, until, [&] { return is_final(status_.state); });
@@ -319,7 +342,8 @@ bool Job::finish(JobState state, const std::string& error, bool interrupted) {
   status.eta_seconds = state == JobState::done ? 0 : -1;
   if (status.seconds > 0) status.rate = static_cast<double>(status.step) / status.seconds;
   if (state != JobState::done) status.results.clear();
-  if (ledger_ && !interrupted) {  // kept first, as results are: a list of ended jobs has it once it is seen to have ended
+  if (ledger_ &&
+      !interrupted) {  // kept first, as results are: a list of ended jobs has it once it is seen to have ended
     lock.unlock();
     ledger_->finished(*this, status, ended);
     lock.lock();

@@ -124,6 +124,11 @@ class Job {
   /// true where the job was not final yet: it will be cancelled, at once where it waits, else after the present step.
   bool cancel();
   bool cancel_requested() const { return cancel_requested_.load(); }
+  /// Asks a job that runs to be done after the present step, with the pictures as they then are. Out: false where it
+  /// waits or is final.
+  bool wrap_up();
+  bool wrap_up_requested() const { return wrap_up_requested_.load(); }
+  void add_note(const std::string& note);
   /// Waits until the job is final or `until` has come. Out: whether it is.
   bool wait_final(Clock::time_point until) const;
   /// Bytes of its results.
@@ -153,6 +158,18 @@ class Job {
   };
   /// Waits for something that `seen` lacks, at most until `until`; brings it up to date. Out: whether there was.
   bool look(View& seen, Clock::time_point until) const;
+  /// Pictures on the way to a result that a client counts on, whatever time they take.
+  struct Partial {
+    std::int64_t number = 0;    // 0, 1 .. of each image
+    std::int64_t first = 0;     // number of the first of
+    std::vector<Image> images;  // of the result's size
+  };
+  /// So many of each image, evenly over the steps of its fill; before the job is begun.
+  void want_partials(int number) { wanted_partials_ = number; }
+  int wanted_partials() const { return wanted_partials_.load(); }
+  /// Those from number `seen` on, in the order in which they were made.
+  std::vector<Partial> partials(std::size_t seen) const;
+  void add_partial(Partial partial);
   /// How many clients look on.
   std::atomic<int> watchers{0};
   std::atomic<bool> polled{false};  // by a client that asks now and then instead; counted as one watcher
@@ -203,7 +220,9 @@ class Job {
   std::vector<Image> guess_;
   std::uint64_t guess_version_ = 0;
   std::uint64_t version_ = 1, cells_version_ = 0, preview_version_ = 0;
-  std::atomic<bool> cancel_requested_{false};
+  std::vector<Partial> partials_;
+  std::atomic<int> wanted_partials_{0};
+  std::atomic<bool> cancel_requested_{false}, wrap_up_requested_{false};
 };
 
 }  // namespace tessera::server

@@ -5,6 +5,7 @@
 #include "server/base64.h"
 #include "server/events.h"
 #include "server/job_json.h"
+#include "server/query.h"
 #include "server/service.h"
 
 namespace tessera::server {
@@ -62,6 +63,18 @@ std::size_t result_index(const JobStatus& status, const Call& call) {
   return static_cast<std::size_t>(k);
 }
 
+/// Pixels that the picture is scaled to; 0: it is not.
+std::pair<std::int64_t, std::int64_t> wanted_size(Service& service, const Call& call) {
+  const auto& query = call.request.query;
+  if (query.count("width") == 0 && query.count("height") == 0) return {0, 0};
+  const auto width = query_whole(call, "width", 0, 1, kMaxEditSide);
+  const auto height = query_whole(call, "height", 0, 1, kMaxEditSide);
+  if (width == 0 || height == 0) refuse(width == 0 ? "width" : "height", "missing, expected both or none");
+  const auto most = service.limits().upload_pixels;
+  if (width > most / height) refuse("width", "{}x{} pixels, expected at most {} in all", width, height, most);
+  return {width, height};
+}
+
 HttpResponse image(Service& service, const Call& call) {
   const auto job = service.job(call);
   const auto status = job->status();
@@ -72,18 +85,20 @@ HttpResponse image(Service& service, const Call& call) {
   if (std::find(formats.begin(), formats.end(), format) == formats.end()) {
     refuse("format", "expected one of png, webp, jpeg");
   }
+  const auto [width, height] = wanted_size(service, call);
   HttpResponse response;
   const auto encoding = call.request.query.find("encoding");
   if (encoding != call.request.query.end()) {
     if (encoding->second != "base64") refuse("encoding", "expected base64, or none for the bytes");
     return json_response(
-        {{"image", to_data_uri(media_type(format), result_bytes(*job, status, k, format))}, {"format", format}});
+        {{"image", to_data_uri(media_type(format), scaled_bytes(*job, status, k, format, width, height))},
+         {"format", format}});
   }
   response.headers["Cache-Control"] = "private, max-age=600, immutable";
   response.headers["Content-Disposition"] =
       fmt::format("inline; filename=\"tessera-{}-{}.{}\"", job->id.substr(0, 8), k, format);
   response.content_type = media_type(format);
-  response.body = result_bytes(*job, status, k, format);
+  response.body = scaled_bytes(*job, status, k, format, width, height);
   return response;
 }
 
@@ -110,9 +125,10 @@ void add_job_routes(std::vector<Route>& routes) {
   routes.push_back({"GET", "/api/v1/jobs/{id}/events",
                     "Server-sent events: queued, progress, cells, preview, then done, failed or cancelled", "",
                     "text/event-stream", 200, false, events});
-  routes.push_back({"GET", "/api/v1/jobs/{id}/images/{k}",
-                    "A result's bytes; ?format=png, webp or jpeg; ?encoding=base64 for JSON", "", "image/*", 200, false,
-                    image});
+  routes.push_back(
+      {"GET", "/api/v1/jobs/{id}/images/{k}",
+       "A result's bytes; ?format=png, webp or jpeg; ?width=, ?height= scale it; ?encoding=base64 for JSON", "",
+       "image/*", 200, false, image});
   routes.push_back({"GET", "/api/v1/jobs/{id}/tokens/{k}",
                     "A result's codes and the step at which each cell got its own", "", "ResultTokens", 200, false,
                     tokens});

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "image/image_io.h"
@@ -68,17 +70,48 @@ std::string media_type(const std::string& format) {
   return "image/" + format;
 }
 
-std::string result_bytes(const Job& job, const std::string& effective, const JobResult& result, std::size_t index,
-                         const std::string& format) {
-  // A file of the workspace has its record already.
-  if (result.picture.width == 0 && format == "png" && !result.file.empty()) return read_file(result.file);
+namespace {
+
+/// What goes into a result's PNG.
+PngText text_of(const Job& job, const std::string& effective, std::size_t index, const json& scaled = {}) {
   auto record = read_json(job.record, "record");
   if (!effective.empty()) record.update(read_json(effective, "record"));
   record["command"] = job.command;
   record["job"] = job.id;
   record["image"] = index;
-  const PngText text = {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}};
-  return encode_image(result.whole_picture(), format, text);
+  if (!scaled.is_null()) record["scaled"] = scaled;
+  return {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}};
+}
+
+}  // namespace
+
+std::string result_bytes(const Job& job, const std::string& effective, const JobResult& result, std::size_t index,
+                         const std::string& format) {
+  // A file of the workspace has its record already.
+  if (result.picture.width == 0 && format == "png" && !result.file.empty()) return read_file(result.file);
+  return encode_image(result.whole_picture(), format, text_of(job, effective, index));
+}
+
+Image scaled_to(const Image& image, std::int64_t factor, std::int64_t width, std::int64_t height) {
+  const auto scale = std::max(static_cast<double>(width) / image.width, static_cast<double>(height) / image.height);
+  const auto cover = [&](int side) { return static_cast<std::int64_t>(std::llround(side * scale)); };
+  const auto wide = cover(image.width), high = cover(image.height);
+  const auto cell = static_cast<double>(factor) * scale;
+  if (static_cast<double>(wide - width) <= cell && static_cast<double>(high - height) <= cell) {
+    return resize_exact(image, static_cast<int>(width), static_cast<int>(height));
+  }
+  return crop(resize_exact(image, static_cast<int>(wide), static_cast<int>(high)), static_cast<int>((wide - width) / 2),
+              static_cast<int>((high - height) / 2), static_cast<int>(width), static_cast<int>(height));
+}
+
+std::string scaled_bytes(const Job& job, const JobStatus& status, std::size_t index, const std::string& format,
+                         std::int64_t width, std::int64_t height) {
+  const auto& result = *status.results.at(index);
+  if (width == 0 || height == 0 || (width == result.width && height == result.height)) {
+    return result_bytes(job, status, index, format);
+  }
+  const auto picture = scaled_to(result.whole_picture(), std::max<std::int64_t>(1, status.factor), width, height);
+  return encode_image(picture, format, text_of(job, status.effective, index, {width, height}));
 }
 
 std::string result_bytes(const Job& job, const JobStatus& status, std::size_t index, const std::string& format) {

@@ -356,12 +356,14 @@ JobRequest parse_job_request(const json& given, const std::vector<FormPart>& fil
     const bool elsewhere =
         std::any_of(fields.begin(), fields.end(), [&, &key = name](const auto& field) { return field.name == key; });
     if (elsewhere) refuse(name, "the verb {} does not take it, expected of {}", request.verb, fmt::join(names, ", "));
-    throw HttpError(400, fmt::format("unknown field {}, expected of {}", shown(json(name)), fmt::join(names, ", ")));
+    throw HttpError(400, fmt::format("unknown field {}, expected of {}", shown(json(name)), fmt::join(names, ", ")),
+                    name.substr(0, 60));
   }
   for (const auto& file : files) {
     const bool piece = request.verb == "stitch" && file.name.starts_with("piece");
     if (file.name != "request" && !piece && !known(file.name)) {
-      throw HttpError(400, fmt::format("form: unknown part {}", shown(json(file.name.substr(0, 40)))));
+      throw HttpError(400, fmt::format("form: unknown part {}", shown(json(file.name.substr(0, 40)))),
+                      file.name.substr(0, 40));
     }
   }
   Reader reader(request, files, limits);

@@ -1,11 +1,14 @@
 /// The images part of OpenAI's interface, as far as these models have its notions. Form: the reference of the Images
 /// API (developers' site) and what its official client sends.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <charconv>
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "image/image_io.h"
 #include "server/base64.h"
 #include "server/job_json.h"
 #include "server/service.h"
@@ -15,7 +18,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t kMostImages = 16;
+constexpr std::int64_t kMostImages = 16, kMostPartialImages = 3;
+constexpr std::chrono::seconds kSilence{15};  // of a stream, until it says that it is there
 
 /// The fields of a request, from JSON or from a form.
 struct Fields {
@@ -43,6 +47,16 @@ struct Fields {
     if (number < least || number > most) refuse(name, "expected a whole number from {} to {}", least, most);
     return number;
   }
+  /// true or false, as a text of a form too.
+  bool flag(const std::string& name) const {
+    const auto found = values.find(name);
+    if (found == values.end() || found->second.is_null()) return false;
+    const auto& value = found->second;
+    if (value == true || value == "true" || value == "True") return true;
+    if (value == false || value == "false" || value == "False" || value == "") return false;
+    refuse(name, "{}, expected true or false",
+           value.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 60));
+  }
 };
 
 /// "image", and "image[]" or "image[0]" where there may be several.
@@ -69,11 +83,12 @@ Fields fields_of(const Call& call, const std::vector<std::string>& known, const 
   for (const auto& part : fields.files) {
     const bool taken =
         std::any_of(files.begin(), files.end(), [&](const std::string& name) { return is_file_of(part, name); });
-    if (!taken) throw HttpError(400, "a file that is not taken here", part.name.substr(0, 60));
+    if (!taken)
+      refuse(part.name.substr(0, 60), "a file that is not taken here, expected of {}", fmt::join(files, ", "));
   }
   for (const auto& [key, value] : fields.values) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
-      throw HttpError(400, "unknown field", key.substr(0, 60));
+      refuse(key.substr(0, 60), "unknown field, expected of {}", fmt::join(known, ", "));
     }
   }
   return fields;
@@ -83,7 +98,17 @@ Fields fields_of(const Call& call, const std::vector<std::string>& known, const 
 struct Common {
   std::string response_format;
   std::vector<std::string> warnings;
+  bool strict_size = false;                            // the canvas is of the size asked for
+  std::int64_t deliver_width = 0, deliver_height = 0;  // pixels that the answer is scaled to; 0: as it is
+  bool stream = false;
+  int partial_images = 0;
 };
+
+/// Our names of what this interface calls otherwise.
+const FieldNames& field_names() {
+  static const FieldNames names = {{"count", "n"}, {"width", "size"}, {"height", "size"}};
+  return names;
+}
 
 Common read_common(Service& service, const Fields& fields, JobRequest& request) {
   Common common;
@@ -111,10 +136,14 @@ Common read_common(Service& service, const Fields& fields, JobRequest& request) 
   if (common.response_format != "b64_json" && common.response_format != "url") {
     refuse("response_format", "expected b64_json or url");
   }
-  const auto stream = fields.values.find("stream");
-  if (stream != fields.values.end() && stream->second != false && stream->second != "false" &&
-      !stream->second.is_null()) {
-    refuse("stream", "not offered here, expected false; /api/v1/jobs has events");
+  common.strict_size = fields.flag("strict_size");
+  common.stream = fields.flag("stream");
+  common.partial_images = static_cast<int>(fields.whole("partial_images", 0, 0, kMostPartialImages));
+  if (common.stream && common.response_format == "url") {
+    refuse("response_format", "url, expected b64_json: a stream carries the pictures");
+  }
+  if (!common.stream && common.partial_images > 0) {
+    common.warnings.emplace_back("partial_images: ignored, expected stream: true beside it");
   }
   if (fields.text("background", "auto") == "transparent") {
     refuse("background", "these models make opaque pictures, expected auto or opaque");
@@ -128,29 +157,142 @@ Common read_common(Service& service, const Fields& fields, JobRequest& request) 
   return common;
 }
 
-HttpResponse run(Service& service, const Call& call, JobRequest request, const Common& common) {
-  complete(request, service.limits());
-  const auto notes = request.notes;
-  const auto job = service.run_to_end(std::move(request), call);
-  const auto status = job->status();
-  auto data = json::array();
-  for (std::size_t k = 0; k < status.results.size(); ++k) {
-    if (common.response_format == "url") {
-      const auto host = call.request.header("host");
-      data.push_back({{"url", fmt::format("http://{}/api/v1/jobs/{}/images/{}", host, job->id, k)}});
-    } else {
-      data.push_back({{"b64_json", to_base64(result_bytes(*job, status, k, job->format))}});
-    }
+/// A picture of the answer in base64, scaled where it must be.
+std::string picture_text(const Job& job, const JobStatus& status, std::size_t k, const Common& common) {
+  return to_base64(scaled_bytes(job, status, k, job.format, common.deliver_width, common.deliver_height));
+}
+
+std::string size_text(std::int64_t width, std::int64_t height) {
+  return fmt::format("{}x{}", width, height);
+}
+
+/// A job as the events of this interface: partial images, then each picture.
+class PictureStream : public EventSource {
+ public:
+  /// kind: "image_generation" or "image_edit".
+  PictureStream(std::shared_ptr<Job> job, JobQueue& queue, Common common, const char* kind)
+      : job_(std::move(job)), queue_(queue), common_(std::move(common)), kind_(kind) {}
+  ~PictureStream() override {
+    if (!ended_) queue_.cancel(*job_);  // nobody waits for it any more
   }
-  const auto& picture = *status.results.at(0);
-  json answer = {{"created", static_cast<std::int64_t>(std::time(nullptr))},
-                 {"data", std::move(data)},
-                 {"output_format", job->format},
-                 {"size", fmt::format("{}x{}", picture.width, picture.height)},
-                 {"seed", job->seed}};
-  if (!common.warnings.empty()) answer["warnings"] = common.warnings;
-  if (!notes.empty()) answer["notes"] = notes;
-  return json_response(answer);
+
+  std::optional<std::string> next(std::chrono::milliseconds wait) override {
+    if (ended_) return {};
+    if (!job_->look(seen_, Clock::now() + wait)) {
+      if (Clock::now() - spoken_ < kSilence) return std::string();
+      spoken_ = Clock::now();
+      return ": waiting\n\n";
+    }
+    spoken_ = Clock::now();
+    std::string text;
+    for (const auto& partial : job_->partials(partials_)) {
+      ++partials_;
+      for (std::size_t n = 0; n < partial.images.size(); ++n) {
+        auto data = common_data(partial.images[n].width, partial.images[n].height);
+        data["b64_json"] = partial_text(partial.images[n]);
+        data["partial_image_index"] = partial.number;
+        data["image_index"] = partial.first + static_cast<std::int64_t>(n);
+        text += event("partial_image", std::move(data));
+      }
+    }
+    const auto& status = seen_.status;
+    if (!is_final(status.state)) return text;
+    ended_ = true;
+    if (status.state != JobState::done) {
+      const auto message = status.state == JobState::cancelled ? std::string("the job was cancelled") : status.error;
+      const json error = {{"message", message}, {"type", "server_error"}, {"param", json()}, {"code", json()}};
+      return text + written("error", {{"type", "error"}, {"error", error}});
+    }
+    for (std::size_t k = 0; k < status.results.size(); ++k) {
+      auto data = common_data(status.results[k]->width, status.results[k]->height);
+      data["b64_json"] = picture_text(*job_, status, k, common_);
+      data["image_index"] = k;
+      data["seed"] = job_->seed;
+      // What is made here are codes; those of a prompt are not counted.
+      const auto codes = status.h * status.w;
+      data["usage"] = {{"input_tokens", 0},
+                       {"input_tokens_details", {{"text_tokens", 0}, {"image_tokens", 0}}},
+                       {"output_tokens", codes},
+                       {"total_tokens", codes}};
+      if (!common_.warnings.empty()) data["warnings"] = common_.warnings;
+      if (!status.notes.empty()) data["notes"] = status.notes;
+      text += event("completed", std::move(data));
+    }
+    return text;
+  }
+
+ private:
+  json common_data(int width, int height) const {
+    const bool scaled = common_.deliver_width > 0;
+    return {{"background", "opaque"},
+            {"created_at", static_cast<std::int64_t>(std::time(nullptr))},
+            {"output_format", job_->format},
+            {"quality", "auto"},
+            {"size", scaled ? size_text(common_.deliver_width, common_.deliver_height) : size_text(width, height)}};
+  }
+  std::string partial_text(const Image& image) const {
+    const auto factor = std::max<std::int64_t>(1, seen_.status.factor);
+    const auto scaled =
+        common_.deliver_width > 0 ? scaled_to(image, factor, common_.deliver_width, common_.deliver_height) : image;
+    return to_base64(encode_image(scaled, job_->format));
+  }
+  std::string event(const char* what, json data) const {
+    const auto type = fmt::format("{}.{}", kind_, what);
+    data["type"] = type;
+    return written(type, data);
+  }
+  static std::string written(const std::string& type, const json& data) {
+    return fmt::format("event: {}\ndata: {}\n\n", type, data.dump(-1, ' ', false, json::error_handler_t::replace));
+  }
+
+  const std::shared_ptr<Job> job_;
+  JobQueue& queue_;
+  const Common common_;
+  const char* const kind_;
+  Job::View seen_;
+  std::size_t partials_ = 0;
+  bool ended_ = false;
+  Clock::time_point spoken_ = Clock::now();
+};
+
+/// kind: of the events, where they are streamed.
+HttpResponse run(Service& service, const Call& call, JobRequest request, const Common& common, const char* kind) {
+  try {
+    complete(request, service.limits());
+    if (common.stream) {
+      HttpResponse response;
+      response.content_type = "text/event-stream";
+      response.headers["X-Accel-Buffering"] = "no";
+      response.events = std::make_unique<PictureStream>(
+          service.submit(std::move(request), call.client, common.partial_images), service.queue(), common, kind);
+      return response;
+    }
+    const auto job = service.run_to_end(std::move(request), call);
+    const auto status = job->status();
+    const bool scaled = common.deliver_width > 0;
+    auto data = json::array();
+    for (std::size_t k = 0; k < status.results.size(); ++k) {
+      if (common.response_format == "url") {
+        auto url = fmt::format("http://{}/api/v1/jobs/{}/images/{}", call.request.header("host"), job->id, k);
+        if (scaled) url += fmt::format("?width={}&height={}", common.deliver_width, common.deliver_height);
+        data.push_back({{"url", std::move(url)}});
+      } else {
+        data.push_back({{"b64_json", picture_text(*job, status, k, common)}});
+      }
+    }
+    const auto& picture = *status.results.at(0);
+    json answer = {{"created", static_cast<std::int64_t>(std::time(nullptr))},
+                   {"data", std::move(data)},
+                   {"output_format", job->format},
+                   {"size", scaled ? size_text(common.deliver_width, common.deliver_height)
+                                   : size_text(picture.width, picture.height)},
+                   {"seed", job->seed}};
+    if (!common.warnings.empty()) answer["warnings"] = common.warnings;
+    if (!status.notes.empty()) answer["notes"] = status.notes;
+    return json_response(answer);
+  } catch (const HttpError& error) {
+    throw renamed(error, field_names());
+  }
 }
 
 /// "64x64" -> both sides; "auto" or nothing: 0.
@@ -168,23 +310,34 @@ std::pair<std::int64_t, std::int64_t> size_of(const std::string& text) {
   return {width, height};
 }
 
+/// What the answer is scaled to, where the work is done at another size. Throws HttpError (400) where it is too large.
+void deliver(Common& common, JobRequest& request, const ServiceLimits& limits,
+             std::pair<std::int64_t, std::int64_t> size, std::pair<std::int64_t, std::int64_t> made, const char* why) {
+  if (made == size) return;
+  require_deliverable(request, limits, size.first, size.second, "size");
+  std::tie(common.deliver_width, common.deliver_height) = size;
+  request.notes.push_back(fmt::format("size: made at {}x{}, {}, and scaled to {}x{}; strict_size: true does without",
+                                      made.first, made.second, why, size.first, size.second));
+}
+
 HttpResponse generate(Service& service, const Call& call) {
-  const auto fields =
-      fields_of(call, {"model", "prompt", "n", "size", "response_format", "output_format", "seed", "steps", "stream",
-                       "background", "quality", "style", "user", "moderation", "output_compression", "partial_images"});
+  const auto fields = fields_of(
+      call, {"model", "prompt", "n", "size", "strict_size", "response_format", "output_format", "seed", "steps",
+             "stream", "partial_images", "background", "quality", "style", "user", "moderation", "output_compression"});
   JobRequest request;
   request.verb = "generate";
-  const auto common = read_common(service, fields, request);
-  std::tie(request.width, request.height) = size_of(fields.text("size"));
-  return run(service, call, std::move(request), common);
+  auto common = read_common(service, fields, request);
+  if (const auto size = size_of(fields.text("size")); size.first > 0) {
+    const auto made = common.strict_size ? size : well_made_size(service.model(request.model), size.first, size.second);
+    std::tie(request.width, request.height) = made;
+    deliver(common, request, service.limits(), size, made, "a size that the model makes well");
+  }
+  return run(service, call, std::move(request), common, "image_generation");
 }
 
 /// Where the picture is to change: transparent pixels of the mask (or, without one, of the picture); of a mask without
 /// any the white ones.
 PixelMask editable(const FormPart* mask, const Picture& picture, JobRequest& request, const ServiceLimits& limits) {
-  if (!mask && !picture->has_transparency()) {
-    refuse("mask", "missing, and the image has no transparent pixels: expected one of them");
-  }
   const auto drawn = mask ? read_upload(mask->content, "mask", limits) : picture;
   try {
     return PixelMask::from_image(*drawn, mask ? "mask" : "image", picture->width, picture->height, request.notes,
@@ -211,41 +364,69 @@ const FormPart* first_file(const Fields& fields, const std::string& name, Common
   return first;
 }
 
-void require_own_size(const Fields& fields, const Picture& picture) {
-  const auto [width, height] = size_of(fields.text("size"));
-  if (width != 0 && (width != picture->width || height != picture->height)) {
-    refuse("size", "{}x{}, expected the picture's own {}x{}, or auto", width, height, picture->width, picture->height);
+/// The size of the answer is the picture's own or the one asked for. everywhere: the whole picture is made anew, which
+/// is done at a size that the model makes well.
+void take_size(Service& service, const Fields& fields, Common& common, JobRequest& request, bool everywhere) {
+  const std::pair<std::int64_t, std::int64_t> own{request.image->width, request.image->height};
+  auto size = size_of(fields.text("size"));
+  if (size.first == 0) size = own;
+  if (common.strict_size) {
+    if (size != own) {
+      refuse("size", "{}x{}, expected the picture's own {}x{}, auto, or no strict_size", size.first, size.second,
+             own.first, own.second);
+    }
+    return;
+  }
+  if (!everywhere) {
+    deliver(common, request, service.limits(), size, own, "the picture's own size");
+    return;
+  }
+  const auto made = well_made_size(service.model(request.model), own.first, own.second);
+  deliver(common, request, service.limits(), size, made, "a size that the model makes well");
+  if (made != own) {
+    request.image = std::make_shared<Image>(
+        resize_exact(*request.image, static_cast<int>(made.first), static_cast<int>(made.second)));
   }
 }
 
 HttpResponse edit(Service& service, const Call& call) {
-  const auto fields =
-      fields_of(call,
-                {"model", "prompt", "n", "size", "response_format", "output_format", "seed", "steps", "stream",
-                 "background", "quality", "user", "output_compression", "input_fidelity", "partial_images"},
-                {"image", "mask"});
+  const auto fields = fields_of(call,
+                                {"model", "prompt", "n", "size", "strict_size", "response_format", "output_format",
+                                 "seed", "steps", "stream", "partial_images", "background", "quality", "style", "user",
+                                 "moderation", "output_compression", "input_fidelity"},
+                                {"image", "mask"});
   JobRequest request;
-  request.verb = "inpaint";
   auto common = read_common(service, fields, request);
   const auto* image = first_file(fields, "image", common);
   if (!image) refuse("image", "missing, expected a form with the file");
   request.image = read_upload(image->content, "image", service.limits());
-  require_own_size(fields, request.image);
-  request.mask = editable(first_file(fields, "mask", common), request.image, request, service.limits());
-  return run(service, call, std::move(request), common);
+  const auto* mask = first_file(fields, "mask", common);
+  const bool everywhere = !mask && !request.image->has_transparency();
+  take_size(service, fields, common, request, everywhere);
+  if (everywhere) {
+    // What clients send whose models need no mask: a picture near the given one.
+    request.verb = "variations";
+    request.notes.emplace_back(
+        "mask: none, and the image has no transparent pixels: half of the cells of the whole picture are made anew");
+  } else {
+    request.verb = "inpaint";
+    request.mask = editable(mask, request.image, request, service.limits());
+  }
+  return run(service, call, std::move(request), common, "image_edit");
 }
 
 HttpResponse vary(Service& service, const Call& call) {
-  const auto fields =
-      fields_of(call, {"model", "n", "size", "response_format", "output_format", "seed", "steps", "user"}, {"image"});
+  const auto fields = fields_of(
+      call, {"model", "n", "size", "strict_size", "response_format", "output_format", "seed", "steps", "user"},
+      {"image"});
   JobRequest request;
   request.verb = "variations";
   auto common = read_common(service, fields, request);
   const auto* image = first_file(fields, "image", common);
   if (!image) refuse("image", "missing, expected a form with the file");
   request.image = read_upload(image->content, "image", service.limits());
-  require_own_size(fields, request.image);
-  return run(service, call, std::move(request), common);
+  take_size(service, fields, common, request, true);
+  return run(service, call, std::move(request), common, "image_edit");
 }
 
 json model_entry(const ModelInfo& info) {

@@ -141,7 +141,10 @@ struct SchemaOf {
             {"items",
              {{"type", "object"},
               {"required", {"image", "from", "to"}},
-              {"properties", {{"image", (*this)(Upload::image)}, {"from", numbers(4)}, {"to", numbers(2)}}}}}};
+              {"properties",
+               {{"image", described((*this)(Upload::image), "the picture that the piece is cut from")},
+                {"from", described(numbers(4), "x, y, width, height in that picture, pixels")},
+                {"to", described(numbers(2), "x, y on the canvas, pixels")}}}}}};
   }
   json operator()(const RequestField::Sampling& sampling) const { return sampling.option.schema(); }
   json operator()(RequestField::Tokens) const {
@@ -157,6 +160,10 @@ struct SchemaOf {
       schema["minimum"] = field.least;
       schema["maximum"] = field.most;
     }
+    return schema;
+  }
+  static json described(json schema, const char* description) {
+    schema["description"] = description;
     return schema;
   }
   static json numbers(int count) {

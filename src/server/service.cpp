@@ -6,6 +6,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "prior/prior.h"
 #include "runtime/log.h"
 
 namespace tessera::server {
@@ -81,7 +82,13 @@ HttpResponse json_response(const json& value, int status) {
   return response;
 }
 
-HttpResponse error_response(const std::string& path, const HttpError& error) {
+HttpResponse error_response(const std::string& path, const HttpError& given) {
+  auto error = given;
+  // Whoever reads the message alone is told the field, too.
+  const std::string_view said = given.what();
+  if (!given.field.empty() && said.find(given.field) == std::string_view::npos) {
+    error = HttpError(given.status, fmt::format("{}: {}", given.field, said), given.field, given.retry_after);
+  }
   json body;
   if (path.starts_with("/v1/")) {
     body = openai_error(error);
@@ -89,6 +96,7 @@ HttpResponse error_response(const std::string& path, const HttpError& error) {
     body = {{"error", error.status >= 500 ? "internal error" : "invalid request"},
             {"detail", error.what()},
             {"errors", error.what()},
+            {"field", error.field.empty() ? json() : json(error.field)},
             {"body", ""}};
   } else {
     body = {{"error", {{"message", error.what()}, {"field", error.field.empty() ? json() : json(error.field)}}}};
@@ -293,6 +301,36 @@ void Service::set_default_model(const std::string& name) {
   chosen_model_ = known;
 }
 
+HttpError renamed(const HttpError& error, const FieldNames& names) {
+  for (const auto& [ours, theirs] : names) {
+    if (error.field != ours || ours == theirs) continue;
+    std::string message = error.what();
+    if (message.starts_with(ours)) message.replace(0, ours.size(), theirs);
+    return {error.status, message, theirs, error.retry_after};
+  }
+  return error;
+}
+
+std::pair<std::int64_t, std::int64_t> well_made_size(const ModelInfo& model, std::int64_t width, std::int64_t height) {
+  constexpr std::int64_t kLongest = 4;  // times the shorter side
+  if (model.process == kAutoregressive) return {model.width, model.height};
+  // The longer side of what was asked, where the other one is the model's own.
+  const auto side = [&](std::int64_t own, std::int64_t asked, std::int64_t other_own, std::int64_t other_asked) {
+    const auto cells = (2 * other_own * asked + other_asked * model.factor) / (2 * other_asked * model.factor);
+    return std::clamp(cells * model.factor, own, kLongest * own);
+  };
+  if (width * model.height >= height * model.width)
+    return {side(model.width, width, model.height, height), model.height};
+  return {model.width, side(model.height, height, model.width, width)};
+}
+
+void require_deliverable(const JobRequest& request, const ServiceLimits& limits, std::int64_t width,
+                         std::int64_t height, const std::string& field) {
+  auto most = limits.pixels;
+  if (request.image) most = std::max(most, std::int64_t{request.image->width} * request.image->height);
+  if (width > most / height) refuse(field, "{}x{} pixels, expected at most {} in all", width, height, most);
+}
+
 void check_model(const JobRequest& request, const ModelInfo& model, const ServiceLimits& limits) {
   const auto refuse_condition = [&](const char* field, bool given, const char* kind) {
     if (given && model.condition != kind) {
@@ -349,7 +387,7 @@ void check_model(const JobRequest& request, const ModelInfo& model, const Servic
   }
 }
 
-std::shared_ptr<Job> Service::submit(JobRequest request, const std::string& client) {
+std::shared_ptr<Job> Service::submit(JobRequest request, const std::string& client, int partial_images) {
   const auto info = model(request.model);
   request.model = info.name;
   check_model(request, info, options_.limits);
@@ -357,6 +395,7 @@ std::shared_ptr<Job> Service::submit(JobRequest request, const std::string& clie
   require_quota(request, info, client);
   const auto asked = std::make_shared<const JobRequest>(std::move(request));
   const auto job = std::make_shared<Job>(new_job_id(), asked, client, owner_of(client), workspace_.get());
+  job->want_partials(partial_images);
   if (!workspace_) {
     queue_.enter(job);
     return job;

@@ -78,7 +78,8 @@ class Service {
   void set_default_model(const std::string& name);
 
   /// Names the model, checks that it can do what is asked, and queues the job. Throws HttpError.
-  std::shared_ptr<Job> submit(JobRequest request, const std::string& client);
+  /// partial_images: as Job::want_partials.
+  std::shared_ptr<Job> submit(JobRequest request, const std::string& client, int partial_images = 0);
   /// The same, and waits for the end; where the client has gone meanwhile the job is cancelled. Throws HttpError where
   /// it was not done.
   std::shared_ptr<Job> run_to_end(JobRequest request, const Call& call);
@@ -122,6 +123,21 @@ class Service {
   std::mutex mutex_;
   std::string chosen_model_;
 };
+
+/// Our field's name and that of another interface.
+using FieldNames = std::vector<std::pair<std::string, std::string>>;
+/// A refusal in the other interface's words.
+HttpError renamed(const HttpError& error, const FieldNames& names);
+
+/// The size, nearest in shape to what was asked, that the model makes as well as its own: the shorter side is its own,
+/// the longer at most four times that, in whole cells; of an autoregressive model its own size alone. In: pixels, at
+/// least 1. Out: width and height.
+std::pair<std::int64_t, std::int64_t> well_made_size(const ModelInfo& model, std::int64_t width, std::int64_t height);
+
+/// Throws HttpError (400) naming the field where an answer of this size would be too large: larger than results may be
+/// and than the picture that was sent.
+void require_deliverable(const JobRequest& request, const ServiceLimits& limits, std::int64_t width,
+                         std::int64_t height, const std::string& field);
 
 /// Throws HttpError where this model cannot do what the request asks.
 void check_model(const JobRequest& request, const ModelInfo& model, const ServiceLimits& limits);

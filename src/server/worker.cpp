@@ -83,6 +83,7 @@ class Worker::Batch : public FillWatch {
       images_ += slice.count;
       clients_.push_back(slice.job->client);
     }
+    partials_.resize(slices.size());
   }
 
   const std::vector<JobPart>& parts() const { return parts_; }
@@ -95,7 +96,8 @@ class Worker::Batch : public FillWatch {
     steps_ = step;
     bool wanted = false;
     std::int64_t at = 0;
-    for (const auto& slice : slices_) {
+    for (std::size_t i = 0; i < slices_.size(); ++i) {
+      const auto& slice = slices_[i];
       auto& job = *slice.job;
       if (job.cancel_requested()) worker_.finish(job, JobState::cancelled);
       if (is_final(job.state())) {
@@ -107,6 +109,13 @@ class Worker::Batch : public FillWatch {
       job.advance(slice.first, own(tokens, job, at, slice.count), job.done_steps + step,
                   std::max(fills * steps, job.done_steps + step),
                   job.done_evaluations + evaluations * slice.count / images_);
+      const auto codes = own(tokens, job, at, slice.count);
+      const bool open = std::find(codes.begin(), codes.end(), -1) != codes.end();
+      if (job.wrap_up_requested() && (step < steps || open)) {
+        wrap_up(slice, codes, step, steps);
+      } else if (step < steps) {
+        show_partial(i, codes, step, steps);
+      }
       at += slice.count;
     }
     if (step < steps) {
@@ -124,7 +133,7 @@ class Worker::Batch : public FillWatch {
 
   bool abandoned(std::int64_t image) override {
     for (const auto& slice : slices_) {
-      if (image < slice.count) return slice.job->cancel_requested();
+      if (image < slice.count) return slice.job->cancel_requested() || slice.job->wrap_up_requested();
       image -= slice.count;
     }
     return true;
@@ -135,6 +144,44 @@ class Worker::Batch : public FillWatch {
                                            std::int64_t count) {
     const auto cells = job.prepared->h * job.prepared->w;
     return tokens.subspan(static_cast<std::size_t>(first * cells), static_cast<std::size_t>(count * cells));
+  }
+
+  /// An image as far as it is, its open cells as the model would finish them at once.
+  Image on_the_way(Job& job, std::int64_t k, std::span<const std::int32_t> tokens) {
+    auto guess = worker_.backend_.guess(*job.prepared, k, tokens);
+    return guess ? std::move(*guess) : worker_.backend_.picture(*job.prepared, k, tokens);
+  }
+
+  /// A job that is to be done now is so with its pictures on the way.
+  void wrap_up(const Slice& slice, std::span<const std::int32_t> codes, std::int64_t step, std::int64_t steps) {
+    auto& job = *slice.job;
+    const auto each = codes.size() / static_cast<std::size_t>(slice.count);
+    job.add_note(fmt::format("interrupted after step {} of {}: what was open is as the model would finish it at once",
+                             step, steps));
+    for (std::int64_t n = 0; n < slice.count; ++n) {
+      const auto one = codes.subspan(static_cast<std::size_t>(n) * each, each);
+      auto picture = on_the_way(job, slice.first + n, one);
+      const int width = picture.width, height = picture.height;
+      job.add_result(std::make_shared<JobResult>(
+          JobResult{std::move(picture), {one.begin(), one.end()}, job.order_of(slice.first + n), width, height, {}}));
+    }
+    job.end_fill();
+    worker_.finish(job, JobState::done);
+  }
+
+  /// The pictures that a client counts on, when their step has come.
+  void show_partial(std::size_t i, std::span<const std::int32_t> codes, std::int64_t step, std::int64_t steps) {
+    const auto& slice = slices_[i];
+    auto& job = *slice.job;
+    const std::int64_t wanted = job.wanted_partials();
+    if (partials_[i] >= wanted || step * (wanted + 1) < steps * (partials_[i] + 1)) return;
+    const auto each = codes.size() / static_cast<std::size_t>(slice.count);
+    Job::Partial partial{partials_[i]++, slice.first, {}};
+    for (std::int64_t n = 0; n < slice.count; ++n) {
+      partial.images.push_back(
+          on_the_way(job, slice.first + n, codes.subspan(static_cast<std::size_t>(n) * each, each)));
+    }
+    job.add_partial(std::move(partial));
   }
 
   /// For a run after this one, should it end here.
@@ -204,6 +251,7 @@ class Worker::Batch : public FillWatch {
   std::vector<JobPart> parts_;
   std::int64_t images_ = 0, steps_ = 0;
   std::vector<std::string> clients_;
+  std::vector<std::int64_t> partials_;  // shown of each slice
   const Clock::time_point begin_ = Clock::now();
   Clock::time_point step_begin_ = begin_, kept_ = begin_;
   double preview_seconds_ = 0, guess_seconds_ = 0;
@@ -262,6 +310,7 @@ void Worker::finish(Job& job, JobState state, const std::string& error, bool int
 
 bool Worker::prepare(Job& job) {
   if (job.cancel_requested()) finish(job, JobState::cancelled);
+  if (job.wrap_up_requested() && !job.status().results.empty()) finish(job, JobState::done);  // between two fills
   const auto request = job.request();
   if (!request) return false;
   if (job.prepared) return true;

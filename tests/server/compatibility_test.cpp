@@ -50,6 +50,27 @@ struct Compatible {
   Service service;
 };
 
+Image picture_of(const json& base64) {
+  const auto bytes = from_base64(base64.get<std::string>(), "picture");
+  return read_image({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, "picture");
+}
+
+/// The events of a stream as their types and data.
+std::vector<std::pair<std::string, json>> events_of(HttpResponse& response) {
+  std::string text;
+  while (const auto piece = response.events->next(std::chrono::milliseconds(100))) text += *piece;
+  std::vector<std::pair<std::string, json>> events;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto end = text.find("\n\n", at);
+    const auto event = text.substr(at, end - at);
+    at = end + 2;
+    if (event.starts_with(':')) continue;
+    const auto line = event.find('\n');
+    events.emplace_back(event.substr(7, line - 7), json::parse(event.substr(line + 7)));
+  }
+  return events;
+}
+
 std::string form(const std::vector<std::tuple<std::string, std::string, std::string>>& parts) {
   std::string body;
   for (const auto& [name, file, content] : parts) {
@@ -140,6 +161,110 @@ TEST(ServerOpenAI, FurtherFilesAreWarnedOfOrRefused) {
   }
 }
 
+TEST(ServerOpenAI, StreamsHavePartialImagesAndThenThePictures) {
+  Compatible fake;
+  auto response =
+      fake.ask("POST", "/v1/images/generations",
+               R"({"prompt": "x", "n": 2, "seed": 5, "size": "16x16", "stream": true, "partial_images": 3})");
+  ASSERT_EQ(response.status, 200) << response.body;
+  EXPECT_EQ(response.content_type, "text/event-stream");
+  auto events = events_of(response);
+  ASSERT_EQ(events.size(), 8u);  // three of each image, and the two
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    const auto& [type, data] = events[i];
+    EXPECT_EQ(type, i < 6 ? "image_generation.partial_image" : "image_generation.completed");
+    EXPECT_EQ(data["type"], type);
+    EXPECT_EQ(data["image_index"], i % 2);
+    EXPECT_EQ(data["size"], "16x16");
+    EXPECT_EQ(data["output_format"], "png");
+    EXPECT_GT(data["created_at"].get<std::int64_t>(), 0);
+    if (i < 6) EXPECT_EQ(data["partial_image_index"], i / 2);
+    EXPECT_EQ(picture_of(data["b64_json"]).width, 16);
+  }
+  EXPECT_EQ(events[7].second["usage"]["output_tokens"], 16);
+  // The last of them are what the same request gives at once.
+  const auto at_once = fake.answer("POST", "/v1/images/generations", "OpenAIImages",
+                                   {{"prompt", "x"}, {"n", 2}, {"seed", 5}, {"size", "16x16"}});
+  EXPECT_EQ(picture_of(events[7].second["b64_json"]).pixels, picture_of(at_once["data"][1]["b64_json"]).pixels);
+  // Edits, as forms; without partial images.
+  auto edit = fake.ask("POST", "/v1/images/edits",
+                       form({{"image", "a.png", transparent_png()}, {"stream", "", "true"}, {"prompt", "", "x"}}),
+                       "multipart/form-data; boundary=X");
+  ASSERT_EQ(edit.status, 200) << edit.body;
+  events = events_of(edit);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].first, "image_edit.completed");
+  EXPECT_NE(events[0].second["notes"].dump().find("transparent"), std::string::npos);
+  // What fails on the way.
+  auto bad = fake.ask("POST", "/v1/images/generations", R"({"prompt": "x", "seed": 13, "stream": true})");
+  events = events_of(bad);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].first, "error");
+  EXPECT_NE(events[0].second["error"]["message"].get<std::string>().find("superstitious"), std::string::npos);
+}
+
+TEST(ServerOpenAI, AStreamThatIsLeftEndsItsJob) {
+  Compatible fake;
+  fake.backend.step_milliseconds = 20;
+  auto response = fake.ask("POST", "/v1/images/generations", R"({"prompt": "x", "stream": true})");
+  ASSERT_TRUE(response.events);
+  const auto job = fake.service.queue().jobs().back();
+  response.events.reset();
+  EXPECT_TRUE(job->wait_final(Clock::now() + std::chrono::seconds(10)));
+  EXPECT_EQ(job->state(), JobState::cancelled);
+}
+
+TEST(ServerOpenAI, SizesAreMadeWellAndScaled) {
+  Compatible fake;
+  const auto value =
+      fake.answer("POST", "/v1/images/generations", "OpenAIImages", {{"prompt", "x"}, {"size", "1024x512"}});
+  EXPECT_EQ(fake.backend.last.width, 16);
+  EXPECT_EQ(fake.backend.last.height, 8);
+  EXPECT_EQ(value["size"], "1024x512");
+  EXPECT_EQ(picture_of(value["data"][0]["b64_json"]).width, 1024);
+  EXPECT_EQ(
+      value["notes"][0],
+      "size: made at 16x8, a size that the model makes well, and scaled to 1024x512; strict_size: true does without");
+  const auto strict = fake.answer("POST", "/v1/images/generations", "OpenAIImages",
+                                  {{"prompt", "x"}, {"size", "32x32"}, {"strict_size", true}});
+  EXPECT_EQ(fake.backend.last.width, 32);
+  EXPECT_FALSE(strict.contains("notes"));
+  // An address leads to the scaled bytes, too.
+  const auto linked = fake.answer("POST", "/v1/images/generations", "OpenAIImages",
+                                  {{"prompt", "x"}, {"size", "64x64"}, {"response_format", "url"}});
+  EXPECT_TRUE(linked["data"][0]["url"].get<std::string>().ends_with("/images/0?width=64&height=64"));
+}
+
+TEST(ServerOpenAI, EditsWithoutAMaskVaryTheWholePicture) {
+  Compatible fake;
+  const auto picture = encode_png(Image(64, 64, Colour{9, 90, 200}));
+  const auto response = fake.ask("POST", "/v1/images/edits", form({{"image[]", "a.png", picture}, {"prompt", "", "x"}}),
+                                 "multipart/form-data; boundary=X");
+  ASSERT_EQ(response.status, 200) << response.body;
+  EXPECT_EQ(fake.backend.last.verb, "variations");
+  EXPECT_EQ(fake.backend.last.image->width, 8);
+  const auto value = json::parse(response.body);
+  EXPECT_EQ(value["size"], "64x64");
+  EXPECT_NE(value["notes"].dump().find("mask: none"), std::string::npos) << value["notes"];
+  // With a mask the picture keeps its size; another size of the answer is a matter of scaling.
+  Image drawn(64, 64, Colour{0, 0, 0});
+  std::fill_n(drawn.at(0, 0), 3 * 64, 255);
+  const auto masked =
+      fake.ask("POST", "/v1/images/edits",
+               form({{"image", "a.png", picture}, {"mask", "m.png", encode_png(drawn)}, {"size", "", "32x32"}}),
+               "multipart/form-data; boundary=X");
+  ASSERT_EQ(masked.status, 200) << masked.body;
+  EXPECT_EQ(fake.backend.last.image->width, 64);
+  EXPECT_EQ(picture_of(json::parse(masked.body)["data"][0]["b64_json"]).width, 32);
+  const auto strict = fake.ask("POST", "/v1/images/edits",
+                               form({{"image", "a.png", picture},
+                                     {"mask", "m.png", encode_png(drawn)},
+                                     {"size", "", "32x32"},
+                                     {"strict_size", "", "true"}}),
+                               "multipart/form-data; boundary=X");
+  EXPECT_EQ(json::parse(strict.body)["error"]["param"], "size");
+}
+
 TEST(ServerOpenAI, VariationsArePicturesNearTheGivenOne) {
   Compatible fake;
   const auto picture = encode_png(Image(8, 8, Colour{9, 90, 200}));
@@ -153,18 +278,25 @@ TEST(ServerOpenAI, VariationsArePicturesNearTheGivenOne) {
 
 TEST(ServerOpenAI, RefusalsHaveItsForm) {
   Compatible fake;
-  const std::vector<std::pair<json, std::string>> cases = {{{{"n", 0}}, "n"},
-                                                           {{{"size", "big"}}, "size"},
-                                                           {{{"response_format", "xml"}}, "response_format"},
-                                                           {{{"stream", true}}, "stream"},
-                                                           {{{"background", "transparent"}}, "background"},
-                                                           {{{"colour", 1}}, "colour"}};
+  const std::vector<std::pair<json, std::string>> cases = {
+      {{{"n", 0}}, "n"},
+      {{{"size", "big"}}, "size"},
+      {{{"response_format", "xml"}}, "response_format"},
+      {{{"stream", "often"}}, "stream"},
+      {{{"partial_images", 4}}, "partial_images"},
+      {{{"n", 65}, {"seed", 1}}, "n"},
+      {{{"size", "60000x60000"}}, "size"},
+      {{{"size", "60000x60000"}, {"strict_size", true}}, "size"},
+      {{{"stream", true}, {"response_format", "url"}}, "response_format"},
+      {{{"background", "transparent"}}, "background"},
+      {{{"colour", 1}}, "colour"}};
   for (const auto& [body, param] : cases) {
     const auto response = fake.ask("POST", "/v1/images/generations", body.dump());
     EXPECT_EQ(response.status, 400);
     const auto error = json::parse(response.body)["error"];
     EXPECT_EQ(error["type"], "invalid_request_error");
     EXPECT_EQ(error["param"], param);
+    EXPECT_NE(error["message"].get<std::string>().find(param), std::string::npos) << error;
   }
   const auto unknown = fake.ask("POST", "/v1/images/generations", R"({"model": "dall-e-9", "prompt": "x"})");
   EXPECT_EQ(unknown.status, 404);
@@ -324,17 +456,120 @@ TEST(ServerA1111, SmallRoutesHaveTheirForms) {
   fake.answer("POST", "/sdapi/v1/interrupt", "A1111Empty", json::object());
 }
 
-TEST(ServerA1111, InterruptEndsTheJobThatIsWaitedFor) {
+TEST(ServerA1111, InterruptAnswersWithThePicturesOnTheWay) {
   Compatible fake;
   fake.backend.step_milliseconds = 20;
-  int status = 0;
-  std::thread client([&] { status = fake.ask("POST", "/sdapi/v1/txt2img", R"({"batch_size": 4})").status; });
+  HttpResponse answer;
+  std::thread client([&] { answer = fake.ask("POST", "/sdapi/v1/txt2img", R"({"batch_size": 4, "seed": 6})"); });
   for (int i = 0; i < 500 && json::parse(fake.ask("GET", "/sdapi/v1/progress").body)["progress"] == 0.0; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   fake.ask("POST", "/sdapi/v1/interrupt");
   client.join();
-  EXPECT_EQ(status, 409);
+  EXPECT_EQ(answer.status, 200) << answer.body;
+  const auto value = json::parse(answer.body);
+  ASSERT_EQ(value["images"].size(), 4u);
+  const auto picture = picture_of(value["images"][0]);
+  EXPECT_EQ(picture.at(0, 0)[0], FakeBackend::code_of(6, 0, 0) * 16);  // it was there
+  EXPECT_EQ(picture.at(7, 7)[0], 15 * 16);                             // the guess at what was not
+  const auto info = json::parse(value["info"].get<std::string>());
+  EXPECT_EQ(info["all_seeds"].size(), 4u);
+  EXPECT_NE(info["notes"].dump().find("interrupted after step"), std::string::npos) << info["notes"];
+  EXPECT_LT(fake.backend.steps_walked, 16);
+  EXPECT_EQ(fake.service.job(info["job"].get<std::string>())->state(), JobState::done);
+}
+
+TEST(ServerA1111, InterruptCancelsWhatWaits) {
+  Compatible fake;
+  fake.backend.step_milliseconds = 20;
+  std::vector<HttpResponse> answers(2);
+  std::vector<std::thread> clients;
+  for (std::size_t i = 0; i < 2; ++i) {
+    // Other steps: the two are not filled together.
+    clients.emplace_back(
+        [&, i] { answers[i] = fake.ask("POST", "/sdapi/v1/txt2img", i == 0 ? R"({"steps": 9})" : R"({"steps": 8})"); });
+    for (int look = 0; look < 500 && fake.service.queue().jobs().size() <= i; ++look) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+  for (int i = 0; i < 500 && json::parse(fake.ask("GET", "/sdapi/v1/progress").body)["progress"] == 0.0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  fake.ask("POST", "/sdapi/v1/interrupt");
+  for (auto& client : clients) client.join();
+  EXPECT_EQ(answers[0].status, 200);
+  EXPECT_EQ(answers[1].status, 409);
+}
+
+TEST(ServerA1111, SizesAreMadeWellAndScaled) {
+  Compatible fake;
+  const auto made = [&](json body) {
+    const auto value = fake.answer("POST", "/sdapi/v1/txt2img", "A1111Images", body);
+    const auto picture = picture_of(value["images"][0]);
+    const auto info = json::parse(value["info"].get<std::string>());
+    EXPECT_EQ(info["width"], picture.width);
+    return std::tuple(fake.backend.last.width, fake.backend.last.height, picture.width, picture.height,
+                      info["notes"].size());
+  };
+  EXPECT_EQ(made({{"width", 512}, {"height", 512}}), std::tuple(8, 8, 512, 512, 1u));
+  EXPECT_EQ(made({{"width", 768}, {"height", 512}}), std::tuple(12, 8, 768, 512, 1u));
+  EXPECT_EQ(made({{"width", 8}, {"height", 8}}), std::tuple(8, 8, 8, 8, 0u));
+  EXPECT_EQ(made({{"width", 16}, {"height", 8}}), std::tuple(16, 8, 16, 8, 0u));
+  EXPECT_EQ(made({{"width", 4}, {"height", 4}}), std::tuple(8, 8, 4, 4, 1u));
+  EXPECT_EQ(made({{"width", 800}, {"height", 10}}), std::tuple(32, 8, 800, 10, 1u));  // four times as long at most
+  EXPECT_EQ(made({{"width", 32}, {"height", 32}, {"strict_size", true}}), std::tuple(32, 32, 32, 32, 0u));
+  EXPECT_EQ(made(json::object()), std::tuple(0, 0, 8, 8, 0u));
+  // A whole picture is worked on at such a size; within a mask it keeps its own.
+  const auto picture = to_base64(encode_png(Image(64, 32, Colour{9, 90, 200})));
+  json body = {{"init_images", {picture}}, {"denoising_strength", 0.5}};
+  auto value = fake.answer("POST", "/sdapi/v1/img2img", "A1111Images", body);
+  EXPECT_EQ(fake.backend.last.image->width, 16);
+  EXPECT_EQ(picture_of(value["images"][0]).width, 64);
+  Image drawn(64, 32, Colour{0, 0, 0});
+  std::fill_n(drawn.at(0, 0), 3 * 64, 255);
+  body["mask"] = to_base64(encode_png(drawn));
+  fake.answer("POST", "/sdapi/v1/img2img", "A1111Images", body);
+  EXPECT_EQ(fake.backend.last.image->width, 64);
+}
+
+TEST(ServerA1111, NumbersMayBeTexts) {
+  Compatible fake;
+  fake.answer(
+      "POST", "/sdapi/v1/txt2img", "A1111Images",
+      {{"seed", "7"}, {"steps", "9"}, {"batch_size", "2"}, {"width", "8"}, {"height", "8"}, {"enable_hr", "false"}});
+  EXPECT_EQ(fake.backend.last.seed, 7u);
+  EXPECT_EQ(fake.backend.last.count, 2);
+  for (const auto& [field, value] : std::vector<std::pair<std::string, json>>{{"steps", "nine"},
+                                                                              {"steps", "9x"},
+                                                                              {"batch_size", "1.5"},
+                                                                              {"batch_size", 65},
+                                                                              {"width", true},
+                                                                              {"sampler_name", 3},
+                                                                              {"colour", 1}}) {
+    const auto response = fake.ask("POST", "/sdapi/v1/txt2img", json({{field, value}}).dump());
+    EXPECT_TRUE(response.status == 400 || response.status == 422) << response.body;
+    const auto error = json::parse(response.body);
+    EXPECT_EQ(error["field"], field) << error;
+    EXPECT_NE(error["detail"].get<std::string>().find(field), std::string::npos) << error;
+  }
+  const auto other = fake.ask("POST", "/sdapi/v1/txt2img", R"({"override_settings": {"sd_model_checkpoint": "sd15"}})");
+  EXPECT_EQ(json::parse(other.body)["field"], "override_settings.sd_model_checkpoint");
+}
+
+TEST(ServerA1111, InfoHasWhatClientsReadOfIt) {
+  Compatible fake;
+  const auto value = fake.answer("POST", "/sdapi/v1/txt2img", "A1111Images",
+                                 {{"prompt", "a cat"},
+                                  {"negative_prompt", "a dog"},
+                                  {"seed", 3},
+                                  {"steps", 9},
+                                  {"override_settings", {{"sd_model_checkpoint", "wordy"}}}});
+  const auto info = json::parse(value["info"].get<std::string>());
+  EXPECT_EQ(info["infotexts"][0], fmt::format("a cat\nNegative prompt: a dog\nSteps: 9, Sampler: ancestral, Seed: 3, "
+                                              "Size: 8x8, Model: wordy, Version: Tessera {}",
+                                              TESSERA_VERSION));
+  EXPECT_EQ(info["all_prompts"], json::parse(R"(["a cat"])"));
+  EXPECT_EQ(info["index_of_first_image"], 0);
 }
 
 }  // namespace compatibility_test

@@ -73,6 +73,60 @@ TEST(ServerRoutes, TheDocumentHasEveryRouteAndNoOther) {
   EXPECT_EQ(document["openapi"], "3.1.0");
 }
 
+/// Every property below a schema that is not described.
+void undescribed(const json& schema, const std::string& at, std::vector<std::string>& found) {
+  if (schema.is_array()) {
+    for (const auto& item : schema) undescribed(item, at, found);
+    return;
+  }
+  if (!schema.is_object()) return;
+  for (const auto& [name, property] : schema.value("properties", json::object()).items()) {
+    if (property.value("description", "").size() < 3) found.push_back(at + "." + name);
+  }
+  for (const auto& [name, item] : schema.items()) undescribed(item, at + "." + name, found);
+}
+
+TEST(ServerRoutes, TheDocumentNamesItsOperationsAndDescribesWhatTheyTake) {
+  FakeService fake({}, {}, false);
+  const auto document = document_of(fake);
+  ASSERT_FALSE(document["servers"].empty());
+  EXPECT_FALSE(document["servers"][0]["url"].get<std::string>().empty());
+  std::set<std::string> ids, tags;
+  for (const auto& tag : document["tags"]) tags.insert(tag["name"].get<std::string>());
+  for (const auto& [path, operations] : document["paths"].items()) {
+    for (const auto& [method, operation] : operations.items()) {
+      const auto id = operation["operationId"].get<std::string>();
+      EXPECT_TRUE(ids.insert(id).second) << id << " of " << path << " is another's";
+      EXPECT_TRUE(std::all_of(id.begin(), id.end(), [](unsigned char c) { return std::isalnum(c) != 0; })) << id;
+      EXPECT_TRUE(tags.contains(operation["tags"][0].get<std::string>())) << path;
+      for (const auto& parameter : operation["parameters"])
+        EXPECT_FALSE(parameter.value("description", "").empty()) << path << " " << parameter["name"];
+    }
+  }
+  EXPECT_TRUE(ids.contains("getJobsById"));
+  EXPECT_TRUE(ids.contains("postOpenAIImagesGenerations"));
+  EXPECT_TRUE(ids.contains("postA1111Txt2img"));
+  std::vector<std::string> found;
+  undescribed(document, "$", found);
+  EXPECT_EQ(found, std::vector<std::string>{});
+}
+
+TEST(ServerRoutes, PicturesAreScaledWhereTheirAddressAsksForIt) {
+  FakeService fake;
+  const auto job = finished(fake, {{"verb", "generate"}, {"seed", 4}});
+  const auto url = job["results"][0]["url"].get<std::string>();
+  const auto wide = fake.ask("GET", url + "?width=64&height=64");
+  const auto image = read_image({reinterpret_cast<const std::uint8_t*>(wide.body.data()), wide.body.size()}, "result");
+  EXPECT_EQ(image.width, 64);
+  EXPECT_EQ(json::parse(read_png_text(wide.body, "result").at("tessera"))["scaled"], json::parse("[64, 64]"));
+  // Of another shape as much as fits is cut out of the middle.
+  const auto high = fake.ask("GET", url + "?width=8&height=64");
+  const auto cut = read_image({reinterpret_cast<const std::uint8_t*>(high.body.data()), high.body.size()}, "result");
+  EXPECT_EQ(cut.height, 64);
+  EXPECT_EQ(fake.ask("GET", url + "?width=64").status, 400);
+  EXPECT_EQ(fake.ask("GET", url + "?width=60000&height=60000").status, 400);
+}
+
 TEST(ServerRoutes, EveryDocumentedPathIsAnswered) {
   FakeService fake;
   for (const auto& route : fake.service.routes()) {

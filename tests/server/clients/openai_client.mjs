@@ -64,6 +64,29 @@ try {
   }
   assert.ok(pixelsOf(edits[0]).equals(pixelsOf(edits[1])), "both conventions name the same pixels");
 
+  // Streams: partial images, then the picture, which is that of the same request at once.
+  const seen = [];
+  const stream = await client.images.generate({ model: name, prompt: "an emoji", steps: 16, seed: 3, stream: true, partial_images: 2 });
+  for await (const event of stream) seen.push(event);
+  assert.deepEqual(seen.map((each) => each.type.replace("image_generation.", "")), ["partial_image", "partial_image", "completed"]);
+  assert.deepEqual(seen.slice(0, 2).map((each) => each.partial_image_index), [0, 1]);
+  for (const each of seen) assert.deepEqual(sizeOf(Buffer.from(each.b64_json, "base64")), [64, 64]);
+  assert.ok(pixelsOf(seen[2].b64_json).equals(pixelsOf(made.data[0].b64_json)));
+  const edit = await client.images.edit({
+    model: name, image: await toFile(picture, "image.png", { type: "image/png" }), mask: await toFile(mask, "mask.png", { type: "image/png" }),
+    prompt: "another mouth", seed: 5, steps: 16, stream: true, partial_images: 1,
+  });
+  const edited = [];
+  for await (const event of edit) edited.push(event.type);
+  assert.deepEqual(edited, ["image_edit.partial_image", "image_edit.completed"]);
+  said.push(`streams: ${seen.length} and ${edited.length} events`);
+
+  const near = await client.images.createVariation({ image: await toFile(picture, "image.png", { type: "image/png" }), model: name, n: 2, size: "256x256", response_format: "b64_json" });
+  assert.deepEqual(near.data.map((each) => sizeOf(Buffer.from(each.b64_json, "base64"))), [[256, 256], [256, 256]]);
+  const large = await client.images.generate({ model: name, prompt: "an emoji", size: "512x768", steps: 16 });
+  assert.deepEqual(sizeOf(Buffer.from(large.data[0].b64_json, "base64")), [512, 768]);
+  said.push(`images.createVariation; ${large.notes[0]}`);
+
   await assert.rejects(client.images.generate({ model: "dall-e-3", prompt: "x" }), (error) => {
     assert.equal(error.status, 404);
     assert.match(error.message, /expected one of/);
