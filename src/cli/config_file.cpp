@@ -52,13 +52,19 @@ class TomlDefaults : public CLI::Config {
       at = at->get_subcommands().front();
       path.push_back(at->get_name());
     }
-    return items_of(read_toml(text, file), path, file);
+    try {
+      return items_of(read_toml(text, file), path, file);
+    } catch (const UsageError&) {
+      throw;
+    } catch (const Error& error) {
+      throw UsageError(error.what());  // a text that is no TOML is wrong usage as well
+    }
   }
 
  private:
   std::vector<CLI::ConfigItem> items_of(const toml::table& root, const std::vector<std::string>& path,
                                         const std::string& file) const {
-    std::vector<CLI::ConfigItem> items;
+    std::vector<CLI::ConfigItem> defaults;
     std::set<std::string> taken;
     const auto& verb = *verb_at(app_, path);
     const auto tables = tables_of(root, path, file);
@@ -81,10 +87,10 @@ class TomlDefaults : public CLI::Config {
         item.parents = path;
         item.name = flag;
         item.inputs = words_of(node, fmt::format("{}: {}", file, name));
-        items.push_back(std::move(item));
+        defaults.push_back(std::move(item));
       }
     }
-    return items;
+    return defaults;
   }
 
   /// The file's table and those of the verbs on the way, as far as there are any.

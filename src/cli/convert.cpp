@@ -36,16 +36,17 @@ void merge_loras(Bundle& bundle, const std::vector<std::string>& loras) {
 /// dtype: empty, each weight's own.
 void convert(const std::string& model, const std::string& output, const std::string& dtype,
              const std::vector<std::string>& loras, bool json) {
-  const auto type = dtype.empty() ? std::nullopt : std::optional(storage_type(dtype));
+  const bool as_they_are = dtype.empty();
+  const auto type = as_they_are ? torch::kFloat32 : storage_type(dtype);
   auto bundle = load_bundle(model);
   merge_loras(bundle, loras);
   for (auto* part : {&bundle.codec, &bundle.denoiser, &bundle.text_encoder, &bundle.null_condition}) {
     if (!*part) continue;
     for (auto& [name, tensor] : (*part)->tensors) {
       if (!tensor.is_floating_point()) continue;
-      const auto cast = tensor.to(type.value_or(tensor.scalar_type()));
+      const auto cast = tensor.to(as_they_are ? tensor.scalar_type() : type);
       require(cast.isfinite().all().item<bool>() || !tensor.isfinite().all().item<bool>(),
-              "{}: '{}' does not fit into {}", model, name, dtype.empty() ? "its number format" : dtype);
+              "{}: '{}' does not fit into {}", model, name, as_they_are ? "its number format" : dtype);
       tensor = cast;
     }
   }

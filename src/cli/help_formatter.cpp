@@ -42,6 +42,23 @@ std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positi
   return entry(make_option_name(option, is_positional) + make_option_opts(option), make_option_desc(option));
 }
 
+std::string HelpFormatter::make_footer(const CLI::App* app) const {
+  std::istringstream lines(app->get_footer());
+  std::string result;
+  for (std::string line; std::getline(lines, line);) {
+    const auto begin = line.find_first_not_of(' ');
+    const auto gap = begin == std::string::npos ? begin : line.find("  ", begin);  // between a name and what it means
+    if (line.size() <= kWidth) {
+      result += line + "\n";
+    } else if (begin == 2 && gap != std::string::npos) {
+      result += entry(line.substr(begin, gap - begin), line.substr(gap));
+    } else {
+      for (const auto& part : wrapped(line, kWidth)) result += part + "\n";
+    }
+  }
+  return result;
+}
+
 std::string HelpFormatter::make_subcommand(const CLI::App* verb) const {
   return entry(verb->get_display_name(), verb->get_description());
 }

@@ -212,8 +212,8 @@ JobRequest read_common(Service& service, const Body& body) {
   }();
   request.model = model.name;
   if (model.condition == "text") {
-    for (const auto* name : {"prompt", "negative_prompt"}) {
-      if (const auto words = body.text(name); !words.empty()) request.sampling.set(name, words);
+    for (const auto* field : {"prompt", "negative_prompt"}) {
+      if (const auto words = body.text(field); !words.empty()) request.sampling.set(field, words);
     }
     if (body.has("cfg_scale")) request.sampling.set("cfg_scale", body.number("cfg_scale", 0, 0, 1000));
   } else if (!body.text("prompt").empty()) {

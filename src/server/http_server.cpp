@@ -8,6 +8,7 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
+#include <limits>
 #include <map>
 #include <mutex>
 
@@ -145,7 +146,8 @@ class HttpServer::Impl {
     Parser parser;
     parser.header_limit(static_cast<std::uint32_t>(Connection::kMostHead));
     const auto most = static_cast<std::uint64_t>(service_.limits().body_mib) << 20;
-    parser.body_limit(boost::none);  // what is stated is looked at first, what comes below
+    // What is stated is looked at first, what comes below. (1.74 takes no limit for a limit of 0.)
+    parser.body_limit(std::numeric_limits<std::uint64_t>::max());
     error_code error;
     http::read_header(stream, buffer, parser, error);
     if (error) {

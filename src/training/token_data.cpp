@@ -13,6 +13,8 @@
 namespace tessera {
 namespace {
 
+constexpr std::int64_t kEncodedAHeldOutOne = 20;  // of so many encoded grids one is held out, the first ones
+
 constexpr std::int64_t kBatch = 32;
 
 TokenGrid encode_all(const Dataset& data, Codec& codec, bool mirrored) {
@@ -98,11 +100,18 @@ TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_h
 TokenData read_token_file(const std::filesystem::path& file) {
   Metadata metadata;
   const auto tensors = load_safetensors(file, &metadata);
-  require(tensors.count("train") && tensors.count("validation"), "{}: expected tensors 'train' and 'validation'",
-          file.string());
   TokenData result;
-  result.train = as_grids(tensors.at("train"), file.string() + ": 'train'");
-  result.validation = as_grids(tensors.at("validation"), file.string() + ": 'validation'");
+  if (tensors.count("tokens") && !tensors.count("train")) {  // of `tessera encode`: all of one set
+    const auto all = as_grids(tensors.at("tokens"), file.string() + ": 'tokens'");
+    const auto held_out = all.size(0) / kEncodedAHeldOutOne;
+    result.train = all.slice(0, held_out);
+    result.validation = all.slice(0, 0, held_out);
+  } else {
+    require(tensors.count("train") && tensors.count("validation"),
+            "{}: expected tensors 'train' and 'validation', or 'tokens'", file.string());
+    result.train = as_grids(tensors.at("train"), file.string() + ": 'train'");
+    result.validation = as_grids(tensors.at("validation"), file.string() + ": 'validation'");
+  }
   result.count = result.train.size(0) + result.validation.size(0);
   require(result.train.numel() > 0, "{}: 'train' is empty", file.string());
   require(result.validation.numel() == 0 || result.validation.sizes().slice(1) == result.train.sizes().slice(1),

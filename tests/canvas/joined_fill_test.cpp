@@ -38,7 +38,7 @@ TokenGrid partly_masked(Extent extent) {
 
 TEST(JoinedFill, EveryImageIsTheOneThatItsSeedMakesAlone) {
   const auto grid = partly_masked(kGrid);
-  for (const auto& sampler : samplers().names()) {
+  for (const auto& sampler : testing::samplers_with_mask()) {
     auto network = network_for(sampler);
     auto together = options_for(sampler);
     together.images = kKeys;
@@ -74,7 +74,7 @@ TEST(JoinedFill, RandomWindowsOfACanvasFollowEachImagesOwnSeed) {
 
 TEST(JoinedFill, AnAbandonedImageCostsNoEvaluationAndChangesNoOther) {
   const auto grid = TokenGrid::all_masked(static_cast<std::int64_t>(kKeys.size()), kGrid, kCodes);
-  for (const auto& sampler : samplers().names()) {
+  for (const auto& sampler : testing::samplers_with_mask()) {
     if (sampler == "autoregressive") continue;  // its images share every call
     auto network = network_for(sampler);
     auto options = options_for(sampler);

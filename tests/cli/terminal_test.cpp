@@ -52,7 +52,7 @@ class Terminal : public ProgramTest {
  protected:
   /// Standard output alone; standard error lies in "errors".
   std::string output_of(const std::string& command) const {
-    const auto outcome = run_command(fmt::format("{} 2>{}", command, at("errors")));
+    const auto outcome = run_command(fmt::format("({}) 2>{}", command, at("errors")));
     EXPECT_EQ(outcome.status, 0) << command << "\n" << errors();
     return outcome.output;
   }
@@ -121,7 +121,7 @@ TEST_F(Terminal, AFolderOfResultsHoldsThoseOfOneRun) {
 TEST_F(Terminal, TheSheetOfAFolderIsNoPictureOfASet) {
   ASSERT_EQ(run(fmt::format("generate {} -n 3 -o {}", kModel, at("out"))).status, 0);
   EXPECT_TRUE(is_contact_sheet(read_file(folder_ / "out" / "sheet.png")));
-  const auto info = run(fmt::format("dataset info --size 64 --json {}", at("out")));
+  const auto info = run(fmt::format("dataset info --size 64 --json --data {}", at("out")));
   ASSERT_EQ(info.status, 0) << info.output;
   EXPECT_NE(info.output.find("\"images\":3"), std::string::npos) << info.output;
   EXPECT_NE(info.output.find("a contact sheet that this program made"), std::string::npos) << info.output;
@@ -134,7 +134,9 @@ TEST_F(Terminal, EveryVerbHasHelpOfEightyColumnsAndTheFlagsOfAll) {
     const auto help = run(verb + " --help");
     EXPECT_EQ(help.status, 0) << verb;
     EXPECT_NE(help.output.find("-q,--quiet"), std::string::npos) << verb;
-    if (verb != "dataset") EXPECT_NE(help.output.find("--json"), std::string::npos) << verb;
+    if (verb != "dataset") {
+      EXPECT_NE(help.output.find("--json"), std::string::npos) << verb;
+    }
     for (const auto& line : lines_of(help.output)) EXPECT_LE(line.size(), 80U) << verb << ": " << line;
   }
   for (const auto& line : lines_of(run("--help").output)) EXPECT_LE(line.size(), 80U) << line;
@@ -153,7 +155,7 @@ TEST_F(Terminal, WhatWasMistypedIsGuessed) {
   EXPECT_TRUE(fails_in_one_line(run("genrate"), 2, "did you mean generate?"));
   EXPECT_TRUE(fails_in_one_line(run(fmt::format("generate {} --tempersture 1", kModel)), 2,
                                 "did you mean --temperature?"));
-  EXPECT_TRUE(fails_in_one_line(run("train codex --data x -o y"), 2, "codex"));
+  EXPECT_TRUE(fails_in_one_line(run("dataset inf --data x"), 2, "did you mean info?"));
   EXPECT_EQ(run(fmt::format("generate {} --wxyz 1", kModel)).output.find("did you mean"), std::string::npos);
 }
 
@@ -184,7 +186,7 @@ TEST_F(Terminal, DefaultsComeFromTheEnvironmentAndAFile) {
   EXPECT_EQ(options_of("e.png")["steps"], 7);
   EXPECT_TRUE(fails_in_one_line(with(config + " XDG_CONFIG_HOME=/", "--config '' generate -o x"), 2, "--model"));
   make_pictures("pictures", 2);
-  EXPECT_EQ(with(config, fmt::format("dataset info {}", at("pictures"))).status, 0);
+  EXPECT_EQ(with(config, fmt::format("dataset info --data {}", at("pictures"))).status, 0);
 
   for (const auto& [text, says] : {std::pair<std::string, std::string>{"[generate]\nstep = 3\n", "did you mean steps?"},
                                    {"[genrate]\nsteps = 3\n", "did you mean generate?"},

@@ -74,7 +74,7 @@ TEST(ChainSampler, KeptCellsStayAndAreSeenThroughTheChain) {
   // Without a look at the kept cell code 2 would come as often as in the marginal.
   const auto joint = testing::chain_joint();
   const double seen = flat.select(1, 0).eq(2).to(torch::kFloat64).mean().item<double>();
-  EXPECT_GT(seen, joint.sum(1)[2].item<double>() + 0.15);
+  EXPECT_GT(seen, joint.sum(1)[2].item<double>() + 0.05);  // more than five standard errors
   // Where the kept cell tells nothing, the other follows its own distribution.
   const auto cell = torch::tensor({0.5, 0.2, 0.3}, torch::kFloat64);
   auto apart = chain_of("geometric", 3, cell.unsqueeze(1) * torch::tensor({0.1, 0.6, 0.3}, torch::kFloat64));

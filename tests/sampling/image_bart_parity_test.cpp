@@ -116,8 +116,9 @@ void expect_scale(const FixtureCase& fixture, Imported& model, const torch::Tens
   EXPECT_TRUE(fixture.matches(name + "posterior", posterior.to(torch::kFloat32)));
   const auto look = look_at(model, noised, t);
   const auto classes = fixture.has("class_label") ? fixture.tensor("class_label") : torch::Tensor();
-  if (fixture.has(name + "encoder_out"))
+  if (fixture.has(name + "encoder_out")) {
     EXPECT_TRUE(fixture.matches(name + "encoder_out", model.network->encode(look, classes)));
+  }
   const auto logits = model.network->step_logits(look, before, classes);
   EXPECT_TRUE(fixture.matches(name + "logits", logits));
   const auto loss = step_loss(logits, before, log_posterior);
@@ -155,7 +156,9 @@ void expect_run(const FixtureCase& fixture, Imported& model) {
     for (std::int64_t cell = 0; cell < tokens.size(1); ++cell) {
       const auto logits = decoding->advance(drawn.empty() ? torch::Tensor() : drawn.back());
       const auto first = fmt::format("scale{}_first_logits", t);
-      if (cell == 0 && fixture.has(first)) EXPECT_TRUE(fixture.matches(first, logits));
+      if (cell == 0 && fixture.has(first)) {
+        EXPECT_TRUE(fixture.matches(first, logits));
+      }
       drawn.push_back(testing::drawn_with(logits, fixture.tensor("run_exponential")[total - t][cell], options));
     }
     tokens = torch::stack(drawn, 1);

@@ -34,7 +34,7 @@ TokenGrid partly_masked() {
 
 TEST(FillCheckpoint, GoingOnGivesWhatTheUnbrokenFillGives) {
   const auto grid = partly_masked();
-  for (const auto& sampler : samplers().names()) {
+  for (const auto& sampler : testing::samplers_with_mask()) {
     auto network = network_for(sampler);
     const auto options = options_for(sampler);
     std::vector<FillCheckpoint> points;

@@ -78,7 +78,7 @@ void expect_prefix(const FixtureCase& fixture, Denoiser& network) {
   EXPECT_TRUE(fixture.matches("logits_after_prefix", logits));
   const auto& settings = fixture.description.at("settings");
   for (const bool nucleus : {false, true}) {
-    const auto& run = settings.at("topkp_run");
+    const auto& run = settings.at(nucleus ? "topkp_run" : "topk_run");
     DrawOptions options;
     options.temperature = run.at("temperature").get<double>();
     options.top_k = run.at("top_k").get<std::int64_t>();

@@ -178,7 +178,9 @@ TEST(ServerOpenAI, StreamsHavePartialImagesAndThenThePictures) {
     EXPECT_EQ(data["size"], "16x16");
     EXPECT_EQ(data["output_format"], "png");
     EXPECT_GT(data["created_at"].get<std::int64_t>(), 0);
-    if (i < 6) EXPECT_EQ(data["partial_image_index"], i / 2);
+    if (i < 6) {
+      EXPECT_EQ(data["partial_image_index"], i / 2);
+    }
     EXPECT_EQ(picture_of(data["b64_json"]).width, 16);
   }
   EXPECT_EQ(events[7].second["usage"]["output_tokens"], 16);

@@ -49,7 +49,8 @@ class Replay {
  private:
   void send(const json& request) {
     std::map<std::string, std::string> headers;
-    for (const auto& [name, value] : request.value("headers", json::object()).items()) headers[name] = value;
+    const auto own = request.value("headers", json::object());
+    for (const auto& [name, value] : own.items()) headers[name] = value;
     std::string body;
     if (request.contains("body")) {
       headers["content-type"] = "application/json";
@@ -65,7 +66,8 @@ class Replay {
     ASSERT_FALSE(answer.is_discarded());
     if (response.status == 200) check_schema(request, answer);
     if (request.contains("save")) saved_[request["save"]] = answer;
-    for (const auto& [pointer, wanted] : request.value("answer", json::object()).items())
+    const auto answers = request.value("answer", json::object());
+    for (const auto& [pointer, wanted] : answers.items())
       check(answer, pointer, wanted);
   }
 

@@ -80,7 +80,8 @@ void undescribed(const json& schema, const std::string& at, std::vector<std::str
     return;
   }
   if (!schema.is_object()) return;
-  for (const auto& [name, property] : schema.value("properties", json::object()).items()) {
+  const auto properties = schema.value("properties", json::object());
+  for (const auto& [name, property] : properties.items()) {
     if (property.value("description", "").size() < 3) found.push_back(at + "." + name);
   }
   for (const auto& [name, item] : schema.items()) undescribed(item, at + "." + name, found);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "denoiser/transformer.h"
+#include "sampling/registry.h"
 
 namespace tessera::testing {
 
@@ -24,6 +25,13 @@ inline Transformer tiny_network(TransformerKind kind, std::int64_t codes, Extent
 /// The kind of network that a sampler is for.
 inline TransformerKind kind_for(const std::string& sampler) {
   return sampler == "autoregressive" ? TransformerKind::autoregressive : TransformerKind::bidirectional;
+}
+
+/// The samplers that these networks can be filled with: those of processes with MASK.
+inline std::vector<std::string> samplers_with_mask() {
+  auto names = suitable_samplers(false, true);
+  for (auto& name : suitable_samplers(true, true)) names.push_back(std::move(name));
+  return names;
 }
 
 }  // namespace tessera::testing
