@@ -121,6 +121,7 @@ ssize_t Connection::receive() {
 
 std::optional<std::string> Connection::check_head() {
   chunks_.reset();
+  body_left_ = 0;
   head_ = 0;
   bool skipped = false;
   for (std::size_t seen = at_;;) {
@@ -158,11 +159,16 @@ ssize_t Connection::read(char* to, std::size_t size) {
     count = std::min(count, head_);
     head_ -= count;
   } else if (chunks_) {
-    for (std::size_t i = 0; i < count; ++i) {
-      if (chunks_->take(held_[at_ + i])) continue;
+    std::size_t taken = 0;
+    for (; taken < count && !chunks_->ended(); ++taken) {
+      if (chunks_->take(held_[at_ + taken])) continue;
       closing_ = true;
       return -1;
     }
+    count = taken;  // what stands behind is the next request
+  } else {
+    count = static_cast<std::size_t>(std::min<std::uint64_t>(count, body_left_));
+    body_left_ -= count;
   }
   std::memcpy(to, held_.data() + at_, count);
   at_ += count;

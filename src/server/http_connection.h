@@ -38,6 +38,9 @@ class Connection {
   std::optional<std::string> check_head();
   /// The head has been read: so many bytes of body may follow.
   void allow_body(std::uint64_t bytes) { most_ = kMostHead + bytes; }
+  /// The body is so long as the head states; where it comes in chunks they say where it ends. What stands behind is not
+  /// read as part of it.
+  void expect_body(std::uint64_t bytes) { body_left_ = bytes; }
   /// After the present answer nothing more is read from this peer.
   void close_after() { closing_ = true; }
   bool closing() const { return closing_; }
@@ -87,6 +90,7 @@ class Connection {
   std::string held_;                    // what has come and may not have been read yet
   std::size_t at_ = 0;                  // what of it was read
   std::size_t head_ = 0;                // bytes of it that are a head
+  std::uint64_t body_left_ = 0;         // bytes of a body of stated length that are still to be read
   std::optional<ChunkFraming> chunks_;  // of a body that comes in chunks
   std::uint64_t received_ = 0;
   std::chrono::steady_clock::time_point began_;

@@ -23,6 +23,8 @@ class ChunkFraming {
  public:
   /// false: this byte does not belong there.
   bool take(char byte);
+  /// true: the body has ended, what comes next is another request's.
+  bool ended() const { return place_ == Place::after; }
 
  private:
   enum class Place { size, size_end, data, data_end, data_line, last, last_line, after };

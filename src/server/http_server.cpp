@@ -183,6 +183,7 @@ class HttpServer::Impl {
           request.path, HttpError(503, "body: larger ones are being read, expected fewer at one time", {}, 2)));
     }
     connection.allow_body(most + Connection::kMostHead);
+    connection.expect_body(stated.value_or(0));
     if (boost::beast::iequals(parser.get()[http::field::expect], "100-continue")) {
       constexpr std::string_view kGoOn = "HTTP/1.1 100 Continue\r\n\r\n";
       if (connection.write(kGoOn.data(), kGoOn.size()) < 0) return false;

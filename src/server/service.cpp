@@ -326,7 +326,7 @@ std::pair<std::int64_t, std::int64_t> well_made_size(const ModelInfo& model, std
 
 void require_deliverable(const JobRequest& request, const ServiceLimits& limits, std::int64_t width,
                          std::int64_t height, const std::string& field) {
-  auto most = limits.pixels;
+  auto most = std::max(limits.pixels, limits.upload_pixels);  // it is scaled, no network sees it
   if (request.image) most = std::max(most, std::int64_t{request.image->width} * request.image->height);
   if (width > most / height) refuse(field, "{}x{} pixels, expected at most {} in all", width, height, most);
 }

@@ -277,7 +277,11 @@ TEST_F(Terminal, AServiceDoesWhatTheVerbsDo) {
   const Serving service(folder_);
   ASSERT_FALSE(service.url().empty()) << read_file(folder_ / "serve.log");
   write_png(folder_ / "a.png", Image(64, 64, {200, 180, 40}));
-  write_png(folder_ / "mask.png", Image(64, 64, {255, 255, 255}));
+  Image mask(64, 64, {0, 0, 0});
+  for (int y = 16; y < 48; ++y) {
+    for (int x = 16; x < 48; ++x) std::fill_n(mask.at(x, y), 3, std::uint8_t{255});
+  }
+  write_png(folder_ / "mask.png", mask);
   write_file_atomically(folder_ / "layout.json",
                         R"({"width": 96, "height": 64, "pieces": [{"image": "a.png", "from": [0, 0, 32, 64], "to": [0, 0]}]})");
   const std::pair<std::string, std::string> jobs[] = {
@@ -338,7 +342,7 @@ TEST_F(Terminal, AJobOfAFileIsDoneHereOrByAService) {
 
   for (const auto& [text, says] : {std::pair<std::string, std::string>{"[1]", "not a JSON object"},
                                    {R"({"verb": "paint"})", "verb"},
-                                   {R"({"verb": "generate", "steps": 0})", "steps"},
+                                   {R"({"verb": "generate", "steps": -1})", "steps"},
                                    {R"({"verb": "generate", "stepz": 1})", "stepz"},
                                    {R"({"verb": "inpaint"})", "image"}}) {
     write_file_atomically(folder_ / "bad.json", text);

@@ -75,7 +75,8 @@ TEST_F(VerbMatrix, FoldersOfEveryVerbAreDataSetsOfEveryVerb) {
   read_each({"i"}, {"evaluate -m {model} -t 1 --split all --real all -n 7 --steps 2 --metrics likelihood,reconstruction,distribution "
                     "-o {report} --data %"});
   read_each({"d"}, {"train codec --steps 2 -o {other} " + tiny_codec() + " --data %"});
-  make("train prior --steps 2 --data {g.safetensors} -m {model} " + tiny_prior());
+  make("convert -m {model} -o {again}");
+  make("train prior --steps 2 --data {g.safetensors} -m {again} " + tiny_prior());
 }
 
 TEST_F(VerbMatrix, ModelsOfEveryVerbAreReadByEveryVerb) {

@@ -274,14 +274,14 @@ TEST(ServerHttp, ABodyOfManySmallValuesIsRefusedInLinearTime) {
   EXPECT_NE(deep->body.find("nested deeper"), std::string::npos);
 }
 
-TEST(ServerHttp, AHeadThatIsGivenUpIsAnsweredOnce) {
+TEST(ServerHttp, ALongHeadIsAnsweredOnce) {
   Listening server;
   for (const auto* name : {"Cookie: ", "Range: bytes=", "Accept: "}) {
     Raw peer(server.port);
     ASSERT_TRUE(
         peer.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + (name + std::string(20'000, '1')) + "\r\n\r\n"));
     const auto answer = peer.rest();
-    EXPECT_TRUE(answer.starts_with("HTTP/1.1 400")) << answer.substr(0, 200);
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 200")) << answer.substr(0, 200);
     EXPECT_EQ(answer.find("HTTP/1.1", 8), std::string::npos) << answer;
   }
 }

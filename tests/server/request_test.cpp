@@ -78,8 +78,8 @@ TEST(ServerRequest, RefusalsNameFieldFoundAndExpected) {
        "seed | seed: \"one\", expected a whole number from 0 to 9007199254740991"},
       {{{"verb", "generate"}, {"top_p", 0}}, "top_p | top_p is 0, expected above 0, at most 1"},
       {{{"verb", "generate"}, {"sampler", "eulr"}},
-       "sampler | sampler is 'eulr', expected one of ancestral, autoregressive, confidence, masked, mlm, purity, "
-       "raster"},
+       "sampler | sampler is 'eulr', expected one of ancestral, autoregressive, chain, confidence, masked, mlm, purity, "
+       "raster, halton, redraw, amused"},
       {{{"verb", "generate"}, {"previews", 1}}, "previews | previews: 1, expected true or false"},
       {{{"verb", "generate"}, {"width", 4000}, {"height", 4000}},
        "width | width: a picture of 4000x4000 pixels, expected at most 1048576 in all"},
@@ -95,7 +95,7 @@ TEST(ServerRequest, RefusalsNameFieldFoundAndExpected) {
 TEST(ServerRequest, AFieldOfAnotherVerbIsRefusedNotForgotten) {
   const auto text = refusal({{"verb", "generate"}, {"strength", 0.5}});
   EXPECT_TRUE(text.starts_with("strength | strength: the verb generate does not take it")) << text;
-  EXPECT_TRUE(refusal({{"verb", "generate"}, {"colour", "red"}}).starts_with(" | unknown field \"colour\""));
+  EXPECT_TRUE(refusal({{"verb", "generate"}, {"colour", "red"}}).starts_with("colour | unknown field \"colour\""));
 }
 
 TEST(ServerRequest, RegionsAreOfThePictureAndOfOneKind) {
@@ -127,7 +127,7 @@ TEST(ServerRequest, FilesOfAFormStandForPictures) {
   EXPECT_EQ(request.image->width, 8);
   EXPECT_EQ(refusal({{"verb", "variations"}, {"image", picture_uri(8, 8)}}, files),
             "image | image: given in the JSON and as a file, expected one of them");
-  EXPECT_EQ(refusal({{"verb", "generate"}}, files), " | form: unknown part \"image\"");
+  EXPECT_EQ(refusal({{"verb", "generate"}}, files), "image | form: unknown part \"image\"");
 }
 
 TEST(ServerRequest, UploadsAreBoundedBeforeTheyAreDecoded) {
