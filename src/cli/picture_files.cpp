@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "data/file_names.h"
 #include "image/contact_sheet.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
@@ -16,13 +17,6 @@ namespace tessera::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string lower_ending(const fs::path& path) {
-  auto ending = path.extension().string();
-  if (!ending.empty()) ending.erase(0, 1);
-  std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
-  return ending;
-}
 
 bool carries_record(const fs::path& file) {
   try {
@@ -85,7 +79,7 @@ std::string picture_format(const std::string& output) {
       throw UsageError("--output -: standard output is a terminal, expected a file or another program behind it");
     return "png";
   }
-  const auto ending = lower_ending(output);
+  const auto ending = ending_of(output);
   if (ending == "png" || ending == "webp") return ending;
   if (ending == "jpg" || ending == "jpeg") return "jpeg";
   if (is_picture_ending(ending)) {

@@ -56,7 +56,7 @@ bool is_written_link(const fs::path& root, const FolderFile& file) {
 
 /// Whether a file may be a contact sheet of this program by its name: only then its bytes are looked at.
 bool has_name_of_sheet(const std::string& name) {
-  auto base = name.substr(name.rfind('/') + 1);
+  std::string base(base_name(name));
   if (base.starts_with("mask-")) std::erase_if(base, [](unsigned char c) { return c == '-' || std::isdigit(c) != 0; });
   return base == "sheet.png" || base == "neighbours.png" || base == "beside.png" || base == "mask.png";
 }
