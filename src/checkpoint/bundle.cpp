@@ -69,15 +69,17 @@ void fit_codec_to_grid(Bundle& bundle) {
   const auto levels = bundle.codec->config.value("block_out_channels", json::array()).size();
   if (levels < 1 || levels > 20) return;
   try {
+    const auto patch = bundle.codec->config.value("tessera", json::object()).value("patch_size", std::int64_t{1});
+    require(patch >= 1 && patch <= 8, "codec config: patch_size {}, expected one of 1, 2, 4, 8", patch);
+    const auto factor = patch << (levels - 1);
     const auto own = config.value("tessera", json::object());
     const auto size = config.value("sample_size", json(0));
     const auto grid = own.contains("grid") ? own["grid"] : json::array({size, size});
     const auto side = std::max(grid.at(0).get<std::int64_t>(), grid.at(1).get<std::int64_t>());
     require(side >= 1 && side <= 65536, "transformer config: a grid of {} cells a side, expected 1 to 65536", side);
-    bundle.codec->config["sample_size"] = side << (levels - 1);
+    bundle.codec->config["sample_size"] = side * factor;
     if (is_told_size && !own.contains("picture")) {
-      config["tessera"]["picture"] = {grid.at(0).get<std::int64_t>() << (levels - 1), grid.at(1).get<std::int64_t>()
-                                                                                          << (levels - 1)};
+      config["tessera"]["picture"] = {grid.at(0).get<std::int64_t>() * factor, grid.at(1).get<std::int64_t>() * factor};
     }
   } catch (const json::exception& error) {
     fail("transformer config: {}", error.what());

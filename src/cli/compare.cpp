@@ -8,6 +8,7 @@
 #include "cli/evaluation_flags.h"
 #include "cli/threads.h"
 #include "cli/verbs.h"
+#include "data/pack_file.h"
 #include "metrics/confidence.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
@@ -27,7 +28,7 @@ bool is_bundle(const std::filesystem::path& path) {
 
 /// The pictures of a path in their own sizes; those of a pack as packed.
 std::unique_ptr<ImageStream> pictures_of(const CompareOptions& options, const std::string& path) {
-  if (!path.ends_with(".tessera-pack")) return file_stream(path, options.images);
+  if (!is_pack(path)) return file_stream(path, options.images);
   auto flags = static_cast<EvaluationFlags>(options);
   flags.data = path;
   const auto data = open_data(flags, 0);

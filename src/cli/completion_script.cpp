@@ -95,14 +95,12 @@ void add_zsh_function(const VerbEntry& verb, std::string& script) {
   std::string arguments;
   for (const auto& option : verb.options) {
     if (option.positional) continue;
-    const auto value = !option.takes_value() ? std::string()
-                       : option.choices.empty()
-                           ? fmt::format(":{}:_files", option.type)
-                           : fmt::format(":{}:({})", option.type, fmt::join(option.choices, " "));
+    const auto value = !option.takes_value()    ? std::string()
+                       : option.choices.empty() ? fmt::format(":{}:_files", option.type)
+                                                : fmt::format(":{}:({})", option.type, fmt::join(option.choices, " "));
     for (const auto& name : option.names) {
-      arguments += fmt::format(
-          " \\\n    {}", quoted_once(fmt::format("{}{}[{}]{}", option.repeatable ? "*" : "", name,
-                                                 zsh_description(option.help), value)));
+      arguments += fmt::format(" \\\n    {}", quoted_once(fmt::format("{}{}[{}]{}", option.repeatable ? "*" : "", name,
+                                                                      zsh_description(option.help), value)));
     }
   }
   if (verb.verbs.empty()) {
@@ -113,7 +111,8 @@ void add_zsh_function(const VerbEntry& verb, std::string& script) {
                         arguments);
   script += "  case $state in\n    verb)\n      local -a verbs=(\n";
   for (const auto& below : verb.verbs)
-    script += fmt::format("        {}\n", quoted_once(fmt::format("{}:{}", below.path.back(), short_help(below.description))));
+    script += fmt::format("        {}\n",
+                          quoted_once(fmt::format("{}:{}", below.path.back(), short_help(below.description))));
   script += fmt::format("      )\n      _describe verb verbs\n      {};;\n    argument)\n      case $words[1] in\n",
                         verb.path.empty() ? "" : "_files\n      ");
   for (const auto& below : verb.verbs)
@@ -122,10 +121,10 @@ void add_zsh_function(const VerbEntry& verb, std::string& script) {
 }
 
 std::string zsh_script(const VerbEntry& tree) {
-  std::string script = "#compdef tessera\n# zsh completion of tessera: source <(tessera completion zsh), after compinit\n";
+  std::string script =
+      "#compdef tessera\n# zsh completion of tessera: source <(tessera completion zsh), after compinit\n";
   for (const auto* verb : all_verbs(tree)) add_zsh_function(*verb, script);
-  return script +
-         "if [[ $funcstack[1] == _tessera ]]; then\n  _tessera \"$@\"\nelse\n  compdef _tessera tessera\nfi\n";
+  return script + "if [[ $funcstack[1] == _tessera ]]; then\n  _tessera \"$@\"\nelse\n  compdef _tessera tessera\nfi\n";
 }
 
 std::string fish_script(const VerbEntry& tree) {
@@ -136,8 +135,8 @@ std::string fish_script(const VerbEntry& tree) {
       "    switch \"$at:$word\"\n";
   for (const auto* verb : all_verbs(tree)) {
     for (const auto& below : verb->verbs)
-      script += fmt::format("      case {}\n        set at {}\n",
-                            quoted_once(key_of(*verb) + ":" + below.path.back()), key_of(below));
+      script += fmt::format("      case {}\n        set at {}\n", quoted_once(key_of(*verb) + ":" + below.path.back()),
+                            key_of(below));
   }
   script += "    end\n  end\n  test \"$at\" = \"$argv[1]\"\nend\n";
   for (const auto* verb : all_verbs(tree)) {
@@ -148,7 +147,8 @@ std::string fish_script(const VerbEntry& tree) {
       if (option.positional) continue;
       script += where;
       for (const auto& name : option.names)
-        script += name.starts_with("--") ? fmt::format(" -l {}", name.substr(2)) : fmt::format(" -s {}", name.substr(1));
+        script +=
+            name.starts_with("--") ? fmt::format(" -l {}", name.substr(2)) : fmt::format(" -s {}", name.substr(1));
       if (option.takes_value()) script += " -r";
       if (!option.choices.empty())
         script += fmt::format(" -f -a {}", quoted_once(fmt::format("{}", fmt::join(option.choices, " "))));

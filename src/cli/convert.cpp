@@ -72,8 +72,7 @@ void add_convert(CLI::App& app) {
   verb->add_flag("--json", options->json, kJsonHelp);
   verb->callback([options, verb] {
     const bool as_they_are = !options->loras.empty() && verb->count("--dtype") == 0;
-    convert(options->model, options->output, as_they_are ? "" : options->dtype, options->loras,
-            options->json);
+    convert(options->model, options->output, as_they_are ? "" : options->dtype, options->loras, options->json);
   });
 }
 

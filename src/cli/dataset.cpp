@@ -10,6 +10,7 @@
 #include "cli/data_flags.h"
 #include "cli/verbs.h"
 #include "data/dataset.h"
+#include "data/pack_file.h"
 #include "image/decoding_process.h"
 #include "runtime/error.h"
 #include "runtime/progress.h"
@@ -111,7 +112,7 @@ void add_dataset(CLI::App& app) {
   pack_verb->add_option("--size", pack->options.size, "Width and height of the packed images, pixels")->required();
   pack_verb->add_option("-o,--out,--output", pack->out, "The .tessera-pack file to write")->required();
   pack_verb->callback([pack] {
-    if (!pack->out.ends_with(".tessera-pack")) throw UsageError("--out: expected a name that ends in .tessera-pack");
+    if (!is_pack(pack->out)) throw UsageError("--out: expected a name that ends in .tessera-pack");
     const auto opened = open_dataset(*pack);
     opened.save_pack(pack->out);
     print(opened, *pack);
@@ -124,7 +125,7 @@ void add_dataset(CLI::App& app) {
   info_verb->add_option("--size", info->options.size,
                         "Width and height to decode to, pixels (default 32; packs have their own)");
   info_verb->callback([info] {
-    if (info->options.size == 0 && info->options.path.extension() != ".tessera-pack") {
+    if (info->options.size == 0 && !is_pack(info->options.path)) {
       info->options.size = 32;
       info->options.upscale = true;
     }

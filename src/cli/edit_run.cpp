@@ -233,9 +233,8 @@ std::vector<Image> run_edits(const CLI::App& verb, const EditFlags& flags, Pipel
       masks.push_back(mask_overlay(plans[i], pipeline.codec()->options().factor()));
     }
     const fs::path output = flags.output;
-    const auto stem = picture_format(flags.output).empty()
-                          ? (output / "mask").string()
-                          : (output.parent_path() / output.stem()).string() + "-mask";
+    const auto stem = picture_format(flags.output).empty() ? (output / "mask").string()
+                                                           : (output.parent_path() / output.stem()).string() + "-mask";
     const auto text = sheet_text({{"verb", verb.get_name()}, {"command", command_line(verb)}});
     for (std::size_t i = 0; i < masks.size(); ++i) {
       write_png(masks.size() == 1 ? fmt::format("{}.png", stem) : fmt::format("{}-{}.png", stem, i), masks[i], text);

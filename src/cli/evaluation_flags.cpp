@@ -63,6 +63,11 @@ void EvaluationFlags::validate() const {
   if (count < 1) throw UsageError(fmt::format("--count {}: expected 1 or more", count));
   if (wants("captions")) {
     if (captions.count < 2) throw UsageError(fmt::format("--captions {}: expected 2 or more", captions.count));
+    if (!captions.where.empty()) {
+      CatalogueChoice asked;
+      asked.where = {captions.where};
+      asked.validate();
+    }
     if (captions.each < 1) throw UsageError(fmt::format("--captions-each {}: expected 1 or more", captions.each));
     if (sampling.options.has("prompt"))
       throw UsageError("--captions: the prompts are the pictures' own captions, expected no --prompt");
@@ -184,6 +189,18 @@ void add_evaluation_flags(CLI::App& verb, EvaluationFlags& flags) {
   verb.add_option("--style-field", flags.captions.style_field,
                   "field that names its style: a concept is judged by its pictures in other styles")
       ->capture_default_str()
+      ->group("Samples");
+  verb.add_option("--captions-where", flags.captions.where,
+                  "only captions of pictures for which it holds: field=value or field!=value")
+      ->group("Samples");
+  verb.add_option("--attributes", flags.captions.attributes,
+                  "fields of the metadata, with commas: how often a linear probe reads each from what was made of a "
+                  "caption, beside its real picture")
+      ->delimiter(',')
+      ->group("Samples");
+  verb.add_option("--probe-pictures", flags.captions.probe_pictures, "training pictures that the probes learn from")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber)
       ->group("Samples");
   verb.add_option("--neighbours", flags.neighbours, "training pictures shown beside each sample")
       ->capture_default_str()

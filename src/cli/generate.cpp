@@ -66,7 +66,8 @@ void generate(const CLI::App& verb, const GenerateOptions& options) {
   if (options.batch < 1) throw UsageError(fmt::format("--batch {}: expected 1 or more", options.batch));
   check(options.neighbours);
   options.earlier.validate();
-  const bool one_file = !picture_format(options.output).empty(), to_standard_output = is_standard_output(options.output);
+  const bool one_file = !picture_format(options.output).empty(),
+             to_standard_output = is_standard_output(options.output);
   if (to_standard_output && (options.json || !options.neighbours.data.empty()))
     throw UsageError("--output -: holds the picture alone, expected neither --json nor --neighbours");
   auto pipeline = load_model(options.model);

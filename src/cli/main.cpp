@@ -94,8 +94,8 @@ int run(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     const auto verbs = verbs_of(app);
     if (argc > 1 && argv[1][0] != '-' && std::find(verbs.begin(), verbs.end(), argv[1]) == verbs.end())
-      return fail_with(2, fmt::format("{}: no such verb{}; expected one of {}", argv[1],
-                                      tessera::cli::did_you_mean(argv[1], verbs), fmt::join(verbs, ", ")));
+      return fail_with(2, fmt::format("{}: no such verb, expected one of {}{}", argv[1], fmt::join(verbs, ", "),
+                                      tessera::cli::did_you_mean(argv[1], verbs)));
     return fail_with(2, error.what() + suggestion_for(app));
   } catch (const tessera::UsageError& error) {
     return fail_with(2, error.what());

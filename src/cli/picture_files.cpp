@@ -83,9 +83,8 @@ std::string picture_format(const std::string& output) {
   if (ending == "png" || ending == "webp") return ending;
   if (ending == "jpg" || ending == "jpeg") return "jpeg";
   if (is_picture_ending(ending)) {
-    throw UsageError(
-        fmt::format("--output {}: expected a folder or a file ending in .png, .jpg or .webp, or - for standard output",
-                    output));
+    throw UsageError(fmt::format(
+        "--output {}: expected a folder or a file ending in .png, .jpg or .webp, or - for standard output", output));
   }
   return {};
 }

@@ -190,7 +190,8 @@ void decode(const CodecOptionsOfVerb& options, const std::string& tokens_file) {
   for (std::int64_t i = 0; i < found->second.size(0); ++i) {
     const TokenGrid grid(found->second.slice(0, i, i + 1).to(torch::kInt64), codes);
     const auto images = decoded_of(pipeline.codec(), grid);
-    pictures.push_back({std::filesystem::path(options.output) / fmt::format("{:05}.png", i), to_image(images[0]), text});
+    pictures.push_back(
+        {std::filesystem::path(options.output) / fmt::format("{:05}.png", i), to_image(images[0]), text});
     if (pictures.size() < kAtOnce && i + 1 < found->second.size(0)) continue;
     write_pictures(pictures);
     pictures.clear();

@@ -34,8 +34,7 @@ void take_in(json& picture, const fs::path& folder) {
   if (!picture.is_string() || picture.get_ref<const std::string&>().size() > kLongestName) return;
   std::error_code code;
   const auto path = folder / picture.get<std::string>();
-  if (fs::is_regular_file(path, code))
-    picture = server::to_base64(read_file(path, ReadOptions{}.max_file_bytes));
+  if (fs::is_regular_file(path, code)) picture = server::to_base64(read_file(path, ReadOptions{}.max_file_bytes));
 }
 
 json read_job(const std::string& path) {

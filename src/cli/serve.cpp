@@ -157,7 +157,9 @@ void serve(ServeOptions options) {
 void add_serve(CLI::App& app) {
   auto options = std::make_shared<ServeOptions>();
   auto* verb = app.add_subcommand("serve", "the HTTP service and the studio, on this machine's browser");
-  verb->add_option("-m,--model", options->models, "bundle folder, or NAME=FOLDER; repeatable")->envname("TESSERA_MODEL")->required();
+  verb->add_option("-m,--model", options->models, "bundle folder, or NAME=FOLDER; repeatable")
+      ->envname("TESSERA_MODEL")
+      ->required();
   verb->add_option("--listen", options->listen.address, "address; another than the loopback needs --api-key-file")
       ->capture_default_str();
   verb->add_option("--port", options->listen.port, "0: any free one")->capture_default_str();

@@ -36,9 +36,8 @@ json box_json(const PixelBox& box) {
 }
 
 json piece_json(const Piece& piece) {
-  return {{"image", file_as_base64(piece.file.string())},
-          {"from", box_json(piece.from)},
-          {"to", {piece.to_x, piece.to_y}}};
+  return {
+      {"image", file_as_base64(piece.file.string())}, {"from", box_json(piece.from)}, {"to", {piece.to_x, piece.to_y}}};
 }
 
 /// A number as it was typed. Throws UsageError.
@@ -115,7 +114,8 @@ class Results {
       write_bytes(output_.output, bytes);
       files_.push_back(output_.output);
     }
-    if (!one) pictures_.push_back(read_image({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, "result"));
+    if (!one)
+      pictures_.push_back(read_image({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, "result"));
   }
 
   /// Out: what is shown to whoever asked.
@@ -230,7 +230,8 @@ void run_job(server::ServiceClient& service, json job, const JobOutput& output) 
   job["previews"] = false;
   const auto queued = service.ask("POST", "/api/v1/jobs", job.dump());
   auto done = end_of_job(service, queued.at("url").get<std::string>(), verb);
-  for (const auto& note : done.value("notes", json::array())) log().info("{}", printable(note.get<std::string>(), 1 << 12));
+  for (const auto& note : done.value("notes", json::array()))
+    log().info("{}", printable(note.get<std::string>(), 1 << 12));
   std::size_t index = 0;
   for (const auto& result : done.at("results")) {
     results.add(index++, service.fetch(result.at("url").get<std::string>()), one);

@@ -9,6 +9,7 @@
 #include "cli/threads.h"
 #include "cli/verbs.h"
 #include "data/dataset.h"
+#include "data/pack_file.h"
 #include "data/token_cache.h"
 #include "kernels/device.h"
 #include "pipeline/pipeline.h"
@@ -106,9 +107,11 @@ void train_codec(const TrainOptions& options, CodecRecipe recipe) {
   data_options.strict = options.strict;
   data_options.upscale = recipe.upscale;
   data_options.choice = options.choice;
-  choose_defaults(recipe, 64, 1);  // image_size must be known before the pictures are decoded
+  const bool as_packed = recipe.image_size == 0 && is_pack(options.data);
+  if (!as_packed) choose_defaults(recipe, 64, 1);  // image_size must be known before the pictures are decoded
   data_options.size = recipe.image_size;
   const auto data = Dataset::open(data_options);
+  recipe.image_size = data.image_size();
   choose_defaults(recipe, data.image_size(), static_cast<std::int64_t>(data.split(Split::train).size()));
   say_parts(data, options.data);
   const std::filesystem::path bundle = options.out;

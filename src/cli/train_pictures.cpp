@@ -15,6 +15,7 @@
 #include "cli/threads.h"
 #include "cli/verbs.h"
 #include "data/dataset.h"
+#include "data/pack_file.h"
 #include "data/token_cache.h"
 #include "image/contact_sheet.h"
 #include "image/image_io.h"
@@ -83,10 +84,6 @@ DatasetOptions data_options(const TrainPicturesOptions& options, std::int64_t si
   data.strict = options.strict;
   data.upscale = true;
   return data;
-}
-
-bool is_pack(const std::string& data) {
-  return fs::path(data).extension() == ".tessera-pack";
 }
 
 /// Token grids of the codec's extent, for measuring a step before there are any.

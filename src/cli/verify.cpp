@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 
 /// Throws Error naming what is damaged.
 void verify_file(const fs::path& file) {
-  if (file.extension() == ".tessera-pack") {
+  if (is_pack(file)) {
     (void)read_pack(file, nullptr, std::numeric_limits<std::uint64_t>::max());
   } else {
     (void)load_safetensors(file);
@@ -33,9 +33,8 @@ void verify_file(const fs::path& file) {
 std::vector<fs::path> verify_folder(const fs::path& folder) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    const auto ending = entry.path().extension();
-    if (entry.is_regular_file() && (ending == ".safetensors" || ending == ".tessera-pack"))
-      files.push_back(entry.path());
+    const auto& path = entry.path();
+    if (entry.is_regular_file() && (path.extension() == ".safetensors" || is_pack(path))) files.push_back(path);
   }
   std::sort(files.begin(), files.end());
   for (const auto& file : files) verify_file(file);

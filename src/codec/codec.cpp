@@ -25,9 +25,9 @@ torch::nn::ModuleDict make_logsigma(const CodecComputePtr& compute, std::int64_t
 }  // namespace
 
 EncoderImpl::EncoderImpl(const CodecComputePtr& compute, const CodecOptions& options)
-    : final_activation_(options.final_activation) {
+    : final_activation_(options.final_activation), patch_size_(options.patch_size) {
   conv_in_ = register_module(
-      "conv_in", Convolution(compute, options.image_channels, options.base_channels, 3, 1, Padding::all(1)));
+      "conv_in", Convolution(compute, options.patch_channels(), options.base_channels, 3, 1, Padding::all(1)));
   std::int64_t width = options.base_channels;
   for (std::int64_t level = 0; level < options.levels(); ++level) {
     const bool last = level == options.levels() - 1;
@@ -44,13 +44,13 @@ EncoderImpl::EncoderImpl(const CodecComputePtr& compute, const CodecOptions& opt
 }
 
 torch::Tensor EncoderImpl::forward(torch::Tensor x) {
-  x = conv_in_->forward(x);
+  x = conv_in_->forward(patch_size_ > 1 ? torch::pixel_unshuffle(x, patch_size_) : x);
   for (std::size_t level = 0; level < levels_->size(); ++level) x = levels_->at<LevelImpl>(level).forward(x);
   return conv_out_->forward(norm_out_->forward(middle_->forward(x), final_activation_)).to(torch::kFloat32);
 }
 
 DecoderImpl::DecoderImpl(const CodecComputePtr& compute, const CodecOptions& options)
-    : final_activation_(options.final_activation) {
+    : final_activation_(options.final_activation), patch_size_(options.patch_size) {
   std::int64_t width = options.channels_at(options.levels() - 1);
   conv_in_ = register_module("conv_in", Convolution(compute, options.encoder_channels(), width, 3, 1, Padding::all(1)));
   middle_ = register_module("mid_block", MiddleBlock(compute, width, options.middle_attention));
@@ -62,9 +62,9 @@ DecoderImpl::DecoderImpl(const CodecComputePtr& compute, const CodecOptions& opt
   }
   register_module("up_blocks", levels_);
   norm_out_ = register_module("conv_norm_out", GroupNorm(width, compute->norm_groups));
-  conv_out_ = register_module("conv_out", Convolution(compute, width, options.image_channels, 3, 1, Padding::all(1)));
+  conv_out_ = register_module("conv_out", Convolution(compute, width, options.patch_channels(), 3, 1, Padding::all(1)));
   if (options.logsigma_head)
-    logsigma_ = register_module("logsigma", make_logsigma(compute, width, options.image_channels));
+    logsigma_ = register_module("logsigma", make_logsigma(compute, width, options.patch_channels()));
 }
 
 torch::Tensor DecoderImpl::features(const torch::Tensor& latents) {
@@ -73,8 +73,13 @@ torch::Tensor DecoderImpl::features(const torch::Tensor& latents) {
   return norm_out_->forward(x, final_activation_);
 }
 
+torch::Tensor DecoderImpl::pixels(const torch::Tensor& patches) const {
+  const auto values = patches.to(torch::kFloat32);
+  return patch_size_ > 1 ? torch::pixel_shuffle(values, patch_size_) : values;
+}
+
 torch::Tensor DecoderImpl::forward(const torch::Tensor& latents) {
-  return conv_out_->forward(features(latents)).to(torch::kFloat32);
+  return pixels(conv_out_->forward(features(latents)));
 }
 
 std::pair<torch::Tensor, torch::Tensor> DecoderImpl::distribution(const torch::Tensor& latents) {
@@ -82,8 +87,8 @@ std::pair<torch::Tensor, torch::Tensor> DecoderImpl::distribution(const torch::T
           "codec: this bundle has no logsigma head, so it gives no pixel likelihood");
   const auto x = features(latents);
   const auto hidden = torch::relu(std::static_pointer_cast<ConvolutionImpl>((*logsigma_)["0"])->forward(x));
-  return {conv_out_->forward(x).to(torch::kFloat32),
-          std::static_pointer_cast<ConvolutionImpl>((*logsigma_)["2"])->forward(hidden).to(torch::kFloat32)};
+  return {pixels(conv_out_->forward(x)),
+          pixels(std::static_pointer_cast<ConvolutionImpl>((*logsigma_)["2"])->forward(hidden))};
 }
 
 CodecImpl::CodecImpl(CodecOptions options) : options_(std::move(options)), compute_(std::make_shared<CodecCompute>()) {

@@ -21,6 +21,7 @@ class EncoderImpl : public torch::nn::Module {
 
  private:
   bool final_activation_;
+  std::int64_t patch_size_;
   Convolution conv_in_{nullptr}, conv_out_{nullptr};
   torch::nn::ModuleList levels_;
   MiddleBlock middle_{nullptr};
@@ -40,8 +41,11 @@ class DecoderImpl : public torch::nn::Module {
 
  private:
   torch::Tensor features(const torch::Tensor& latents);
+  /// Patches [N, C P P, h, w] of any type -> float32 [N, C, h P, w P].
+  torch::Tensor pixels(const torch::Tensor& patches) const;
 
   bool final_activation_;
+  std::int64_t patch_size_;
   Convolution conv_in_{nullptr}, conv_out_{nullptr};
   MiddleBlock middle_{nullptr};
   torch::nn::ModuleList levels_;

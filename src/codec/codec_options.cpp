@@ -24,13 +24,15 @@ T field(const nlohmann::json& object, const char* name, T fallback) {
 }  // namespace
 
 bool CodecOptions::attention_at(std::int64_t level) const {
-  return std::find(attention_resolutions.begin(), attention_resolutions.end(), image_size >> level) !=
+  return std::find(attention_resolutions.begin(), attention_resolutions.end(), resolution_at(level)) !=
          attention_resolutions.end();
 }
 
 void CodecOptions::validate() const {
   require(levels() >= 1 && levels() <= 8, "codec: {} levels, expected 1 to 8", levels());
   require(image_channels >= 1 && image_channels <= 64, "codec: {} image channels, expected 1 to 64", image_channels);
+  require(patch_size == 1 || patch_size == 2 || patch_size == 4 || patch_size == 8,
+          "codec: patch size {}, expected one of 1, 2, 4, 8", patch_size);
   require(norm_groups >= 1 && norm_groups <= kMaxWidth, "codec: {} norm groups, expected 1 to {}", norm_groups,
           kMaxWidth);
   require(base_channels > 0 && base_channels % norm_groups == 0 && base_channels <= kMaxWidth,
@@ -40,7 +42,8 @@ void CodecOptions::validate() const {
     require(multiplier >= 1 && multiplier <= 64, "codec: channel multiplier {}, expected 1 to 64", multiplier);
   }
   require(image_size >= factor() && image_size <= kMaxWidth && image_size % factor() == 0,
-          "codec: image size {}, expected a multiple of {} (2 to the number of levels less one)", image_size, factor());
+          "codec: image size {}, expected a multiple of {} (patch size times 2 to the number of levels less one)",
+          image_size, factor());
   require(residual_blocks >= 1 && residual_blocks <= 64, "codec: {} residual blocks, expected 1 to 64",
           residual_blocks);
   require(decoder_residual_blocks >= 1 && decoder_residual_blocks <= 65,
@@ -66,33 +69,35 @@ nlohmann::json to_json(const CodecOptions& o) {
     down.push_back(o.attention_at(level) ? "AttnDownEncoderBlock2D" : "DownEncoderBlock2D");
     up.insert(up.begin(), o.attention_at(level) ? "AttnUpDecoderBlock2D" : "UpDecoderBlock2D");
   }
-  return {{"_class_name", "VQModel"},
-          {"act_fn", "silu"},
-          {"mid_block_add_attention", o.middle_attention},
-          {"in_channels", o.image_channels},
-          {"out_channels", o.image_channels},
-          {"latent_channels", o.encoder_channels()},
-          {"vq_embed_dim", o.embedding_width},
-          {"num_vq_embeddings", o.codebook_size},
-          {"norm_num_groups", o.norm_groups},
-          {"sample_size", o.image_size},
-          {"block_out_channels", widths},
-          {"layers_per_block", o.residual_blocks},
-          {"down_block_types", down},
-          {"up_block_types", up},
-          {"tessera",
-           {{"format", 1},
-            {"base_channels", o.base_channels},
-            {"decoder_layers_per_block", o.decoder_residual_blocks},
-            {"quant_convolutions", o.quant_convolutions},
-            {"final_activation", o.final_activation},
-            {"quantizer", to_string(o.quantizer)},
-            {"pixel_range", to_string(o.pixel_range)},
-            {"cut_bytes", o.cut_bytes},
-            {"unit_length", o.unit_length},
-            {"logsigma_head", o.logsigma_head},
-            {"beta", o.beta},
-            {"beta_on", to_string(o.beta_term)}}}};
+  nlohmann::json config = {{"_class_name", "VQModel"},
+                           {"act_fn", "silu"},
+                           {"mid_block_add_attention", o.middle_attention},
+                           {"in_channels", o.patch_channels()},
+                           {"out_channels", o.patch_channels()},
+                           {"latent_channels", o.encoder_channels()},
+                           {"vq_embed_dim", o.embedding_width},
+                           {"num_vq_embeddings", o.codebook_size},
+                           {"norm_num_groups", o.norm_groups},
+                           {"sample_size", o.image_size},
+                           {"block_out_channels", widths},
+                           {"layers_per_block", o.residual_blocks},
+                           {"down_block_types", down},
+                           {"up_block_types", up},
+                           {"tessera",
+                            {{"format", 1},
+                             {"base_channels", o.base_channels},
+                             {"decoder_layers_per_block", o.decoder_residual_blocks},
+                             {"quant_convolutions", o.quant_convolutions},
+                             {"final_activation", o.final_activation},
+                             {"quantizer", to_string(o.quantizer)},
+                             {"pixel_range", to_string(o.pixel_range)},
+                             {"cut_bytes", o.cut_bytes},
+                             {"unit_length", o.unit_length},
+                             {"logsigma_head", o.logsigma_head},
+                             {"beta", o.beta},
+                             {"beta_on", to_string(o.beta_term)}}}};
+  if (o.patch_size > 1) config["tessera"]["patch_size"] = o.patch_size;
+  return config;
 }
 
 CodecOptions codec_options_from_json(const nlohmann::json& config) {
@@ -101,9 +106,15 @@ CodecOptions codec_options_from_json(const nlohmann::json& config) {
   require(own.is_object(), "codec config: field 'tessera' holds {}, expected an object", own.dump());
   require(field(own, "format", 1) == 1, "codec config: format {}, expected 1", field(own, "format", 1));
   CodecOptions o;
-  o.image_channels = field<std::int64_t>(config, "in_channels", 3);
-  require(field<std::int64_t>(config, "out_channels", o.image_channels) == o.image_channels,
+  o.patch_size = field<std::int64_t>(own, "patch_size", 1);
+  require(o.patch_size >= 1 && o.patch_size <= 8, "codec config: patch_size {}, expected one of 1, 2, 4, 8",
+          o.patch_size);
+  const auto in_channels = field<std::int64_t>(config, "in_channels", 3), patch = o.patch_size * o.patch_size;
+  require(field<std::int64_t>(config, "out_channels", in_channels) == in_channels,
           "codec config: out_channels differs from in_channels");
+  require(in_channels % patch == 0, "codec config: in_channels {}, expected a multiple of {} (patch_size {})",
+          in_channels, patch, o.patch_size);
+  o.image_channels = in_channels / patch;
   o.norm_groups = field<std::int64_t>(config, "norm_num_groups", 32);
   const auto act = field<std::string>(config, "act_fn", "silu");
   require(act == "silu" || act == "swish", "codec config: act_fn '{}', expected silu", act);
@@ -130,7 +141,7 @@ CodecOptions codec_options_from_json(const nlohmann::json& config) {
   o.attention_resolutions.clear();
   for (std::size_t level = 0; level < types.size(); ++level) {
     if (types[level] == "AttnDownEncoderBlock2D") {
-      o.attention_resolutions.push_back(o.image_size >> level);
+      o.attention_resolutions.push_back(o.resolution_at(static_cast<std::int64_t>(level)));
     } else {
       require(types[level] == "DownEncoderBlock2D",
               "codec config: down_block_types '{}': expected one of DownEncoderBlock2D, AttnDownEncoderBlock2D",

@@ -23,9 +23,10 @@ enum class QuantizerKind { nearest, gumbel, ema };
 struct CodecOptions {
   std::int64_t image_size = 64;  // pixels a side that attention_resolutions refer to
   std::int64_t image_channels = 3;
+  std::int64_t patch_size = 1;      // pixels a side that enter and leave the convolutions as one (space to depth)
   std::int64_t base_channels = 32;  // width of the first convolution; a multiple of norm_groups
   std::int64_t norm_groups = 32;    // of every GroupNorm
-  std::vector<std::int64_t> channel_multipliers = {1, 2, 4};  // one a level, finest first; factor is 2^(levels-1)
+  std::vector<std::int64_t> channel_multipliers = {1, 2, 4};  // one a level, finest first
   std::int64_t residual_blocks = 1;                           // a level, encoder
   std::int64_t decoder_residual_blocks = 1;  // a level, decoder (Taming and the hub have one more than the encoder)
   std::vector<std::int64_t> attention_resolutions = {16};  // attention after each residual block at these sizes
@@ -45,11 +46,15 @@ struct CodecOptions {
 
   std::int64_t levels() const { return static_cast<std::int64_t>(channel_multipliers.size()); }
   /// Pixels a cell, a side.
-  std::int64_t factor() const { return std::int64_t{1} << (levels() - 1); }
+  std::int64_t factor() const { return patch_size << (levels() - 1); }
+  /// Channels of a patch, which the first convolution reads and the last one writes.
+  std::int64_t patch_channels() const { return image_channels * patch_size * patch_size; }
   std::int64_t encoder_channels() const { return latent_channels > 0 ? latent_channels : embedding_width; }
   /// The grid of the nominal image size.
   Extent grid() const { return {image_size / factor(), image_size / factor()}; }
   std::int64_t channels_at(std::int64_t level) const { return base_channels * channel_multipliers.at(level); }
+  /// Positions a side at a level, for the nominal image size.
+  std::int64_t resolution_at(std::int64_t level) const { return image_size / patch_size >> level; }
   bool attention_at(std::int64_t level) const;
   /// Throws Error naming the field that is out of range.
   void validate() const;

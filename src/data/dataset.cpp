@@ -20,7 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kMaxSize = 8192;
-constexpr const char* kPackExtension = ".tessera-pack";
 
 /// 64 bits of a name: FNV-1a. Which images are for validation is part of the format.
 std::uint64_t name_hash(const std::string& name) {
@@ -62,7 +61,7 @@ CachePlace cache_place(const DatasetOptions& options) {
   const auto variant = options_hash(options);
   const auto name = ContentHash().add(canonical).add(variant).hex().substr(0, 32);
   const auto source = ContentHash().add(source_fingerprint(options.path, options.limits)).add(variant).hex();
-  return {folder / (name + kPackExtension), source};
+  return {folder / (name + kPackEnding), source};
 }
 
 std::optional<DatasetContent> load_cache(const CachePlace& place, std::uint64_t memory_limit) {
@@ -203,7 +202,7 @@ void DatasetOptions::validate() const {
 
 Dataset Dataset::open(const DatasetOptions& options) {
   options.validate();
-  if (options.path.extension() == kPackExtension) {
+  if (is_pack(options.path)) {
     std::error_code code;
     require(fs::is_regular_file(options.path, code), "{}: no such file", options.path.string());
     auto content = read_pack(options.path);
@@ -213,8 +212,7 @@ Dataset Dataset::open(const DatasetOptions& options) {
     report(content, options);
     return Dataset(std::move(content), options.validation_fraction, options.split_seed);
   }
-  require(options.size > 0, "size: 0, expected the width of the images in pixels (only a {} has its own)",
-          kPackExtension);
+  require(options.size > 0, "size: 0, expected the width of the images in pixels (only a {} has its own)", kPackEnding);
   const auto place = cache_place(options);
   auto content = load_cache(place, options.memory_limit);
   if (!content) {

@@ -18,6 +18,12 @@
 namespace tessera {
 
 inline constexpr int kPackVersion = 1;
+inline constexpr const char* kPackEnding = ".tessera-pack";
+
+/// Whether a path is a pack's, by its ending.
+inline bool is_pack(const std::filesystem::path& path) {
+  return path.extension() == kPackEnding;
+}
 
 /// Fills in `content.key`: SHA-256 over sizes, pixels, labels, records and class names.
 void compute_key(DatasetContent& content);

@@ -7,6 +7,7 @@
 #include "kernels/bf16_attention.h"
 #include "kernels/cpu_features.h"
 #include "kernels/fused_attention.h"
+#include "kernels/operands.h"
 #include "kernels/plain_attention.h"
 #include "kernels/row_layout.h"
 #include "kernels/shared_tasks.h"
@@ -223,6 +224,10 @@ torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const to
   }
   const auto type = type_of_activations(precision, q.scalar_type());
   if (precision == Precision::float32) return plain_attention(q, k, v, heads, scale, causal);
+  if (emulates(q, precision)) {
+    return plain_attention(rounded_operand(q), rounded_operand(k), rounded_operand(v), heads, scale, causal)
+        .to(torch::kBFloat16);
+  }
   const auto low_q = q.to(type), low_k = k.to(type), low_v = v.to(type);
   if (fused_attention_applies(low_q) && (!causal || q.size(1) == k.size(1))) {
     return fused_attention(split_heads(low_q, heads), split_heads(low_k, heads), split_heads(low_v, heads), scale,
@@ -241,8 +246,13 @@ torch::Tensor attention_qkv(const torch::Tensor& qkv, int64_t heads, double scal
     const auto low = readable(qkv);
     return mixed_rows(low.size(0), {low, 0}, {low, 1}, {low, 2}, heads, scale, causal);
   }
-  const auto dtype = type_of_activations(precision, qkv.scalar_type());
-  const auto split = qkv.to(dtype).reshape({qkv.size(0), qkv.size(1), 3, heads, qkv.size(2) / (3 * heads)});
+  const auto by_heads = [&](const torch::Tensor& rows) {
+    return rows.reshape({qkv.size(0), qkv.size(1), 3, heads, qkv.size(2) / (3 * heads)});
+  };
+  if (emulates(qkv, precision)) {
+    return plain_attention_qkv(by_heads(rounded_operand(qkv)), scale, causal).to(torch::kBFloat16);
+  }
+  const auto split = by_heads(qkv.to(type_of_activations(precision, qkv.scalar_type())));
   if (fused_attention_applies(split)) {
     const auto parts = split.permute({2, 0, 3, 1, 4}).unbind(0);  // [N, H, L, D]
     return fused_attention(parts[0], parts[1], parts[2], scale, causal);

@@ -5,6 +5,7 @@
 
 #include "kernels/packed_weight.h"
 #include "kernels/row_layout.h"
+#include "kernels/training_ops.h"
 
 namespace tessera {
 
@@ -15,6 +16,28 @@ inline bool is_low(torch::ScalarType type) {
 
 inline torch::Tensor maybe_to(const torch::Tensor& tensor, torch::ScalarType dtype) {
   return tensor.defined() ? tensor.to(dtype) : tensor;
+}
+
+/// The float32 value nearest in bfloat16; the gradient passes as it is.
+struct RoundOperand : public torch::autograd::Function<RoundOperand> {
+  static torch::Tensor forward(torch::autograd::AutogradContext*, const torch::Tensor& x) {
+    return x.to(torch::kBFloat16).to(torch::kFloat);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext*,
+                                                 const torch::autograd::variable_list& gradients) {
+    return {gradients[0]};
+  }
+};
+
+/// Whether an operation that no kernel of ours does is computed in float32 from rounded operands: bfloat16 on a CPU
+/// without instructions for it. LibTorch's own bfloat16 operations there are no faster, and they round every partial
+/// result.
+inline bool emulates(const torch::Tensor& input, Precision precision) {
+  return precision == Precision::bfloat16 && input.is_cpu();
+}
+
+inline torch::Tensor rounded_operand(const torch::Tensor& x) {
+  return x.scalar_type() == torch::kBFloat16 ? x.to(torch::kFloat) : RoundOperand::apply(x);
 }
 
 /// A layer's weight and bias in the type of its operation; on a GPU kept where nobody asks for their gradients.

@@ -193,7 +193,9 @@ torch::Tensor layer_norm(const torch::Tensor& input, const torch::Tensor& weight
 torch::Tensor gelu_activation(const torch::Tensor& input) {
   const bool ours =
       cpu_has_avx512_bf16() && input.is_cpu() && input.numel() > 0 && input.scalar_type() == torch::kBFloat16;
-  return ours ? Gelu::apply(input) : torch::gelu(input);
+  if (ours) return Gelu::apply(input);
+  if (!input.is_cpu() || input.scalar_type() != torch::kBFloat16) return torch::gelu(input);
+  return torch::gelu(input.to(torch::kFloat)).to(torch::kBFloat16);  // LibTorch's own rounds what is between
 }
 
 }  // namespace tessera

@@ -34,27 +34,6 @@ torch::ScalarType computing_type(const torch::Tensor& weight) {
   return weight.scalar_type() == torch::kHalf ? torch::kFloat : weight.scalar_type();
 }
 
-/// The float32 value nearest in bfloat16; the gradient passes as it is.
-struct RoundOperand : public torch::autograd::Function<RoundOperand> {
-  static torch::Tensor forward(torch::autograd::AutogradContext*, const torch::Tensor& x) {
-    return x.to(torch::kBFloat16).to(torch::kFloat);
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext*,
-                                                 const torch::autograd::variable_list& gradients) {
-    return {gradients[0]};
-  }
-};
-
-/// bfloat16 on a CPU without instructions for it: rounded operands in float32 products. LibTorch's own bfloat16
-/// operations there are no faster, and they round every partial result.
-bool emulates(const torch::Tensor& input, Precision precision) {
-  return precision == Precision::bfloat16 && input.is_cpu();
-}
-
-torch::Tensor rounded_operand(const torch::Tensor& x) {
-  return x.scalar_type() == torch::kBFloat16 ? x.to(torch::kFloat) : RoundOperand::apply(x);
-}
-
 }  // namespace
 
 torch::Tensor conv2d(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias, int64_t stride,

@@ -2,7 +2,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "data/catalogue_choice.h"
 #include "image/contact_sheet.h"
+#include "metrics/attribute_probe.h"
 #include "metrics/caption_retrieval.h"
 #include "metrics/evaluation.h"
 #include "metrics/nearest_concept.h"
@@ -17,18 +19,26 @@ namespace {
 
 constexpr int kGroupsARow = 8;
 
+/// Whether a picture is one of those whose captions are asked for.
+bool is_asked(const Dataset& data, std::int64_t index, const CaptionOptions& options) {
+  return options.where.empty() || holds({options.where}, json_or_discarded(data.item(index).fields));
+}
+
 /// The first pictures with different captions.
-std::vector<std::int64_t> captioned(const Dataset& data, const std::vector<std::int64_t>& indices, std::int64_t count) {
+std::vector<std::int64_t> captioned(const Dataset& data, const std::vector<std::int64_t>& indices,
+                                    const CaptionOptions& options) {
   require(data.has_captions(), "captions: {}", data.no_captions_text());
+  const auto count = options.count;
   std::vector<std::int64_t> chosen;
   std::set<std::string> seen;
   for (const auto index : indices) {
     const auto& caption = data.caption(index);
-    if (caption.empty() || !seen.insert(caption).second) continue;
+    if (caption.empty() || !is_asked(data, index, options) || !seen.insert(caption).second) continue;
     if (static_cast<std::int64_t>(chosen.size()) < count) chosen.push_back(index);
   }
   require(static_cast<std::int64_t>(chosen.size()) == count,
-          "captions: {} different ones in this part of the pictures, expected {}", seen.size(), count);
+          "captions: {} different ones in this part of the pictures{}, expected {}", seen.size(),
+          options.where.empty() ? "" : " where " + options.where, count);
   return chosen;
 }
 
@@ -113,6 +123,50 @@ nlohmann::ordered_json concept_figures(const Dataset& data, const std::vector<st
   return figures;
 }
 
+/// How often each attribute is read back from what was made from captions, and from their real pictures.
+nlohmann::ordered_json attribute_figures(const Dataset& data, const std::vector<std::int64_t>& chosen,
+                                         const CaptionOptions& options, FeatureNetwork& network,
+                                         const torch::Tensor& real, const torch::Tensor& made, HtmlReport& report) {
+  const std::set<std::int64_t> own(chosen.begin(), chosen.end());
+  std::vector<std::int64_t> others, teachers;
+  for (const auto index : data.split(Split::train)) {
+    if (!own.count(index) && (options.where.empty() || !is_asked(data, index, options))) others.push_back(index);
+  }
+  const auto count = std::min(options.probe_pictures, static_cast<std::int64_t>(others.size()));
+  for (std::int64_t i = 0; i < count; ++i)
+    teachers.push_back(others[static_cast<std::size_t>(i * static_cast<std::int64_t>(others.size()) / count)]);
+  require(!teachers.empty(), "attributes: no training picture is left to learn from");
+  const auto features = extract_features(*dataset_stream(data, teachers), network,
+                                         "features that the probes learn from", options.cache_folder);
+  nlohmann::ordered_json figures = {{"pictures_learned_from", count}, {"rows", nlohmann::ordered_json::array()}};
+  std::vector<std::vector<std::string>> table = {
+      {"attribute", "values", "read from what was made", "from the real pictures", "ratio", "the most frequent value"}};
+  for (const auto& attribute : options.attributes) {
+    const LinearProbe probe({features, field_of(data, teachers, attribute)}, attribute);
+    const auto values = field_of(data, chosen, attribute);
+    std::vector<std::string> repeated;
+    for (const auto& value : values) repeated.insert(repeated.end(), static_cast<std::size_t>(options.each), value);
+    const auto of_real = read_right(probe, {real, values}, options.confidence),
+               of_made = read_right(probe, {made, repeated}, options.confidence);
+    const double ratio = of_real.mean > 0 ? of_made.mean / of_real.mean : 0;
+    figures["rows"].push_back({{"attribute", attribute},
+                               {"values", probe.values().size()},
+                               {"made", to_json(of_made)},
+                               {"real", to_json(of_real)},
+                               {"ratio", ratio},
+                               {"most_frequent", probe.most_frequent()}});
+    table.push_back({attribute, std::to_string(probe.values().size()), number_text(of_made.mean),
+                     number_text(of_real.mean), number_text(ratio), number_text(probe.most_frequent())});
+  }
+  report.heading("Attributes");
+  report.paragraph(
+      fmt::format("How often a linear probe on {} reads what the caption's metadata say; it learned from {} other "
+                  "training pictures.",
+                  network.label(), count));
+  report.table(table);
+  return figures;
+}
+
 }  // namespace
 
 nlohmann::ordered_json caption_figures(const Dataset& data, const std::vector<std::int64_t>& indices,
@@ -121,7 +175,7 @@ nlohmann::ordered_json caption_figures(const Dataset& data, const std::vector<st
   const torch::NoGradGuard no_grad;
   if (options.count < 2) throw UsageError(fmt::format("captions {}: expected 2 or more", options.count));
   if (options.each < 1) throw UsageError(fmt::format("pictures of a caption {}: expected 1 or more", options.each));
-  const auto chosen = captioned(data, indices, options.count);
+  const auto chosen = captioned(data, indices, options);
   std::vector<torch::Tensor> made;
   std::vector<std::vector<Image>> sheet;
   {
@@ -178,6 +232,8 @@ nlohmann::ordered_json caption_figures(const Dataset& data, const std::vector<st
   }
   if (auto concepts = concept_figures(data, chosen, options, network, real, fake, report); !concepts.is_null())
     figures["nearest_concept"] = std::move(concepts);
+  if (!options.attributes.empty())
+    figures["attributes"] = attribute_figures(data, chosen, options, network, real, fake, report);
   figures["images"] = each;
   return figures;
 }

@@ -87,7 +87,10 @@ struct CaptionOptions {
   double confidence = 0.95;
   std::int64_t shown = 32;                                       // captions in the report's picture
   std::string concept_field = "concept", style_field = "style";  // of the data's metadata: nearest_concept.h
-  std::filesystem::path cache_folder;                            // of features; empty: none
+  std::string where;                    // field=value or field!=value: whose captions are taken; empty: any
+  std::vector<std::string> attributes;  // fields of the metadata that are read back: attribute_probe.h
+  std::int64_t probe_pictures = 4000;   // that the probes learn from
+  std::filesystem::path cache_folder;   // of features; empty: none
 };
 
 /// Pictures of a caption, [each, 3, H, W] uint8. number: of the caption in this evaluation, from 0, for the draws.
@@ -95,8 +98,10 @@ using MakePictures = std::function<torch::Tensor(const std::string& caption, std
 
 /// Makes pictures from the captions of `count` pictures of the data set and asks which real picture each is nearest to
 /// (caption_retrieval.h); where the data name concepts, also which concept each picture is nearest to
-/// (nearest_concept.h). Both beside noise and copies of the nearest other picture. Throws Error where there are no
-/// captions, or too few different ones.
+/// (nearest_concept.h), both beside noise and copies of the nearest other picture; of the attributes asked for, how
+/// often each is read back from what was made, beside the captions' real pictures (attribute_probe.h; the probes learn
+/// from training pictures that `where` does not name). Throws Error where there are no captions, or too few different
+/// ones.
 nlohmann::ordered_json caption_figures(const Dataset& data, const std::vector<std::int64_t>& indices,
                                        const CaptionOptions& options, FeatureNetwork& network, const MakePictures& make,
                                        HtmlReport& report);

@@ -38,6 +38,10 @@ void check_perceptual(const CodecRecipe& recipe) {
 Fields CodecRecipe::fields() {
   return {
       {"image_size", "pixels a side; 0 chooses from the pictures", &image_size},
+      {"patch_size",
+       "pixels a side that enter and leave the convolutions as one: 2 costs a quarter and halves the grid "
+       "(1, 2, 4, 8)",
+       &patch_size},
       {"base_channels", "width of the first convolution, a multiple of 32", &base_channels},
       {"channel_multipliers",
        "width of each level over base_channels, finest first; each further level halves the grid",
@@ -120,6 +124,7 @@ double CodecRecipe::perceptual_term_weight() const {
 CodecOptions CodecRecipe::codec_options() const {
   auto options = inherited.value_or(CodecOptions{});
   options.image_size = image_size;
+  options.patch_size = patch_size;
   options.base_channels = base_channels;
   options.channel_multipliers = channel_multipliers;
   options.residual_blocks = residual_blocks;
@@ -129,7 +134,7 @@ CodecOptions CodecRecipe::codec_options() const {
     // At the levels where the other codec has it, whatever the size.
     options.attention_resolutions.clear();
     for (std::int64_t level = 0; level < inherited->levels(); ++level) {
-      if (inherited->attention_at(level)) options.attention_resolutions.push_back(image_size >> level);
+      if (inherited->attention_at(level)) options.attention_resolutions.push_back(options.resolution_at(level));
     }
   }
   options.embedding_width = embedding_width;
@@ -202,6 +207,7 @@ void inherit_architecture(CodecRecipe& recipe) {
   require(bundle.codec.has_value(), "start_from: {}: the bundle holds no codec (vqvae/)", recipe.start_from);
   const auto given = codec_options_from_json(bundle.codec->config);
   recipe.image_size = given.image_size;
+  recipe.patch_size = given.patch_size;
   recipe.base_channels = given.base_channels;
   recipe.channel_multipliers = given.channel_multipliers;
   recipe.residual_blocks = given.residual_blocks;

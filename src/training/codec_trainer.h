@@ -20,6 +20,7 @@ namespace tessera {
 struct CodecRecipe {
   // geometry
   std::int64_t image_size = 0;
+  std::int64_t patch_size = 1;
   std::int64_t base_channels = 32;
   std::vector<std::int64_t> channel_multipliers = {1, 2, 4};
   std::int64_t residual_blocks = 1;

@@ -7,7 +7,7 @@
 namespace tessera {
 namespace {
 
-constexpr std::uint32_t kDropCell = 0, kCaptionCell = 1;  // of a row's stream
+constexpr std::uint32_t kDropCell = 0, kCaptionCell = 1, kKeywordCell = 2, kFirstWordCell = 3;  // of a row's stream
 
 RandomStream stream_of(const PriorRecipe& recipe, std::int64_t row, std::int64_t step) {
   return {static_cast<Seed>(recipe.seed), Purpose::dropout, static_cast<std::uint64_t>(row) + 1,
@@ -36,6 +36,11 @@ ConditionSource::ConditionSource(const PriorRecipe& recipe, const TokenData& dat
     first_more_.push_back(static_cast<std::int64_t>(captions.size()));
     tokenizer_ = tokenizer ? std::move(tokenizer) : learn_tokenizer(captions, recipe.text_merges);
     train_ids_ = ids_of(captions);
+    if (recipe.keyword_rate > 0) {
+      keywords_ = told.train_keywords;
+      require(keywords_.size() == told.train_captions.size(), "keyword_rate {}: the grids have no keywords",
+              recipe.keyword_rate);
+    }
     validation_ids_ = ids_of(told.validation_captions);
   }
   if (recipe.has_classes()) {
@@ -69,6 +74,23 @@ torch::Tensor ConditionSource::drawn_captions(const torch::Tensor& rows, std::in
   return drawn;
 }
 
+/// Some rows get a random choice of their keywords: how many is uniform from 1 to all, their order is random.
+void ConditionSource::draw_keywords(torch::Tensor& ids, const torch::Tensor& rows, std::int64_t step) const {
+  for (std::int64_t row = 0; row < rows.size(0); ++row) {
+    auto words = keywords_[static_cast<std::size_t>(rows[row].item<std::int64_t>())];
+    const auto stream = stream_of(recipe_, row, step);
+    if (words.empty() || stream.uniform(kKeywordCell) >= recipe_.keyword_rate) continue;
+    const auto chosen = 1 + stream.below(kFirstWordCell, words.size());
+    std::string text;
+    for (std::size_t i = 0; i < chosen; ++i) {  // Fisher and Yates's shuffle, as far as it is needed
+      const auto cell = kFirstWordCell + 1 + static_cast<std::uint32_t>(i);
+      std::swap(words[i], words[i + stream.below(cell, words.size() - i)]);
+      text += (i == 0 ? "" : ", ") + words[i];
+    }
+    ids[row] = torch::tensor(tokenizer_->encode_padded(text, recipe_.text_length).ids);
+  }
+}
+
 ToldRows ConditionSource::at_step(const torch::Tensor& rows, std::int64_t step) const {
   ToldRows told;
   if (originals_ == 0) return told;
@@ -77,7 +99,10 @@ ToldRows ConditionSource::at_step(const torch::Tensor& rows, std::int64_t step) 
   for (std::int64_t row = 0; row < rows.size(0); ++row) {
     told.dropped.data_ptr<bool>()[row] = stream_of(recipe_, row, step).uniform(kDropCell) < recipe_.null_rate;
   }
-  if (recipe_.has_text()) told.ids = train_ids_.index_select(0, drawn_captions(of, step));
+  if (recipe_.has_text()) {
+    told.ids = train_ids_.index_select(0, drawn_captions(of, step));
+    if (!keywords_.empty()) draw_keywords(told.ids, of, step);
+  }
   if (recipe_.has_classes()) told.labels = train_labels_.index_select(0, of);
   return told;
 }

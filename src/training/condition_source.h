@@ -31,7 +31,8 @@ class ConditionSource {
   /// data lacks what the recipe's condition needs.
   ConditionSource(const PriorRecipe& recipe, const TokenData& data, std::optional<ClipTokenizer> tokenizer);
 
-  /// In: rows [N] of TokenData::train. One of a grid's captions is drawn, and some rows lose theirs.
+  /// In: rows [N] of TokenData::train. One of a grid's captions is drawn, or some of its keywords; some rows lose
+  /// theirs.
   ToldRows at_step(const torch::Tensor& rows, std::int64_t step) const;
   /// The same without draws: the first caption, none lost. In: rows of ::validation or ::train.
   ToldRows as_given(const torch::Tensor& rows, bool validation) const;
@@ -42,11 +43,13 @@ class ConditionSource {
  private:
   torch::Tensor ids_of(const std::vector<std::string>& captions) const;
   torch::Tensor drawn_captions(const torch::Tensor& rows, std::int64_t step) const;
+  void draw_keywords(torch::Tensor& ids, const torch::Tensor& rows, std::int64_t step) const;
 
   PriorRecipe recipe_;
   std::optional<ClipTokenizer> tokenizer_;
   torch::Tensor train_ids_, validation_ids_;        // [n + further captions, P], [m, P]
   torch::Tensor train_labels_, validation_labels_;  // [n], [m]
+  std::vector<std::vector<std::string>> keywords_;  // by training grid; empty: none are drawn
   std::vector<std::int64_t> first_more_;  // by training grid: where its further captions begin; one more at the end
   std::int64_t originals_ = 0;  // grids that have a condition of their own, which mirrored ones share; 0: no condition
 };

@@ -20,7 +20,8 @@ Registry<ObjectiveEntry>& objectives() {
 
 std::vector<std::string> condition_fields(const PriorRecipe& recipe) {
   if (recipe.condition == "none") return {};
-  if (recipe.has_text()) return {"null_rate", "text_width", "text_layers", "text_length", "text_merges"};
+  if (recipe.has_text())
+    return {"null_rate", "keyword_rate", "text_width", "text_layers", "text_length", "text_merges"};
   return {"null_rate"};
 }
 

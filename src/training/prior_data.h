@@ -14,6 +14,8 @@ struct ConditionData {
   std::vector<std::string> train_captions, validation_captions;
   // Further captions of each training grid, of which one of all is drawn at each step; empty: no grid has any.
   std::vector<std::vector<std::string>> more_train_captions;
+  // Keywords of each training grid, of which a random choice may stand for its caption; empty: not asked for.
+  std::vector<std::vector<std::string>> train_keywords;
   std::vector<std::int64_t> train_labels, validation_labels;
   std::int64_t classes = 0;
 };

@@ -65,6 +65,10 @@ Fields PriorRecipe::fields() {
        &keep},
       {"validation_terms", "time steps of the bound for each of them, stratified; 0: all T", &validation_terms},
       {"null_rate", "part of the pictures trained without their condition, for guidance", &null_rate},
+      {"keyword_rate",
+       "part of the pictures told a random choice of their keywords (metadata: a list, or words with commas) instead "
+       "of a caption, so that short prompts are understood",
+       &keyword_rate},
       {"auxiliary_weight", "of the cross-entropy of x_0; 0 disables", &auxiliary_weight},
       {"text_width", "of the text encoder that is trained along", &text_width},
       {"text_layers", "of the text encoder", &text_layers},
@@ -94,6 +98,7 @@ void PriorRecipe::validate() const {
   require(validation_grids >= 1, "recipe: validation_grids {}, expected 1 or more", validation_grids);
   require(validation_terms >= 0, "recipe: validation_terms {}, expected 0 or more", validation_terms);
   require(null_rate >= 0 && null_rate < 1, "recipe: null_rate {}, expected 0 up to below 1", null_rate);
+  require(keyword_rate >= 0 && keyword_rate <= 1, "recipe: keyword_rate {}, expected 0 to 1", keyword_rate);
   require(auxiliary_weight >= 0, "recipe: auxiliary_weight {}, expected 0 or more", auxiliary_weight);
   require(text_merges >= 0 && text_merges <= 50000, "recipe: text_merges {}, expected 0 to 50000", text_merges);
   require(text_length >= 3 && text_length <= 1024, "recipe: text_length {}, expected 3 to 1024", text_length);

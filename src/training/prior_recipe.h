@@ -49,6 +49,7 @@ struct PriorRecipe {
   std::int64_t validation_terms = 16;
   std::string keep = "distance";
   double null_rate = 0.1;
+  double keyword_rate = 0;
   double auxiliary_weight = 5e-4;
   std::int64_t text_width = 128;
   std::int64_t text_layers = 2;

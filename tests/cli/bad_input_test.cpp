@@ -102,7 +102,9 @@ TEST_F(BadInput, Generate) {
 
 TEST_F(BadInput, Verbs) {
   expect({{"", 2, "subcommand"},
-          {"generat -m x", 2, "generat: no such verb; expected one of bench"},
+          {"generat -m x", 2, "generat: no such verb, expected one of bench"},
+          {"generat -m x", 2, "; did you mean generate?"},
+          {"xyzzy", 2, "variations, verify\n"},
           {"--frobnicate", 2, "subcommand"}});
 }
 

@@ -86,7 +86,7 @@ TEST_F(VerbMatrix, ModelsOfEveryVerbAreReadByEveryVerb) {
             {"info %", "verify %", "convert -o {x} -m %", "encode -t 1 -i {pictures/000.png} -o {x.safetensors} -m %"});
   read_each({"half", "model"}, {"generate -t 1 --steps 2 -o {x.png} -m %"});
   make("compare {half} {model} --data {pictures} --split all -t 1 -n 4 --steps 2 --metrics reconstruction -o {report}");
-  make("train codec --data {pictures} -o {onward} --start-from {half} --steps 2 --batch-size 4 --adversarial false --threads 1");
+  make("train codec --data {pictures} -o {onward} --start-from {half} --steps 2 --batch-size 4 --no-adversarial --threads 1");
 }
 
 }  // namespace verb_matrix_test

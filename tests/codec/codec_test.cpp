@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/parameter_shapes.h"
 #include "codec/discriminator.h"
 #include "codec/perceptual.h"
 #include "runtime/error.h"
@@ -43,6 +44,37 @@ TEST(Codec, ConfigurationSurvivesTheWayToJsonAndBack) {
   options.beta_term = BetaTerm::commitment;
   options.pixel_range = PixelRange::symmetric;
   EXPECT_EQ(to_json(codec_options_from_json(to_json(options))), to_json(options));
+}
+
+/// A patch of 2x2 pixels is one position of the convolutions: half the grid, and pixels at their places again.
+TEST(Codec, PatchesHalveTheGridAndReturnToTheirPlaces) {
+  torch::manual_seed(1);
+  auto options = tiny();
+  options.patch_size = 2;
+  options.attention_resolutions = {4};
+  auto codec = Codec(options);
+  codec->eval();
+  EXPECT_EQ(codec->encoder->named_parameters()["conv_in.weight"].size(1), 12);
+  EXPECT_EQ(codec->decoder->last_layer().size(0), 12);
+  EXPECT_EQ(to_json(codec_options_from_json(to_json(options))), to_json(options));
+  EXPECT_EQ(codec_parameter_shapes(to_json(options)).size(), codec->weights().size());
+  for (const auto& [name, shape] : codec_parameter_shapes(to_json(options)))
+    EXPECT_EQ(codec->weights().at(name).sizes().vec(), shape) << name;
+  const auto grid = codec->encode(torch::zeros({2, 3, 24, 16}, torch::kUInt8));
+  EXPECT_EQ(grid.extent(), (Extent{6, 4}));
+  EXPECT_EQ(codec->decode(grid).sizes().vec(), (std::vector<std::int64_t>{2, 3, 24, 16}));
+  // With the last convolution's biases alone, channel 4 c + 2 y + x of a patch is colour c of its pixel (x, y).
+  auto weights = codec->weights();
+  weights["decoder.conv_out.weight"] = torch::zeros_like(weights["decoder.conv_out.weight"]);
+  weights["decoder.conv_out.bias"] = torch::arange(12, torch::kFloat32);
+  codec->load(weights, "biases");
+  const torch::NoGradGuard no_grad;
+  const auto pixels = codec->decode_latents(torch::zeros({1, 8, 1, 1}));
+  for (int c = 0; c < 3; ++c) {
+    for (int y = 0; y < 4; ++y) {
+      for (int x = 0; x < 4; ++x) EXPECT_EQ(pixels[0][c][y][x].item<float>(), 4 * c + 2 * (y % 2) + x % 2);
+    }
+  }
 }
 
 TEST(Codec, WrongWeightsAreListedTogether) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 
+#include "kernels/cpu_features.h"
 #include "kernels/int8_linear.h"
 #include "kernels/training_ops.h"
 
@@ -17,13 +18,17 @@ class Threads : public ::testing::Test {
  protected:
   ~Threads() override { at::set_num_threads(before_); }
 
-  /// The results of `work` on 1, 2, 3 and 7 threads are the same, bit by bit.
-  static void expect_same(const std::string& what, const std::function<torch::Tensor()>& work) {
+  /// The results of `work` on 1, 2, 3 and 7 threads are the same, bit by bit; `by_library`: but for the order of
+  /// float32 sums, where no kernel of ours is for this processor (oneDNN shares a product's depth out by threads).
+  static void expect_same(const std::string& what, const std::function<torch::Tensor()>& work,
+                          bool by_library = false) {
     at::set_num_threads(1);
     const auto one = work();
     for (const int threads : {2, 3, 7}) {
       at::set_num_threads(threads);
-      EXPECT_TRUE(torch::equal(one, work())) << what << " on " << threads << " threads";
+      const auto several = work();
+      EXPECT_TRUE(by_library ? torch::allclose(several, one, 1e-5, 1e-5) : torch::equal(several, one))
+          << what << " on " << threads << " threads";
     }
   }
 
@@ -50,7 +55,8 @@ TEST_F(Threads, LinearLayersDoNotDependOnThem) {
     const auto name = [&](const char* what) { return std::string(what) + ", rows " + std::to_string(rows); };
     expect_same(name("linear"), [&] { return linear(x, w, b, Precision::bfloat16); });
     expect_same(name("gelu"), [&] { return linear_gelu(x, w, b, Precision::bfloat16); });
-    expect_same(name("add"), [&] { return linear_add(x, w, b, residual, Precision::bfloat16); });
+    expect_same(
+        name("add"), [&] { return linear_add(x, w, b, residual, Precision::bfloat16); }, !cpu_has_avx512_bf16());
     expect_same(name("int8"), [&] { return int8_linear(x, w, b, Int8Result::rounded, {}, nullptr); });
     expect_same(name("int8 gelu"), [&] { return int8_linear(x, w, b, Int8Result::gelu, {}, nullptr); });
     expect_same(name("int8 sum"), [&] { return int8_linear(x, w, b, Int8Result::sum, residual, nullptr); });

@@ -78,6 +78,7 @@ std::map<std::string, std::string> other_values(const fs::path& start) {
           {"process", "\"uniform\""},
           {"condition", "\"class\""},
           {"null_rate", "0.9"},
+          {"keyword_rate", "1"},
           {"auxiliary_weight", "0.5"},
           {"text_width", "8"},
           {"text_layers", "3"},
@@ -128,6 +129,7 @@ TokenData tokens() {
   };
   for (std::int64_t i = 0; i < data.train.size(0); ++i) {
     made.train_captions.push_back(say(i));
+    made.train_keywords.push_back({i % 2 ? "red" : "blue", "picture"});
     made.train_labels.push_back(i % 3);
   }
   for (std::int64_t i = 0; i < data.validation.size(0); ++i) {
