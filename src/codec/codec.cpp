@@ -140,6 +140,19 @@ CodecPass CodecImpl::train_pass(const torch::Tensor& bytes, const QuantizerConte
   return pass;
 }
 
+CodecPass CodecImpl::decoder_pass(const torch::Tensor& bytes) {
+  CodecPass pass;
+  {
+    const torch::NoGradGuard no_grad;
+    pass.target = to_network_range(bytes.to(device()));
+    pass.latents = latents(pass.target);
+    pass.indices = quantizer->codes(pass.latents);
+    pass.quantizer_loss = torch::zeros({}, pass.target.options());
+  }
+  pass.reconstruction = decode_latents(quantizer->embed(pass.indices));
+  return pass;
+}
+
 TokenGrid CodecImpl::encode(const torch::Tensor& bytes) {
   require(bytes.dim() == 4 && bytes.size(1) == options_.image_channels && bytes.scalar_type() == torch::kUInt8,
           "codec: expected bytes [N, {}, H, W], got {} dimensions of type {}", options_.image_channels, bytes.dim(),

@@ -89,6 +89,9 @@ class CodecImpl : public torch::nn::Module {
   /// One pass with gradients. In: bytes [N, 3, H, W] uint8.
   CodecPass train_pass(const torch::Tensor& bytes, const QuantizerContext& context);
 
+  /// The same with the codes as they are: gradients reach the decoder and post_quant_conv alone, quantizer_loss is 0.
+  CodecPass decoder_pass(const torch::Tensor& bytes);
+
   /// Bytes [N, 3, H, W] (H and W multiples of the factor) -> tokens. No gradients.
   TokenGrid encode(const torch::Tensor& bytes);
   /// A full grid (no MASK) -> bytes [N, 3, H, W] uint8. No gradients.

@@ -105,6 +105,9 @@ Fields CodecRecipe::fields() {
       {"seed", "of weights, batches and noise", &seed},
       {"precision", "auto, float32 or bfloat16 (activations; weights stay float32)", &precision},
       {"start_from", "bundle folder whose codec's weights to start from; empty: random ones", &start_from},
+      {"decoder_only",
+       "train the decoder of start_from's codec alone: pictures keep their codes, and a prior of them stays valid",
+       &decoder_only},
   };
 }
 
@@ -157,6 +160,7 @@ void CodecRecipe::validate() const {
   require(learning_rate > 0, "recipe: learning_rate {}, expected a positive number", learning_rate);
   require(warmup >= -1, "recipe: warmup {}, expected 0 or more steps, or -1", warmup);
   require(ema_decay >= 0 && ema_decay < 1, "recipe: ema_decay {}, expected 0 up to below 1", ema_decay);
+  require(!decoder_only || !start_from.empty(), "recipe: decoder_only needs start_from, the codec whose codes stay");
   require(lpips_vgg.empty() == lpips_heads.empty(), "recipe: lpips_vgg and lpips_heads go together");
   check_perceptual(*this);
   require(crop_scale >= 1, "recipe: crop_scale {}, expected 1 or more", crop_scale);

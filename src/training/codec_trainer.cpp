@@ -116,7 +116,7 @@ class CodecTraining : public TrainingTask {
     if (perceptual_) perceptual_->to(device);
     codec_->to(device);
     average_->to(device);
-    adam_ = std::make_unique<Adam>(codec_->named_parameters(), adam_options(recipe));
+    adam_ = std::make_unique<Adam>(trained_parameters(), adam_options(recipe));
     if (recipe.adversarial) {
       discriminator_ =
           Discriminator(DiscriminatorOptions{3, recipe.discriminator_channels, recipe.discriminator_layers});
@@ -127,8 +127,8 @@ class CodecTraining : public TrainingTask {
       discriminator_adam_ = std::make_unique<Adam>(discriminator_->named_parameters(), options);
     }
     schedule_ = AdversarialSchedule(recipe);
-    care_ = std::make_unique<CodebookCare>(recipe.codebook_size, recipe.reseed_every, recipe.steps,
-                                           static_cast<Seed>(recipe.seed));
+    care_ = std::make_unique<CodebookCare>(recipe.codebook_size, recipe.decoder_only ? 0 : recipe.reseed_every,
+                                           recipe.steps, static_cast<Seed>(recipe.seed));
     log().info("codec: {} parameters, {}x{} pixels to {}x{} cells of {} codes; perceptual term: {}; {} activations",
                parameter_count(), recipe.image_size, recipe.image_size, codec_->options().grid().h,
                codec_->options().grid().w, recipe.codebook_size, perceptual_name(), name_of(precision));
@@ -179,6 +179,18 @@ class CodecTraining : public TrainingTask {
     return count;
   }
 
+  torch::OrderedDict<std::string, torch::Tensor> trained_parameters() const {
+    auto all = codec_->named_parameters();
+    if (!recipe_.decoder_only) return all;
+    torch::OrderedDict<std::string, torch::Tensor> chosen;
+    for (auto& item : all) {
+      const bool decodes = item.key().starts_with("decoder.") || item.key().starts_with("post_quant_conv.");
+      item.value().requires_grad_(decodes);
+      if (decodes) chosen.insert(item.key(), item.value());
+    }
+    return chosen;
+  }
+
   std::string perceptual_name() const { return perceptual_ ? perceptual_->name() : "none"; }
 
   void begin_from_bundle();
@@ -221,6 +233,11 @@ void CodecTraining::begin_from_bundle() {
   codebook_taken_over_ = taken.anew.empty() || std::none_of(taken.anew.begin(), taken.anew.end(), [](const auto& name) {
                            return name.starts_with("quantize");
                          });
+  for (const auto& name : taken.anew) {
+    require(!recipe_.decoder_only || name.starts_with("decoder."),
+            "decoder_only: {}: its '{}' does not fit this codec, expected the same encoder and codes",
+            recipe_.start_from, name);
+  }
   log().info("codec: {}", taken.text(recipe_.start_from));
 }
 
@@ -244,7 +261,8 @@ Metrics CodecTraining::step(std::int64_t step) {
   const bool has_codebook = codebook_taken_over_ || recipe_.quantizer == "gumbel";
   if (step == 0 && recipe_.kmeans_start && !has_codebook) start_codebook();
   const auto batch = loader_->batch(step);
-  const auto pass = codec_->train_pass(batch.images, {step, static_cast<Seed>(recipe_.seed)});
+  const auto pass = recipe_.decoder_only ? codec_->decoder_pass(batch.images)
+                                         : codec_->train_pass(batch.images, {step, static_cast<Seed>(recipe_.seed)});
 
   Metrics metrics;
   const auto difference = pass.reconstruction - pass.target;

@@ -72,6 +72,7 @@ struct CodecRecipe {
   std::int64_t seed = 0;
   std::string precision = "auto";
   std::string start_from;
+  bool decoder_only = false;
   std::optional<CodecOptions> inherited;  // what no field has a word for; see inherit_architecture
 
   Fields fields();

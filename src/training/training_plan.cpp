@@ -24,6 +24,8 @@ constexpr double kCodecShare = 0.5, kStartedCodecShare = 0.35;
 constexpr std::int64_t kFewPictures = 2000;
 constexpr std::int64_t kCaptionsNeeded = 1000;  // below, words are learned by heart
 constexpr double kAdversarialMinutes = 90;
+constexpr std::int64_t kCellsASide = 16;  // what a prior copes with
+constexpr const char* kGeneralLarge = "models/general128";
 constexpr std::int64_t kLeastSteps = 50, kMostSteps = 1 << 20;
 
 /// Width of each level, finest first, so that the grid is 16x16 cells where the size allows.
@@ -70,6 +72,9 @@ void plan_codec(TrainingPlan& plan, const PictureSurvey& pictures, const PlanOpt
   codec.start_from = start;
   inherit_architecture(codec);
   codec.image_size = options.size;
+  // A codec of smaller pictures sees several pixels as one position: as many cells, and about as much work.
+  const auto smaller = codec.patch_size;
+  while (!start.empty() && codec.patch_size < 8 && codec.codec_options().grid().h >= 2 * kCellsASide) codec.patch_size *= 2;
   codec.upscale = plan.prior.upscale = true;
   codec.seed = plan.prior.seed = options.seed;
   if (start.empty()) {
@@ -77,7 +82,7 @@ void plan_codec(TrainingPlan& plan, const PictureSurvey& pictures, const PlanOpt
     codec.codebook_size = pictures.train >= 10 * kFewPictures ? 1024 : 512;
     codec.decoder_residual_blocks = 2;
   } else {
-    codec.learning_rate = 2e-4;
+    codec.learning_rate = codec.patch_size == smaller ? 2e-4 : 4e-4;  // what touches the pixels is new
   }
   codec.flip = plan.prior.flip = pictures.photographs;
   codec.adversarial = plan.seconds >= 60 * kAdversarialMinutes || options.accelerated;
@@ -86,9 +91,10 @@ void plan_codec(TrainingPlan& plan, const PictureSurvey& pictures, const PlanOpt
       "codec",
       start.empty()
           ? fmt::format("from nothing, {}x{} cells of {} codes", grid.h, grid.w, codec.codebook_size)
-          : fmt::format("goes on from {} ({}x{} cells of {} codes): {} pictures alone would take hours to teach "
+          : fmt::format("goes on from {} ({}x{} cells of {} codes{}): {} pictures alone would take hours to teach "
                         "it edges and colours",
                         std::filesystem::path(start).filename().string(), grid.h, grid.w, codec.codebook_size,
+                        codec.patch_size == smaller ? "" : fmt::format(", {0}x{0} pixels a position", codec.patch_size),
                         pictures.train));
   plan.lines.emplace_back("sharpness",
                           codec.adversarial
@@ -134,7 +140,7 @@ std::pair<std::int64_t, std::string> choose_size(const FileSurvey& files, const 
   if (options.size > 0) return {options.size, "as asked for"};
   const double minutes = options.minutes > 0 ? options.minutes : options.accelerated ? kAcceleratedMinutes : kMinutes;
   // A codec of 128 pixels learns in minutes where it goes on from one that ships, else in hours.
-  const double needed = shipped_start(128).empty() || options.start_from_nothing ? kLongMinutes : kShortMinutes;
+  const double needed = !find_shipped(kGeneralLarge) || options.start_from_nothing ? kLongMinutes : kShortMinutes;
   const std::int64_t bound = options.accelerated ? 256 : minutes < needed ? 64 : 128;
   std::int64_t size = 32;
   while (size < bound && files.share_of(static_cast<int>(static_cast<double>(2 * size) * kEnlarged)) >= kFilled)
@@ -152,9 +158,7 @@ double share_held_out(std::int64_t pictures) {
 }
 
 std::string shipped_start(std::int64_t size) {
-  for (const char* name :
-       {size >= 128 ? "models/general128" : "models/general64", size >= 128 ? "" : "models/emoji64"}) {
-    if (*name == '\0') continue;
+  for (const char* name : {size >= 128 ? kGeneralLarge : "models/general64", "models/general64", "models/emoji64"}) {
     if (const auto found = find_shipped(name)) return found->string();
   }
   return {};

@@ -42,7 +42,8 @@ std::pair<std::int64_t, std::string> choose_size(const FileSurvey& files, const 
 /// fifth.
 double share_held_out(std::int64_t pictures);
 
-/// The general model that comes with the program for pictures of that size; empty: none.
+/// The general model that comes with the program for pictures of that size, else for smaller ones, whose codec then
+/// sees several pixels as one position (patch_size); empty: none.
 std::string shipped_start(std::int64_t size);
 
 /// Everything but the numbers of steps. In: options.size is chosen.

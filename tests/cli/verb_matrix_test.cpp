@@ -1,6 +1,8 @@
-/// What one verb writes every other verb reads that takes such a thing: pictures, folders of them, tokens, packs, bundles.
+/// What one verb writes every other verb reads that takes such a thing: pictures, folders of them, tokens, packs,
+/// bundles.
 #include <gtest/gtest.h>
 
+#include "checkpoint/safetensors.h"
 #include "cli/program.h"
 
 namespace tessera::testing {
@@ -68,11 +70,11 @@ TEST_F(VerbMatrix, FoldersOfEveryVerbAreDataSetsOfEveryVerb) {
   make("encode -m {model} -t 1 --data {g} --split all -o {g.safetensors}");
   make("decode -m {model} -t 1 --tokens {g.safetensors} -o {d}");
   make("dataset pack --data {v} --size 16 -o {v.tessera-pack}");
-  read_each({"g", "i", "d", "v.tessera-pack"},
-            {"dataset info --size 16 --data %", "compare -t 1 {pictures} %",
-             "reconstruct -m {model} -t 1 --split all -o {x.png} --data %",
-             "encode -m {model} -t 1 --split all -o {x.safetensors} --data %"});
-  read_each({"i"}, {"evaluate -m {model} -t 1 --split all --real all -n 7 --steps 2 --metrics likelihood,reconstruction,distribution "
+  read_each({"g", "i", "d", "v.tessera-pack"}, {"dataset info --size 16 --data %", "compare -t 1 {pictures} %",
+                                                "reconstruct -m {model} -t 1 --split all -o {x.png} --data %",
+                                                "encode -m {model} -t 1 --split all -o {x.safetensors} --data %"});
+  read_each({"i"}, {"evaluate -m {model} -t 1 --split all --real all -n 7 --steps 2 --metrics "
+                    "likelihood,reconstruction,distribution "
                     "-o {report} --data %"});
   read_each({"d"}, {"train codec --steps 2 -o {other} " + tiny_codec() + " --data %"});
   make("convert -m {model} -o {again}");
@@ -86,7 +88,29 @@ TEST_F(VerbMatrix, ModelsOfEveryVerbAreReadByEveryVerb) {
             {"info %", "verify %", "convert -o {x} -m %", "encode -t 1 -i {pictures/000.png} -o {x.safetensors} -m %"});
   read_each({"half", "model"}, {"generate -t 1 --steps 2 -o {x.png} -m %"});
   make("compare {half} {model} --data {pictures} --split all -t 1 -n 4 --steps 2 --metrics reconstruction -o {report}");
-  make("train codec --data {pictures} -o {onward} --start-from {half} --steps 2 --batch-size 4 --no-adversarial --threads 1");
+  make(
+      "train codec --data {pictures} -o {onward} --start-from {half} --steps 2 --batch-size 4 --no-adversarial "
+      "--threads 1");
+}
+
+/// A decoder that learns on leaves every picture its codes, so that a prior of them may stay.
+TEST_F(VerbMatrix, ADecoderIsTrainedOnUnderThePriorThatIsThere) {
+  make("convert -m {model} -o {onward}");
+  make(
+      "train codec --data {pictures} -o {onward} --start-from {model} --decoder-only --steps 3 --batch-size 4 "
+      "--no-adversarial --threads 1");
+  for (const char* model : {"model", "onward"})
+    make(fmt::format("encode -t 1 --data {{pictures}} --split all -m {{{0}}} -o {{{0}.safetensors}}", model));
+  const auto before = load_safetensors(folder_ / "model.safetensors"),
+             after = load_safetensors(folder_ / "onward.safetensors");
+  EXPECT_TRUE(torch::equal(before.at("tokens"), after.at("tokens")));
+  const auto was = load_safetensors(folder_ / "model/vqvae/diffusion_pytorch_model.safetensors"),
+             is = load_safetensors(folder_ / "onward/vqvae/diffusion_pytorch_model.safetensors");
+  for (const auto& [name, tensor] : was)
+    EXPECT_EQ(torch::equal(tensor, is.at(name)), !name.starts_with("decoder.")) << name;
+  make("generate -t 1 --steps 2 -o {x.png} -m {onward}");
+  const auto without = run(filled("train codec --data {pictures} -o {other} --decoder-only --steps 2"));
+  EXPECT_TRUE(fails_in_one_line(without, 1, "decoder_only needs start_from")) << without.output;
 }
 
 }  // namespace verb_matrix_test

@@ -139,14 +139,14 @@ TEST(Parity, FeatureNetworksGiveTheZoosOwnLogits) {
 }
 
 /// How fast the distance to `taps` grows from pictures `b` along `direction`, by differences of the distance. The step
-/// changes it by a thousandth: well above float32's rounding, few units across zero.
+/// changes it by a ten-thousandth: above float32's rounding, few units across zero.
 double slope_along(const Backbone& backbone, const std::vector<torch::Tensor>& taps, const torch::Tensor& b,
                    const torch::Tensor& direction) {
   const torch::NoGradGuard no_grad;
   const auto at = [&](const torch::Tensor& pictures) {
     return tap_distance(taps, backbone.taps(pictures)).sum().item<double>();
   };
-  const double length = direction.norm().item<double>(), step = 1e-3 * at(b) / length;
+  const double length = direction.norm().item<double>(), step = 1e-4 * at(b) / length;
   return (at(b + direction * (step / length)) - at(b - direction * (step / length))) / (2 * step);
 }
 

@@ -25,7 +25,7 @@ TokenData one_picture() {
 PriorRecipe told_keywords(double rate) {
   PriorRecipe recipe;
   recipe.condition = "text";
-  recipe.text_length = 16;
+  recipe.text_length = 40;
   recipe.text_merges = 60;
   recipe.keyword_rate = rate;
   return recipe;

@@ -113,6 +113,16 @@ TEST(TrainingPlan, SaysWhyAndFitsTheTime) {
     EXPECT_NE(text.find(topic), std::string::npos) << topic << " in\n" << text;
   }
 
+  options.start_from_nothing = false;
+  options.start = std::string(TESSERA_SOURCE_DIR) + "/models/general64";
+  options.size = 128;
+  plan = plan_training(files_of(600, 200), pictures, options);
+  EXPECT_EQ(plan.codec.patch_size, 2);
+  EXPECT_EQ(plan.codec.codec_options().grid(), (Extent{16, 16})) << "the cells that it has at 64 pixels";
+  options.start.clear();
+  options.start_from_nothing = true;
+  options.size = 64;
+
   pictures.photographs = false;
   pictures.pictures = pictures.captioned = 3000;
   pictures.train = 2850;
