@@ -21,6 +21,11 @@ struct Picture {
   double chance, pace;           // p_t; the auxiliary term's weight
 };
 
+/// A cell that is no MASK is what it was at time 0: nothing is left to predict.
+bool is_settled(const Picture& picture) {
+  return picture.until.beta == 0;
+}
+
 double floored(double log_p) {
   return std::clamp(log_p, kLowestLog, 0.0);
 }
@@ -218,6 +223,11 @@ Result compute(const std::vector<Picture>& pictures, const ObjectiveOptions& opt
       for (std::int64_t i = 0; i < count; ++i) {
         const auto& cell = here[static_cast<std::size_t>(i)];
         const auto& picture = pictures[static_cast<std::size_t>((begin + i) / cells)];
+        if (cell.reverse.at >= 0 && is_settled(picture)) {
+          for (std::int64_t term = 0; term < 3; ++term) kl[term * all + begin + i] = 0;
+          if (with_gradient) std::fill_n(result.gradient.data_ptr<Real>() + (begin + i) * codes, codes, Real{0});
+          continue;
+        }
         const auto x = start.data_ptr<std::int64_t>()[begin + i];
         const Row<Real> row{log_p.data_ptr<Real>() + i * codes, p.data_ptr<Real>() + i * codes,
                             mixed.data_ptr<Real>() + i * codes, log_mixed.data_ptr<Real>() + i * codes};

@@ -51,6 +51,11 @@ ObjectiveTerms objective(const Process& process, const ObjectiveOptions& options
   terms.kl_cells = divergence(terms.log_true, terms.log_model);
   terms.nll_cells = -terms.log_model.gather(2, x0.unsqueeze(2)).squeeze(2);
   terms.auxiliary_cells = -log_p.gather(2, x0.unsqueeze(2)).squeeze(2);
+  if (process.only_masks()) {
+    const auto open = xt == process.codebook_size();
+    for (auto* cells : {&terms.kl_cells, &terms.nll_cells, &terms.auxiliary_cells})
+      *cells = torch::where(open, *cells, torch::zeros_like(*cells));
+  }
   const auto masked = (xt == process.codebook_size()).to(plain);
   terms.weights = masked * options.mask_weight + (1 - masked) * options.kept_weight;
   terms.kl = (terms.kl_cells * terms.weights).sum(1);

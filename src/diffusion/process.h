@@ -54,6 +54,11 @@ class Process {
   /// The step from time s to t where all codes fare alike in it, else nothing: what has it needs no [N, L, S] tensors
   /// in training (even_objective.h).
   virtual std::optional<EvenStep> even_step(std::int64_t /*s*/, std::int64_t /*t*/) const { return std::nullopt; }
+  /// All that happens to a code is that it becomes MASK (absorbing diffusion): a cell that is no MASK is known.
+  bool only_masks() const {
+    const auto all = even_step(0, total_steps());
+    return has_mask() && all && all->beta == 0;
+  }
 
   /// log q(x_t | x_0) of every state. In: x0 [N, L]. Out: [N, L, S] float64.
   torch::Tensor log_marginal(const torch::Tensor& x0, const torch::Tensor& t) const;
