@@ -8,11 +8,11 @@ export const root = join(source, 'src/server/studio');
 export const kEvery = ['small', 'phone', 'tablet', 'wide', 'large'];
 export const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** A case on a fresh page for each size; the stand-in makes these troubles. */
-export const at = (sizes, body, troubles = {}) => async ({ browser, screenshots }) => {
+/** A case on a fresh page for each size; the stand-in makes these troubles. options: of the page */
+export const at = (sizes, body, troubles = {}, options = {}) => async ({ browser, screenshots }) => {
   for (const size of sizes) {
     const mock = await startMock({ root, troubles: { ...troubles } });
-    const studio = await openStudio(browser, mock.url, { size, screenshots, expectErrors: Object.keys(troubles).length > 0 });
+    const studio = await openStudio(browser, mock.url, { size, screenshots, expectErrors: Object.keys(troubles).length > 0, ...options });
     await body(studio, { mock, size });
     await studio.close();
     await mock.stop();

@@ -148,6 +148,38 @@ export class Studio {
     await this.frame();
   }
 
+  /** Drags the handle of a side of the canvas by so many cells. held(): called before it is let go. */
+  async dragSide(side, cells, held = null) {
+    const [from, to] = await this.page.evaluate(async ([name, count]) => {
+      const [stage, { store }, { layoutOf }] = await Promise.all(['stage', 'store', 'tasks/layout'].map((module) => import(new URL(`studio/${module}.js`, document.baseURI))));
+      const { width, height } = layoutOf(store.get().edit);
+      const scale = stage.currentScale();
+      const box = document.getElementById('stage').getBoundingClientRect();
+      const zero = stage.placeOf({ x: -0.5, y: -0.5 });
+      const [dx, dy] = { left: [-1, 0], right: [1, 0], top: [0, -1], bottom: [0, 1] }[name];
+      const at = { x: box.left + zero.x + (width * scale * (1 + dx)) / 2 + 15 * dx, y: box.top + zero.y + (height * scale * (1 + dy)) / 2 + 15 * dy };
+      const pixels = count * stage.currentScene().grid.factor * scale;
+      return [at, { x: at.x + dx * pixels, y: at.y + dy * pixels }];
+    }, [side, cells]);
+    await this.page.mouse.move(from.x, from.y);
+    await this.page.mouse.down();
+    await new Promise((resolve) => setTimeout(resolve, kHeld));
+    await this.page.mouse.move(to.x, to.y, { steps: 8 });
+    await this.frame();
+    await held?.();
+    await this.page.mouse.up();
+    await this.frame();
+  }
+
+  /** What lies on the canvas: its size, and of each piece the part of its picture and the place. */
+  canvas() {
+    return this.page.evaluate(async () => {
+      const [{ store }, { layoutOf }] = await Promise.all(['store', 'tasks/layout'].map((module) => import(new URL(`studio/${module}.js`, document.baseURI))));
+      const { width, height, pieces } = layoutOf(store.get().edit);
+      return { size: [width, height], pieces: pieces.map(({ from, to }) => [from, to]) };
+    });
+  }
+
   /** Sets a field as one does: a number or words are typed, and the cursor stays in the field. done: the field is left by Tab. */
   async option(id, value, { done = false } = {}) {
     await this.panel('task');

@@ -23,10 +23,11 @@ export function adopt(k, { quiet = false } = {}) {
   const result = job?.results[k];
   if (!result?.image) return false;
   const doc = documentOf(result.image, `${job.title}, ${k + 1}`, job.model === model ? result.tokens : null);
-  const sameSize = Boolean(job.base) && job.base.image.width === doc.width && job.base.image.height === doc.height;
+  const sameSize = [job.base?.image, edit.original].every((other) => other?.width === doc.width && other.height === doc.height);
   const sameCells = edit.doc && edit.doc.h === doc.h && edit.doc.w === doc.w && edit.doc.factor === doc.factor;
   usePicture(doc, {
-    original: sameSize ? (edit.original ?? doc) : doc,
+    original: sameSize ? edit.original : doc,
+    from: job.task === 'extend' ? 'canvas' : sameCells && job.base?.image === edit.doc.image ? 'picture' : '',
     area: areaAfter(job, k, doc),
     mask: sameCells ? edit.mask : null, // it stays painted: the next run changes the same part
     pins: sameCells && doc.tokens ? new Map([...edit.pins].filter(([cell, token]) => doc.tokens[cell] === token)) : undefined,

@@ -43,21 +43,22 @@ export function scaledTo(canvas, side) {
   return out;
 }
 
-/** Takes a picture in: the task may want it (a piece of a stitch), else it is the one to edit. */
+/** Takes a picture in: a task that has one may lay it beside that, else it is the one to edit. */
 export async function takeIn(source, name) {
   try {
     const full = source instanceof HTMLCanvasElement ? source : await canvasOf(source, kMostPixels);
     const model = modelOf(store.get());
     const native = model ? Math.min(model.width, model.height) : Math.min(full.width, full.height);
     const task = taskOf(store.get());
-    if (!task.takePicture && wantsArea(full, model)) {
+    const beside = task.takesPicture?.(store.get());
+    if (!beside && wantsArea(full, model)) {
       openPhoto(full, name, model, source);
       return;
     }
     const long = (native / Math.min(full.width, full.height)) * Math.max(full.width, full.height);
     if (long * native > kMostFull) throw new Error(t('{size} pixels are too long and narrow: scaled to the {native} that this model works at, it would be {long} pixels long.', { size: sizeWords(full.width, full.height), native, long: Math.round(long) }));
     const image = scaledTo(full, native);
-    if (task.takePicture) {
+    if (beside) {
       task.takePicture(image, name);
       return;
     }

@@ -1,19 +1,18 @@
 /**
- * What the user has made so far, and the way back. An edit is immutable: {doc, mask, pins, borders, area, pieces, canvas}.
+ * What the user has made so far, and the way back. An edit is immutable: {doc, mask, pins, area, pieces, canvas}.
  *   doc      {image: canvas, width, height, factor, h, w, tokens: Int32Array[h*w] or null, decoded: the picture was made from these tokens, name, model} or null
  *   mask     Uint8Array[h*w], 1 where painted, or null
  *   pins     Map cell index -> token: codes chosen by hand, kept when the rest adapts
- *   borders  {left, right, top, bottom} pixels beyond the picture (extend)
  *   area     where the document lies in a photograph (work_area.js), or null: it is the whole picture
- *   pieces   [{id, image, name, from: [x, y, w, h], to: [X, Y]}] (stitch), canvas {width, height} pixels
+ *   pieces   what lies on the canvas (tasks/layout.js), canvas {width, height} pixels; null: the document alone, nothing beside it
  */
 import { store } from './store.js';
 
 const kDepth = 200; // edits that can be undone
 
-const noBorders = Object.freeze({ left: 0, right: 0, top: 0, bottom: 0 });
+const bareCanvas = Object.freeze({ pieces: null, canvas: null });
 export const emptyEdit = Object.freeze({
-  doc: null, mask: null, pins: new Map(), borders: noBorders, pieces: [], canvas: { width: 0, height: 0 }, original: null, area: null,
+  doc: null, mask: null, pins: new Map(), ...bareCanvas, original: null, area: null,
 });
 
 let past = [];
@@ -68,9 +67,17 @@ export function redo() {
   return true;
 }
 
-/** A new picture to work on: nothing painted, nothing pinned. original: what hold-to-compare shows. */
-export function usePicture(doc, { original = doc, mask = null, pins = new Map(), area = null } = {}) {
-  change({ doc, original, mask: mask ?? new Uint8Array(doc.h * doc.w), pins, area, borders: noBorders });
+/** The canvas when another picture is worked on: several pictures stay as they lie, a single one makes way. */
+export function canvasBeside({ doc, pieces, canvas }) {
+  if (!pieces || pieces.length < 2) return bareCanvas;
+  return { canvas, pieces: pieces.map(({ own, ...piece }) => (own ? { ...piece, image: doc.image, name: doc.name } : piece)) };
+}
+
+/** A new picture to work on: nothing painted, nothing pinned. original: what hold-to-compare shows; from: what it was made from, 'picture' | 'canvas' | ''. */
+export function usePicture(doc, { original = doc, mask = null, pins = new Map(), area = null, from = '' } = {}) {
+  const { edit } = store.get();
+  const laid = from === 'picture' ? {} : from === 'canvas' ? bareCanvas : canvasBeside(edit);
+  change({ doc, original, mask: mask ?? new Uint8Array(doc.h * doc.w), pins, area, ...laid });
   store.set({ shown: 'picture', sheet: false, cursor: { y: 0, x: 0, visible: false } });
 }
 

@@ -11,6 +11,7 @@ import { scriptOf } from './command_script.js';
 import { enqueue, itemOf } from './queue.js';
 import { factWords } from './option_words.js';
 import { restore } from './restore.js';
+import { presentTask } from './tasks/index.js';
 import { t } from './words.js';
 
 /** A finished job as the history keeps it: pictures with the addresses that they have on this page. */
@@ -29,7 +30,7 @@ export function remember(entry) {
 }
 
 export async function startHistory() {
-  const entries = await loadHistory();
+  const entries = (await loadHistory()).map((entry) => ({ ...entry, task: presentTask(entry.task) }));
   for (const entry of entries) for (const picture of entry.pictures) picture.url = URL.createObjectURL(picture.blob);
   store.set({ history: [...store.get().history, ...entries] });
 }

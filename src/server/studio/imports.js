@@ -4,6 +4,7 @@ import { takeIn } from './documents.js';
 import { draggedInside } from './export.js';
 import { toast } from './announce.js';
 import { offerRecipe } from './recipe.js';
+import { taskOf } from './tasks/index.js';
 import { t } from './words.js';
 
 const nameOf = (file) => (file.name || t('Pasted picture')).replace(/\.[a-z0-9]+$/i, '');
@@ -30,7 +31,7 @@ async function takeAll(files) {
     toast(t('That is no picture. PNG, JPEG and WebP files can be opened.'));
     return;
   }
-  for (const picture of store.get().task === 'stitch' ? pictures : pictures.slice(0, 1)) await takeIn(picture, nameOf(picture));
+  for (const picture of taskOf(store.get()).takePicture ? pictures : pictures.slice(0, 1)) await takeIn(picture, nameOf(picture));
   if (pictures.length === 1) await offerRecipe(pictures[0]);
 }
 

@@ -17,7 +17,7 @@ import { optionOf, optionsOf } from './fields.js';
 import { newSeed } from './form.js';
 import { spanOf, withFrame } from './job_frames.js';
 import { canvasOf } from './pictures.js';
-import { taskOf } from './tasks/index.js';
+import { lacksPicture, taskOf } from './tasks/index.js';
 import { sizeWords, t } from './words.js';
 
 const kRetries = 5; // times a broken stream of events is taken up again, each after twice as long
@@ -34,7 +34,7 @@ export function missing(state) {
   const task = taskOf(state);
   if (!state.capabilities) return t('Waiting for the server.');
   if (!modelOf(state)) return t('The server has no model loaded.');
-  if (task.needsPicture && !state.edit.doc) return t('Open a picture first, or generate one.');
+  if (lacksPicture(state)) return t('Open a picture first, or generate one.');
   return task.missing(state) || tooLarge(task.size(state), optionOf(state, 'count', task), state.capabilities.limits);
 }
 

@@ -23,7 +23,7 @@ import { chooseTool, setCompare } from './toolbar.js';
 import { t } from './words.js';
 
 const groups = {
-  [t('Tasks')]: [['1 to 7', t('Choose a task')], ['Ctrl Enter', t('Run it, or queue it while a job runs')], ['Esc', t('Cancel, or back to the picture')], ['W', t('What waits in the queue')], ['T', t('The grid of options')], ['O', t('Open a picture')], ['Ctrl V', t('Paste a picture')]],
+  [t('Tasks')]: [['1 to 6', t('Choose a task')], ['Ctrl Enter', t('Run it, or queue it while a job runs')], ['Esc', t('Cancel, or back to the picture')], ['W', t('What waits in the queue')], ['T', t('The grid of options')], ['O', t('Open a picture')], ['Ctrl V', t('Paste a picture')]],
   [t('Cells')]: [['Arrows', t('Move over the cells')], ['Enter  Space', t('Mark or unmark a cell')], ['Shift Arrows', t('Mark while moving')], ['I', t('Inspect the cell')], ['X', t('Invert')], ['Delete', t('Clear')]],
   [t('Tools')]: [['A', t('Work area: arrows move it, Shift scales')], ['B  E  R  L', t('Brush, eraser, rectangle, lasso')], ['[  ]', t('Smaller, larger brush')], ['K', t('Paint with codes')], ['Y', t('Take a code from the picture')], ['Alt', t('Rectangle and lasso take away; codes are picked')], ['Ctrl Z', t('Undo')], ['Ctrl Shift Z', t('Redo')]],
   [t('View')]: [['Space drag', t('Pan')], ['Wheel  +  −', t('Zoom')], ['0', t('Fit')], ['V', t('Picture or codes')], ['G', t('Cell borders')], ['Q', t('Pixels as squares')], ['C', t('Hold: the original')], ['J', t('Divide: original and picture')], ['N', t('While it runs: the best guess of the whole')]],
@@ -31,7 +31,7 @@ const groups = {
 };
 
 /** Names of keys that are words. */
-const keyWords = { '1 to 7': t('1 to 7'), Arrows: t('Arrows'), 'Shift Arrows': t('Shift Arrows'), Space: t('Space'), 'Space drag': t('Space drag'), Wheel: t('Wheel') };
+const keyWords = { '1 to 6': t('1 to 6'), Arrows: t('Arrows'), 'Shift Arrows': t('Shift Arrows'), Space: t('Space'), 'Space drag': t('Space drag'), Wheel: t('Wheel') };
 
 export function fillKeysDialog(dialog) {
   dialog.append(

@@ -12,7 +12,7 @@ import { startCard } from './first_view.js';
 import { switchModel } from './model_switch.js';
 import { learnCard } from './model_card.js';
 import { resume, startSession } from './session.js';
-import { taskOf } from './tasks/index.js';
+import { lacksPicture } from './tasks/index.js';
 import { choosePictures, startImports } from './imports.js';
 import { fillKeysDialog, startKeyboard } from './keyboard.js';
 import { startCellPanel } from './cell_panel.js';
@@ -116,7 +116,7 @@ whenDone((job) => { if (!job.cell) remember(entryOfJob(job)); }); // a cell of a
 // A task that waits for a picture takes the chosen result.
 whenDone((job) => {
   const state = store.get();
-  if (job.task !== 'fill' && job.request === state.job?.request && taskOf(state).needsPicture && !state.edit.doc) adopt(job.selected);
+  if (job.task !== 'fill' && job.request === state.job?.request && lacksPicture(state)) adopt(job.selected);
 });
 
 async function openLink() {

@@ -5,7 +5,7 @@ import { icon } from './icons.js';
 import { adopt, adoptShown } from './adopt.js';
 import { announce } from './announce.js';
 import { isBusy } from './job_runner.js';
-import { tasks, taskById } from './tasks/index.js';
+import { lacksPicture, tasks, taskById } from './tasks/index.js';
 import { rightToLeft, t } from './words.js';
 
 /** The chosen result goes along to a task that works on a picture: the one on the stage, or any where there is no picture yet. */
@@ -14,7 +14,7 @@ export function chooseTask(id) {
   const state = store.get();
   if (task.needsPicture && id !== state.task && state.job?.phase === 'done') {
     if (state.shown === 'result') adoptShown();
-    else if (!state.edit.doc) adopt(state.job.selected);
+    else if (lacksPicture(state, task)) adopt(state.job.selected);
   }
   if (state.xy?.shown) store.set({ xy: { ...state.xy, shown: false } });
   const busy = isBusy(state.job);

@@ -6,6 +6,7 @@ import { store } from './store.js';
 import { loadKept, saveKept } from './history_store.js';
 import { canvasOf, pngOf } from './pictures.js';
 import { startQueue } from './queue.js';
+import { presentTask } from './tasks/index.js';
 
 /** Fields of a request that are not those of the first, and names it lacks. */
 function differenceOf(request, first) {
@@ -30,7 +31,7 @@ export async function readBase(saved) {
 }
 
 const writtenAbout = async (about) => ({ ...about, base: await writtenBase(about.base) });
-const readAbout = async (about) => ({ ...about, base: await readBase(about.base) });
+const readAbout = async (about) => ({ ...about, task: presentTask(about.task), base: await readBase(about.base) });
 
 async function writtenItem({ jobs, ...item }) {
   const first = jobs[0].request;

@@ -1,12 +1,13 @@
 /** Sets the page up as it was for a job: its task, its options, its picture and what was painted. */
 import { store } from './store.js';
 import { flatTokens } from './cells.js';
-import { change } from './edits.js';
+import { canvasBeside, change } from './edits.js';
 import { namesOf } from './fields.js';
 import { documentOf, loadTokens, modelOf } from './documents.js';
 import { canvasOf } from './pictures.js';
 import { refreshForm } from './form.js';
-import { taskById } from './tasks/index.js';
+import { presentTask, taskById } from './tasks/index.js';
+import { editOfLayout, extended } from './tasks/layout.js';
 import { t } from './words.js';
 
 /** Cells whose middle is white. */
@@ -22,17 +23,30 @@ function maskFrom(canvas, grid) {
   return mask;
 }
 
-async function piecesFrom(request) {
-  return Promise.all((request.pieces ?? []).map(async ({ image, from, to }, k) => ({ id: -k - 1, image: await canvasOf(image), name: t('Piece {number}', { number: k + 1 }), from, to })));
+/** Pieces of the same picture share it: they are parts of one (tasks/seams.js). */
+async function piecesFrom(request, first) {
+  const pictures = new Map();
+  const pictureOf = (image) => pictures.get(image) ?? pictures.set(image, canvasOf(image)).get(image);
+  return Promise.all(request.pieces.map(async ({ image, from, to }, k) => ({ id: first + k, image: await pictureOf(image), name: t('Piece {number}', { number: first + k }), from, to })));
+}
+
+/** What lay on the canvas. doc: the picture that was sent, or null. */
+async function canvasFrom(request, doc) {
+  if (request.verb === 'outpaint' && doc) return editOfLayout(extended(doc, request));
+  if (!request.pieces) return canvasBeside(store.get().edit);
+  if (!doc) return editOfLayout({ width: request.width, height: request.height, pieces: await piecesFrom(request, 1) });
+  const { pieces, ...size } = extended(doc);
+  return editOfLayout({ ...size, pieces: [...pieces, ...await piecesFrom(request, 2)] });
 }
 
 const taskFields = {
-  vary: ['strength', 'by'], wide: ['width', 'height', 'stride', 'random_windows'], change: ['feather'], keep: ['feather'], stitch: ['seam'],
+  vary: ['strength', 'by'], wide: ['width', 'height', 'stride', 'random_windows'], change: ['feather'], keep: ['feather'], extend: ['seam'],
 };
 const only = (request, names) => Object.fromEntries(names.filter((name) => request[name] !== undefined).map((name) => [name, request[name]]));
 
 /** In: {task, request}. Throws where the task or a picture in it is unknown. */
-export async function restore({ task, request }) {
+export async function restore({ task: asked, request }) {
+  const task = presentTask(asked);
   taskById(task);
   const state = store.get();
   const known = state.capabilities?.models.some((model) => model.name === request.model);
@@ -43,12 +57,10 @@ export async function restore({ task, request }) {
     const doc = documentOf(await canvasOf(picture), t('Picture of the job'), request.tokens ? flatTokens(request.tokens) : null);
     const painted = request.mask ?? request.keep_mask;
     Object.assign(patch, { doc, original: doc, pins: new Map(), area: null, mask: painted ? maskFrom(await canvasOf(painted), doc) : new Uint8Array(doc.h * doc.w) });
-    patch.borders = { left: 0, right: 0, top: 0, bottom: 0, ...only(request, ['left', 'right', 'top', 'bottom']) };
   }
-  if (task === 'stitch') Object.assign(patch, { pieces: await piecesFrom(request), canvas: { width: request.width ?? 0, height: request.height ?? 0 } });
-  change(patch);
+  change({ ...patch, ...await canvasFrom(request, patch.doc ?? null) });
   const own = only(request, taskFields[task] ?? []);
-  if (task === 'stitch') own.onto = Boolean(request.onto);
+  if (request.onto) own.onto = true;
   store.set({
     task, shown: 'picture', sheet: false, panel: 'task', options: only(request, namesOf(modelOf(state))), taskOptions: { ...state.taskOptions, [task]: own },
   });

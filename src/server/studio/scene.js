@@ -62,10 +62,9 @@ export function sceneOf(state) {
   const doc = edit.doc;
   if (!doc) return null;
   const compared = state.compare && edit.original ? edit.original : doc;
-  const extent = task.extent?.(state) ?? { left: 0, top: 0, width: doc.width, height: doc.height };
   return {
-    kind: 'picture', image: compared.image, at: { x: 0, y: 0, width: compared.width, height: compared.height }, extent, fits: true,
-    photo: edit.area && task.id !== 'extend' ? { area: edit.area, doc, cells: edit.area.touched, scale: edit.area.box.width / doc.width, sharp: true, original: state.compare } : null,
+    kind: 'picture', image: compared.image, at: { x: 0, y: 0, width: compared.width, height: compared.height }, extent: { left: 0, top: 0, width: doc.width, height: doc.height }, fits: true,
+    photo: edit.area && !task.canvas ? { area: edit.area, doc, cells: edit.area.touched, scale: edit.area.box.width / doc.width, sharp: true, original: state.compare } : null,
     grid: { h: doc.h, w: doc.w, factor: doc.factor }, tokens: doc.tokens, open: null, fresh: null, base: null,
     mask: state.compare || !task.usesMask ? null : edit.mask, maskMeans: task.maskMeans ?? 'change', pins: state.compare || state.tool === 'codes' ? null : edit.pins, // dots would hide what is painted
     name: doc.name, surprise: state.compare || task.id !== 'change' ? null : surpriseLayer(state),

@@ -4,7 +4,7 @@
  * a new tab begins from the newest.
  */
 import { store } from './store.js';
-import { documentOf, loadTokens } from './documents.js';
+import { documentOf, loadTokens, modelOf } from './documents.js';
 import { emptyEdit } from './edits.js';
 import { refreshForm } from './form.js';
 import { show } from './history.js';
@@ -13,7 +13,8 @@ import { canvasOf, pngOf } from './pictures.js';
 import { readBase, resumeQueue, writtenBase } from './queue_kept.js';
 import { readArea, writtenArea } from './work_area.js';
 import { loadSession, saveSession } from './history_store.js';
-import { tasks } from './tasks/index.js';
+import { presentTask, tasks } from './tasks/index.js';
+import { formerCanvas, formerOptions } from './session_former.js';
 
 const kPause = 400; // ms after the last change
 const kPlain = ['model', 'task', 'panel', 'tool', 'brush', 'code', 'options', 'taskOptions', 'seedUsed', 'shown'];
@@ -26,8 +27,8 @@ async function recordOf({ edit, job, live, sheet, ...state }) {
   const record = { time: Date.now(), sheet, ...Object.fromEntries(kPlain.map((name) => [name, state[name]])) };
   record.edit = {
     doc: await writtenDoc(edit.doc), original: edit.original === edit.doc ? null : await writtenDoc(edit.original),
-    mask: edit.mask, pins: [...edit.pins], borders: edit.borders, canvas: edit.canvas, area: await writtenArea(edit.area),
-    pieces: await Promise.all(edit.pieces.map(async ({ image, ...piece }) => ({ ...piece, image: await pngOf(image) }))),
+    mask: edit.mask, pins: [...edit.pins], canvas: edit.canvas, area: await writtenArea(edit.area),
+    pieces: edit.pieces && await Promise.all(edit.pieces.map(async ({ image, ...piece }) => (image ? { ...piece, image: await pngOf(image) } : piece))),
   };
   if (isBusy(live) && live.id) {
     const { id, request, task, title, count, width, height, grid, factor, model, base, sent, cell = null } = live;
@@ -47,8 +48,8 @@ async function editOf(saved) {
   const fits = doc && saved.mask?.length === doc.h * doc.w;
   return {
     ...emptyEdit, doc, original: saved.original ? await docOf(saved.original) : doc, area: await readArea(saved.area),
-    mask: fits ? saved.mask : doc && new Uint8Array(doc.h * doc.w), pins: new Map(fits ? saved.pins : []), borders: saved.borders, canvas: saved.canvas,
-    pieces: await Promise.all(saved.pieces.map(async ({ image, ...piece }) => ({ ...piece, image: await canvasOf(image) }))),
+    mask: fits ? saved.mask : doc && new Uint8Array(doc.h * doc.w), pins: new Map(fits ? saved.pins : []), canvas: saved.canvas,
+    pieces: saved.pieces && await Promise.all(saved.pieces.map(async ({ image, ...piece }) => (image ? { ...piece, image: await canvasOf(image) } : piece))),
   };
 }
 
@@ -56,7 +57,7 @@ async function jobBack(saved, sheet) {
   if (saved.id) {
     const base = await readBase(saved.base);
     attach({
-      ...saved, base, phase: 'running', position: 0, progress: null, origin: { x: 0, y: 0 }, frame: null, span: null, previews: [], seen: [], results: [],
+      ...saved, task: presentTask(saved.task), base, phase: 'running', position: 0, progress: null, origin: { x: 0, y: 0 }, frame: null, span: null, previews: [], seen: [], results: [],
       selected: 0, playStep: null, error: '', command: '', notes: [], seconds: 0,
     });
     return;
@@ -71,12 +72,13 @@ async function jobBack(saved, sheet) {
 /** Puts the page as it was left. Returns whether there was anything. Needs the capabilities and the history. */
 export async function resume() {
   const record = await loadSession();
-  if (!record || !tasks.some(({ id }) => id === record.task)) return false;
+  if (!record || !tasks.some(({ id }) => id === presentTask(record.task))) return false;
   const { capabilities } = store.get();
   const plain = Object.fromEntries(kPlain.filter((name) => record[name] !== undefined).map((name) => [name, record[name]]));
   if (!capabilities.models.some(({ name }) => name === plain.model)) plain.model = store.get().model;
-  store.set(plain);
-  const edit = await editOf(record.edit);
+  store.set({ ...plain, task: presentTask(plain.task), taskOptions: formerOptions(plain.taskOptions) });
+  let edit = await editOf(record.edit);
+  if (record.edit.borders) edit = { ...edit, ...formerCanvas(record, edit, modelOf(store.get())) };
   store.set({ edit });
   if (edit.doc) loadTokens(edit.doc);
   await resumeQueue().catch(() => {}); // what was kept by another version

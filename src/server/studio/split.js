@@ -2,14 +2,16 @@
 import { store } from './store.js';
 import { palette } from './palette.js';
 import { currentScene, currentScale } from './stage.js';
+import { taskOf } from './tasks/index.js';
 
 const kReach = 16; // CSS pixels beside the divider that take hold of it
 const kGrip = 11; // CSS pixels, radius of what one sees to take hold of
 
 /** Whether there is another state to compare with. */
-export function canSplit({ edit, job, shown }) {
+export function canSplit(state) {
+  const { edit, job, shown } = state;
   if (shown === 'result') return job?.phase === 'done' && Boolean(job.base);
-  return Boolean(edit?.doc) && (edit.original?.image !== edit.doc.image || Boolean(edit.area?.touched));
+  return Boolean(edit?.doc) && !taskOf(state).scene?.(state) && (edit.original?.image !== edit.doc.image || Boolean(edit.area?.touched));
 }
 
 export const splitShown = (state) => state.split !== null && !state.compare && canSplit(state);

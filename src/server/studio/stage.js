@@ -16,6 +16,7 @@ let size = { width: 1, height: 1, ratio: 1 };
 let scheduled = false;
 let scene = null;
 let fittedTo = '';
+let fittedWithin = 0; // the margin that was left
 let userMoved = false;
 let footprint = []; // cells under the tool
 const watchers = new Set();
@@ -57,9 +58,10 @@ export function repaint() {
 /** A picture of another extent is fitted; the same one stays where the user put it. */
 function fitWhenNew() {
   const key = scene ? `${scene.kind === 'area'} ${JSON.stringify(scene.extent)}` : '';
-  if (!scene || key === fittedTo) return;
+  if (!scene || (key === fittedTo && (userMoved || marginOf() === fittedWithin))) return;
   if (taskOf(store.get()).holdsCamera?.()) return;
   fittedTo = key;
+  fittedWithin = marginOf();
   userMoved = false;
   camera = fitted(scene.extent, size.width, size.height, marginOf());
 }
@@ -67,9 +69,7 @@ function fitWhenNew() {
 const marginOf = () => (taskOf(store.get()).margin ?? kMargin) * (size.width < 500 ? 0.45 : 1);
 
 export function fit() {
-  if (!scene) return;
-  userMoved = false;
-  camera = fitted(scene.extent, size.width, size.height, marginOf());
+  fittedTo = '';
   repaint();
 }
 

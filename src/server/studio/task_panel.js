@@ -12,7 +12,7 @@ import { t } from './words.js';
 import { furtherOptions, optionOf } from './fields.js';
 import { cancelJob, isBusy, missing, showLive } from './job_runner.js';
 import { progressWords, timeWords } from './player.js';
-import { taskOf } from './tasks/index.js';
+import { lacksPicture, taskOf } from './tasks/index.js';
 
 const kMore = ['sampler', 'steps', 'context_guidance', 'top_p', 'top_k', 'typical_p'];
 const kWords = ['prompt', 'negative_prompt', 'class', 'cfg_scale']; // what is to be seen is not a default to go back to
@@ -28,7 +28,7 @@ function backToDefaults() {
 
 function content(state) {
   const task = taskOf(state);
-  const own = state.capabilities && (!task.needsPicture || state.edit.doc) ? (task.form?.(state) ?? []).filter(Boolean) : [];
+  const own = state.capabilities && !lacksPicture(state) ? (task.form?.(state) ?? []).filter(Boolean) : [];
   const field = (name) => optionField(state, task, name);
   const words = kWords.map(field).filter(Boolean);
   const more = fold('more-options', t('More options'), moreOptions(state).map(field).filter(Boolean),
@@ -73,7 +73,7 @@ function runBar(state) {
   const count = optionOf(state, 'count', task);
   const sure = state.options.temperature === 0 ? factWords('temperature', 0) : state.options.top_k === 1 ? factWords('top_k', 1) : '';
   const same = count > 1 && sure && !why ? t('At {option} all of them can come out alike.', { option: sure }) : '';
-  const status = why || same || (task.needsPicture && !state.edit.doc ? '' : task.status?.(state) ?? '');
+  const status = why || same || (lacksPicture(state) ? '' : task.status?.(state) ?? '');
   return [
     el('div', { class: 'run-status number' }, el('span', { id: 'run-why' }, status), job?.phase === 'done' && job.seconds ? el('span', {}, t('last took {time}', { time: timeWords(job.seconds) })) : null),
     el('div', { class: 'run-line' }, button(task.runLabel(state, count), runNow, { icon: task.icon, class: 'primary', 'aria-disabled': why ? 'true' : null, 'data-key': 'run', 'aria-describedby': 'run-why', title: t('Ctrl-Enter') })),
@@ -90,8 +90,8 @@ export function startTaskPanel(panel, bar) {
   let seen = null;
   let busy = '';
   store.on(['task', 'model', 'capabilities', 'form', 'edit'], (state, names) => {
-    const { doc, borders, pieces, canvas } = state.edit;
-    const parts = [doc?.image, borders, pieces, canvas];
+    const { doc, pieces, canvas } = state.edit;
+    const parts = [doc?.image, pieces, canvas];
     const same = seen && parts.every((part, k) => part === seen[k]);
     seen = parts;
     if (same && !['task', 'model', 'capabilities', 'form'].some((name) => names.has(name))) return;

@@ -112,7 +112,7 @@ export function startToolbar(bar, viewButtons, blend) {
   const divider = el('input', { type: 'range', min: 0, max: 100, 'aria-label': t('Divide between the original and the picture'), on: { input: () => setSplit(Number(divider.value) / 100) } });
   const divided = el('label', { class: 'fade', hidden: true, dir: 'ltr' }, el('span', {}, t('Before')), divider, el('span', {}, t('After')));
   blend.parentElement.after(divided);
-  store.on(['split', 'edit', 'job', 'shown', 'compare'], (state) => {
+  store.on(['split', 'edit', 'job', 'shown', 'compare', 'task'], (state) => {
     split.disabled = !canSplit(state) && state.split === null;
     split.setAttribute('aria-pressed', String(state.split !== null));
     divided.hidden = !splitShown(state);

@@ -31,8 +31,8 @@ export function taskOfRequest(request, model) {
   switch (request.verb) {
     case 'generate': return own('width') && own('height') && !request.random_windows ? 'generate' : 'wide';
     case 'inpaint': return request.keep_mask || request.keep_boxes ? 'keep' : 'change';
-    case 'outpaint': return 'extend';
-    case 'stitch': return 'stitch';
+    case 'outpaint':
+    case 'stitch': return 'extend';
     case 'variations': return 'vary';
     case 'fill': return 'fill';
     default: return null;
@@ -153,7 +153,7 @@ export async function followJob(job) {
     const image = typeof picture === 'string' ? await canvasOf(picture) : null;
     const [height, width] = job.area ? [job.area[3], job.area[2]] : [image?.height ?? request.height ?? model.height, image?.width ?? request.width ?? model.width];
     attach({
-      id: job.id, request, task: taskOfRequest(request, model) ?? 'fill', title: job.name ?? titleOf(job), count: job.count, width, height, model: job.model, base: image && { image, x: 0, y: 0 },
+      id: job.id, request, task: taskOfRequest(request, model) ?? 'fill', title: job.name ?? titleOf(job), count: job.count, width, height, model: job.model, base: image && { image, x: request.left ?? 0, y: request.top ?? 0 },
       grid: job.grid ?? [Math.ceil(height / model.factor), Math.ceil(width / model.factor)], factor: job.factor ?? model.factor, phase: 'running', position: 0, progress: null, origin: { x: 0, y: 0 },
       frame: null, span: null, previews: [], seen: [], results: [], selected: 0, playStep: null, error: '', command: '', notes: [], seconds: 0,
     });

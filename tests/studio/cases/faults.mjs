@@ -42,7 +42,7 @@ export default {
     const temperature = await studio.state(({ options }) => options.temperature);
     assert.ok(temperature < 0.6, `${temperature}`);
     assert.equal(Number(await slider.inputValue()), temperature);
-    assert.equal(await studio.state(({ edit }) => edit.borders.right), 16);
+    assert.deepEqual((await studio.canvas()).size, [80, 64]);
   }),
 
   'a finger types a number and taps the button': async ({ browser }) => {
@@ -95,60 +95,6 @@ export default {
     assert.equal(await studio.page.locator('#wide-width').inputValue(), '96');
   }),
 
-  'a canvas is begun with Extend, grown at its handles, and holds further pieces': at(['small', 'phone', 'wide'], async (studio, { size }) => {
-    await studio.open('emoji_u1f9d0.png');
-    await studio.task('Extend');
-    await studio.option('extend-left', '8', { done: true });
-    await studio.panel('task');
-    await studio.press('[data-key="extend-lay"]');
-    assert.deepEqual(await studio.state(({ task, edit }) => [task, edit.canvas, edit.pieces.map(({ from, to }) => [from, to])]), ['stitch', { width: 72, height: 64 }, [[[0, 0, 64, 64], [8, 0]]]]);
-    await studio.panel(null);
-    await studio.frame();
-    const dragSide = async (side, cells) => {
-      const [from, to] = await studio.page.evaluate(async ([name, count]) => {
-        const stage = await import(new URL('studio/stage.js', document.baseURI));
-        const { store } = await import(new URL('studio/store.js', document.baseURI));
-        const { width, height } = store.get().edit.canvas;
-        const scale = stage.currentScale();
-        const box = document.getElementById('stage').getBoundingClientRect();
-        const zero = stage.placeOf({ x: -0.5, y: -0.5 });
-        const [dx, dy] = { left: [-1, 0], right: [1, 0], top: [0, -1], bottom: [0, 1] }[name];
-        const at = { x: box.left + zero.x + (width * scale * (1 + dx)) / 2 + 15 * dx, y: box.top + zero.y + (height * scale * (1 + dy)) / 2 + 15 * dy };
-        return [at, { x: at.x + dx * count * 4 * scale, y: at.y + dy * count * 4 * scale }];
-      }, [side, cells]);
-      await studio.page.mouse.move(from.x, from.y);
-      await studio.page.mouse.down();
-      await wait(60);
-      await studio.page.mouse.move(to.x, to.y, { steps: 5 });
-      await studio.page.mouse.up();
-      await studio.frame();
-    };
-    await dragSide('left', 3);
-    assert.deepEqual(await studio.state(({ edit }) => [edit.canvas, edit.pieces[0].to]), [{ width: 84, height: 64 }, [20, 0]], 'the piece stays where it is, the ground grows');
-    await dragSide('bottom', 2);
-    await dragSide('left', -9); // as far as the piece
-    assert.deepEqual(await studio.state(({ edit }) => [edit.canvas, edit.pieces[0].to]), [{ width: 64, height: 72 }, [0, 0]]);
-    await studio.look(`grown-${size}`);
-    await studio.page.keyboard.press('Control+z');
-    assert.deepEqual(await studio.state(({ edit }) => edit.canvas), { width: 84, height: 72 });
-    await studio.quick({ steps: 4, count: 1 });
-    const job = await studio.runToEnd();
-    assert.deepEqual([job.request.verb, job.width, job.height, job.request.pieces.length], ['stitch', 84, 72, 1]);
-  }),
-
-  'two pictures side by side leave a seam to be made, and the results differ': every(async (studio) => {
-    await studio.task('Stitch');
-    await studio.open('emoji_u1f683.png', 'emoji_u1f69a.png');
-    assert.match(await why(studio), /128 × 64 pixels, 64 of 512 cells will be made/);
-    const job = await studio.run();
-    assert.equal(job.count, 4);
-    for (const { order } of job.results) {
-      const columns = new Set(order.flatMap((step, cell) => (step > 0 ? [cell % 32] : [])));
-      assert.deepEqual([...columns].sort((a, b) => a - b), [14, 15, 16, 17]);
-    }
-    assert.equal(new Set(await seeds(studio)).size, 4, 'four different joins');
-  }),
-
   'what would change nothing says so before it runs': every(async (studio) => {
     const run = studio.page.locator('#run-bar [data-key="run"]');
     const refused = async (words) => {
@@ -169,11 +115,15 @@ export default {
     await refused(/All cells are kept/);
     await studio.task('Extend');
     await refused(/Drag a handle/);
-    await studio.task('Stitch');
-    await refused(/Add a picture/);
-    await studio.open('emoji_u1f683.png', 'emoji_u1f69a.png');
-    await studio.option('stitch-seam', '0');
+    await studio.open('emoji_u1f69a.png');
+    await studio.option('extend-seam', '0');
     await refused(/leave no cell to be made/);
+    await studio.press('[data-key="remove-2"]');
+    assert.match(await why(studio), /256 of 512 cells will be made/, 'its ground is open');
+    await studio.option('extend-right', '0', { done: true });
+    await refused(/Drag a handle/);
+    await studio.press('[data-key="remove-1"]');
+    await refused(/Add a picture/);
   }),
 
   'a canvas that the server would refuse is said to be too large before it is sent': at(['phone', 'wide'], async (studio) => {
@@ -186,26 +136,6 @@ export default {
     await studio.option('wide-height', '64');
     assert.equal((await studio.run()).phase, 'done');
   }, { limits: { max_pixels: 1 << 20 } }),
-
-  'a piece over another opens a seam around it': at(['wide'], async (studio) => {
-    await studio.task('Stitch');
-    await studio.open('emoji_u1f683.png', 'emoji_u1f69a.png');
-    // The second is cut to its upper left quarter and laid over the first.
-    await studio.page.evaluate(async () => {
-      const { store } = await import(new URL('studio/store.js', document.baseURI));
-      const { edit } = store.get();
-      store.set({ edit: { ...edit, canvas: { width: 64, height: 64 }, pieces: [edit.pieces[0], { ...edit.pieces[1], from: [0, 0, 32, 32], to: [16, 16] }] } });
-    });
-    await studio.option('stitch-seam', '4');
-    const job = await studio.run();
-    const open = new Set(job.results[0].order.flatMap((step, cell) => (step > 0 ? [cell] : [])));
-    for (let y = 0; y < 16; y++) for (let x = 0; x < 16; x++) {
-      const inside = y >= 4 && y < 12 && x >= 4 && x < 12;
-      const edge = inside && (y === 4 || y === 11 || x === 4 || x === 11);
-      const beside = !inside && ((y >= 4 && y < 12 && (x === 3 || x === 12)) || (x >= 4 && x < 12 && (y === 3 || y === 12)));
-      assert.equal(open.has(y * 16 + x), edge || beside, `cell ${y}, ${x}`);
-    }
-  }),
 
   'words beyond what the model reads are said, and the example is one of its own': every(async (studio) => {
     await studio.panel('task');

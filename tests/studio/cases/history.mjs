@@ -86,7 +86,7 @@ export default {
     await studio.quick({ steps: 8, count: 1 });
     await studio.runToEnd();
     commands.push(await copied());
-    await studio.task('Stitch');
+    await studio.task('Extend');
     await studio.open('emoji_u1f683.png', 'emoji_u1f69a.png');
     await studio.quick({ steps: 8, count: 1 });
     await studio.runToEnd();

@@ -76,11 +76,10 @@ export default {
     assert.equal(await studio.page.locator('#option-prompt').inputValue(), 'a bear');
   }, { condition: 'text', models: ['first', 'second'] }),
 
-  'a reload keeps pieces, borders and codes chosen by hand, and the sheet of results': at(['phone', 'wide'], async (studio) => {
+  'a reload keeps the canvas and codes chosen by hand, and the sheet of results': at(['phone', 'wide'], async (studio) => {
     await studio.open('emoji_u1f9d0.png');
     await studio.task('Extend');
     await studio.option('extend-right', '32', { done: true });
-    await studio.task('Stitch');
     await studio.open('emoji_u1f683.png', 'emoji_u1f69a.png');
     await studio.page.evaluate(async () => {
       const { store } = await import(new URL('studio/store.js', document.baseURI));
@@ -89,17 +88,17 @@ export default {
     });
     await studio.run();
     const kept = () => studio.state(({ edit, task, shown, sheet }) => ({
-      pieces: edit.pieces.map(({ name, from, to, image }) => [name, from, to, image.width]), borders: edit.borders, pins: [...edit.pins], task, shown, sheet, name: edit.doc.name,
+      pieces: edit.pieces.map(({ name, own, from, to, image }) => [name, own, from, to, image?.width]), canvas: edit.canvas, pins: [...edit.pins], task, shown, sheet, name: edit.doc.name,
     }));
     const before = await kept();
-    assert.deepEqual([before.pieces.length, before.borders.right, before.sheet], [2, 32, true]);
+    assert.deepEqual([before.pieces.length, before.canvas, before.sheet], [3, { width: 192, height: 64 }, true]);
     await wait(1500);
     await studio.reload();
     await studio.settled();
     assert.deepEqual(await kept(), before);
     // The next piece is another one.
     await studio.open('emoji_u1f683.png');
-    assert.equal(new Set(await studio.state(({ edit }) => edit.pieces.map(({ id }) => id))).size, 3);
+    assert.equal(new Set(await studio.state(({ edit }) => edit.pieces.map(({ id }) => id))).size, 4);
   }),
 
   'a job that runs is followed on after a reload': every(async (studio, { mock }) => {

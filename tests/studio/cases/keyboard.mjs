@@ -65,14 +65,20 @@ export default {
     await keyboard.press('4');
     await studio.page.locator('#stage').focus();
     for (const key of ['ArrowRight', 'ArrowRight', 'ArrowUp', 'Shift+ArrowRight']) await keyboard.press(key);
-    assert.deepEqual(await studio.state(({ edit }) => edit.borders), { left: 0, right: 4, top: 4, bottom: 0 });
-    await keyboard.press('5');
+    assert.deepEqual(await studio.canvas(), { size: [68, 68], pieces: [[[0, 0, 64, 64], [0, 4]]] });
+    assert.match(await heard(studio), /The canvas is 68 by 68 pixels/);
     await studio.open('emoji_u1f69a.png');
     await studio.page.locator('#stage').focus();
-    for (const key of ['ArrowRight', 'ArrowRight', 'Shift+ArrowLeft']) await keyboard.press(key);
-    assert.deepEqual(await studio.state(({ edit }) => [edit.pieces[0].to, edit.pieces[0].from]), [[8, 0], [0, 0, 60, 64]]);
+    for (const key of ['ArrowUp', 'Shift+ArrowLeft', 'ArrowRight', 'ArrowRight']) await keyboard.press(key);
+    assert.deepEqual((await studio.canvas()).pieces[1], [[0, 0, 60, 64], [68, 0]]);
+    await keyboard.press('Escape'); // lets it go: the arrows are the canvas's again
+    await keyboard.press('ArrowLeft');
+    assert.deepEqual((await studio.canvas()).size, [132, 68]);
+    await studio.page.locator('[data-key="piece-2"]').focus();
+    await keyboard.press('Enter');
+    await studio.page.locator('#stage').focus();
     await keyboard.press('Delete');
-    assert.equal(await studio.state(({ edit }) => edit.pieces.length), 0);
+    assert.equal((await studio.canvas()).pieces.length, 1);
     await keyboard.press('2');
     await studio.page.locator('#stage').focus();
     await keyboard.press('ArrowDown');

@@ -123,50 +123,39 @@ export default {
     await studio.open('emoji_u1f683.png');
     await studio.task('Extend');
     await studio.frame();
-    const handle = await studio.place(7.5, 15.5);
-    await studio.page.mouse.move(handle.x, handle.y);
-    await studio.page.mouse.down();
-    const target = await studio.place(7.5, 31.5);
-    for (let k = 1; k <= 8; k++) await studio.page.mouse.move(handle.x + ((target.x - handle.x) * k) / 8, handle.y);
-    assert.equal(await studio.state(({ edit }) => edit.borders.right), 64, 'sixteen cells');
-    await studio.page.mouse.up();
+    await studio.dragSide('right', 16, async () => assert.deepEqual((await studio.canvas()).size, [128, 64], 'sixteen cells'));
     await studio.option('extend-left', '8', { done: true });
     await studio.panel(null);
     await studio.look('extend');
     const before = await studio.pixels();
     await studio.quick({ steps: 48, count: 1 });
     const job = await studio.runToEnd();
-    assert.deepEqual([job.width, job.height], [136, 64]);
+    assert.deepEqual([job.request.verb, job.width, job.height], ['outpaint', 136, 64]);
     const after = await studio.pixels(0);
     for (let y = 0; y < 64; y++) for (let x = 4; x < 60; x++) for (let c = 0; c < 3; c++) assert.equal(after[y][(x + 8) * 3 + c], before[y][x * 3 + c]);
     await studio.look('extended');
   }),
 
-  'stitch joins dragged pieces of two pictures': both(async (studio) => {
-    await studio.task('Stitch');
+  'pieces of two pictures are joined': both(async (studio) => {
+    await studio.task('Extend');
     await studio.open('emoji_u1f683.png', 'emoji_u1f69a.png');
     assert.equal(await studio.page.locator('.pieces li').count(), 2);
     await studio.panel(null);
-    // The second piece is cut to its right half and moved to the right.
     await studio.frame();
-    const edge = await studio.place(7.5, 15.5);
-    const inner = await studio.place(7.5, 23.5);
-    await studio.page.mouse.move(edge.x, edge.y);
-    await studio.page.mouse.down();
-    await studio.page.mouse.move(inner.x, inner.y, { steps: 8 });
-    await studio.page.mouse.up();
-    const second = await studio.state(({ edit }) => ({ from: edit.pieces[1].from, to: edit.pieces[1].to }));
-    assert.deepEqual(second, { from: [32, 0, 32, 64], to: [96, 0] });
-    await studio.look('stitch');
+    // The second piece is cut to its right half.
+    await studio.drag([[7.5, 15.5], [7.5, 23.5]]);
+    assert.deepEqual((await studio.canvas()).pieces[1], [[32, 0, 32, 64], [96, 0]]);
+    await studio.look('pieces');
     await studio.quick({ steps: 32, count: 4 });
     const job = await studio.runToEnd();
+    assert.equal(job.request.verb, 'stitch');
     assert.deepEqual(job.grid, [16, 32]);
     for (const { order } of job.results) {
       const filled = order.flatMap((step, cell) => (step > 0 ? [cell % 32] : []));
       assert.equal(filled.length, 8 * 16, 'the gap alone was filled');
       assert.ok(filled.every((x) => x >= 16 && x < 24));
     }
-    await studio.look('stitched');
+    await studio.look('joined');
   }),
 
   'a wide canvas is filled through windows that are drawn': both(async (studio) => {
@@ -196,17 +185,20 @@ export default {
     assert.ok(job.results[0].order.every((step) => step > 0));
   }),
 
-  'a piece is pasted onto the present picture and its seam made anew': wide(async (studio) => {
+  'a piece is pasted onto a picture and the seam around it made anew': wide(async (studio) => {
     await studio.open(kFace);
     const face = await studio.state(({ edit }) => [...edit.doc.tokens]);
-    await studio.task('Stitch');
+    await studio.task('Extend');
     await studio.open('emoji_u1f69a.png');
-    await studio.press('#stitch-onto');
-    await studio.state(({ edit }) => { Object.assign(edit.pieces[0], { from: [16, 16, 16, 16], to: [24, 24] }); });
-    await studio.option('stitch-seam', '4');
+    // Cut to its middle, then laid on the face; the ground beside that goes.
+    for (const [from, to] of [[[7.5, 15.5], [7.5, 19.5]], [[7.5, 31.5], [7.5, 23.5]], [[-0.5, 21.5], [3.5, 21.5]], [[15.5, 21.5], [7.5, 21.5]], [[5.5, 21.5], [7.5, 7.5]]]) await studio.drag([from, to]);
+    await studio.option('extend-right', '0', { done: true });
+    assert.deepEqual(await studio.canvas(), { size: [64, 64], pieces: [[[0, 0, 64, 64], [0, 0]], [[16, 16, 16, 16], [24, 24]]] });
+    await studio.press('#extend-onto');
+    await studio.option('extend-seam', '4');
     await studio.quick({ steps: 8, count: 1 });
     const job = await studio.runToEnd();
-    assert.deepEqual([job.width, job.height, job.request.seam], [64, 64, 4]);
+    assert.deepEqual([job.width, job.height, job.request.seam, job.request.pieces.length], [64, 64, 4, 1]);
     const { tokens, order } = job.results[0];
     tokens.forEach((token, cell) => {
       const [y, x] = [Math.floor(cell / 16), cell % 16];

@@ -1,4 +1,4 @@
-/** A piece of a stitch: where it is grabbed, how it moves and is cut, how it looks. Everything in whole cells. */
+/** A piece on a canvas: where it is grabbed, how it moves and is cut, how it looks. Everything in whole cells. */
 import { palette } from '../palette.js';
 
 const kReach = 11; // CSS pixels beside an edge that take hold of it
@@ -49,14 +49,11 @@ export function resizedPiece(piece, edge, dx, dy, factor) {
   return { ...piece, from: [x, y, width, clamp(snap(height + dy, factor), factor, Math.max(factor, Math.floor((piece.image.height - y) / factor) * factor))] };
 }
 
-/** border: its outline and grips alone. */
-export function paintPiece(context, { image, from, to }, scale, selected, hovered, border = false) {
+export const paintPiece = (context, { image, from, to }) => context.drawImage(image, ...from, ...to, from[2], from[3]);
+
+/** Its outline, and the grips of a chosen one. */
+export function paintOutline(context, { from: [, , width, height], to }, scale, selected, hovered) {
   const colours = palette();
-  const [, , width, height] = from;
-  if (!border) {
-    context.drawImage(image, ...from, to[0], to[1], width, height);
-    return;
-  }
   context.lineWidth = (selected ? 2.5 : 1) / scale;
   context.strokeStyle = selected || hovered ? colours.accent : colours.lineStrong;
   context.strokeRect(to[0], to[1], width, height);

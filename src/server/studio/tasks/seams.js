@@ -1,13 +1,16 @@
 /**
- * Which cells of a stitch the model makes, and what the pieces keep. Where two pieces meet, or one lies over another, a seam of
- * `seam` cells opens in each of them; on a picture the seam lies around the pieces, in the picture.
+ * Which cells of a canvas the model makes, and what the pieces keep. Where two pieces meet, or one lies over another, a seam of
+ * `seam` cells opens in each of them; onto the lowest picture, the seam lies around the others, in it alone.
  */
 const kNone = -1;
 
-/** The piece that shows in each cell, [h*w]: its index, the last lies on top; -1 where there is none. */
+const isPart = (a, b) => a.image === b.image && a.from[0] - a.to[0] === b.from[0] - b.to[0] && a.from[1] - a.to[1] === b.from[1] - b.to[1];
+
+/** The piece that shows in each cell, [h*w]: its index, the last lies on top; -1 where there is none. Parts of one picture, side by side as in it, are one. */
 function owners(pieces, { h, w, factor }) {
   const owner = new Int16Array(h * w).fill(kNone);
-  pieces.forEach(({ from, to }, k) => {
+  pieces.forEach(({ from, to }, piece) => {
+    const k = pieces.findIndex((other) => isPart(other, pieces[piece]));
     const [left, top] = to.map((pixel) => Math.floor(pixel / factor));
     const [right, bottom] = [to[0] + from[2], to[1] + from[3]].map((pixel, axis) => Math.min(axis ? h : w, Math.ceil(pixel / factor)));
     for (let y = Math.max(0, top); y < bottom; y++) for (let x = Math.max(0, left); x < right; x++) owner[y * w + x] = k;
@@ -59,23 +62,23 @@ function rectangles(cells, { h, w }) {
   return [...done, ...open];
 }
 
-/** {open: Uint8Array[h*w], kept: pieces as they are sent}. grid: {h, w, factor}; seam: cells; onto: they lie on a picture. */
+function seamCells(owner, grid, seam, onto) {
+  if (seam === 0) return new Uint8Array(owner.length);
+  if (!onto) return dilated(meeting(owner, grid), grid, seam - 1);
+  return dilated(Uint8Array.from(owner, (piece) => (piece > 0 ? 1 : 0)), grid, seam).map((set, cell) => (set && owner[cell] === 0 ? 1 : 0));
+}
+
+/** {open: Uint8Array[h*w], kept: pieces as they are sent}. grid: {h, w, factor}; seam: cells; onto: the others are pasted onto the first. */
 export function seamsOf(pieces, grid, seam, onto) {
   const owner = owners(pieces, grid);
-  if (onto) {
-    const covered = Uint8Array.from(owner, (piece) => (piece === kNone ? 0 : 1));
-    const around = seam > 0 ? dilated(covered, grid, seam) : covered;
-    return { open: around.map((set, cell) => (set && !covered[cell] ? 1 : 0)), kept: pieces };
-  }
-  const seams = seam > 0 ? dilated(meeting(owner, grid), grid, seam - 1) : new Uint8Array(owner.length);
+  const seams = seamCells(owner, grid, seam, onto);
   const open = Uint8Array.from(owner, (piece, cell) => (piece === kNone || seams[cell] ? 1 : 0));
   if (!seams.some((set) => set)) return { open, kept: pieces };
   const f = grid.factor;
   const kept = pieces.flatMap(({ image, from, to, ...rest }, k) =>
     rectangles(Uint8Array.from(owner, (piece, cell) => (piece === k && !open[cell] ? 1 : 0)), grid).map(([x, y, width, height]) => {
-      const [left, top] = [x * f, y * f];
-      const size = [Math.min(width * f, to[0] + from[2] - left), Math.min(height * f, to[1] + from[3] - top)];
-      return { ...rest, image, from: [from[0] + left - to[0], from[1] + top - to[1], ...size], to: [left, top] };
+      const [left, top] = [from[0] + x * f - to[0], from[1] + y * f - to[1]];
+      return { ...rest, image, from: [left, top, Math.min(width * f, image.width - left), Math.min(height * f, image.height - top)], to: [x * f, y * f] };
     }));
   return { open, kept };
 }
