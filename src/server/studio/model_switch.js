@@ -1,7 +1,7 @@
 /** Another model: what was made stays. The picture is cut into its cells, what is painted is carried over, options that it knows stay set. */
 import { store } from './store.js';
 import { documentOf, loadTokens, modelOf } from './documents.js';
-import { change } from './edits.js';
+import { canvasBeside, change } from './edits.js';
 import { refreshForm } from './form.js';
 import { cropped } from './work_area.js';
 
@@ -33,7 +33,7 @@ export function switchModel(name) {
   if (doc) {
     const other = area && (before?.width !== model.width || before?.height !== model.height);
     const next = documentOf(other ? cropped(area, model) : doc.image, doc.name, before?.name === name ? doc.tokens : null);
-    change({ doc: next, original: next, mask: maskOver(mask, doc, next), pins: new Map(), area: area && { ...area, touched: area.touched && maskOver(area.touched, doc, next) } });
+    change({ doc: next, original: next, mask: maskOver(mask, doc, next), pins: new Map(), area: area && { ...area, touched: area.touched && maskOver(area.touched, doc, next) }, ...(other ? canvasBeside(edit) : {}) });
     loadTokens(next);
   }
   refreshForm();

@@ -281,6 +281,18 @@ export default {
     }
   }),
 
+  'a join that the server keeps is set up again from its workspace': at(['phone'], async (studio) => {
+    await studio.quick({ steps: 4, count: 1 });
+    await two(studio);
+    await studio.run();
+    await studio.task('Generate');
+    await studio.panel('history');
+    await studio.press(studio.page.locator('#panel-history [data-key$="-restore"]').first());
+    await studio.until(({ task, edit }) => task === 'extend' && edit.pieces !== null);
+    assert.deepEqual(await studio.canvas(), { size: [128, 64], pieces: [[[0, 0, 56, 64], [0, 0]], [[8, 0, 56, 64], [72, 0]]] });
+    assert.match(await why(studio), /64 of 512 cells/);
+  }, { workspace: true }),
+
   'work under way of an earlier version: pieces': former('stitch', {}, false, { size: [128, 64], pieces: [[whole, [0, 0]], [whole, [64, 0]]] }),
   'work under way of an earlier version: borders': former('extend', { left: 8, bottom: 4 }, false, { size: [72, 68], pieces: [[whole, [8, 0]]] }),
   'work under way of an earlier version: a piece on the picture': former('stitch', {}, true, { size: [64, 64], pieces: [[whole, [0, 0]], [[0, 0, 32, 32], [16, 8]]] }),
