@@ -3,7 +3,7 @@ import { el, iconButton, button } from '../dom.js';
 import { checkField, numberInput, rangeField, refreshForm } from '../form.js';
 import { choosePictures } from '../imports.js';
 import { blankCanvas } from '../pictures.js';
-import { addPresent, layoutNow, choose, chosenPiece, factorOf, ontoFirst, raise, remove, setMargin } from './canvas.js';
+import { addPresent, layoutNow, choose, chosenPiece, factorOf, ontoFirst, raise, remove, seamPixels, setMargin } from './canvas.js';
 import { boundsOf, marginsOf, mostMargin } from './layout.js';
 import { sizeWords, t } from '../words.js';
 
@@ -47,7 +47,10 @@ function pieceRow(piece, chosen, onTop) {
 
 function seamFields(state, factor) {
   return [
-    rangeField(state, 'extend', 'seam', { label: t('Seam'), min: 0, max: kMostSeam * factor, step: factor, initial: 2 * factor, show: (value) => t('{pixels} px', { pixels: value }), help: ontoFirst(state) ? t('How much around each piece is made anew.') : t('How much of each piece is made anew where two meet.') }),
+    rangeField(state, 'extend', 'seam', {
+      label: t('Seam'), min: 0, max: kMostSeam * factor, step: factor, initial: seamPixels(state), show: (value) => t('{pixels} px', { pixels: value }),
+      help: ontoFirst(state) ? t('How much around each piece is made anew.') : t('How much of each piece is made anew where two meet.'),
+    }),
     checkField(state, 'extend', 'onto', { label: t('Paste onto the lowest picture'), help: t('The others stay whole: the seam opens around them, in the lowest alone.'), then: refreshForm }),
   ];
 }
