@@ -94,6 +94,28 @@ TEST(EvenObjective, IsTheObjectiveOverAllStatesAtEveryTime) {
   }
 }
 
+/// A code that is there was there at time 0: no logits at it cost or change anything.
+TEST(EvenObjective, WhereCodesOnlyBecomeMaskKnownCellsCostNothing) {
+  const auto x0 = torch::randint(kCodes, {kRows, kCells}, generator(3), torch::kInt64);
+  for (const auto& named : even_processes()) {
+    EXPECT_EQ(named.process->only_masks(), named.name.starts_with("absorbing")) << named.name;
+    if (!named.process->only_masks()) continue;
+    const auto xt = some_noised(*named.process, x0);
+    const auto known = (xt != kCodes).unsqueeze(2);
+    const auto times = torch::tensor({1, 3, 5});
+    const auto values = torch::randn({kRows, kCells, kCodes}, generator(9), torch::kFloat64);
+    const auto others = torch::where(known, torch::randn_like(values) * 9, values);
+    const auto terms = [&](const torch::Tensor& logits) {
+      return objective(*named.process, {}, x0, xt, log_x0(logits), times, torch::ones({kRows}));
+    };
+    EXPECT_TRUE(torch::equal(terms(values).loss, terms(others).loss)) << named.name;
+    const auto logits = values.clone().requires_grad_();
+    even_objective(*named.process, {}, x0, xt, logits, times, torch::ones({kRows})).mean().backward();
+    EXPECT_EQ(logits.grad().masked_select(known).abs().max().item<double>(), 0) << named.name;
+    EXPECT_GT(logits.grad().masked_select(known.logical_not()).abs().max().item<double>(), 0) << named.name;
+  }
+}
+
 TEST(EvenObjective, AFullMaskHasAFiniteObjective) {
   const auto x0 = torch::randint(kCodes, {kRows, kCells}, generator(3), torch::kInt64);
   for (const auto& named : even_processes()) {

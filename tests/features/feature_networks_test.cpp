@@ -8,6 +8,7 @@
 
 #include "checkpoint/safetensors.h"
 #include "features/backbone.h"
+#include "kernels/cpu_features.h"
 #include "support/fixtures.h"
 
 namespace tessera {
@@ -138,18 +139,6 @@ TEST(Parity, FeatureNetworksGiveTheZoosOwnLogits) {
   if (!looked) GTEST_SKIP() << "no network with its classifier here";
 }
 
-/// How fast the distance to `taps` grows from pictures `b` along `direction`, by differences of the distance. The step
-/// changes it by a ten-thousandth: above float32's rounding, few units across zero.
-double slope_along(const Backbone& backbone, const std::vector<torch::Tensor>& taps, const torch::Tensor& b,
-                   const torch::Tensor& direction) {
-  const torch::NoGradGuard no_grad;
-  const auto at = [&](const torch::Tensor& pictures) {
-    return tap_distance(taps, backbone.taps(pictures)).sum().item<double>();
-  };
-  const double length = direction.norm().item<double>(), step = 1e-4 * at(b) / length;
-  return (at(b + direction * (step / length)) - at(b - direction * (step / length))) / (2 * step);
-}
-
 TEST(Parity, FeatureNetworksGiveTheExpectedDistanceAndItsGradient) {
   TESSERA_FOR_EACH_NETWORK(network) {
     SCOPED_TRACE(network.json);
@@ -174,12 +163,12 @@ TEST(Parity, FeatureNetworksGiveTheExpectedDistanceAndItsGradient) {
       distance.sum().backward();
       if (network.rounded) {
         // A unit that float16 moves across zero changes its whole share of the gradient, much where all else at its
-        // place is zero; which units do depends on the order of sums, so on the processor. Measured: a cosine of 0.957
-        // to 0.998. That it is the gradient of this network's distance, the distance tells.
+        // place is zero; which units do depends on the order of sums, so on the processor's instructions. Measured
+        // with AVX2: a cosine of 0.957. Float32 weights are held to single values below.
         const auto want = network.expected.at(gradient);
-        EXPECT_GT(torch::cosine_similarity(b.grad().flatten(), want.flatten(), 0).item<double>(), 0.93);
-        EXPECT_NEAR(b.grad().norm().item<double>() / want.norm().item<double>(), 1, 0.1);
-        EXPECT_NEAR(slope_along(backbone, taps_a, b.detach(), b.grad()) / b.grad().norm().item<double>(), 1, 0.1);
+        const bool usual = cpu_has_avx512_bf16();
+        EXPECT_GT(torch::cosine_similarity(b.grad().flatten(), want.flatten(), 0).item<double>(), usual ? 0.99 : 0.93);
+        EXPECT_NEAR(b.grad().norm().item<double>() / want.norm().item<double>(), 1, usual ? 0.02 : 0.1);
       } else {
         EXPECT_TRUE(close(network, gradient, b.grad(), 2e-4));
       }
