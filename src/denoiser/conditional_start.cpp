@@ -18,7 +18,6 @@ void start_from_prior(ConditionalTransformer& network, const TransformerOptions&
   const auto& options = network->options();
   require(prior.kind == TransformerKind::bidirectional, "{}: an autoregressive prior, expected an absorbing one",
           where);
-  require_same("codes", prior.codebook_size, options.codebook_size, where);
   require_same("rows", prior.grid.h, options.grid.h, where);
   require_same("columns", prior.grid.w, options.grid.w, where);
   require_same("layers", prior.layers, options.layers, where);
@@ -34,7 +33,8 @@ void start_from_prior(ConditionalTransformer& network, const TransformerOptions&
   auto target = network->state();  // shares storage with the network
   const auto put = [&](const std::string& name, const torch::Tensor& value) { target.at(name).copy_(value); };
 
-  put("latent_image_embedding.emb.weight", source.at("token_embedding.weight"));
+  const bool same_codes = prior.codebook_size == options.codebook_size;
+  if (same_codes) put("latent_image_embedding.emb.weight", source.at("token_embedding.weight"));
   const auto positions = source.at("position_embedding").view({prior.grid.h, prior.grid.w, prior.width});
   const auto rows = positions.mean(1);
   put("latent_image_embedding.height_emb.weight", rows);
@@ -71,8 +71,10 @@ void start_from_prior(ConditionalTransformer& network, const TransformerOptions&
   }
   put("norm_out.weight", source.at("final_norm.weight"));
   put("norm_out.bias", source.at("final_norm.bias"));
-  put("out.weight", source.at("head.weight"));
-  target.at("out.bias").zero_();
+  if (same_codes) {
+    put("out.weight", source.at("head.weight"));
+    target.at("out.bias").zero_();
+  }
 }
 
 }  // namespace tessera

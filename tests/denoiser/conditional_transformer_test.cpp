@@ -239,6 +239,17 @@ TEST(ConditionalTransformer, StartedFromAPriorItGivesThePriorsLogitsWhateverTheT
     const auto logits = network->forward(kTokens, kTimes, condition_of(options, 3));
     EXPECT_TRUE(torch::allclose(logits, expected, 1e-4, 1e-4)) << (logits - expected).abs().max();
   }
+  // Of a prior of other codes all but what reads and tells codes.
+  auto more = small(true, false);
+  more.exact_gelu = true;
+  more.codebook_size = 9;
+  auto larger = network_of(more);
+  const auto fresh = larger->state().at("out.weight").clone();
+  start_from_prior(larger, sizes, weights, "prior");
+  EXPECT_TRUE(torch::equal(larger->state().at("out.weight"), fresh));
+  EXPECT_TRUE(torch::equal(larger->state().at("transformer_blocks.1.ff.net.2.weight"),
+                           weights.at("blocks.1.mlp.down.weight")));
+
   auto narrow = small(true, false);
   narrow.exact_gelu = true;
   narrow.head_width = 4;
