@@ -247,8 +247,8 @@ TEST(ConditionalTransformer, StartedFromAPriorItGivesThePriorsLogitsWhateverTheT
   const auto fresh = larger->state().at("out.weight").clone();
   start_from_prior(larger, sizes, weights, "prior");
   EXPECT_TRUE(torch::equal(larger->state().at("out.weight"), fresh));
-  EXPECT_TRUE(torch::equal(larger->state().at("transformer_blocks.1.ff.net.2.weight"),
-                           weights.at("blocks.1.mlp.down.weight")));
+  EXPECT_TRUE(
+      torch::equal(larger->state().at("transformer_blocks.1.ff.net.2.weight"), weights.at("blocks.1.mlp.down.weight")));
 
   auto narrow = small(true, false);
   narrow.exact_gelu = true;
