@@ -43,7 +43,8 @@ Neighbours nearest_features(const torch::Tensor& queries, const torch::Tensor& b
   Smallest smallest;
   for (std::int64_t start = 0; start < b.count(); start += block_rows) {
     const auto last = std::min(start + block_rows, b.count());
-    smallest.merge(norms.slice(0, start, last) - 2 * torch::mm(all, b.block(start, last).t()), start, k + kSpareNeighbours);
+    smallest.merge(norms.slice(0, start, last) - 2 * torch::mm(all, b.block(start, last).t()), start,
+                   k + kSpareNeighbours);
   }
   Neighbours result{torch::empty({a.count(), k}, torch::kInt64), torch::empty({a.count(), k}, torch::kFloat64)};
   for (std::int64_t row = 0; row < a.count(); ++row) {

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -14,7 +15,7 @@ void add_word(std::vector<std::string>& words, const std::string& text) {
 
 /// The field `keywords` of a picture's metadata: a list of texts, or one text with commas between them.
 std::vector<std::string> keywords_of(const DatasetItem& item) {
-  const auto fields = nlohmann::json::parse(item.fields, nullptr, false);
+  const auto fields = json_or_discarded(item.fields);
   if (!fields.is_object() || !fields.contains("keywords")) return {};
   const auto& given = fields["keywords"];
   std::vector<std::string> words;
