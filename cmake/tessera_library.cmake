@@ -9,13 +9,15 @@ endif()
 add_library(tessera_options INTERFACE)
 target_include_directories(tessera_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_options(tessera_options INTERFACE -pthread -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
-  $<$<BOOL:${TESSERA_WERROR}>:-Werror> ${TESSERA_SANITIZE_FLAGS})
+  $<$<BOOL:${TESSERA_WERROR}>:-Werror> ${TESSERA_SANITIZE_FLAGS} -fno-semantic-interposition
+  -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)  # the same bytes from whatever folder
 # GCC 13's warning takes functions that return a reference into an argument for such that return one to a temporary.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
   target_compile_options(tessera_options INTERFACE -Wno-dangling-reference)
 endif()
 target_link_options(tessera_options INTERFACE ${TESSERA_SANITIZE_FLAGS})
-target_compile_definitions(tessera_options INTERFACE TESSERA_VERSION="${PROJECT_VERSION}")
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/runtime/version.cpp PROPERTIES
+  COMPILE_DEFINITIONS TESSERA_VERSION="${PROJECT_VERSION}" SKIP_UNITY_BUILD_INCLUSION ON)
 target_link_libraries(tessera_options INTERFACE tessera_torch Threads::Threads)
 
 # LibTorch's headers take longer to compile than all of Tessera: compile them once.

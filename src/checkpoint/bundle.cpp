@@ -10,6 +10,7 @@
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
+#include "runtime/shipped_files.h"
 
 namespace tessera {
 namespace {
@@ -148,7 +149,8 @@ void announce_weights(const fs::path& folder, const json& hashes, const std::map
 
 }  // namespace
 
-Bundle load_bundle(const fs::path& folder, BundleCheck check) {
+Bundle load_bundle(const fs::path& model, BundleCheck check) {
+  const auto folder = find_model(model);
   require(fs::is_directory(folder), "{}: no such model folder", folder.string());
   Bundle bundle;
   if (!fs::exists(folder / "model_index.json")) {

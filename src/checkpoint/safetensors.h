@@ -19,8 +19,9 @@ using Metadata = std::map<std::string, std::string>;
 /// checksum is read through and compared with it.
 TensorMap load_safetensors(const std::filesystem::path& path, Metadata* metadata = nullptr);
 
-/// Writes atomically. Tensors are stored contiguous, from the CPU, the widest types first and then by name. The header's
-/// metadata get a field `tessera.sha256`, of all other bytes of the file, which load_safetensors checks and leaves out.
+/// Writes atomically. Tensors are stored contiguous, from the CPU, the widest types first and then by name. The
+/// header's metadata get a field `tessera.sha256`, of all other bytes of the file, which load_safetensors checks and
+/// leaves out.
 void save_safetensors(const std::filesystem::path& path, const TensorMap& tensors, const Metadata& metadata = {});
 
 }  // namespace tessera

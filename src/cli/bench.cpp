@@ -8,7 +8,6 @@
 #include "cli/bench_conditional.h"
 #include "cli/model_flags.h"
 #include "cli/stopwatch.h"
-#include "cli/threads.h"
 #include "cli/verbs.h"
 #include "data/catalogue.h"
 #include "denoiser/transformer.h"
@@ -18,6 +17,7 @@
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/seconds_since.h"
+#include "runtime/threads.h"
 
 namespace tessera::cli {
 namespace {

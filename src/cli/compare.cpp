@@ -6,13 +6,14 @@
 #include "cli/edit_run.h"
 #include "cli/evaluate_references.h"
 #include "cli/evaluation_flags.h"
-#include "cli/threads.h"
 #include "cli/verbs.h"
 #include "data/pack_file.h"
 #include "metrics/confidence.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
+#include "runtime/threads.h"
+#include "runtime/version.h"
 
 namespace tessera::cli {
 namespace {
@@ -141,7 +142,7 @@ void compare(const CompareOptions& options) {
   HtmlReport report(fmt::format("{} and {}", std::filesystem::path(options.a).filename().string(),
                                 std::filesystem::path(options.b).filename().string()));
   nlohmann::ordered_json figures = {
-      {"tessera", TESSERA_VERSION}, {"command", options.command}, {"a_path", options.a}, {"b_path", options.b}};
+      {"tessera", version()}, {"command", options.command}, {"a_path", options.a}, {"b_path", options.b}};
   figures.update(models ? compare_models(options, report) : compare_pictures(options, report));
   report.heading("To repeat it");
   report.code(options.command);

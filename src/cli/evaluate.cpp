@@ -9,7 +9,6 @@
 #include "cli/edit_run.h"
 #include "cli/evaluate_references.h"
 #include "cli/evaluation_flags.h"
-#include "cli/threads.h"
 #include "cli/verbs.h"
 #include "metrics/sweep.h"
 #include "runtime/atomic_file.h"
@@ -17,6 +16,8 @@
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "runtime/seconds_since.h"
+#include "runtime/threads.h"
+#include "runtime/version.h"
 #include "training/token_data.h"
 
 namespace tessera::cli {
@@ -195,7 +196,7 @@ void evaluate(const EvaluateOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   const std::filesystem::path output = options.output;
   HtmlReport report(fmt::format("Evaluation of {}", std::filesystem::path(options.model.model).filename().string()));
-  nlohmann::ordered_json figures = {{"tessera", TESSERA_VERSION}, {"command", options.command}};
+  nlohmann::ordered_json figures = {{"tessera", version()}, {"command", options.command}};
   if (options.data.ends_with(".safetensors")) {
     figures.update(evaluate_tokens(options, report));
   } else if (options.sweeps()) {

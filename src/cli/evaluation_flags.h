@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "data/catalogue_choice.h"
 #include "cli/model_flags.h"
+#include "data/catalogue_choice.h"
 #include "data/dataset.h"
 #include "metrics/evaluation.h"
 #include "metrics/samples.h"

@@ -1,5 +1,4 @@
 /// The `tessera` program: one verb a file, each registered in verbs.h.
-#include <c10/util/Exception.h>
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
@@ -7,8 +6,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -17,33 +14,29 @@
 #include "cli/suggestion.h"
 #include "cli/verbs.h"
 #include "image/decoding_process.h"
-#include "runtime/error.h"
+#include "runtime/failure.h"
 #include "runtime/heap.h"
 #include "runtime/log.h"
 #include "runtime/mapped_file.h"
-#include "runtime/out_of_memory.h"
 #include "runtime/stop_signal.h"
+#include "runtime/version.h"
 
 namespace {
 
-/// Prints one line, whatever the text holds (names of files are strangers' too) and however long that is.
 int fail_with(int status, std::string text) {
-  constexpr std::size_t kMost = 16 << 10, kEnd = 512;
-  if (text.size() > kMost) text = text.substr(0, kMost - kEnd) + " [...] " + text.substr(text.size() - kEnd);
-  for (auto& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  std::fprintf(stderr, "tessera: %s\n", text.c_str());
+  std::fprintf(stderr, "tessera: %s\n", tessera::one_line(std::move(text)).c_str());
   return status;
 }
 
-/// LibTorch's message without its trace; being out of memory is the user's to mend, anything else is not.
-std::string text_of(const c10::Error& error) {
-  const std::string text = error.what_without_backtrace();
-  const auto memory = tessera::find_out_of_memory(text);
-  const auto begin = memory == std::string::npos ? 0 : memory;
-  return fmt::format("{}: {}", memory == std::string::npos ? "internal error" : "out of memory",
-                     text.substr(begin, text.find('\n', begin) - begin));
+int status_of(tessera::FailureKind kind) {
+  switch (kind) {
+    case tessera::FailureKind::usage:
+      return 2;
+    case tessera::FailureKind::interrupted:
+      return tessera::kInterruptedStatus;
+    default:
+      return 1;
+  }
 }
 
 std::vector<std::string> verbs_of(const CLI::App& app) {
@@ -80,7 +73,7 @@ std::string suggestion_for(const CLI::App& app) {
 
 int run(int argc, char** argv) {
   CLI::App app{"tessera: train, sample, edit and measure discrete diffusion image models", "tessera"};
-  app.set_version_flag("--version", TESSERA_VERSION);
+  app.set_version_flag("--version", tessera::version());
   app.require_subcommand(1);
   app.fallthrough(false);
   app.formatter(std::make_shared<tessera::cli::HelpFormatter>());  // the verbs inherit it
@@ -97,20 +90,9 @@ int run(int argc, char** argv) {
       return fail_with(2, fmt::format("{}: no such verb, expected one of {}{}", argv[1], fmt::join(verbs, ", "),
                                       tessera::cli::did_you_mean(argv[1], verbs)));
     return fail_with(2, error.what() + suggestion_for(app));
-  } catch (const tessera::UsageError& error) {
-    return fail_with(2, error.what());
-  } catch (const tessera::Interrupted& error) {
-    return fail_with(tessera::kInterruptedStatus, error.what());
-  } catch (const tessera::Error& error) {
-    return fail_with(1, error.what());
-  } catch (const std::filesystem::filesystem_error& error) {
-    return fail_with(1, fmt::format("{}: {}", error.path1().string(), error.code().message()));
-  } catch (const std::bad_alloc&) {
-    return fail_with(1, "out of memory");
-  } catch (const c10::Error& error) {
-    return fail_with(1, text_of(error));
-  } catch (const std::exception& error) {
-    return fail_with(1, fmt::format("internal error: {}", error.what()));
+  } catch (...) {
+    const auto failure = tessera::current_failure();
+    return fail_with(status_of(failure.kind), failure.text);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "cli/command_tree.h"
+#include "runtime/version.h"
 
 namespace tessera::cli {
 namespace {
@@ -58,7 +59,7 @@ std::string synopsis(const VerbEntry& verb) {
 std::string manual_page(const VerbEntry& verb, const VerbEntry& tree) {
   const auto title = verb.name("-");
   auto page = fmt::format(".TH {} 1 \"\" \"Tessera {}\" \"Tessera\"\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n{}",
-                          plain(upper(title)), TESSERA_VERSION, plain(title), plain(verb.description), synopsis(verb));
+                          plain(upper(title)), version(), plain(title), plain(verb.description), synopsis(verb));
   if (!verb.verbs.empty()) {
     page += ".SH VERBS\n";
     for (const auto& below : verb.verbs) {

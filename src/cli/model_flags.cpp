@@ -3,8 +3,8 @@
 #include <fmt/ranges.h>
 
 #include "cli/command_tree.h"
-#include "cli/threads.h"
 #include "runtime/error.h"
+#include "runtime/threads.h"
 
 namespace tessera::cli {
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "data/catalogue_choice.h"
 #include "cli/model_flags.h"
+#include "data/catalogue_choice.h"
 #include "image/image.h"
 
 namespace tessera::cli {

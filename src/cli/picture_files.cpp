@@ -12,6 +12,7 @@
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
+#include "runtime/version.h"
 
 namespace tessera::cli {
 namespace {
@@ -55,7 +56,7 @@ fs::path free_sibling(const fs::path& folder) {
 }  // namespace
 
 PngText picture_text(const nlohmann::json& record) {
-  return {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + TESSERA_VERSION}};
+  return {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + version()}};
 }
 
 PngText sheet_text(const nlohmann::json& record) {

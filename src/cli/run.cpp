@@ -3,11 +3,11 @@
 
 #include "cli/model_flags.h"
 #include "cli/server_jobs.h"
-#include "cli/threads.h"
 #include "cli/verbs.h"
 #include "runtime/atomic_file.h"
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
+#include "runtime/threads.h"
 #include "server/base64.h"
 #include "server/http_client.h"
 #include "server/pipeline_backend.h"

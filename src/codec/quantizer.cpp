@@ -79,8 +79,7 @@ torch::Tensor NearestQuantizerImpl::compared(const torch::Tensor& latents) const
 }
 
 torch::Tensor NearestQuantizerImpl::codes(const torch::Tensor& latents) {
-  return nearest_rows(to_rows(compared(latents)), codebook())
-      .view({latents.size(0), latents.size(2), latents.size(3)});
+  return nearest_rows(to_rows(compared(latents)), codebook()).view({latents.size(0), latents.size(2), latents.size(3)});
 }
 
 QuantizerOutput NearestQuantizerImpl::quantize(const torch::Tensor& given, const QuantizerContext&) {

@@ -31,11 +31,10 @@ ImporterEntry vq_diffusion_vqvae_importer();
 
 Registry<ImporterEntry>& importers() {
   static Registry<ImporterEntry> registry(
-      "importer",
-      {maskgit_vqgan_importer(), unleashing_vqgan_importer(), unleashing_absorbing_importer(),
-       unleashing_autoregressive_importer(), hub_amused_importer(), hub_vqmodel_importer(), taming_vqgan_importer(),
-       vq_diffusion_importer(), vq_diffusion_vqvae_importer(), llamagen_vq_importer(), taming_gpt_importer(),
-       image_bart_importer(), halton_maskgit_importer()});
+      "importer", {maskgit_vqgan_importer(), unleashing_vqgan_importer(), unleashing_absorbing_importer(),
+                   unleashing_autoregressive_importer(), hub_amused_importer(), hub_vqmodel_importer(),
+                   taming_vqgan_importer(), vq_diffusion_importer(), vq_diffusion_vqvae_importer(),
+                   llamagen_vq_importer(), taming_gpt_importer(), image_bart_importer(), halton_maskgit_importer()});
   return registry;
 }
 

@@ -6,6 +6,7 @@
 #include "kernels/device.h"
 #include "pipeline/sampling_choice.h"
 #include "runtime/error.h"
+#include "runtime/shipped_files.h"
 
 namespace tessera {
 namespace {
@@ -18,7 +19,8 @@ WeightLoading loading_for(Precision precision, torch::Device device, const Pipel
 
 }  // namespace
 
-Pipeline Pipeline::load(const std::filesystem::path& bundle, const PipelineOptions& options) {
+Pipeline Pipeline::load(const std::filesystem::path& model, const PipelineOptions& options) {
+  const auto bundle = find_model(model);
   const auto device = device_from(options.device);
   const auto precision = precision_from(options.dtype, device);
   auto parts = load_bundle(bundle, BundleCheck::weights);

@@ -37,8 +37,9 @@ struct Generated {
 
 class Pipeline {
  public:
-  /// Loads a bundle. Throws Error naming what is missing or does not fit.
-  static Pipeline load(const std::filesystem::path& bundle, const PipelineOptions& options = {});
+  /// Loads a bundle: a folder, or the name of a shipped one (runtime/shipped_files.h). Throws Error naming what is
+  /// missing or does not fit.
+  static Pipeline load(const std::filesystem::path& model, const PipelineOptions& options = {});
 
   bool has_prior() const { return prior_ != nullptr; }
   Codec codec() const { return codec_; }

@@ -13,7 +13,7 @@ struct VariationOptions {
   bool least_likely = false;  // the cells that the model finds least likely, not random ones
   std::int64_t count = 1;     // plans
   Seed seed = 0;
-  std::uint64_t first_image = 0;  // number of the first plan's picture within the seed
+  std::uint64_t first_image = 0;      // number of the first plan's picture within the seed
   std::vector<Condition> conditions;  // under which the cells are judged: one or none
 };
 

@@ -85,7 +85,7 @@ void Progress::update(std::int64_t step, const std::string& text) {
 }
 
 void Progress::print(bool last) {
-  if (!log().should_log(spdlog::level::info)) return;
+  if (!shows_progress()) return;
   const double elapsed = seconds_since(begin_);
   const double done = total_ > 0 ? static_cast<double>(step_) / static_cast<double>(total_) : 0;
   double left = seconds_left();

@@ -1,5 +1,5 @@
-/// Progress of long work on standard error: a bar on a terminal from the first moment, a plain line now and then elsewhere;
-/// nothing where the log keeps its information to itself (--quiet).
+/// Progress of long work on standard error: a bar on a terminal from the first moment, a plain line now and then
+/// elsewhere; nothing where the log keeps its information to itself (--quiet).
 #pragma once
 
 #include <chrono>

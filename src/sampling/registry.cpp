@@ -52,9 +52,9 @@ Registry<GuidanceEntry>& guidance_schedules() {
 
 Registry<SamplerEntry>& samplers() {
   static Registry<SamplerEntry> registry(
-      "sampler", {ancestral_sampler(), autoregressive_sampler(), chain_sampler(), confidence_sampler(),
-                  masked_sampler(), mlm_sampler(), purity_sampler(), raster_sampler(), halton_sampler(),
-                  redraw_sampler(), amused_sampler()});
+      "sampler",
+      {ancestral_sampler(), autoregressive_sampler(), chain_sampler(), confidence_sampler(), masked_sampler(),
+       mlm_sampler(), purity_sampler(), raster_sampler(), halton_sampler(), redraw_sampler(), amused_sampler()});
   return registry;
 }
 

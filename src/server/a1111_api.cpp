@@ -7,6 +7,7 @@
 
 #include "image/image_io.h"
 #include "runtime/bounded_json.h"
+#include "runtime/version.h"
 #include "server/base64.h"
 #include "server/job_json.h"
 #include "server/service.h"
@@ -268,7 +269,7 @@ std::string infotext(const Body& body, const Job& job, const json& record, std::
     text += fmt::format("{}: {}, ", label, value.is_string() ? value.get<std::string>() : value.dump());
   }
   return text + fmt::format("Seed: {}, Size: {}x{}, Model: {}, Version: Tessera {}", job.seed, width, height, job.model,
-                            TESSERA_VERSION);
+                            version());
 }
 
 HttpResponse run(Service& service, const Call& call, JobRequest request, const Body& body, Delivery delivery) {

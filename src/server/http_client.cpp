@@ -4,6 +4,7 @@
 
 #include "runtime/bounded_json.h"
 #include "runtime/printable.h"
+#include "runtime/version.h"
 #include "server/service.h"
 
 #ifdef TESSERA_WITH_SERVER
@@ -72,7 +73,7 @@ class RemoteClient : public ServiceClient {
     http::request<http::string_body> request{http::verb::get, path, 11};
     request.method_string(method);
     request.set(http::field::host, address_.host + ":" + address_.port);
-    request.set(http::field::user_agent, std::string("Tessera ") + TESSERA_VERSION);
+    request.set(http::field::user_agent, std::string("Tessera ") + version());
     if (!key_.empty()) request.set(http::field::authorization, "Bearer " + key_);
     if (!body.empty()) request.set(http::field::content_type, "application/json");
     request.body() = body;
@@ -168,7 +169,11 @@ std::unique_ptr<ServiceClient> remote_service(const std::string& url, const std:
   const bool has_port = colon != std::string::npos && (end == std::string::npos || colon > end);
   auto host = has_port ? rest.substr(0, colon) : rest;
   if (end != std::string::npos) host = host.substr(1, end - 1);
-  return std::make_unique<RemoteClient>(url, Address{tls, host, has_port ? rest.substr(colon + 1) : tls ? "443" : "80"},
+  return std::make_unique<RemoteClient>(url,
+                                        Address{tls, host,
+                                                has_port ? rest.substr(colon + 1)
+                                                : tls    ? "443"
+                                                         : "80"},
                                         key);
 #else
   fail("--server: this build has no HTTP; build with TESSERA_WITH_SERVER=ON");

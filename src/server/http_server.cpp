@@ -24,10 +24,10 @@ namespace {
 namespace http = boost::beast::http;
 using boost::system::error_code;
 
-constexpr int kRequestsPerConnection = 1000;    // then it is closed
-constexpr std::chrono::seconds kIdle{5};        // how long a connection waits for its next request
-constexpr std::size_t kSmallBody = 256 << 10;   // bytes
-constexpr std::chrono::seconds kBodyWait{5};    // for room among the bodies under way
+constexpr int kRequestsPerConnection = 1000;     // then it is closed
+constexpr std::chrono::seconds kIdle{5};         // how long a connection waits for its next request
+constexpr std::size_t kSmallBody = 256 << 10;    // bytes
+constexpr std::chrono::seconds kBodyWait{5};     // for room among the bodies under way
 constexpr std::chrono::milliseconds kBeat{250};  // between looks at whether to stop
 
 using Parser = http::request_parser<http::string_body>;
@@ -80,9 +80,7 @@ class HttpServer::Impl {
   void run() {
     listener_.run(
         service_.limits().connections, [this](int socket) { serve(socket); }, [this](int socket) { refuse(socket); },
-        [this](std::int64_t count) {
-          service_.metrics().set("tessera_http_connections", static_cast<double>(count));
-        });
+        [this](std::int64_t count) { service_.metrics().set("tessera_http_connections", static_cast<double>(count)); });
   }
 
   void stop() { listener_.stop(); }
@@ -273,7 +271,7 @@ class HttpServer::Impl {
   const ListenOptions options_;
   BodyBudget bodies_;
   std::mutex mutex_;
-  std::shared_ptr<const TlsContext> tls_;            // under mutex_
+  std::shared_ptr<const TlsContext> tls_;           // under mutex_
   std::map<std::string, std::int64_t> by_address_;  // under mutex_
   Listener listener_;
 };

@@ -12,7 +12,7 @@ namespace tessera::server {
 
 struct ListenOptions {
   std::string address = "127.0.0.1";
-  int port = 8080;                        // 0: any free one
+  int port = 8080;                             // 0: any free one
   std::shared_ptr<const TlsContext> tls = {};  // none: plain HTTP
 };
 

@@ -76,8 +76,8 @@ int Listener::bind(const std::string& address, int port) {
   return port_of(socket_);
 }
 
-void Listener::run(std::int64_t most, const std::function<void(int)>& connected,
-                   const std::function<void(int)>& refuse, const std::function<void(std::int64_t)>& count_changed) {
+void Listener::run(std::int64_t most, const std::function<void(int)>& connected, const std::function<void(int)>& refuse,
+                   const std::function<void(std::int64_t)>& count_changed) {
   while (!stopping_) {
     pollfd entry{socket_, POLLIN, 0};
     if (::poll(&entry, 1, kBeatMilliseconds) <= 0) continue;

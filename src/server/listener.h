@@ -21,8 +21,8 @@ class Listener {
   int bind(const std::string& address, int port);
 
   /// Accepts until stop(); then waits for what runs. connected(socket, count) is called in a thread of its own, up to
-  /// `most` at one time, and owns the socket; for those beyond `most` `refuse` is called, which does, too. count_changed
-  /// is told how many run.
+  /// `most` at one time, and owns the socket; for those beyond `most` `refuse` is called, which does, too.
+  /// count_changed is told how many run.
   void run(std::int64_t most, const std::function<void(int socket)>& connected,
            const std::function<void(int socket)>& refuse, const std::function<void(std::int64_t)>& count_changed);
   void stop() { stopping_ = true; }

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "image/image_io.h"
+#include "runtime/version.h"
 #include "sampling/registry.h"
 #include "server/base64.h"
 #include "server/service.h"
@@ -67,7 +68,7 @@ HttpResponse capabilities(Service& service, const Call&) {
   json limits;
   auto copy = service.limits();
   for (const auto& field : copy.fields()) limits[field.name] = *std::get<std::int64_t*>(field.target);
-  return json_response({{"version", TESSERA_VERSION},
+  return json_response({{"version", version()},
                         {"models", std::move(models)},
                         {"default_model", service.default_model()},
                         {"verbs", verb_names()},

@@ -12,6 +12,7 @@
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
+#include "runtime/shipped_files.h"
 #include "sampling/registry.h"
 
 namespace tessera::server {
@@ -99,6 +100,7 @@ ModelSource parse_model_source(const std::string& text) {
     throw UsageError(
         fmt::format("--model {}: expected FOLDER or NAME=FOLDER, a name of letters, digits and _ . -", text));
   }
+  source.folder = find_model(source.folder);
   return source;
 }
 

@@ -1,6 +1,7 @@
 /// The OpenAPI 3.1 document, out of the routes and the one list of request fields.
 #include <nlohmann/json.hpp>
 
+#include "runtime/version.h"
 #include "server/request_fields.h"
 #include "server/service.h"
 
@@ -484,7 +485,7 @@ json openapi_document(const std::vector<Route>& routes, const ServiceLimits& lim
   return {{"openapi", "3.1.0"},
           {"info",
            {{"title", "Tessera"},
-            {"version", TESSERA_VERSION},
+            {"version", version()},
             {"description", fmt::format("Discrete diffusion for images. Bodies of at most {} MiB.", limits.body_mib)},
             {"license", {{"name", "Apache-2.0"}, {"identifier", "Apache-2.0"}}}}},
           {"servers", json::array({{{"url", "/"}, {"description", "the service that answers this document"}}})},

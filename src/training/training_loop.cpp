@@ -136,6 +136,7 @@ class Run {
   std::optional<Progress> progress_;
   std::chrono::steady_clock::time_point begin_;
   double next_validation_ = kFirstValidation, next_save_ = kSaveInterval;  // seconds since the beginning
+  bool stopped_ = false;                                                   // by LoopOptions::after_step
   std::string early_;                                                      // why the run ends before its last step
 };
 
@@ -180,6 +181,7 @@ void Run::one_step() {
   }
   ++step_;
   progress_->update(step_, losses_text(metrics));
+  if (options_.after_step) stopped_ = !options_.after_step(step_, total_, metrics);
   if (step_ <= kFirstRecords || step_ % options_.log_every == 0 || step_ == total_) {
     metrics[task_.unit() + "_per_second"] = progress_->rate();
     recorder_->scalars(step_, metrics);
@@ -250,9 +252,10 @@ bool Run::ends_early() {
 }
 
 TrainingEnd Run::go() {
-  const StopSignal stop;
+  std::optional<StopSignal> stop;
+  if (options_.takes_signals) stop.emplace();
   progress_.emplace(task_.name(), step_, total_, task_.unit(), task_.units_per_step());
-  while (step_ < total_ && !stop.requested() && !ends_early()) {
+  while (step_ < total_ && !stopped_ && !(stop && stop->requested()) && !ends_early()) {
     one_step();
     // In this order: a run that is killed in between validates again when it is resumed.
     const bool validates = is_due(options_.validate_every, next_validation_);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -25,6 +26,9 @@ struct LoopOptions {
                                      // turns out faster or slower than `steps` supposes; 0: they stand
   bool planned_by_time = false;      // a resumed run goes on with the number of steps that it had come to so
   bool resume = false;               // go on from the saved state
+  // Called after each update; false stops the run as a signal does. None: not called.
+  std::function<bool(std::int64_t step, std::int64_t steps, const Metrics& metrics)> after_step = {};
+  bool takes_signals = true;  // false: a library leaves its program's signals alone
 };
 
 /// What a run is judged by at a validation.

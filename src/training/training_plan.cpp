@@ -74,7 +74,8 @@ void plan_codec(TrainingPlan& plan, const PictureSurvey& pictures, const PlanOpt
   codec.image_size = options.size;
   // A codec of smaller pictures sees several pixels as one position: as many cells, and about as much work.
   const auto smaller = codec.patch_size;
-  while (!start.empty() && codec.patch_size < 8 && codec.codec_options().grid().h >= 2 * kCellsASide) codec.patch_size *= 2;
+  while (!start.empty() && codec.patch_size < 8 && codec.codec_options().grid().h >= 2 * kCellsASide)
+    codec.patch_size *= 2;
   codec.upscale = plan.prior.upscale = true;
   codec.seed = plan.prior.seed = options.seed;
   if (start.empty()) {

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "canvas/fill_canvas.h"
-#include "import/importers.h"
 #include "denoiser/transformer.h"
+#include "import/importers.h"
 #include "support/fixtures.h"
 
 namespace tessera {

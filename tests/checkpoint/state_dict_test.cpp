@@ -5,9 +5,9 @@
 #include <cmath>
 #include <fstream>
 
-#include "import/importers.h"
 #include "checkpoint/safetensors_header.h"
 #include "checkpoint/torch_archive.h"
+#include "import/importers.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "support/scratch.h"

@@ -88,8 +88,8 @@ TEST_F(Terminal, OneVerbReadsWhatAnotherWrites) {
   output_of(fmt::format("cat {} | {} reconstruct -m '{}' -t 1 -i - -o {}", at("wide.png"), program(), kModelFolder,
                         at("both.webp")));
   EXPECT_GT(read_image(folder_ / "both.webp").width, 160);
-  EXPECT_TRUE(fails_in_one_line(
-      run(fmt::format("inpaint {} -i - --mask - -o {} </dev/null", kModel, at("x.png"))), 1, "standard input"));
+  EXPECT_TRUE(fails_in_one_line(run(fmt::format("inpaint {} -i - --mask - -o {} </dev/null", kModel, at("x.png"))), 1,
+                                "standard input"));
 }
 
 TEST_F(Terminal, AFolderOfResultsHoldsThoseOfOneRun) {
@@ -153,8 +153,8 @@ TEST_F(Terminal, QuietSaysNothingButWhatWasAskedFor) {
 
 TEST_F(Terminal, WhatWasMistypedIsGuessed) {
   EXPECT_TRUE(fails_in_one_line(run("genrate"), 2, "did you mean generate?"));
-  EXPECT_TRUE(fails_in_one_line(run(fmt::format("generate {} --tempersture 1", kModel)), 2,
-                                "did you mean --temperature?"));
+  EXPECT_TRUE(
+      fails_in_one_line(run(fmt::format("generate {} --tempersture 1", kModel)), 2, "did you mean --temperature?"));
   EXPECT_TRUE(fails_in_one_line(run("dataset inf --data x"), 2, "did you mean info?"));
   EXPECT_EQ(run(fmt::format("generate {} --wxyz 1", kModel)).output.find("did you mean"), std::string::npos);
 }
@@ -194,7 +194,8 @@ TEST_F(Terminal, DefaultsComeFromTheEnvironmentAndAFile) {
                                    {"steps = 1979-05-27\n", "expected a text, a number"},
                                    {"steps = \n", "config.toml"}}) {
     write_file_atomically(folder_ / "config.toml", text);
-    EXPECT_TRUE(fails_in_one_line(with(config, fmt::format("generate {} -o {}", kModel, at("x.png"))), 2, says)) << text;
+    EXPECT_TRUE(fails_in_one_line(with(config, fmt::format("generate {} -o {}", kModel, at("x.png"))), 2, says))
+        << text;
   }
   EXPECT_TRUE(fails_in_one_line(with("TESSERA_CONFIG=/nowhere.toml", "generate"), 2, "no such file"));
 }
@@ -202,9 +203,10 @@ TEST_F(Terminal, DefaultsComeFromTheEnvironmentAndAFile) {
 TEST_F(Terminal, ShellsCompleteVerbsOptionsAndChoices) {
   ASSERT_EQ(run("completion bash").status, 0);
   const auto completed = [&](const std::string& words, int at) {
-    const auto outcome = run_command(fmt::format(
-        "bash -c \"source <('{}' completion bash); COMP_WORDS=({}); COMP_CWORD={}; _tessera; echo \\${{COMPREPLY[@]}}\"",
-        TESSERA_PROGRAM, words, at));
+    const auto outcome =
+        run_command(fmt::format("bash -c \"source <('{}' completion bash); COMP_WORDS=({}); COMP_CWORD={}; _tessera; "
+                                "echo \\${{COMPREPLY[@]}}\"",
+                                TESSERA_PROGRAM, words, at));
     EXPECT_EQ(outcome.status, 0) << outcome.output;
     return " " + outcome.output;
   };
@@ -282,8 +284,9 @@ TEST_F(Terminal, AServiceDoesWhatTheVerbsDo) {
     for (int x = 16; x < 48; ++x) std::fill_n(mask.at(x, y), 3, std::uint8_t{255});
   }
   write_png(folder_ / "mask.png", mask);
-  write_file_atomically(folder_ / "layout.json",
-                        R"({"width": 96, "height": 64, "pieces": [{"image": "a.png", "from": [0, 0, 32, 64], "to": [0, 0]}]})");
+  write_file_atomically(
+      folder_ / "layout.json",
+      R"({"width": 96, "height": 64, "pieces": [{"image": "a.png", "from": [0, 0, 32, 64], "to": [0, 0]}]})");
   const std::pair<std::string, std::string> jobs[] = {
       {"generate", "--seed 3 --temperature 0.8"},
       {"inpaint", fmt::format("-i {} --box 16,16,16,16 --box 40,40,8,8 --feather 2", at("a.png"))},
@@ -299,8 +302,7 @@ TEST_F(Terminal, AServiceDoesWhatTheVerbsDo) {
     ++number;
     const auto made = run(fmt::format("{} {} {} -o {}", verb, kModel, flags, at(here)));
     ASSERT_EQ(made.status, 0) << made.output;
-    const auto asked =
-        run(fmt::format("{} --steps 2 {} --server {} -o {}", verb, flags, service.url(), at(there)));
+    const auto asked = run(fmt::format("{} --steps 2 {} --server {} -o {}", verb, flags, service.url(), at(there)));
     ASSERT_EQ(asked.status, 0) << asked.output;
     EXPECT_EQ(read_image(folder_ / here), read_image(folder_ / there)) << verb << " " << flags;
   }
@@ -311,8 +313,8 @@ TEST_F(Terminal, AServiceDoesWhatTheVerbsDo) {
 
   EXPECT_TRUE(fails_in_one_line(
       run(fmt::format("generate --frames {} --server {} -o {}", at("f"), service.url(), at("x.png"))), 2, "--frames"));
-  EXPECT_TRUE(fails_in_one_line(
-      run(fmt::format("generate -m other --server {} -o {}", service.url(), at("x.png"))), 1, "other"));
+  EXPECT_TRUE(fails_in_one_line(run(fmt::format("generate -m other --server {} -o {}", service.url(), at("x.png"))), 1,
+                                "other"));
   EXPECT_TRUE(fails_in_one_line(run(fmt::format("generate --server http://127.0.0.1:1 -o {}", at("x.png"))), 1,
                                 "cannot be reached"));
   EXPECT_TRUE(fails_in_one_line(run(fmt::format("generate --server nowhere -o {}", at("x.png"))), 2, "http://HOST"));
@@ -324,11 +326,12 @@ TEST_F(Terminal, AJobOfAFileIsDoneHereOrByAService) {
                         R"({"verb": "inpaint", "image": "a.png", "boxes": [[16, 16, 24, 24]], "seed": 4, "steps": 2})");
   const auto here = run(fmt::format("run {} -m '{}' -t 1 -o {}", at("job.json"), kModelFolder, at("here.png")));
   ASSERT_EQ(here.status, 0) << here.output;
-  const auto verb = run(fmt::format("inpaint {} -i {} --box 16,16,24,24 --seed 4 -o {}", kModel, at("a.png"), at("v.png")));
+  const auto verb =
+      run(fmt::format("inpaint {} -i {} --box 16,16,24,24 --seed 4 -o {}", kModel, at("a.png"), at("v.png")));
   ASSERT_EQ(verb.status, 0) << verb.output;
   EXPECT_EQ(read_image(folder_ / "here.png"), read_image(folder_ / "v.png"));
-  const auto report = json::parse(
-      output_of(fmt::format("{} run {} -m '{}' -t 1 --json -o {}", program(), at("job.json"), kModelFolder, at("made"))));
+  const auto report = json::parse(output_of(
+      fmt::format("{} run {} -m '{}' -t 1 --json -o {}", program(), at("job.json"), kModelFolder, at("made"))));
   EXPECT_EQ(report["state"], "done");
   EXPECT_EQ(report["files"].size(), 1U);
 
@@ -346,9 +349,9 @@ TEST_F(Terminal, AJobOfAFileIsDoneHereOrByAService) {
                                    {R"({"verb": "generate", "stepz": 1})", "stepz"},
                                    {R"({"verb": "inpaint"})", "image"}}) {
     write_file_atomically(folder_ / "bad.json", text);
-    EXPECT_TRUE(fails_in_one_line(run(fmt::format("run {} {} -o {}", at("bad.json"),
-                                                  fmt::format("-m '{}'", kModelFolder), at("x.png"))),
-                                  1, says))
+    EXPECT_TRUE(fails_in_one_line(
+        run(fmt::format("run {} {} -o {}", at("bad.json"), fmt::format("-m '{}'", kModelFolder), at("x.png"))), 1,
+        says))
         << text;
   }
 }

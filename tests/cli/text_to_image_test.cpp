@@ -154,7 +154,8 @@ TEST(TextToImage, PromptsThatCannotBeReadAreNamed) {
   EXPECT_NE(cut.output.find("the model reads 77: its end is left out"), std::string::npos) << cut.output;
   EXPECT_TRUE(fails_in_one_line(run(generate(model, "--class 3")), 2,
                                 "class: the model takes text, expected a model with classes"));
-  EXPECT_TRUE(fails_in_one_line(run(generate(model, "--truncation 2 -p x")), 2, "top_p is 2, expected above 0, at most 1"));
+  EXPECT_TRUE(
+      fails_in_one_line(run(generate(model, "--truncation 2 -p x")), 2, "top_p is 2, expected above 0, at most 1"));
 }
 
 TEST(TextToImage, TheOriginalsCheckpointImports) {

@@ -1,8 +1,8 @@
 /// Taming Transformers' VQModel against the numbers that the original computes.
 #include <gtest/gtest.h>
 
-#include "import/importers.h"
 #include "codec/codec.h"
+#include "import/importers.h"
 #include "support/fixtures.h"
 
 namespace tessera {

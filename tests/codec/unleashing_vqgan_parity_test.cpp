@@ -4,11 +4,11 @@
 #include <cmath>
 #include <numbers>
 
-#include "import/importers.h"
 #include "checkpoint/torch_archive.h"
 #include "codec/codec.h"
 #include "codec/diff_augment.h"
 #include "codec/discriminator.h"
+#include "import/importers.h"
 #include "support/fixtures.h"
 
 namespace tessera {

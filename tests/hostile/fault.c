@@ -79,19 +79,19 @@ int rename(const char* from, const char* to) {
   if (hit("rename", to)) return -1;
   return real(from, to);
 }
-#define OPEN(name)                                                     \
-  int name(const char* path, int flags, ...) {                         \
-    static int (*real)(const char*, int, ...);                         \
-    if (!real) real = dlsym(RTLD_NEXT, #name);                         \
-    mode_t mode = 0;                                                   \
-    if (flags & (O_CREAT | O_TMPFILE)) {                               \
-      va_list rest;                                                    \
-      va_start(rest, flags);                                           \
-      mode = va_arg(rest, mode_t);                                     \
-      va_end(rest);                                                    \
-    }                                                                  \
+#define OPEN(name)                                                               \
+  int name(const char* path, int flags, ...) {                                   \
+    static int (*real)(const char*, int, ...);                                   \
+    if (!real) real = dlsym(RTLD_NEXT, #name);                                   \
+    mode_t mode = 0;                                                             \
+    if (flags & (O_CREAT | O_TMPFILE)) {                                         \
+      va_list rest;                                                              \
+      va_start(rest, flags);                                                     \
+      mode = va_arg(rest, mode_t);                                               \
+      va_end(rest);                                                              \
+    }                                                                            \
     if ((flags & (O_WRONLY | O_RDWR | O_CREAT)) && hit("open", path)) return -1; \
-    return real(path, flags, mode);                                    \
+    return real(path, flags, mode);                                              \
   }
 OPEN(open)
 OPEN(open64)

@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/bundle.h"
-#include "import/importers.h"
 #include "checkpoint/torch_archive.h"
+#include "import/importers.h"
 #include "support/fixtures.h"
 
 namespace tessera {

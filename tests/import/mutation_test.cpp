@@ -6,10 +6,10 @@
 
 #include <random>
 
-#include "import/importers.h"
 #include "checkpoint/torch_archive.h"
-#include "support/fixtures.h"
 #include "checkpoint/torch_writer.h"
+#include "import/importers.h"
+#include "support/fixtures.h"
 
 namespace tessera {
 namespace mutation_test {

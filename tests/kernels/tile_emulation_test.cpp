@@ -232,8 +232,8 @@ TEST_F(TileEmulation, SumsAreAddedToWhereTheyLie) {
     product.sum = got.data_ptr<float>();
     multiply_onto(product, 32, 64);
     EXPECT_TRUE(torch::allclose(want, got, 1e-5, 1e-4));
-    EXPECT_TRUE(torch::equal(got.narrow(1, kChannels, kPitch - kChannels),
-                             before.narrow(1, kChannels, kPitch - kChannels)));
+    EXPECT_TRUE(
+        torch::equal(got.narrow(1, kChannels, kPitch - kChannels), before.narrow(1, kChannels, kPitch - kChannels)));
   }
 }
 

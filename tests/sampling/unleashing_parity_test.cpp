@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <string>
 
-#include "import/importers.h"
 #include "denoiser/transformer.h"
 #include "diffusion/absorbing.h"
 #include "diffusion/likelihood.h"
 #include "diffusion/time_sampler.h"
+#include "import/importers.h"
 #include "sampling/fill.h"
 #include "support/fixtures.h"
 

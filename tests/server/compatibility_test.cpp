@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "image/image_io.h"
+#include "runtime/version.h"
 #include "server/base64.h"
 #include "server/fake_backend.h"
 #include "server/schema_check.h"
@@ -569,7 +570,7 @@ TEST(ServerA1111, InfoHasWhatClientsReadOfIt) {
   const auto info = json::parse(value["info"].get<std::string>());
   EXPECT_EQ(info["infotexts"][0], fmt::format("a cat\nNegative prompt: a dog\nSteps: 9, Sampler: ancestral, Seed: 3, "
                                               "Size: 8x8, Model: wordy, Version: Tessera {}",
-                                              TESSERA_VERSION));
+                                              version()));
   EXPECT_EQ(info["all_prompts"], json::parse(R"(["a cat"])"));
   EXPECT_EQ(info["index_of_first_image"], 0);
 }

@@ -67,8 +67,7 @@ class Replay {
     if (response.status == 200) check_schema(request, answer);
     if (request.contains("save")) saved_[request["save"]] = answer;
     const auto answers = request.value("answer", json::object());
-    for (const auto& [pointer, wanted] : answers.items())
-      check(answer, pointer, wanted);
+    for (const auto& [pointer, wanted] : answers.items()) check(answer, pointer, wanted);
   }
 
   /// Against what the document says of the route.

@@ -78,7 +78,8 @@ TEST(ServerRequest, RefusalsNameFieldFoundAndExpected) {
        "seed | seed: \"one\", expected a whole number from 0 to 9007199254740991"},
       {{{"verb", "generate"}, {"top_p", 0}}, "top_p | top_p is 0, expected above 0, at most 1"},
       {{{"verb", "generate"}, {"sampler", "eulr"}},
-       "sampler | sampler is 'eulr', expected one of ancestral, autoregressive, chain, confidence, masked, mlm, purity, "
+       "sampler | sampler is 'eulr', expected one of ancestral, autoregressive, chain, confidence, masked, mlm, "
+       "purity, "
        "raster, halton, redraw, amused"},
       {{{"verb", "generate"}, {"previews", 1}}, "previews | previews: 1, expected true or false"},
       {{{"verb", "generate"}, {"width", 4000}, {"height", 4000}},

@@ -26,8 +26,8 @@ struct FixtureCase {
   bool has(const std::string& key) const { return expected.count(key) > 0; }
   /// The checkpoint named by case.json.
   std::filesystem::path checkpoint() const;
-  /// Checks `got` against tensor `key` with the tolerance that case.json states (exact for integers, one step for bytes); reports the worst
-  /// index.
+  /// Checks `got` against tensor `key` with the tolerance that case.json states (exact for integers, one step for
+  /// bytes); reports the worst index.
   ::testing::AssertionResult matches(const std::string& key, const torch::Tensor& got) const;
   /// The same with the tolerance of README-vq-diffusion.md: floats to 1e-4 + 1e-4 |expected|, where everything at or
   /// below -69 (log of zero probability) counts as equal. Integers exactly.

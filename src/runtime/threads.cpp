@@ -1,4 +1,4 @@
-#include "cli/threads.h"
+#include "runtime/threads.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -15,7 +15,7 @@
 
 #include "runtime/error.h"
 
-namespace tessera::cli {
+namespace tessera {
 namespace {
 
 /// OpenBLAS keeps threads of its own, which torch::set_num_threads does not reach: without this, -t 1 still computes
@@ -86,4 +86,4 @@ void set_threads(int threads) {
 #endif
 }
 
-}  // namespace tessera::cli
+}  // namespace tessera

@@ -1,0 +1,38 @@
+/// One part of a bundle trained on a data set: opens the data, makes what the part needs of them, and runs. What
+/// `tessera train codec|prior|pixels` and the library share.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "data/catalogue_choice.h"
+#include "training/codec_trainer.h"
+#include "training/pixel_trainer.h"
+#include "training/prior_recipe.h"
+#include "training/training_loop.h"
+
+namespace tessera {
+
+/// What no recipe holds.
+struct PartTraining {
+  std::string data;    // folder, zip, tar shards, .tessera-pack; of a prior also a file of tokens (.safetensors)
+  std::string bundle;  // folder to write; of a prior the one that holds the codec
+  std::string device = "cpu";
+  CatalogueChoice choice;  // of the data
+  bool strict = false;     // a broken file of the data is an Error
+  LoopOptions loop;        // its `steps` are the recipe's
+};
+
+struct TrainedPart {
+  std::filesystem::path folder;  // vqvae/ or transformer/ of the bundle
+  std::int64_t steps = 0;        // updates that were asked for
+};
+
+/// Throws Error naming what is wrong in recipe or data before
+/// anything is written, Interrupted where a signal or LoopOptions::after_step ended it (the state is saved).
+TrainedPart train_codec(const PartTraining& training, CodecRecipe recipe);
+TrainedPart train_prior(const PartTraining& training, PriorRecipe recipe);
+/// model: the bundle whose codec gets the head; training.bundle empty: the same.
+TrainedPart train_pixels(const PartTraining& training, const PixelRecipe& recipe, const std::string& model);
+
+}  // namespace tessera
