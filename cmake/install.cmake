@@ -42,8 +42,16 @@ if(TESSERA_BUILD_LIBRARY)
 endif()
 
 if(TESSERA_BUILD_LIBRARY AND TESSERA_BUILD_PYTHON)
-  find_package(pybind11 CONFIG QUIET)
-  if(pybind11_FOUND)
+  # The distribution's interpreter has the distribution's pybind11 and NumPy; another one first on the path has its own.
+  if(NOT Python_EXECUTABLE AND EXISTS /usr/bin/python3)
+    set(Python_EXECUTABLE /usr/bin/python3 CACHE FILEPATH "Interpreter that the Python package is built for")
+  endif()
+  find_package(Python 3.9 QUIET COMPONENTS Interpreter Development.Module)
+  set(PYBIND11_FINDPYTHON ON)
+  if(Python_FOUND)
+    find_package(pybind11 CONFIG QUIET)
+  endif()
+  if(pybind11_FOUND AND EXISTS ${CMAKE_SOURCE_DIR}/python/CMakeLists.txt)
     # Debian's own folder of packages, whatever interpreter's version; elsewhere -DTESSERA_PYTHON_DIR=...
     set(TESSERA_PYTHON_DIR ${CMAKE_INSTALL_PREFIX}/lib/python3/dist-packages CACHE PATH "Folder that gets the Python package")
     add_subdirectory(python)
@@ -53,3 +61,4 @@ if(TESSERA_BUILD_LIBRARY AND TESSERA_BUILD_PYTHON)
 endif()
 
 include(cmake/packages.cmake)
+include(cmake/reference.cmake)

@@ -39,9 +39,12 @@ class EditRun {
         pipeline_(pipeline),
         plans_(plans),
         progress_(std::in_place, verb.get_name(), 0, masked_cells(), "cells") {
-    record_ = {{"verb", verb.get_name()},        {"model", fs::path(flags.model.model).filename().string()},
-               {"command", command_line(verb)},  {"dtype", pipeline.dtype()},
-               {"stride", flags.windows.stride}, {"random_windows", flags.windows.random}};
+    record_ = {{"verb", verb.get_name()},
+               {"model", fs::path(flags.model.model).filename().string()},
+               {"command", command_line(verb)},
+               {"stride", flags.windows.stride},
+               {"random_windows", flags.windows.random}};
+    record_.update(pipeline.computed_by());
     if (!flags.model.loras.empty()) record_["lora"] = names_of_loras(flags.model);
     if (!flags.frames.empty()) frames_.emplace(flags.frames);
     one_file_ = !picture_format(flags.output).empty();

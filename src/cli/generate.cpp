@@ -77,7 +77,7 @@ void generate(const CLI::App& verb, const GenerateOptions& options) {
   const auto sheet = one_file ? output : output / "sheet.png";
   auto record = to_json(fill);
   record["model"] = valid_utf8(std::filesystem::path(options.model.model).filename().string());
-  record["dtype"] = pipeline.dtype();
+  record.update(pipeline.computed_by());
   record["command"] = command_line(verb);
   if (!options.model.loras.empty()) record["lora"] = names_of_loras(options.model);
 

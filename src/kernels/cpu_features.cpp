@@ -92,4 +92,8 @@ CpuLimit cpu_limit() {
   return limit().load(std::memory_order_relaxed);
 }
 
+const char* cpu_kernels() {
+  return cpu_has_amx_bf16() ? "amx" : cpu_has_avx512_bf16() ? "avx512-bf16" : "plain";
+}
+
 }  // namespace tessera

@@ -23,4 +23,8 @@ enum class CpuLimit { plain, avx512, amx };
 void set_cpu_limit(CpuLimit limit);
 CpuLimit cpu_limit();
 
+/// Which kernels compute here: "amx", "avx512-bf16" or "plain". Each rounds in its own order, so that a sampler near a
+/// tie may decide otherwise; records of pictures hold it.
+const char* cpu_kernels();
+
 }  // namespace tessera

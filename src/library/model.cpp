@@ -63,7 +63,7 @@ struct Job {
 
 json record_of(const FillOptions& options, const Pipeline& pipeline) {
   auto record = to_json(options);
-  record["dtype"] = pipeline.dtype();
+  record.update(pipeline.computed_by());
   return record;
 }
 

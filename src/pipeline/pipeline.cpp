@@ -1,8 +1,11 @@
 #include "pipeline/pipeline.h"
 
+#include <nlohmann/json.hpp>
+
 #include "canvas/tiles.h"
 #include "checkpoint/bundle.h"
 #include "checkpoint/bundle_record.h"
+#include "kernels/cpu_features.h"
 #include "kernels/device.h"
 #include "pipeline/sampling_choice.h"
 #include "runtime/error.h"
@@ -49,6 +52,11 @@ Pipeline Pipeline::load(const std::filesystem::path& model, const PipelineOption
   // Last: what is wrong in a configuration is said in its own words where there are any.
   require_recorded(bundle, parts.index);
   return pipeline;
+}
+
+nlohmann::json Pipeline::computed_by() const {
+  return {{"dtype", dtype_},
+          {"kernels", codec_->device().is_cpu() ? std::string(cpu_kernels()) : codec_->device().str()}};
 }
 
 Prior& Pipeline::held_prior() const {

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -66,6 +67,9 @@ class Pipeline {
   Condition condition_for(const PromptOptions& options) { return held_prior().condition_for(options); }
   /// What the dtype asked for came to: float32, bfloat16 or int8.
   const std::string& dtype() const { return dtype_; }
+  /// What its pictures depend on beside bundle, seed and options: {"dtype", "kernels"}, for their records. kernels:
+  /// cpu_kernels() or the device.
+  nlohmann::json computed_by() const;
 
   /// `count` pictures of seed options.seed, numbered from options.first_image. FillOptions{} makes what `tessera
   /// generate` without sampling flags makes.

@@ -1,0 +1,26 @@
+# cmake --build BUILD --target reference: the library's headers and the pages of docs/ as HTML, in BUILD/reference/html.
+find_package(Doxygen QUIET)
+if(NOT DOXYGEN_FOUND)
+  return()
+endif()
+set(DOXYGEN_PROJECT_NAME Tessera)
+set(DOXYGEN_PROJECT_NUMBER ${PROJECT_VERSION})
+set(DOXYGEN_PROJECT_BRIEF "${PROJECT_DESCRIPTION}")
+set(DOXYGEN_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/reference)
+set(DOXYGEN_GENERATE_LATEX NO)
+set(DOXYGEN_QUIET YES)
+set(DOXYGEN_EXTRACT_ALL YES)  # a comment may belong to several declarations
+set(DOXYGEN_HIDE_IN_BODY_DOCS YES)
+set(DOXYGEN_JAVADOC_AUTOBRIEF YES)
+set(DOXYGEN_MULTILINE_CPP_IS_BRIEF NO)
+set(DOXYGEN_EXCLUDE_SYMBOLS "tessera::detail*")
+set(DOXYGEN_USE_MDFILE_AS_MAINPAGE ${CMAKE_SOURCE_DIR}/docs/library.md)
+set(DOXYGEN_IMAGE_PATH ${CMAKE_SOURCE_DIR}/docs)
+set(DOXYGEN_WARN_IF_UNDOCUMENTED NO)
+set(DOXYGEN_FILE_PATTERNS *.h *.hpp *.md)
+set(DOXYGEN_STRIP_FROM_PATH ${CMAKE_SOURCE_DIR})
+set(DOXYGEN_STRIP_FROM_INC_PATH ${CMAKE_SOURCE_DIR}/include)
+# tessera.h's comments are C's own; doxygen wants its mark.
+set(DOXYGEN_FILTER_PATTERNS "*/tessera.h=\"sed 's,^/\\* ,/** ,; s,  /\\* ,  /**< ,'\"")
+doxygen_add_docs(reference ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/docs/library.md ${CMAKE_SOURCE_DIR}/docs/python.md
+  ${CMAKE_SOURCE_DIR}/docs/stability.md COMMENT "reference")
