@@ -40,9 +40,11 @@ TokenData data_of(std::int64_t train, std::int64_t held_out) {
 
 TEST(SampleJudge, SamplesLikeTheTrainingPicturesLieNearerThanOthers) {
   const auto codec = shipped_codec();
-  SampleJudge judge(codec, data_of(48, 12), shipped_backbone("mobilenetv2"));
-  const auto like = judge.look_at(grids_of(24, 0, 128)), unlike = judge.look_at(grids_of(24, 384, 512));
-  EXPECT_LT(like.distance + 3 * (like.standard_error + unlike.standard_error), unlike.distance);
+  torch::manual_seed(3);  // how many numbers the codec's making takes depends on the processor
+  SampleJudge judge(codec, data_of(64, 12), shipped_backbone("mobilenetv2"));
+  const auto like = judge.look_at(grids_of(64, 0, 128)), unlike = judge.look_at(grids_of(64, 384, 512));
+  EXPECT_LT(like.distance + 3 * (like.standard_error + unlike.standard_error), unlike.distance)
+      << like.distance << " +- " << like.standard_error << ", " << unlike.distance << " +- " << unlike.standard_error;
   EXPECT_LT(like.judgement().score, unlike.judgement().score);
   EXPECT_GT(like.standard_error, 0);
   EXPECT_EQ(like.copied, 0);
