@@ -13,7 +13,7 @@ function(tessera_embed_networks folder from)
     string(APPEND symbols "extern const char tessera_network_${number}[], tessera_network_${number}_end[];\n")
     string(APPEND entries
       "    {\"${name}\", {tessera_network_${number}, static_cast<std::size_t>(tessera_network_${number}_end - tessera_network_${number})}},\n")
-    string(APPEND globals "    \".globl tessera_network_${number}\\n.globl tessera_network_${number}_end\\n\"\n")
+    string(APPEND globals "    \".globl tessera_network_${number}\\n.hidden tessera_network_${number}\\n.globl tessera_network_${number}_end\\n.hidden tessera_network_${number}_end\\n\"\n")
     math(EXPR number "${number} + 1")
   endforeach()
   set(output ${CMAKE_BINARY_DIR}/embedded_networks.cpp)

@@ -11,9 +11,10 @@ target_include_directories(tessera_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_options(tessera_options INTERFACE -pthread -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
   $<$<BOOL:${TESSERA_WERROR}>:-Werror> ${TESSERA_SANITIZE_FLAGS} -fno-semantic-interposition
   -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)  # the same bytes from whatever folder
-# GCC 13's warning takes functions that return a reference into an argument for such that return one to a temporary.
+# GCC 13's warning takes functions that return a reference into an argument for such that return one to a temporary, GCC 14's
+# takes the single pointer of LibTorch's small vectors for the whole of what is copied.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
-  target_compile_options(tessera_options INTERFACE -Wno-dangling-reference)
+  target_compile_options(tessera_options INTERFACE -Wno-dangling-reference -Wno-array-bounds -Wno-stringop-overflow)
 endif()
 target_link_options(tessera_options INTERFACE ${TESSERA_SANITIZE_FLAGS})
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/runtime/version.cpp PROPERTIES
