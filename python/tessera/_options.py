@@ -29,7 +29,7 @@ def native_names(given: Dict[str, Any]) -> Dict[str, Any]:
         native = NAMES.get(name, name)
         if native in result:
             raise TypeError(f"{origin[native]} and {name} are both given, but they are one option")
-        result[native] = value
+        result[native] = seed_of(value) if native == "seed" else value
         origin[native] = name
     return result
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from . import _native
-from ._options import as_json, device_of, dtype_of, native_names, path_bytes, says_stop, seed_of
+from ._options import as_json, device_of, dtype_of, native_names, path_bytes, says_stop
 from ._pixels import box_mask, image_array, mask_of, pil_images, pixels_of, token_array, tokens_of
 
 MASK = -1
@@ -328,7 +328,10 @@ class Pipeline:
     ) -> np.ndarray:
         """How likely each cell's code is, given the others: nats, float64 [h, w] (or [N, h, w]), 0 where a cell is
         MASK. spacing 0 hides each cell by itself; s hides those that lie s apart together, in s * s looks."""
-        given = as_json(self._known(native_names({"prompt": prompt, "spacing": spacing, **options})))
+        given = native_names({"prompt": prompt, "spacing": spacing, **options})
+        if "class" in given:
+            given["label"] = given.pop("class")  # as the library calls it here
+        given = as_json(given)
         grids = tokens_of(tokens)
         if grids.ndim == 2:
             return self._model.score(grids, given)
@@ -346,24 +349,10 @@ class Pipeline:
         callback_on_step_end: Optional[Callable],
     ) -> PipelineOutput:
         _check_output_type(output_type)
-        made = call(*inputs, as_json(self._known(options)), self._on_step(callback, callback_on_step_end))
+        made = call(*inputs, as_json(options), self._on_step(callback, callback_on_step_end))
         record = json.loads(made.record())
         made_so = _Made(made, record, int(options.get("first_image", 0)))
         return PipelineOutput(_images(made, output_type), token_array(made), record, [made_so])
-
-    def _known(self, options: Dict[str, Any]) -> Dict[str, Any]:
-        """A seed as a number, a class as its index."""
-        options = dict(options)
-        if "seed" in options:
-            options["seed"] = seed_of(options["seed"])
-        if isinstance(options.get("class"), str):
-            names = self.config.get("labels") or []
-            if options["class"] not in names:
-                raise _native.UsageError(
-                    f"class is {options['class']!r}, expected a number or one of: {', '.join(names)}"
-                )
-            options["class"] = names.index(options["class"])
-        return options
 
     def _on_step(self, callback: Optional[Callable], at_end: Optional[Callable]) -> Optional[Callable[..., bool]]:
         if callback is None and at_end is None:

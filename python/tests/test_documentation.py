@@ -31,7 +31,7 @@ def run(code, name, line, variables):
     exec(compile("\n" * line + code, name, "exec"), variables)
 
 
-@pytest.mark.parametrize("page", ["docs/python.md", "python/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md", "python/README.md"])
 def test_the_code_of_a_page_runs(page, checkout):
     blocks = [b for b in read_page(ROOT / page, page).blocks if b.language == "python" and b.directive("skip") is None]
     assert blocks

@@ -117,7 +117,7 @@ def test_of_a_list_of_prompts_each_has_its_images(text):
         ({"sampler": "raster", "purity": 3}, "purity is 3, but sampler 'raster'"),
         ({"seed": -1}, "seed is -1"),
         ({"count": 0}, "count is 0"),
-        ({"class_labels": "dog"}, "class is 'dog'"),
+        ({"class_labels": "dog"}, "class"),
     ],
 )
 def test_a_wrong_option_is_named(emoji, options, message):

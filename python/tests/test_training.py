@@ -91,3 +91,22 @@ def test_a_data_set_and_a_recipe_are_taken(trained, tmp_path):
 def test_wrong_fields_are_named(trained, tmp_path, fields, error):
     with pytest.raises(error, match="|".join(fields) + "|nowhere"):
         tessera.train_codec(trained[1], tmp_path / "mine", **{**CODEC, **fields})
+
+
+def test_a_model_of_classes_is_asked_for_its_numbers(trained, tmp_path):
+    data = tmp_path / "classes"
+    for i, name in enumerate(sorted(trained[1].glob("*.png"))):
+        folder = data / ("cat" if i % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name.name).write_bytes(name.read_bytes())
+    bundle = tmp_path / "mine"
+    tessera.train_codec(data, bundle, steps=1, **CODEC)
+    tessera.train_prior(data, bundle, steps=1, condition="class", **PRIOR)
+    pipe = tessera.Pipeline(bundle)
+    assert pipe.config["condition"] == "class" and pipe.config["classes"] == 2
+    both = pipe(class_labels=[0, 1], guidance_scale=2, steps=2, seed=1)
+    assert len(both.images) == 2 and both.record["condition"]["class"] == [0, 1]
+    assert (pipe(label=1, guidance_scale=2, steps=2, seed=1, first_image=1).tokens == both.tokens[1]).all()
+    assert pipe.score(both.tokens[0], label=0, spacing=4).shape == both.tokens[0].shape
+    with pytest.raises(tessera.Error, match="class 2: expected 0 to 1"):
+        pipe(class_labels=2, steps=2)
