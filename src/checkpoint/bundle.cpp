@@ -103,14 +103,33 @@ const std::string* recorded_hash(const json& index, const std::string& part, con
   return value->get_ptr<const std::string*>();
 }
 
-void copy_tokenizer(const fs::path& from, const fs::path& to, json& index) {
+constexpr const char* kTokenizerFiles[] = {"vocab.json",
+                                           "merges.txt",
+                                           "tokenizer.json",
+                                           "bpe_simple_vocab_16e6.txt.gz",
+                                           "bpe_simple_vocab_16e6.txt",
+                                           "tokenizer_config.json",
+                                           "special_tokens_map.json"};
+
+/// The files of a tokenizer, by name.
+std::map<std::string, std::string> tokenizer_texts(const fs::path& folder) {
+  std::map<std::string, std::string> texts;
+  for (const char* name : kTokenizerFiles) {
+    if (fs::exists(folder / name)) texts[name] = read_file(folder / name, 64 << 20);
+  }
+  return texts;
+}
+
+void write_tokenizer(const fs::path& folder, const std::map<std::string, std::string>& texts, json& index) {
   index["tokenizer"] = {"transformers", "CLIPTokenizer"};
-  std::error_code code;
-  if (fs::equivalent(from, to, code)) return;
-  fs::create_directories(to);
-  for (const char* name : {"vocab.json", "merges.txt", "tokenizer.json", "bpe_simple_vocab_16e6.txt.gz",
-                           "bpe_simple_vocab_16e6.txt", "tokenizer_config.json", "special_tokens_map.json"}) {
-    if (fs::exists(from / name)) write_file_atomically(to / name, read_file(from / name, 64 << 20));
+  fs::create_directories(folder);
+  for (const char* name : kTokenizerFiles) {
+    const auto found = texts.find(name);
+    if (found == texts.end()) {
+      fs::remove(folder / name);  // of another tokenizer
+    } else {
+      write_file_atomically(folder / name, found->second);
+    }
   }
 }
 
@@ -237,6 +256,9 @@ void save_bundle(const fs::path& folder, const Bundle& bundle) {
   if (bundle.text_encoder) note_text("text_encoder", bundle.text_encoder->config);
   if (bundle.null_condition) note_text(kLearned, bundle.null_condition->config);
   if (bundle.scheduler) note_text("scheduler", *bundle.scheduler);
+  const auto words =
+      bundle.tokenizer.empty() ? std::map<std::string, std::string>{} : tokenizer_texts(bundle.tokenizer);
+  for (const auto& [name, text] : words) texts["tokenizer/" + name] = text;
   announce_weights(folder, hashes, texts);
   const auto write_part = [&](const char* part, const std::optional<BundlePart>& held, const char* fallback) {
     if (!held) return;
@@ -256,7 +278,7 @@ void save_bundle(const fs::path& folder, const Bundle& bundle) {
   } else {
     write_part(kLearned, bundle.null_condition, "LearnedClassifierFreeSamplingEmbeddings");
   }
-  if (!bundle.tokenizer.empty()) copy_tokenizer(bundle.tokenizer, folder / "tokenizer", index);
+  if (!bundle.tokenizer.empty()) write_tokenizer(folder / "tokenizer", words, index);
   if (bundle.scheduler) part_folder("scheduler", *bundle.scheduler, "TesseraProcess");
   if (!bundle.readme.empty()) write_file_atomically(folder / "README.md", bundle.readme);
   record_files(index, folder);

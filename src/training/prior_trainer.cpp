@@ -217,13 +217,15 @@ void PriorTraining::write_bundle(std::int64_t step) {
                                  averaged_is_better_ && adam_->has_average() ? "averaged" : "plain");
   card.figures = figures_;
   card.recipe = recipe();
-  if (const auto* tokenizer = told_->tokenizer()) tokenizer->save(bundle_ / "tokenizer");
+  // Beside the run: the bundle's own words stay those that its index records until all parts are exchanged.
+  const auto words = bundle_ / "training" / "prior" / "tokenizer";
+  if (const auto* tokenizer = told_->tokenizer()) tokenizer->save(words);
   write_prior_bundle(bundle_, card, [&](Bundle& bundle) {
     bundle.scheduler = objective_->scheduler();
     bundle.text_encoder.reset();
     bundle.null_condition.reset();
     bundle.tokenizer.clear();
-    if (told_->tokenizer()) bundle.tokenizer = bundle_ / "tokenizer";
+    if (told_->tokenizer()) bundle.tokenizer = words;
     chosen().put_into(bundle);
   });
 }

@@ -5,7 +5,10 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/bundle.h"
+#include "checkpoint/bundle_record.h"
 #include "prior/prior.h"
+#include "runtime/atomic_file.h"
+#include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "sampling/fill.h"
 #include "sampling/registry.h"
@@ -118,6 +121,24 @@ TEST(ConditionalTraining, TheAutoregressivePriorFollowsItsConditionToo) {
     recipe.prior = kAutoregressive;
     EXPECT_GT(trained_obedience(recipe), 0.75) << condition;
   }
+}
+
+TEST(ConditionalTraining, WordsOfAnotherVocabularyReplaceThoseThatWereThere) {
+  const auto folder = testing::scratch_folder("words");
+  const auto recipe = small_recipe("absorbing", "text");
+  auto made = pictures();
+  make_prior_training(recipe, made, folder, {})->write_bundle(1);
+  const auto before = read_file(folder / "tokenizer" / "merges.txt", 1 << 20);
+  write_file_atomically(folder / "tokenizer" / "tokenizer.json", "{}");  // a file that the next one does not have
+  record_bundle(folder);
+  for (auto* captions : {&made.conditions.train_captions, &made.conditions.validation_captions}) {
+    for (auto& caption : *captions) caption = "entirely different words, " + caption;
+  }
+  make_prior_training(recipe, made, folder, {})->write_bundle(1);
+  EXPECT_NE(read_file(folder / "tokenizer" / "merges.txt", 1 << 20), before);
+  EXPECT_FALSE(std::filesystem::exists(folder / "tokenizer" / "tokenizer.json"));
+  EXPECT_NO_THROW(load_bundle(folder)) << "its index records the new words";
+  std::filesystem::remove_all(folder);
 }
 
 TEST(ConditionalTraining, AResumedRunRepeatsAnUnbrokenOne) {
