@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "data/content_hash.h"
 #include "metrics/plots.h"
 #include "metrics/samples.h"
 #include "runtime/atomic_file.h"
@@ -22,6 +23,10 @@ std::vector<std::string> ordered_axes(const SweepAxes& axes) {
   }
   if (axes.count("steps")) names.emplace_back("steps");
   return names;
+}
+
+std::string hash_of(const nlohmann::ordered_json& figures) {
+  return ContentHash().add(figures.dump()).hex();
 }
 
 std::string short_number(double value) {
@@ -114,14 +119,18 @@ nlohmann::ordered_json sweep_figures(const SweepCell& cell, const std::filesyste
   const auto file = folder / (cell.name + ".json");
   if (std::filesystem::exists(file)) {
     const auto kept = ordered_json_or_discarded(read_file(file));
-    if (!kept.is_discarded() && kept.is_object() && kept.value("key", "") == key && kept.contains("figures"))
+    // Files of earlier versions have no hash; a damaged one has another, or no longer its key.
+    if (!kept.is_discarded() && kept.is_object() && kept.contains("key") && kept["key"] == key &&
+        kept.contains("figures") && kept.size() == (kept.contains("hash") ? 3U : 2U) &&
+        (!kept.contains("hash") || kept["hash"] == hash_of(kept["figures"])))
       return kept["figures"];
-    log().info("{}: of other settings or unfinished, measured again", file.string());
+    log().info("{}: of other settings, damaged or unfinished, measured again", file.string());
   }
   nlohmann::ordered_json figures = settings_of(cell.fill);
   figures.update(measure());
   std::filesystem::create_directories(folder);
-  write_file_atomically(file, nlohmann::ordered_json{{"key", key}, {"figures", figures}}.dump(1));
+  write_file_atomically(file,
+                        nlohmann::ordered_json{{"key", key}, {"figures", figures}, {"hash", hash_of(figures)}}.dump(1));
   return figures;
 }
 

@@ -2,6 +2,7 @@
 
 #include <exception>
 
+#include "checkpoint/sha256.h"
 #include "runtime/error.h"
 
 #ifdef TESSERA_WITH_SQLITE
@@ -71,6 +72,33 @@ Cell cell_of(sqlite3_stmt* statement, int column) {
   }
 }
 
+void add_value(Sha256& hash, sqlite3_value* value) {
+  const int type = sqlite3_value_type(value);
+  std::string bytes;
+  if (type == SQLITE_INTEGER) {
+    bytes = std::to_string(sqlite3_value_int64(value));
+  } else if (type == SQLITE_FLOAT) {
+    const double number = sqlite3_value_double(value);
+    bytes.assign(reinterpret_cast<const char*>(&number), sizeof(number));
+  } else if (type != SQLITE_NULL) {
+    const auto* data = static_cast<const char*>(sqlite3_value_blob(value));
+    if (data) bytes.assign(data, static_cast<std::size_t>(sqlite3_value_bytes(value)));
+  }
+  hash.update(std::to_string(type) + ":" + std::to_string(bytes.size()) + ":");
+  hash.update(bytes);
+}
+
+void checksum(sqlite3_context* context, int count, sqlite3_value** values) {
+  try {
+    Sha256 hash;
+    for (int i = 0; i < count; ++i) add_value(hash, values[i]);
+    const auto digest = hash.finish();
+    sqlite3_result_text(context, digest.data(), static_cast<int>(digest.size()), SQLITE_TRANSIENT);
+  } catch (const std::exception& error) {  // none may pass through SQLite
+    sqlite3_result_error(context, error.what(), -1);
+  }
+}
+
 }  // namespace
 
 bool databases_supported() {
@@ -86,6 +114,8 @@ Database::Database(const std::filesystem::path& file) {
     fail("{}: {}", file.string(), why);
   }
   sqlite3_busy_timeout(handle_, 5000);
+  sqlite3_create_function_v2(handle_, "checksum", -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, nullptr, checksum, nullptr,
+                             nullptr, nullptr);
 }
 
 Database::~Database() {
@@ -164,6 +194,12 @@ Database::Transaction::~Transaction() noexcept(false) {
     roll_back();
     throw;
   }
+}
+
+std::string Database::damage() {
+  const auto rows = run("PRAGMA integrity_check(1)");
+  const auto said = rows.empty() ? std::string("cannot be walked through") : rows.front().text(0);
+  return said == "ok" ? "" : said;
 }
 
 }  // namespace tessera::server

@@ -1,5 +1,6 @@
 /// One SQLite file, opened for one server: statements with bound values, errors as Error. Every call is safe from any
-/// thread; what must stand together is done in one Transaction.
+/// thread; what must stand together is done in one Transaction. In SQL, checksum(VALUE, ...) is the SHA-256 of the
+/// values with their types and lengths, in hexadecimal digits.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +43,8 @@ class Database {
   std::vector<Row> run(const char* sql, const std::vector<Cell>& values = {});
   /// Several statements without values.
   void run_all(const char* sql);
+  /// Walks through the whole file. Out: the first thing that is not as SQLite wrote it; empty: nothing.
+  std::string damage();
 
   /// Commits at the end of its life unless an exception is under way; others wait meanwhile.
   class Transaction {

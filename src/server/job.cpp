@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "checkpoint/sha256.h"
 #include "image/image_io.h"
+#include "runtime/atomic_file.h"
+#include "runtime/error.h"
 #include "runtime/seconds_since.h"
 
 namespace tessera::server {
@@ -42,11 +45,21 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+std::string JobResult::file_bytes() const {
+  auto bytes = read_file(file);
+  if (hash.empty()) return bytes;
+  Sha256 found;
+  found.update(bytes);
+  require(found.finish() == hash, "{}: changed or damaged", file.string());
+  return bytes;
+}
+
 Image JobResult::whole_picture() const {
   if (picture.width > 0 || file.empty()) return picture;
   ReadOptions options;
   options.keep_alpha = true;
-  return read_image(file, options);
+  const auto bytes = file_bytes();
+  return read_image({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, file.string(), options);
 }
 
 Job::Job(std::string own_id, std::shared_ptr<const JobRequest> given, std::string own_client, std::string own_owner,

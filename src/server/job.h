@@ -30,7 +30,10 @@ struct JobResult {
   std::vector<std::int32_t> order = {};   // h * w: the step at which each cell got its token; 0: it was given
   int width = 0, height = 0;              // pixels
   std::filesystem::path file = {};        // a PNG of the workspace; empty: none
+  std::string hash = {};                  // SHA-256 of that file; empty: not known
 
+  /// The file, compared with its hash. Throws Error.
+  std::string file_bytes() const;
   /// Its picture, read from the file where it is there alone. Throws Error.
   Image whole_picture() const;
 };

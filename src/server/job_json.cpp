@@ -89,7 +89,7 @@ PngText text_of(const Job& job, const std::string& effective, std::size_t index,
 std::string result_bytes(const Job& job, const std::string& effective, const JobResult& result, std::size_t index,
                          const std::string& format) {
   // A file of the workspace has its record already.
-  if (result.picture.width == 0 && format == "png" && !result.file.empty()) return read_file(result.file);
+  if (result.picture.width == 0 && format == "png" && !result.file.empty()) return result.file_bytes();
   return encode_image(result.whole_picture(), format, text_of(job, effective, index));
 }
 

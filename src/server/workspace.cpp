@@ -11,6 +11,7 @@
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
+#include "runtime/printable.h"
 #include "server/job_json.h"
 #include "text/unicode.h"
 
@@ -20,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr std::int64_t kTableVersion = 1;
+constexpr std::int64_t kTableVersion = 2;
 constexpr double kSweepSeconds = 60;  // between two sweeps that nobody asked for
 
 // seed and the like are whole numbers below 2^53; times are seconds since 1970; place is JSON.
@@ -45,6 +46,34 @@ CREATE TABLE pictures (
   job TEXT NOT NULL, part TEXT NOT NULL, hash TEXT NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (job, part));
 CREATE INDEX pictures_by_hash ON pictures (hash);
 )";
+
+/// Since version 2 each row carries a checksum of its other cells, made anew by triggers whatever changes the row, and
+/// each result the hash of its file (empty: of version 1).
+struct Summed {
+  const char* table;
+  const char* key;  // how a row is called
+  const char* cells;
+};
+constexpr Summed kSummed[] = {
+    {"jobs", "id",
+     "seq, id, owner, client, state, verb, model, record, command, format, seed, count, request, notes, effective, "
+     "error, place, created, ended, seconds, step, steps, evaluations, done_steps, done_evaluations, stand_first, "
+     "stand_count, stand_step, stand_tokens, stand_order, name, starred, deleted, words"},
+    {"results", "job", "job, k, width, height, bytes, tokens, orders, hash"},
+    {"pictures", "job", "job, part, hash, bytes"}};
+
+std::string sums_of_version_2() {
+  std::string sql = "ALTER TABLE results ADD COLUMN hash TEXT NOT NULL DEFAULT '';";
+  for (const auto& [table, key, cells] : kSummed) {
+    const auto update = fmt::format("UPDATE {} SET sum = checksum({})", table, cells);
+    sql += fmt::format("ALTER TABLE {} ADD COLUMN sum TEXT NOT NULL DEFAULT ''; {};", table, update);
+    for (const auto* change : {"INSERT", "UPDATE"}) {
+      sql += fmt::format("CREATE TRIGGER {0}_{1} AFTER {1} ON {0} BEGIN {2} WHERE rowid = new.rowid; END;", table,
+                         change, update);
+    }
+  }
+  return sql;
+}
 
 constexpr const char* kColumns =
     "id, owner, client, state, verb, model, record, command, format, seed, count, notes, effective, error, place, "
@@ -156,6 +185,7 @@ Workspace::Workspace(const fs::path& folder, WorkspaceBounds bounds)
   fs::create_directories(folder_ / "results");
   fs::create_directories(folder_ / "pictures");
   make_tables();
+  check_tables();
   sweep_partial_files(folder_, true);
   sweep_strays();
   sweep();
@@ -169,8 +199,21 @@ void Workspace::make_tables() {
           folder_.string(), version, kTableVersion);
   if (version == kTableVersion) return;
   const Database::Transaction together(table_);
-  table_.run_all(kTables);
+  if (version < 1) table_.run_all(kTables);
+  table_.run_all(sums_of_version_2().c_str());
   table_.run_all(fmt::format("PRAGMA user_version = {}", kTableVersion).c_str());
+}
+
+void Workspace::check_tables() {
+  const auto file = folder_ / "workspace.sqlite";
+  const auto damage = table_.damage();
+  require(damage.empty(), "{}: damaged: {}", file.string(), damage);
+  for (const auto& [table, key, cells] : kSummed) {
+    const auto rows =
+        table_.run(fmt::format("SELECT {} FROM {} WHERE sum <> checksum({}) LIMIT 1", key, table, cells).c_str());
+    require(rows.empty(), "{}: damaged: what {} holds of job {} does not have the checksum that it was written with",
+            file.string(), table, rows.empty() ? "" : printable(rows.front().text(0)));
+  }
 }
 
 fs::path Workspace::result_file(const std::string& id, std::size_t index) const {
@@ -183,8 +226,9 @@ fs::path Workspace::picture_file(const std::string& hash) const {
 
 void Workspace::keep_pictures(const SavedRequest& request) {
   for (const auto& file : request.files) {
-    const auto path = picture_file(hash_of(file.content));
-    if (!fs::exists(path)) write_file_atomically(path, file.content);
+    const auto hash = hash_of(file.content);
+    const auto path = picture_file(hash);
+    if (!fs::exists(path) || hash_of(read_file(path)) != hash) write_file_atomically(path, file.content);
   }
 }
 
@@ -260,9 +304,10 @@ void Workspace::begun(const Job& job) {
 void Workspace::insert_result(const std::string& id, std::size_t index, const JobResult& result,
                               const std::string& png) {
   table_.run(
-      "INSERT OR REPLACE INTO results (job, k, width, height, bytes, tokens, orders) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO results (job, k, width, height, bytes, tokens, orders, hash) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
       {id, static_cast<std::int64_t>(index), std::int64_t{result.width}, std::int64_t{result.height},
-       static_cast<std::int64_t>(png.size()), packed(result.tokens), packed(result.order)});
+       static_cast<std::int64_t>(png.size()), packed(result.tokens), packed(result.order), hash_of(png)});
 }
 
 void Workspace::has_result(const Job& job, std::size_t index, const JobResult& result) {
@@ -343,8 +388,8 @@ StoredJob Workspace::stored(const Row& row, bool codes) {
   if (status.state == JobState::done) status.eta_seconds = 0;
   if (status.seconds > 0) status.rate = static_cast<double>(status.step) / status.seconds;
   const auto results =
-      table_.run(codes ? "SELECT k, width, height, tokens, orders FROM results WHERE job = ? ORDER BY k"
-                       : "SELECT k, width, height, NULL, NULL FROM results WHERE job = ? ORDER BY k",
+      table_.run(codes ? "SELECT k, width, height, tokens, orders, hash FROM results WHERE job = ? ORDER BY k"
+                       : "SELECT k, width, height, NULL, NULL, hash FROM results WHERE job = ? ORDER BY k",
                  {job.id});
   for (const auto& each : results) {
     if (each.whole(0) != static_cast<std::int64_t>(status.results.size())) break;  // what follows a gap is made again
@@ -354,6 +399,7 @@ StoredJob Workspace::stored(const Row& row, bool codes) {
     result->width = static_cast<int>(each.whole(1));
     result->height = static_cast<int>(each.whole(2));
     result->file = result_file(job.id, status.results.size());
+    result->hash = each.text(5);
     status.results.push_back(std::move(result));
   }
   return job;
@@ -362,7 +408,10 @@ StoredJob Workspace::stored(const Row& row, bool codes) {
 SavedRequest Workspace::saved(const std::string& id, const std::string& text) {
   SavedRequest request{text, {}};
   for (const auto& row : table_.run("SELECT part, hash FROM pictures WHERE job = ? ORDER BY part", {id})) {
-    request.files.push_back({row.text(0), row.text(0) + ".png", "image/png", read_file(picture_file(row.text(1)))});
+    const auto path = picture_file(row.text(1));
+    auto content = read_file(path);
+    require(hash_of(content) == row.text(1), "{}: changed or damaged", path.string());
+    request.files.push_back({row.text(0), row.text(0) + ".png", "image/png", std::move(content)});
   }
   return request;
 }

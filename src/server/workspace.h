@@ -5,6 +5,9 @@
 ///   FOLDER/workspace.sqlite   jobs, results (codes and orders), pictures (by hash)
 ///   FOLDER/results/ID-K.png   result K of a job, with its recipe
 ///   FOLDER/pictures/HASH.png  what requests brought along: pictures and masks, each once
+///
+/// Rows carry a checksum of all their cells, which is compared when the folder is opened, as is what holds them
+/// together; files are compared with their hashes when they are read.
 #pragma once
 
 #include <atomic>
@@ -55,7 +58,7 @@ class Workspace : public JobLedger {
   static constexpr double kUndoSeconds = 600;
 
   /// Makes the folder where it is missing. Throws Error: another server works with it, it was made by a later version,
-  /// it cannot be written.
+  /// its table is damaged, it cannot be written.
   Workspace(const std::filesystem::path& folder, WorkspaceBounds bounds);
 
   /// A job that waits. Throws Error where it cannot be kept.
@@ -101,6 +104,7 @@ class Workspace : public JobLedger {
   std::filesystem::path result_file(const std::string& id, std::size_t index) const;
   std::filesystem::path picture_file(const std::string& hash) const;
   void make_tables();
+  void check_tables();
   void insert(const StoredJob& job, const SavedRequest& request);
   void insert_result(const std::string& id, std::size_t index, const JobResult& result, const std::string& png);
   void remove(const std::vector<std::string>& ids);

@@ -46,6 +46,22 @@ TEST_F(HostilePictures, WhatGoesThroughTheCodecAsAWholeIsRefusedUndecodedWhereIt
   EXPECT_FALSE(std::filesystem::exists(folder_ / "d"));
 }
 
+TEST_F(HostilePictures, ManyTextsAndManyOptionsAreToldInLinearTime) {
+  PngText texts, options = {{"tessera", "{"}};
+  for (int i = 0; i < 300'000; ++i) {
+    texts[fmt::format("k{}", i)] = "v";
+    options["tessera"] += fmt::format("\"k{}\":1,", i);
+  }
+  options["tessera"].back() = '}';
+  for (const auto& text : {texts, options}) {
+    write_png(folder_ / "many.png", Image(8, 8), text);
+    const auto outcome =
+        testing::run_command(fmt::format("ulimit -t 10; '{}' info {}", TESSERA_PROGRAM, at("many.png")));
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_LT(outcome.output.size(), 200'000U);
+  }
+}
+
 TEST_F(HostilePictures, WhatIsEditedIsRefusedUndecodedWhereItIsLarger) {
   const auto larger = plain("larger.png", 7000, 5000);
   const auto says = "larger.png: 7000x5000 pixels, expected at most 33554432 in all";

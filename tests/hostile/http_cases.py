@@ -64,10 +64,7 @@ class Server:
 
 
 def form(parts):
-    out = b''
-    for head, body in parts:
-        out += b'--b\r\n' + head + b'\r\n\r\n' + body + b'\r\n'
-    return out + b'--b--\r\n'
+    return b''.join(b'--b\r\n' + head + b'\r\n\r\n' + body + b'\r\n' for head, body in parts) + b'--b--\r\n'
 
 
 def cases(server, words=()):

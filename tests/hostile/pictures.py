@@ -162,6 +162,7 @@ def cases():
         'png-many-ztxt-bombs': lambda: png(64, 64, before=chunk(b'zTXt', b'tessera\0\0' + zeros(8 << 20)) * 400),
         'png-itxt-bomb': lambda: png(64, 64, before=chunk(b'iTXt', b'tessera\0\1\0\0\0' + bomb())),
         'png-many-texts': lambda: png(64, 64, before=b''.join(text(b'k%d\0v' % i) for i in range(300_000))),
+        'png-many-options': lambda: png(64, 64, before=text(b'tessera\0{' + b','.join(b'"k%d":1' % i for i in range(300_000)) + b'}')),
         'png-huge-text': lambda: png(64, 64, before=text(b'tessera\0' + b'{"a":"' + b'x' * (40 << 20))),
         'png-exif-huge': lambda: png(64, 64, before=chunk(b'eXIf', b'II*\0\x08\0\0\0\xff\xff' + b'\x12\x01\x04\0\xff\xff\xff\xff' * 5000)),
         'png-idat-goes-on': lambda: png(64, 64, data=bomb()),

@@ -102,6 +102,14 @@ TEST(HostileImages, HugeJpegGifAndTiffHeadersAreRefused) {
   EXPECT_NE(error_of([&] { read_image(as_bytes(tiff), "bomb.tif"); }).find("bomb.tif"), std::string::npos);
 }
 
+TEST(HostileImages, AnAnimationOfVeryManyFramesIsRefusedUnread) {
+  const std::string frame("ANMF\1\0\0\0x\0", 10);  // padded to an even length
+  std::string webp("RIFF\xff\xff\xff\x7fWEBPVP8X\x0a\0\0\0\2\0\0\0\x3f\0\0\x3f\0\0", 30);
+  for (int i = 0; i <= 10'000; ++i) webp += frame;
+  EXPECT_NE(error_of([&] { read_image(as_bytes(webp), "x.webp"); }).find("x.webp: more than 10000 frames"),
+            std::string::npos);
+}
+
 TEST(HostileImages, OtherFormatsAreNotEvenTried) {
   for (const char* text : {"<svg xmlns=\"http://www.w3.org/2000/svg\"/>", "%PDF-1.4", "P6 1 1 255 abc", "hello"}) {
     const auto message = error_of([&] { read_image(as_bytes(std::string(text)), "x.png"); });

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "codec/perceptual.h"
 #include "metrics/feature_network.h"
@@ -115,6 +116,34 @@ TEST(Neighbours, ByLpipsAreThoseOfEveryPairwiseDistance) {
   }
   EXPECT_EQ(found.index[2][0].item<std::int64_t>(), 4);
   EXPECT_EQ(neighbours_sheet(queries, base, found).height, 3 * 32 + 4 * 2);
+}
+
+TEST_F(Sweep, AFlippedBitInKeptFiguresIsFoundAndTheyAreMeasuredAgain) {
+  FillOptions base;
+  base.sampler = "ancestral";
+  base.steps = 7;
+  const auto cell = sweep_cells(base, {}).at(0);
+  int measured = 0;
+  const auto figures = [&] {
+    return sweep_figures(cell, folder_, "key", [&] {
+      ++measured;
+      return nlohmann::ordered_json{{"fid", 12.625}, {"precision", 0.5}, {"name", "x"}};
+    });
+  };
+  const auto expected = figures();
+  EXPECT_EQ(figures(), expected);
+  EXPECT_EQ(measured, 1);
+  const auto file = folder_ / (cell.name + ".json");
+  const auto text = read_file(file);
+  std::mt19937_64 random(17);
+  for (int i = 0; i < 200; ++i) {
+    auto flipped = text;
+    const auto at = random() % text.size();
+    flipped[at] = static_cast<char>(flipped[at] ^ (1 << (random() % 8)));
+    write_file_atomically(file, flipped);
+    EXPECT_EQ(figures(), expected) << "byte " << at << ": " << flipped;
+  }
+  EXPECT_GT(measured, 100) << "white space may change";
 }
 
 TEST_F(Sweep, CellsAreEveryCombinationAndBadOnesAreFoundBeforeAnyIsMeasured) {

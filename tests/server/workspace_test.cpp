@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "checkpoint/sha256.h"
 #include "image/image_io.h"
@@ -536,6 +537,93 @@ TEST_F(ServerWorkspace, AFolderOfALaterVersionIsLeftAlone) {
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("later version"), std::string::npos) << error.what();
   }
+}
+
+/// All that a folder holds of its jobs, as one text.
+std::string told(const fs::path& folder) {
+  Workspace workspace(folder, {});
+  std::string text;
+  for (const auto& id : workspace.list({}).ids) {
+    const auto job = workspace.load(id).value();
+    text += fmt::format("{} {} {} {} {} {} {} {} {} {} {}\n", job.id, job.client, job.verb, job.model, job.record,
+                        job.command, job.format, job.seed, job.count, job.created, job.ended);
+    text += fmt::format("{} {} {} {} {}\n", to_string(job.status.state), job.status.effective, job.status.error,
+                        job.status.step, job.label.name);
+    for (const auto& result : job.status.results) {
+      for (const auto code : result->tokens) text += std::to_string(code) + " ";
+      for (const auto step : result->order) text += std::to_string(step) + " ";
+      text += result->file_bytes();
+    }
+    const auto request = workspace.request_of(id).value();
+    text += request.json;
+    for (const auto& file : request.files) text += file.name + file.content;
+  }
+  for (const auto& each : workspace.unfinished()) text += each.job.id + " goes on\n";
+  return text;
+}
+
+TEST_F(ServerWorkspace, AFlippedBitAtAnyPlaceIsFoundAndNamed) {
+  {
+    const auto fake = serve(place());
+    const auto image = to_data_uri("image/png", encode_png(noisy(16)));
+    done(*fake, {{"verb", "reconstruct"}, {"image", image}});
+    done(*fake, {{"verb", "generate"}, {"seed", 4}, {"count", 2}});
+  }
+  {
+    const auto fake = serve(place(), false);
+    submitted(*fake, {{"verb", "generate"}, {"seed", 5}});
+  }
+  const auto sound = told(place());
+  EXPECT_EQ(told(place()), sound);
+  std::mt19937_64 random(13);
+  for (const char* kind : {"workspace.sqlite", "results", "pictures"}) {
+    std::vector<fs::path> files = {place() / kind};
+    if (fs::is_directory(files[0])) files.assign(fs::directory_iterator(files[0]), fs::directory_iterator());
+    int found = 0;
+    for (int i = 0; i < 200; ++i) {
+      const auto& file = files[random() % files.size()];
+      const auto bytes = read_file(file);
+      auto flipped = bytes;
+      const auto at = random() % bytes.size();
+      flipped[at] = static_cast<char>(flipped[at] ^ (1 << (random() % 8)));
+      write_file_atomically(file, flipped);
+      try {
+        EXPECT_EQ(told(place()), sound) << file << " byte " << at << ": found by nothing";
+      } catch (const Error& error) {
+        ++found;
+        EXPECT_NE(
+            std::string(error.what()).find(file.parent_path() == place() ? "workspace" : file.filename().string()),
+            std::string::npos)
+            << error.what();
+      }
+      // What was not used is as it was.
+      for (const auto* rest : {"-wal", "-shm"}) fs::remove(place() / (std::string("workspace.sqlite") + rest));
+      write_file_atomically(file, bytes);
+    }
+    // Much of the table's pages is not in use.
+    EXPECT_GE(found, kind == std::string("workspace.sqlite") ? 20 : 200) << kind;
+  }
+  EXPECT_EQ(told(place()), sound);
+}
+
+TEST_F(ServerWorkspace, AFolderOfTheFirstVersionIsTakenOver) {
+  {
+    const auto fake = serve(place());
+    done(*fake, {{"verb", "generate"}, {"seed", 4}, {"count", 2}});
+  }
+  const auto sound = told(place());
+  {
+    Database table(place() / "workspace.sqlite");
+    for (const char* name : {"jobs", "results", "pictures"}) {
+      table.run_all(
+          fmt::format("DROP TRIGGER {0}_INSERT; DROP TRIGGER {0}_UPDATE; ALTER TABLE {0} DROP COLUMN sum", name)
+              .c_str());
+    }
+    table.run_all("ALTER TABLE results DROP COLUMN hash; PRAGMA user_version = 1");
+  }
+  EXPECT_EQ(told(place()), sound);
+  Database(place() / "workspace.sqlite").run_all("DROP TRIGGER jobs_UPDATE; UPDATE jobs SET seed = 5");
+  EXPECT_THROW(told(place()), Error);
 }
 
 TEST_F(ServerWorkspace, FilesThatNoRowKnowsAreSweptAtTheStart) {
