@@ -22,10 +22,9 @@ namespace {
 
 constexpr std::int64_t kMostCells = std::int64_t{1} << 24;
 
-/// A pixel as Image holds it: composited on white.
+/// A pixel as Image holds it: composited on white, rounded as libvips rounds what it reads from a file.
 void composite(const std::uint8_t* rgba, std::uint8_t* rgb) {
-  for (int c = 0; c < 3; ++c)
-    rgb[c] = static_cast<std::uint8_t>((rgba[c] * rgba[3] + 255 * (255 - rgba[3]) + 127) / 255);
+  for (int c = 0; c < 3; ++c) rgb[c] = static_cast<std::uint8_t>((rgba[c] * rgba[3] + 255 * (255 - rgba[3])) / 255);
 }
 
 }  // namespace
