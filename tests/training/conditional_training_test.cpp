@@ -8,7 +8,6 @@
 #include "checkpoint/bundle_record.h"
 #include "prior/prior.h"
 #include "runtime/atomic_file.h"
-#include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "sampling/fill.h"
 #include "sampling/registry.h"
