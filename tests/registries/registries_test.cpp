@@ -313,7 +313,8 @@ TEST(Registries, NoSourceNamesASamplerOrderOrScheduleButItsOwn) {
   const std::map<std::string, std::vector<std::string>> otherwise = {
       {"autoregressive", {"denoiser/", "import/", "prior/prior.h"}},  // a kind of prior
       {"mlm", {"diffusion/absorbing."}},                              // a loss
-      {"random", {"cli/train_pictures.cpp", "import/", "diffusion/absorbing.", "server/", "training/"}},  // masks
+      {"random",
+       {"cli/train_pictures.cpp", "import/", "diffusion/absorbing.", "library/", "server/", "training/"}},  // masks
       {"confidence", {"metrics/confidence.cpp"}},  // of intervals
       {"halton", {"import/halton_maskgit.cpp"}},   // what the original samples with
   };
