@@ -184,17 +184,25 @@ TEST_F(EvaluateVerb, ASweepGoesOnWhereItStopped) {
   EXPECT_EQ(report("sweep")["sweep"][1]["steps"], 5);
   EXPECT_GT(report("sweep")["sweep"][1]["evaluations_an_image"].get<double>(), 0);
   EXPECT_TRUE(fs::exists(folder_ / "sweep/sweep.svg"));
-  // A cell marked by hand is taken as it is; a removed one is measured again.
+  // A cell marked by hand, without a hash as earlier versions wrote it, is taken as it is; a removed one is measured
+  // again, and so is one whose figures are no longer those of its hash.
   const auto cell = folder_ / "sweep/cells/ancestral-s2-t1.json";
   auto kept = json::parse(read_file(cell));
   const double distance = report("sweep")["sweep"][1]["frechet_distance"];
   kept["figures"]["frechet_distance"] = 123456;
+  ASSERT_EQ(kept.erase("hash"), 1U);
   write_file_atomically(cell, kept.dump());
+  const auto damaged = folder_ / "sweep/cells/confidence-s2-t1.json";
+  auto other = json::parse(read_file(damaged));
+  const double measured = other["figures"]["frechet_distance"];
+  other["figures"]["frechet_distance"] = 654321;
+  write_file_atomically(damaged, other.dump());
   fs::remove(folder_ / "sweep/cells/ancestral-s5-t1.json");
   outcome = run(arguments);
   ASSERT_EQ(outcome.status, 0) << outcome.output;
   EXPECT_EQ(report("sweep")["sweep"][0]["frechet_distance"], 123456);
   EXPECT_EQ(report("sweep")["sweep"][1]["frechet_distance"], distance);
+  EXPECT_EQ(report("sweep")["sweep"][2]["frechet_distance"], measured);
 }
 
 TEST_F(EvaluateVerb, AnAutoregressivePriorIsExact) {
