@@ -16,4 +16,4 @@ target_include_directories(tessera_shared PUBLIC
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 # What registers itself (samplers, networks ...) is called by name from its registry's file: nothing needs --whole-archive.
 target_link_options(tessera_shared PRIVATE -Wl,--version-script=${CMAKE_SOURCE_DIR}/src/library/tessera.map -Wl,--no-undefined)
-set_property(GLOBAL APPEND PROPERTY TESSERA_DEPENDENCIES "tessera: " "library: training;import;tessera")
+set_property(GLOBAL APPEND PROPERTY TESSERA_DEPENDENCIES "tessera: " "library: training import tessera")
