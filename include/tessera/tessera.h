@@ -73,8 +73,9 @@ TESSERA_API int64_t tessera_images_count(const tessera_images* images);
 TESSERA_API tessera_image_view tessera_images_image(const tessera_images* images, int64_t i);
 /* Its tokens, in the same manner. */
 TESSERA_API tessera_grid_view tessera_images_tokens(const tessera_images* images, int64_t i);
-/* A JSON object: the options that were used (and nothing else), seed, "evaluations", "seconds", "notes": what was
- * scaled or snapped. */
+/* A JSON object: the options that were used (and nothing else), what was asked for under "condition", "seed", "dtype"
+ * and "kernels" that computed, "count", "evaluations", "seconds", and where there are any "notes": what was scaled or
+ * snapped. */
 TESSERA_API const char* tessera_images_record(const tessera_images* images);
 
 /* PNG, JPEG, WebP, TIFF, GIF, and HEIC and AVIF where the system reads them: upright, sRGB. The file is taken to be a
@@ -95,8 +96,8 @@ TESSERA_API tessera_status tessera_model_load(const char* path, const char* opti
 /* Results outlive the model. */
 TESSERA_API void tessera_model_free(tessera_model* model);
 /* A JSON object: "image_size", "factor" (pixels a cell), "codebook_size", "grid" ([h, w]), "condition" ("none", "text",
- * "class"), "labels", "process", "dtype", "suggestion" (options where the caller names no sampler) ... Lives as long
- * as the model. */
+ * "class"), "classes" (how many), "process", "dtype", "suggestion" (options where the caller names no sampler) ...
+ * Lives as long as the model. */
 TESSERA_API const char* tessera_model_info(const tessera_model* model);
 /* A JSON array of all sampling options: name, type, range, default, help, choices. */
 TESSERA_API const char* tessera_options_schema(void);
@@ -158,7 +159,7 @@ TESSERA_API tessera_status tessera_encode(tessera_model* model, const tessera_im
 TESSERA_API tessera_status tessera_decode(tessera_model* model, const tessera_grid_view* grids, size_t count,
                                           tessera_images** out);
 /* How likely each cell's code is, given the others: log_probabilities [height, width] of the grid gets nats, 0 where a
- * cell is MASK. options: "prompt", "label" ..., "spacing" (docs/http-api.md). With an autoregressive prior their sum is
+ * cell is MASK. options: "prompt", "class" ..., "spacing" (docs/http-api.md). With an autoregressive prior their sum is
  * the exact log likelihood. */
 TESSERA_API tessera_status tessera_score(tessera_model* model, const tessera_grid_view* grid, const char* options,
                                          double* log_probabilities);
@@ -176,7 +177,8 @@ TESSERA_API void tessera_dataset_free(tessera_dataset* dataset);
 TESSERA_API int64_t tessera_dataset_count(const tessera_dataset* dataset);
 /* Writes image i, size * size * 3 bytes, to `pixels`. */
 TESSERA_API tessera_status tessera_dataset_image(const tessera_dataset* dataset, int64_t i, uint8_t* pixels);
-/* {"name", "captions": [...], "labels": [...], "split"} of image i; lives until the next call with this data set. */
+/* {"name", "captions": [...], "label", "class" (its name), "fields": {...}} of image i, what there is of it; lives
+ * until the next call of this function with this data set: one thread at a time. */
 TESSERA_API const char* tessera_dataset_record(tessera_dataset* dataset, int64_t i);
 /* Pixels a side. */
 TESSERA_API int tessera_dataset_size(const tessera_dataset* dataset);

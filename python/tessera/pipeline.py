@@ -329,8 +329,6 @@ class Pipeline:
         """How likely each cell's code is, given the others: nats, float64 [h, w] (or [N, h, w]), 0 where a cell is
         MASK. spacing 0 hides each cell by itself; s hides those that lie s apart together, in s * s looks."""
         given = native_names({"prompt": prompt, "spacing": spacing, **options})
-        if "class" in given:
-            given["label"] = given.pop("class")  # as the library calls it here
         given = as_json(given)
         grids = tokens_of(tokens)
         if grids.ndim == 2:

@@ -1,9 +1,11 @@
 #include "library/boundary.h"
 
+#include <atomic>
 #include <nlohmann/json.hpp>
 
 #include "runtime/error.h"
 #include "runtime/failure.h"
+#include "runtime/heap.h"
 #include "runtime/log.h"
 #include "runtime/threads.h"
 #include "runtime/version.h"
@@ -11,6 +13,8 @@
 
 namespace tessera::library {
 namespace {
+
+std::atomic<bool> threads_chosen{false};
 
 /// From the start: a program's standard error is its own.
 void be_quiet() {
@@ -55,6 +59,19 @@ tessera_status end_call_with_exception() {
   }
 }
 
+void choose_threads() {
+  threads_chosen = true;
+}
+
+void prepare_to_compute() {
+  static const bool done = [] {
+    keep_freed_memory();
+    if (!threads_chosen) set_threads(0);
+    return true;
+  }();
+  (void)done;
+}
+
 void require_given(const void* pointer, const char* name) {
   if (pointer == nullptr) throw UsageError(fmt::format("{}: is NULL", name));
 }
@@ -74,7 +91,10 @@ const char* tessera_error_message(void) {
 }
 
 tessera_status tessera_set_threads(int threads) {
-  return guarded([&] { tessera::set_threads(threads); });
+  return guarded([&] {
+    tessera::set_threads(threads);
+    tessera::library::choose_threads();
+  });
 }
 
 void tessera_set_log(tessera_log_function function, void* user) {

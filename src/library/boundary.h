@@ -30,6 +30,12 @@ tessera_status guarded(const Work& work) {
   }
 }
 
+/// What the program does as well before it computes, once: one thread a processor unless the caller has chosen, and
+/// memory that was freed is kept for the next step.
+void prepare_to_compute();
+/// The caller has set the number of threads.
+void choose_threads();
+
 /// Throws UsageError where a pointer that must not be null is.
 void require_given(const void* pointer, const char* name);
 

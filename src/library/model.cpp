@@ -153,7 +153,7 @@ std::unique_ptr<tessera_images> run(Pipeline& pipeline, const Job& job, const st
 }
 
 PixelMask mask_for(const Image& image, const tessera_image_view& mask, std::vector<std::string>& notes) {
-  return PixelMask::from_image(to_image(mask, "mask"), "mask", image.width, image.height, notes);
+  return PixelMask::from_image(to_image(mask, "mask"), "given", image.width, image.height, notes);
 }
 
 /// The region under a mask as a plan; "keep" turns it round.
@@ -222,6 +222,7 @@ tessera_status tessera_model_load(const char* path, const char* options, tessera
     loading.map_weights = arguments.flag("map_weights", false);
     for (const auto& lora : arguments.texts("loras")) loading.loras.push_back(parse_lora(lora));
     arguments.require_all_taken();
+    prepare_to_compute();
     auto pipeline = Pipeline::load(path, loading);
     auto folder = find_model(path);
     if (!folder.has_filename()) folder = folder.parent_path();
@@ -393,15 +394,15 @@ tessera_status tessera_score(tessera_model* model, const tessera_grid_view* grid
     const torch::NoGradGuard no_grad;
     Arguments arguments(options);
     CellLikelihoodOptions looks;
-    PromptOptions prompt;
-    prompt.prompt = arguments.text("prompt");
-    prompt.negative_prompt = arguments.text("negative_prompt");
-    prompt.label = arguments.whole("label", -1, -1, std::int64_t{1} << 31);
-    if (arguments.has("cfg_scale")) prompt.guidance_scale = arguments.number("cfg_scale", 1, 0, 100);
+    const auto given = arguments.sampling();
+    for (const auto& [name, value] : given.given()) {
+      if (!SamplingOptions::field(name).is_condition())
+        throw UsageError(fmt::format("{}: a score is no fill, expected what the grid shows and spacing alone", name));
+    }
     looks.spacing = arguments.whole("spacing", 0, 0, 64);
     arguments.require_all_taken();
     auto& pipeline = model->pipeline;
-    const auto condition = pipeline.condition_for(prompt);
+    const auto condition = pipeline.condition_for(prompt_of(given));
     if (pipeline.condition() != "none") looks.conditions = {condition};
     const auto codes = to_codes(*grid, pipeline.prior_network().codebook_size);
     const auto process = pipeline.fill_process();

@@ -61,6 +61,7 @@ extern "C" tessera_status tessera_train(const char* part, const char* data, cons
       };
     }
     const std::string which = part;
+    library::prepare_to_compute();
     if (which == "codec") {
       const auto recipe = library::recipe_from<CodecRecipe>(arguments, part);
       arguments.require_all_taken();
