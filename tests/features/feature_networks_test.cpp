@@ -8,7 +8,6 @@
 
 #include "checkpoint/safetensors.h"
 #include "features/backbone.h"
-#include "kernels/cpu_features.h"
 #include "support/fixtures.h"
 
 namespace tessera {
@@ -163,12 +162,12 @@ TEST(Parity, FeatureNetworksGiveTheExpectedDistanceAndItsGradient) {
       distance.sum().backward();
       if (network.rounded) {
         // A unit that float16 moves across zero changes its whole share of the gradient, much where all else at its
-        // place is zero; which units do depends on the order of sums, so on the processor's instructions. Measured
-        // with AVX2: a cosine of 0.957. Float32 weights are held to single values below.
+        // place is zero; which units do depends on the order of sums, so on the processor and its libraries. Measured:
+        // a cosine of 0.957 with AVX2 and on an AMD processor with AVX-512, 0.99 and more on Intel's. Float32 weights
+        // are held to single values below.
         const auto want = network.expected.at(gradient);
-        const bool usual = cpu_has_avx512_bf16();
-        EXPECT_GT(torch::cosine_similarity(b.grad().flatten(), want.flatten(), 0).item<double>(), usual ? 0.99 : 0.93);
-        EXPECT_NEAR(b.grad().norm().item<double>() / want.norm().item<double>(), 1, usual ? 0.02 : 0.1);
+        EXPECT_GT(torch::cosine_similarity(b.grad().flatten(), want.flatten(), 0).item<double>(), 0.93);
+        EXPECT_NEAR(b.grad().norm().item<double>() / want.norm().item<double>(), 1, 0.1);
       } else {
         EXPECT_TRUE(close(network, gradient, b.grad(), 2e-4));
       }
