@@ -39,7 +39,7 @@ class Dataset {
     require(i);
     detail::check(tessera_dataset_image(handle(), static_cast<std::int64_t>(i), pixels));
   }
-  /// JSON: "name", "captions", "labels", "split".
+  /// JSON: "name", "captions", "label", "class", "fields", what there is of it.
   std::string record(std::size_t i) {
     require(i);
     const char* text = tessera_dataset_record(handle(), static_cast<std::int64_t>(i));

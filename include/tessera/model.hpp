@@ -1,12 +1,12 @@
 /// A model: makes, edits and judges images.
 #pragma once
 
+#include <tessera/callback.hpp>
 #include <tessera/images.hpp>
 #include <tessera/options.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -41,37 +41,10 @@ struct Piece {
 
 namespace detail {
 
-/// Carries a callback, and what it throws, over the C interface.
-class StepCall {
- public:
-  explicit StepCall(const OnStep& function) : function_(function) {}
-  StepCall(const StepCall&) = delete;
-  StepCall& operator=(const StepCall&) = delete;
-
-  tessera_step_function function() const { return function_ ? &call : nullptr; }
-  /// Throws what the callback threw, else what the library says.
-  void check(tessera_status status) {
-    if (thrown_) std::rethrow_exception(thrown_);
-    detail::check(status);
-  }
-
- private:
-  static int call(void* user, const tessera_step* step) noexcept {
-    auto& self = *static_cast<StepCall*>(user);
-    try {
-      return self.function_(
-                 {step->step, step->steps, step->evaluations, step->count, step->height, step->width, step->tokens})
-                 ? 0
-                 : 1;
-    } catch (...) {
-      self.thrown_ = std::current_exception();
-      return 1;
-    }
-  }
-
-  const OnStep& function_;
-  std::exception_ptr thrown_;
-};
+inline Step step_of(const tessera_step& step) {
+  return {step.step, step.steps, step.evaluations, step.count, step.height, step.width, step.tokens};
+}
+using StepCall = Callback<Step, tessera_step, &step_of>;
 
 }  // namespace detail
 
@@ -88,7 +61,8 @@ class Model {
     model_.reset(model);
   }
 
-  /// JSON: "image_size", "factor" (pixels a cell), "codebook_size", "grid" ([h, w]), "condition", "labels", "dtype" ...
+  /// JSON: "image_size", "factor" (pixels a cell), "codebook_size", "grid" ([h, w]), "condition", "classes", "dtype"
+  /// ...
   std::string info() const { return tessera_model_info(handle()); }
 
   /// New images; "width" and "height" in pixels, the model's own where they are left out.

@@ -1,10 +1,10 @@
 /// Training of a bundle's parts.
 #pragma once
 
+#include <tessera/callback.hpp>
 #include <tessera/options.hpp>
 
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -23,33 +23,10 @@ using OnTrainingStep = std::function<bool(const TrainingStep&)>;
 
 namespace detail {
 
-/// Carries a callback, and what it throws, over the C interface.
-class TrainingCall {
- public:
-  explicit TrainingCall(const OnTrainingStep& function) : function_(function) {}
-  TrainingCall(const TrainingCall&) = delete;
-  TrainingCall& operator=(const TrainingCall&) = delete;
-
-  tessera_training_function function() const { return function_ ? &call : nullptr; }
-  void check(tessera_status status) {
-    if (thrown_) std::rethrow_exception(thrown_);
-    detail::check(status);
-  }
-
- private:
-  static int call(void* user, const tessera_training_step* step) noexcept {
-    auto& self = *static_cast<TrainingCall*>(user);
-    try {
-      return self.function_({step->step, step->steps, step->metrics ? step->metrics : "{}"}) ? 0 : 1;
-    } catch (...) {
-      self.thrown_ = std::current_exception();
-      return 1;
-    }
-  }
-
-  const OnTrainingStep& function_;
-  std::exception_ptr thrown_;
-};
+inline TrainingStep training_step_of(const tessera_training_step& step) {
+  return {step.step, step.steps, step.metrics ? step.metrics : "{}"};
+}
+using TrainingCall = Callback<TrainingStep, tessera_training_step, &training_step_of>;
 
 }  // namespace detail
 

@@ -9,10 +9,10 @@
 
 #include "data/file_names.h"
 #include "image/contact_sheet.h"
+#include "image/record_text.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
-#include "runtime/version.h"
 
 namespace tessera::cli {
 namespace {
@@ -56,7 +56,7 @@ fs::path free_sibling(const fs::path& folder) {
 }  // namespace
 
 PngText picture_text(const nlohmann::json& record) {
-  return {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + version()}};
+  return record_text(record.dump());
 }
 
 PngText sheet_text(const nlohmann::json& record) {

@@ -66,15 +66,7 @@ void add_train(CLI::App& app) {
   codec->add_option("-o,--out", options->part.bundle, "bundle folder to write")->required();
   const auto apply = add_field_options(*codec, recipe->fields());
   codec->callback([options, recipe, apply] {
-    const auto choose = [&] {
-      if (!options->recipe.empty()) read_recipe(options->recipe, "codec", recipe->fields());
-      apply();
-    };
-    choose();
-    if (!recipe->start_from.empty()) {  // what the user chose goes before what the other bundle has
-      inherit_architecture(*recipe);
-      choose();
-    }
+    choose(*recipe, options->recipe, "codec", apply);
     set_threads(options->threads);
     say_made(*options, train_codec(options->part, *recipe));
   });
@@ -87,15 +79,7 @@ void add_train(CLI::App& app) {
       ->required();
   const auto apply_prior = add_field_options(*prior, prior_recipe->fields());
   prior->callback([prior_options, prior_recipe, apply_prior] {
-    const auto choose = [&] {
-      if (!prior_options->recipe.empty()) read_recipe(prior_options->recipe, "prior", prior_recipe->fields());
-      apply_prior();
-    };
-    choose();
-    if (!prior_recipe->start_from.empty()) {
-      inherit_architecture(*prior_recipe);
-      choose();
-    }
+    choose(*prior_recipe, prior_options->recipe, "prior", apply_prior);
     set_threads(prior_options->threads);
     say_made(*prior_options, train_prior(prior_options->part, *prior_recipe));
   });

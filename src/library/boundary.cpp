@@ -16,16 +16,11 @@ namespace {
 
 std::atomic<bool> threads_chosen{false};
 
-/// From the start: a program's standard error is its own.
-void be_quiet() {
-  static const bool done = [] {
-    set_log_target([](spdlog::level::level_enum, std::string_view) {});
-    return true;
-  }();
-  (void)done;
-}
-
 }  // namespace
+
+void be_quiet() {
+  set_log_target([](spdlog::level::level_enum, std::string_view) {});
+}
 
 std::string& error_message() {
   thread_local std::string message;
@@ -33,7 +28,8 @@ std::string& error_message() {
 }
 
 void begin_call() {
-  be_quiet();
+  static const bool quiet = (be_quiet(), true);  // from the start: a program's standard error is its own
+  (void)quiet;
   error_message().clear();
 }
 
@@ -99,10 +95,7 @@ tessera_status tessera_set_threads(int threads) {
 
 void tessera_set_log(tessera_log_function function, void* user) {
   (void)guarded([&] {
-    if (function == nullptr) {
-      tessera::set_log_target([](spdlog::level::level_enum, std::string_view) {});
-      return;
-    }
+    if (function == nullptr) return tessera::library::be_quiet();
     tessera::set_log_target([function, user](spdlog::level::level_enum level, std::string_view line) {
       const auto text = tessera::one_line(std::string(line));
       const int number = level <= spdlog::level::debug  ? 0

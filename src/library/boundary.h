@@ -33,6 +33,8 @@ tessera_status guarded(const Work& work) {
 /// What the program does as well before it computes, once: one thread a processor unless the caller has chosen, and
 /// memory that was freed is kept for the next step.
 void prepare_to_compute();
+/// Lines of the log go nowhere.
+void be_quiet();
 /// The caller has set the number of threads.
 void choose_threads();
 

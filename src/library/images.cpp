@@ -4,14 +4,16 @@
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <utility>
 
 #include "image/image_io.h"
+#include "image/record_text.h"
 #include "library/boundary.h"
 #include "runtime/atomic_file.h"
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
-#include "runtime/version.h"
+#include "tokens/token_list.h"
 
 std::int64_t tessera_images::count() const {
   return static_cast<std::int64_t>(std::max(images.size(), grids.size()));
@@ -79,26 +81,19 @@ torch::Tensor to_codes(const tessera_grid_view& grid, std::int64_t codebook_size
                                  grid.width, kMostCells));
   }
   require_given(grid.tokens, "grid");
-  auto codes = torch::empty({grid.height, grid.width}, torch::kInt64);
-  auto* code = codes.data_ptr<std::int64_t>();
-  for (std::int64_t i = 0; i < grid.height * grid.width; ++i) {
-    if (grid.tokens[i] < -1 || grid.tokens[i] >= codebook_size) {
-      throw UsageError(fmt::format("grid: token {} at cell ({}, {}), expected 0 to {}, or -1 for MASK", grid.tokens[i],
-                                   i / grid.width, i % grid.width, codebook_size - 1));
+  const std::span<const std::int32_t> tokens(grid.tokens, static_cast<std::size_t>(grid.height * grid.width));
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] < -1 || tokens[i] >= codebook_size) {
+      const auto cell = static_cast<std::int64_t>(i);
+      throw UsageError(fmt::format("grid: token {} at cell ({}, {}), expected 0 to {}, or -1 for MASK", tokens[i],
+                                   cell / grid.width, cell % grid.width, codebook_size - 1));
     }
-    code[i] = grid.tokens[i] < 0 ? codebook_size : grid.tokens[i];
   }
-  return codes;
+  return tessera::to_codes(tokens, grid.height, grid.width, codebook_size);
 }
 
 tessera_images::Grid to_grid(const torch::Tensor& codes, std::int64_t codebook_size) {
-  const auto flat = codes.to(torch::kCPU).contiguous();
-  tessera_images::Grid grid{codes.size(0), codes.size(1),
-                            std::vector<std::int32_t>(static_cast<std::size_t>(codes.numel()))};
-  const auto* code = flat.data_ptr<std::int64_t>();
-  std::transform(code, code + flat.numel(), grid.tokens.begin(),
-                 [&](std::int64_t each) { return each == codebook_size ? -1 : static_cast<std::int32_t>(each); });
-  return grid;
+  return {codes.size(0), codes.size(1), from_codes(codes, codebook_size)};
 }
 
 }  // namespace tessera::library
@@ -156,8 +151,7 @@ tessera_status tessera_image_write(const char* path, const tessera_image_view* i
       throw tessera::UsageError(fmt::format("{}: expected a name that ends in .png, .webp or .jpg", path));
     tessera::PngText text;
     if (record != nullptr && *record != '\0') {
-      text = {{"tessera", tessera::read_json_object(record, "record").dump()},
-              {"Software", std::string("Tessera ") + tessera::version()}};
+      text = tessera::record_text(tessera::read_json_object(record, "record").dump());
     }
     tessera::write_file_atomically(
         file, tessera::encode_image(tessera::library::to_image(*image, "image"), ending.substr(1), text));

@@ -17,6 +17,7 @@
 #include "runtime/error.h"
 #include "runtime/seconds_since.h"
 #include "runtime/shipped_files.h"
+#include "tokens/token_list.h"
 
 struct tessera_model {
   tessera::Pipeline pipeline;
@@ -71,7 +72,7 @@ json record_of(const FillOptions& options, const Pipeline& pipeline) {
 StepCallback report_to(const Steps& steps, std::int64_t codebook_size, std::vector<std::int32_t>& tokens) {
   if (steps.function == nullptr) return {};
   return [&tokens, steps, codebook_size](const FillProgress& at) {
-    tokens = to_grid(at.tokens.flatten(0, 1), codebook_size).tokens;
+    tokens = from_codes(at.tokens, codebook_size);
     const tessera_step step{at.step,           at.steps,          at.evaluations, at.tokens.size(0),
                             at.tokens.size(1), at.tokens.size(2), tokens.data()};
     return steps.function(steps.user, &step) == 0;
@@ -167,8 +168,14 @@ EditPlan region_plan(Pipeline& pipeline, const Picture& image, const tessera_ima
   return plan;
 }
 
-std::vector<EditPlan> repeated(EditPlan plan, std::int64_t count) {
-  return std::vector<EditPlan>(static_cast<std::size_t>(count), std::move(plan));
+/// One plan, for all of the job's images.
+std::unique_ptr<tessera_images> run(Pipeline& pipeline, const Job& job, const EditPlan& plan, const Steps& steps) {
+  return run(pipeline, job, std::vector<EditPlan>(static_cast<std::size_t>(job.count), plan), steps);
+}
+
+/// For arguments that may be null.
+Picture picture_or_none(const tessera_image_view* view, const char* what) {
+  return view == nullptr ? nullptr : to_picture(view, what);
 }
 
 json info_of(Pipeline& pipeline, const std::filesystem::path& folder) {
@@ -249,9 +256,8 @@ tessera_status tessera_generate(tessera_model* model, const char* options, tesse
     if (width == 0 && height == 0) return generate_plain(pipeline, job, {on_step, user});
     const auto own = pipeline.codec()->options().image_size;
     return run(pipeline, job,
-               repeated(plan_generate(pipeline.codec(), static_cast<int>(width != 0 ? width : own),
-                                      static_cast<int>(height != 0 ? height : own)),
-                        job.count),
+               plan_generate(pipeline.codec(), static_cast<int>(width != 0 ? width : own),
+                             static_cast<int>(height != 0 ? height : own)),
                {on_step, user});
   });
 }
@@ -264,8 +270,7 @@ tessera_status tessera_inpaint(tessera_model* model, const tessera_image_view* i
     const bool keep = arguments.flag("keep");
     arguments.require_all_taken();
     require_given(mask, "mask");
-    return run(pipeline, job, repeated(region_plan(pipeline, to_picture(image, "image"), *mask, job, keep), job.count),
-               {on_step, user});
+    return run(pipeline, job, region_plan(pipeline, to_picture(image, "image"), *mask, job, keep), {on_step, user});
   });
 }
 
@@ -277,8 +282,7 @@ tessera_status tessera_outpaint(tessera_model* model, const tessera_image_view* 
     const auto border = [&](const char* name) { return static_cast<int>(arguments.whole(name, 0, 0, kMaxEditSide)); };
     const Borders borders{border("left"), border("right"), border("top"), border("bottom")};
     arguments.require_all_taken();
-    return run(pipeline, job,
-               repeated(plan_outpaint(pipeline.codec(), to_picture(image, "image"), borders, job.region), job.count),
+    return run(pipeline, job, plan_outpaint(pipeline.codec(), to_picture(image, "image"), borders, job.region),
                {on_step, user});
   });
 }
@@ -329,9 +333,8 @@ tessera_status tessera_stitch(tessera_model* model, const tessera_piece* pieces,
       loaded.push_back({{name, from, piece.to_x, piece.to_y}, to_picture(&piece.image, name.c_str())});
     }
     return run(pipeline, job,
-               repeated(plan_stitch(pipeline.codec(), onto == nullptr ? nullptr : to_picture(onto, "onto"),
-                                    static_cast<int>(width), static_cast<int>(height), loaded, stitching),
-                        job.count),
+               plan_stitch(pipeline.codec(), picture_or_none(onto, "onto"), static_cast<int>(width),
+                           static_cast<int>(height), loaded, stitching),
                {on_step, user});
   });
 }
@@ -344,11 +347,8 @@ tessera_status tessera_fill(tessera_model* model, const tessera_grid_view* grid,
     arguments.require_all_taken();
     require_given(grid, "grid");
     const auto codes = to_codes(*grid, pipeline.codec()->options().codebook_size);
-    return run(
-        pipeline, job,
-        repeated(plan_tokens(pipeline.codec(), codes, onto == nullptr ? nullptr : to_picture(onto, "onto"), job.region),
-                 job.count),
-        {on_step, user});
+    return run(pipeline, job, plan_tokens(pipeline.codec(), codes, picture_or_none(onto, "onto"), job.region),
+               {on_step, user});
   });
 }
 

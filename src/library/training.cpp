@@ -8,20 +8,10 @@
 namespace tessera::library {
 namespace {
 
-/// The recipe's file, with what was given laid over it; what the other bundle has lies under both.
 template <typename Recipe>
 Recipe recipe_from(Arguments& arguments, const char* part) {
   Recipe recipe;
-  const auto file = arguments.text("recipe");
-  const auto choose = [&] {
-    if (!file.empty()) read_recipe(file, part, recipe.fields());
-    arguments.write_to(recipe.fields());
-  };
-  choose();
-  if (!recipe.start_from.empty()) {
-    inherit_architecture(recipe);
-    choose();
-  }
+  choose(recipe, arguments.text("recipe"), part, [&] { arguments.write_to(recipe.fields()); });
   return recipe;
 }
 

@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "image/image_io.h"
+#include "image/record_text.h"
 #include "runtime/atomic_file.h"
 #include "runtime/bounded_json.h"
-#include "runtime/version.h"
 #include "server/job_queue.h"
 
 namespace tessera::server {
@@ -81,7 +81,7 @@ PngText text_of(const Job& job, const std::string& effective, std::size_t index,
   record["job"] = job.id;
   record["image"] = index;
   if (!scaled.is_null()) record["scaled"] = scaled;
-  return {{"tessera", record.dump()}, {"Software", std::string("Tessera ") + version()}};
+  return record_text(record.dump());
 }
 
 }  // namespace

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "data/catalogue_choice.h"
 #include "training/codec_trainer.h"
 #include "training/pixel_trainer.h"
 #include "training/prior_recipe.h"
+#include "training/recipe.h"
 #include "training/training_loop.h"
 
 namespace tessera {
@@ -22,6 +24,20 @@ struct PartTraining {
   bool strict = false;     // a broken file of the data is an Error
   LoopOptions loop;        // its `steps` are the recipe's
 };
+
+/// A recipe: its file (none: ""), what the user chose laid over it by `lay_over`, and under both what the bundle that
+/// it starts from has. part: the table of the file.
+template <typename Recipe>
+void choose(Recipe& recipe, const std::string& file, const std::string& part, const std::function<void()>& lay_over) {
+  const auto lay = [&] {
+    if (!file.empty()) read_recipe(file, part, recipe.fields());
+    lay_over();
+  };
+  lay();
+  if (recipe.start_from.empty()) return;
+  inherit_architecture(recipe);
+  lay();
+}
 
 struct TrainedPart {
   std::filesystem::path folder;  // vqvae/ or transformer/ of the bundle
