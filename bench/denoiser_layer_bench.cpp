@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/machine_peak.h"
-#include "kernels/training_ops.h"
-#include "kernels/transformer_blocks.h"
+#include "kernels/ops/layers.h"
+#include "kernels/ops/machine_peak.h"
+#include "kernels/ops/transformer_blocks.h"
 #include "runtime/heap.h"
 
 namespace {

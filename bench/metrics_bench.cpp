@@ -12,7 +12,7 @@
 #include <ctime>
 #include <functional>
 
-#include "kernels/training_ops.h"
+#include "kernels/ops/layers.h"
 #include "metrics/frechet.h"
 #include "metrics/prdc.h"
 

@@ -12,7 +12,7 @@
 
 #include "checkpoint/bundle.h"
 #include "denoiser/conditional_transformer.h"
-#include "kernels/device.h"
+#include "kernels/ops/device.h"
 #include "pipeline/pipeline.h"
 
 namespace {

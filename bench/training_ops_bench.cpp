@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/training_ops.h"
+#include "kernels/ops/layers.h"
 
 namespace {
 

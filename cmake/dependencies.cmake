@@ -30,6 +30,16 @@ if(TARGET torch_cuda)
   target_include_directories(tessera_torch SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS} ${CUDA_INCLUDE_DIRS})
 endif()
 
+# LibTorch's c10d brings the ranks of a job together; its process group over sockets needs Gloo's headers, which not every
+# LibTorch is shipped with. Without them there is one rank, and asking for more says so.
+add_library(tessera_gloo INTERFACE)
+find_path(TESSERA_GLOO_INCLUDE gloo/transport/device.h HINTS ${TORCH_INCLUDE_DIRS})
+find_path(TESSERA_C10D_INCLUDE torch/csrc/distributed/c10d/ProcessGroupGloo.hpp HINTS ${TORCH_INCLUDE_DIRS})
+if(TESSERA_GLOO_INCLUDE AND TESSERA_C10D_INCLUDE)
+  target_include_directories(tessera_gloo SYSTEM INTERFACE ${TESSERA_GLOO_INCLUDE})
+  target_compile_definitions(tessera_gloo INTERFACE TESSERA_WITH_GLOO=1)
+endif()
+
 # libvips reads and resizes pictures; a bare GPU machine builds without it and works from packed datasets.
 add_library(tessera_vips INTERFACE)
 if(TESSERA_WITH_VIPS)
@@ -79,6 +89,14 @@ if(TESSERA_DNNL_LIBRARY AND TESSERA_DNNL_INCLUDE)
   target_link_libraries(tessera_onednn INTERFACE ${TESSERA_DNNL_LIBRARY})
   target_include_directories(tessera_onednn SYSTEM INTERFACE ${TESSERA_DNNL_INCLUDE})
   target_compile_definitions(tessera_onednn INTERFACE TESSERA_WITH_ONEDNN=1)
+endif()
+
+# Highway: vectors for every processor.
+add_library(tessera_highway INTERFACE)
+pkg_check_modules(highway QUIET IMPORTED_TARGET libhwy)
+if(highway_FOUND)
+  target_link_libraries(tessera_highway INTERFACE PkgConfig::highway)
+  target_compile_definitions(tessera_highway INTERFACE TESSERA_WITH_HIGHWAY=1)
 endif()
 
 # zlib unpacks CLIP's own vocabulary.

@@ -32,7 +32,7 @@ set_property(GLOBAL PROPERTY TESSERA_DEPENDENCIES "")
 
 function(tessera_library folder)
   cmake_parse_arguments(ARG "" "" "DEPENDS;EXTERNAL" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cpp ${CMAKE_SOURCE_DIR}/src/${folder}/*/*.cpp)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cpp)
   if(NOT sources)
     file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/empty_${folder}.cpp CONTENT "// src/${folder} holds headers only.\n")
     set(sources ${CMAKE_BINARY_DIR}/empty_${folder}.cpp)

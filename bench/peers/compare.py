@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs `tessera bench` and the PyTorch peer in turn on this machine and prints both, with ratios.
 
-    bench/peers/compare.py build/release/bin/tessera [--repeats 3] [--rounds 2] [--json FILE]
+    bench/peers/compare.py build/release/bin/tessera [--repeats 3] [--rounds 2] [--isa avx2] [--json FILE]
 
+--isa avx2 limits both to AVX2 (avx_vnni: ours may use its dot products of bytes, too; avx512: no tiles).
 Needs the distribution's python3-torch. Each round runs every dtype of Tessera and the peer once; figures are the least
 of the rounds, since other programs on the machine only ever add to them.
 """
@@ -13,6 +14,8 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# What limits PyTorch's parts: its own kernels, oneDNN, OpenBLAS.
+PEER_LIMITS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
 CASES = ["denoiser_batch_1", "denoiser_batch_8", "encode", "decode"]
 
 
@@ -28,19 +31,23 @@ def main():
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16", "int8"])
+    parser.add_argument("--isa", choices=["avx2", "avx_vnni", "avx512"], help="the most that may be used")
     parser.add_argument("--json", help="file for the whole report")
     options = parser.parse_args()
     ours, peers = {}, {}
+    our_limit = dict(os.environ, **({"TESSERA_MAX_CPU_ISA": options.isa} if options.isa else {}))
+    peer_limit = dict(os.environ, **(PEER_LIMITS if options.isa in ("avx2", "avx_vnni") else {}))
     for _ in range(options.rounds):
         for threads in options.threads:
             for dtype in options.dtypes:
-                report = run([options.tessera, "bench", "--json", "--quick", "--dtype", dtype, "-t", str(threads), "--repeats", str(options.repeats)])
+                report = run([options.tessera, "bench", "--json", "--quick", "--dtype", dtype, "-t", str(threads), "--repeats", str(options.repeats)],
+                             env=our_limit)
                 for case in CASES:
                     key = (case, dtype)
                     value = (report[case + "_ms"], f"{threads} threads")
                     ours[key] = min(ours.get(key, value), value)
         report = run([sys.executable, os.path.join(HERE, "measure.py"), "--repeats", str(options.repeats), "--threads", *map(str, options.threads)],
-                     cwd=HERE)
+                     cwd=HERE, env=peer_limit)
         for case in CASES:
             for kind in ("best", "float32"):
                 value = (report[case][kind + "_ms"], report[case][kind])

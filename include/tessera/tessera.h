@@ -96,8 +96,8 @@ TESSERA_API tessera_status tessera_model_load(const char* path, const char* opti
 /* Results outlive the model. */
 TESSERA_API void tessera_model_free(tessera_model* model);
 /* A JSON object: "image_size", "factor" (pixels a cell), "codebook_size", "grid" ([h, w]), "condition" ("none", "text",
- * "class"), "classes" (how many), "process", "dtype", "suggestion" (options where the caller names no sampler) ...
- * Lives as long as the model. */
+ * "class"), "classes" (how many), "class_names" (a list; empty: they have none), "process", "dtype", "suggestion"
+ * (options where the caller names no sampler) ... Lives as long as the model. */
 TESSERA_API const char* tessera_model_info(const tessera_model* model);
 /* A JSON array of all sampling options: name, type, range, default, help, choices. */
 TESSERA_API const char* tessera_options_schema(void);

@@ -125,6 +125,20 @@ class Pipeline:
         self.config: Dict[str, Any] = json.loads(self._model.info())
         """What the model is: "image_size", "factor" (pixels a cell), "codebook_size", "grid", "condition" ..."""
 
+    @property
+    def labels(self) -> Dict[str, int]:
+        """The numbers of the model's classes by their names; empty where they have none."""
+        return {name: number for number, name in enumerate(self.config.get("class_names", []))}
+
+    def get_label_ids(self, label: Union[str, List[str]]) -> List[int]:
+        """The numbers of classes that are given by their names."""
+        labels, wanted = self.labels, [label] if isinstance(label, str) else list(label)
+        for name in wanted:
+            if name not in labels:
+                known = ", ".join(labels) if labels else "no names, the model's classes have none"
+                raise _native.UsageError(f"class is {name!r}, expected one of {known}")
+        return [labels[name] for name in wanted]
+
     def to(self, *where: Any) -> "Pipeline":
         """Loads the model again on another device or in another number format: to("cuda"), to("float16"). Returns
         itself."""

@@ -93,7 +93,7 @@ def test_wrong_fields_are_named(trained, tmp_path, fields, error):
         tessera.train_codec(trained[1], tmp_path / "mine", **{**CODEC, **fields})
 
 
-def test_a_model_of_classes_is_asked_for_its_numbers(trained, tmp_path):
+def test_a_model_of_classes_is_asked_for_its_names_or_numbers(trained, tmp_path):
     data = tmp_path / "classes"
     for i, name in enumerate(sorted(trained[1].glob("*.png"))):
         folder = data / ("cat" if i % 2 else "dog")
@@ -110,3 +110,11 @@ def test_a_model_of_classes_is_asked_for_its_numbers(trained, tmp_path):
     assert pipe.score(both.tokens[0], label=0, spacing=4).shape == both.tokens[0].shape
     with pytest.raises(tessera.Error, match="class 2: expected 0 to 1"):
         pipe(class_labels=2, steps=2)
+    assert pipe.config["class_names"] == ["cat", "dog"] and pipe.labels == {"cat": 0, "dog": 1}
+    assert pipe.get_label_ids(["dog", "cat"]) == [1, 0] and pipe.get_label_ids("dog") == [1]
+    named = pipe(class_labels=["cat", "dog"], guidance_scale=2, steps=2, seed=1)
+    assert (named.tokens == both.tokens).all() and named.record["condition"]["class_name"] == ["cat", "dog"]
+    with pytest.raises(tessera.UsageError, match="class is 'dgo', expected one of cat, dog, or a number from 0 to 1"):
+        pipe(class_labels="dgo", steps=2)
+    with pytest.raises(tessera.UsageError, match="class is 'dgo', expected one of cat, dog"):
+        pipe.get_label_ids("dgo")

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/error.h"
+#include "runtime/wanted.h"
 
 namespace tessera {
 namespace {
@@ -119,6 +120,7 @@ torch::Tensor window_mixture(Evaluator& network, std::int64_t codes, const Windo
       seen_by[sight.row] += 1;
     }
     begin = at;
+    check_wanted();  // a step of a large canvas takes long
     const auto logits = network.logits(part_of(look, canvases, torch::tensor(batch).view({count, cells}), wanted));
     mixture.index_add_(0, torch::tensor(targets), torch::softmax(logits.to(torch::kCPU, torch::kFloat32), -1));
     evaluations += count;

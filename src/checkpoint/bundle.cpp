@@ -133,11 +133,27 @@ void write_tokenizer(const fs::path& folder, const std::map<std::string, std::st
   }
 }
 
+/// fresh: nobody has written to the tensors since they were read: what has been looked at need not stay in memory.
+std::string hash_of(const TensorMap& tensors, bool fresh) {
+  Sha256 hash;
+  for (const auto& [name, tensor] : tensors) {
+    const auto stored = tensor.detach().to(torch::kCPU).contiguous();
+    hash.update(fmt::format("{}\n{} {}\n", name, c10::toString(stored.scalar_type()), shape_text(stored)));
+    const std::string_view bytes(static_cast<const char*>(stored.data_ptr()), stored.numel() > 0 ? stored.nbytes() : 0);
+    if (fresh) {
+      hash.update_and_give_back(bytes);
+    } else {
+      hash.update(bytes);
+    }
+  }
+  return "sha256:" + hash.finish();
+}
+
 void verify_hash(const Bundle& bundle, const char* part, const std::optional<BundlePart>& held,
                  const fs::path& folder) {
   const auto* recorded = recorded_hash(bundle.index, part);
   if (!held || !recorded) return;
-  const auto found = content_hash(held->tensors);
+  const auto found = hash_of(held->tensors, true);
   // Weights that were being replaced when their writer was killed.
   const auto* next = recorded_hash(bundle.index, part, kNextWeights);
   require(*recorded == found || (next && next->find(found) != std::string::npos),
@@ -286,13 +302,7 @@ void save_bundle(const fs::path& folder, const Bundle& bundle) {
 }
 
 std::string content_hash(const TensorMap& tensors) {
-  Sha256 hash;
-  for (const auto& [name, tensor] : tensors) {
-    const auto stored = tensor.detach().to(torch::kCPU).contiguous();
-    hash.update(fmt::format("{}\n{} {}\n", name, c10::toString(stored.scalar_type()), shape_text(stored)));
-    if (stored.numel() > 0) hash.update({static_cast<const char*>(stored.data_ptr()), stored.nbytes()});
-  }
-  return "sha256:" + hash.finish();
+  return hash_of(tensors, false);
 }
 
 std::string part_hash(const Bundle& bundle, const std::string& part) {

@@ -21,7 +21,6 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr double kMostWeight = 10;
 constexpr std::size_t kMostReasons = 16;  // of the reasons; a stranger's file can have thousands
 constexpr const char* kDenoiser = "transformer";
 constexpr const char* kTextEncoder = "text_encoder";
@@ -356,9 +355,9 @@ LoraChoice parse_lora(const std::string& text) {
     if (read.ec == std::errc{} && read.ptr == end) choice = {text.substr(0, colon), weight};
   }
   if (choice.file.empty()) throw UsageError("lora: expected FILE or FILE:WEIGHT");
-  if (!std::isfinite(choice.weight) || std::abs(choice.weight) > kMostWeight)
+  if (!std::isfinite(choice.weight) || std::abs(choice.weight) > kMostLoraWeight)
     throw UsageError(fmt::format("lora {}: weight {}, expected {} to {}", printable(choice.file.string()),
-                                 choice.weight, -kMostWeight, kMostWeight));
+                                 choice.weight, -kMostLoraWeight, kMostLoraWeight));
   return choice;
 }
 

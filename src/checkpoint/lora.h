@@ -11,6 +11,8 @@
 
 namespace tessera {
 
+inline constexpr double kMostLoraWeight = 10;  // and as much the other way
+
 /// A file and how much of it.
 struct LoraChoice {
   std::filesystem::path file;  // .safetensors or torch.save, or a folder of peft's

@@ -1,6 +1,8 @@
 #include "checkpoint/safetensors.h"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +13,7 @@
 #include "runtime/error.h"
 #include "runtime/foreign_bytes.h"
 #include "runtime/mapped_file.h"
+#include "runtime/printable.h"
 
 namespace tessera {
 namespace {
@@ -29,13 +32,48 @@ std::size_t checksum_at(std::string_view header, const char* name = kChecksum) {
   return header[at + field.size() + kDigits] == '"' ? at + field.size() : std::string_view::npos;
 }
 
-/// Numbers of 8 bits as float32, which holds them exactly.
-torch::Tensor widened(const SafetensorsEntry& entry, const char* data) {
-  auto tensor = torch::empty(entry.shape, torch::kFloat32);
-  auto* out = tensor.data_ptr<float>();
-  for (std::uint64_t i = 0; i < entry.end - entry.begin; ++i)
-    out[i] = float8_value(static_cast<unsigned char>(data[i]), entry.float8);
-  return tensor;
+constexpr std::uint64_t kMostWidened = std::uint64_t{512} << 20;  // bytes
+constexpr std::size_t kPiece = std::size_t{16} << 20;             // bytes of a file that are looked at before they go
+
+/// What widened numbers take in the whole program: a part of this is held as long as they are.
+class WidenedBytes {
+ public:
+  WidenedBytes(std::uint64_t bytes, const SafetensorsEntry& entry, const std::string& where) : bytes_(bytes) {
+    if (held().fetch_add(bytes_) + bytes_ <= kMostWidened) return;
+    held() -= bytes_;
+    fail(
+        "{}: tensor '{}' holds {} numbers of 8 bits: with others they take more than {} MiB once they are widened; "
+        "expected fewer, or F16 in the file",
+        where, printable(entry.name), entry.end - entry.begin, kMostWidened >> 20);
+  }
+  ~WidenedBytes() { held() -= bytes_; }
+  WidenedBytes(const WidenedBytes&) = delete;
+  WidenedBytes& operator=(const WidenedBytes&) = delete;
+
+ private:
+  static std::atomic<std::uint64_t>& held() {
+    static std::atomic<std::uint64_t> all{0};
+    return all;
+  }
+  const std::uint64_t bytes_;
+};
+
+/// Numbers of 8 bits as float16, which holds them exactly.
+torch::Tensor widened(const SafetensorsEntry& entry, const char* data, const std::string& where) {
+  const auto count = entry.end - entry.begin;
+  const auto held = std::make_shared<WidenedBytes>(count * sizeof(c10::Half), entry, where);
+  std::array<c10::Half, 256> values;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<c10::Half>(float8_value(static_cast<unsigned char>(i), entry.float8));
+  const std::shared_ptr<c10::Half[]> numbers(new c10::Half[count]);
+  for (std::uint64_t begin = 0; begin < count; begin += kPiece) {
+    const auto size = std::min<std::uint64_t>(kPiece, count - begin);
+    std::transform(data + begin, data + begin + size, numbers.get() + begin,
+                   [&](char byte) { return values[static_cast<unsigned char>(byte)]; });
+    MappedFile::give_back(data + begin, size);
+  }
+  return torch::from_blob(
+      numbers.get(), entry.shape, [held, numbers](void*) {}, torch::TensorOptions().dtype(torch::kHalf));
 }
 
 void check_truths(const SafetensorsEntry& entry, const char* data, const std::string& where) {
@@ -44,8 +82,8 @@ void check_truths(const SafetensorsEntry& entry, const char* data, const std::st
   require(!odd, "{}: tensor '{}' holds bytes that are neither true nor false", where, entry.name);
 }
 
-torch::Tensor copy_of(const SafetensorsEntry& entry, const char* data) {
-  if (entry.float8 != Float8::none) return widened(entry, data);
+torch::Tensor copy_of(const SafetensorsEntry& entry, const char* data, const std::string& where) {
+  if (entry.float8 != Float8::none) return widened(entry, data, where);
   auto copy = torch::empty(entry.shape, entry.type);
   if (entry.begin < entry.end) std::memcpy(copy.data_ptr(), data, entry.end - entry.begin);
   return copy;
@@ -56,13 +94,13 @@ torch::Tensor tensor_of(const SafetensorsEntry& entry, const std::shared_ptr<Map
                         std::uint64_t data_start, const std::string& where) {
   if (entry.begin == entry.end) return torch::empty(entry.shape, entry.type);
   char* data = file->data() + data_start + entry.begin;
-  if (entry.float8 != Float8::none) return widened(entry, data);
+  if (entry.float8 != Float8::none) return widened(entry, data, where);
   check_truths(entry, data, where);
   if (reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(entry.type) == 0) {
     return torch::from_blob(
         data, entry.shape, [file](void*) {}, torch::TensorOptions().dtype(entry.type));
   }
-  return copy_of(entry, data);
+  return copy_of(entry, data, where);
 }
 
 /// Where the tensors' bytes begin, and the header's entries.
@@ -132,7 +170,7 @@ bool verify_safetensors_but(std::string_view bytes, std::uint64_t begin, std::ui
   hash.update(bytes.substr(0, kLengthBytes));
   hash.update(text);
   hash.update(bytes.substr(start, begin - start));
-  hash.update(bytes.substr(end));
+  hash.update_and_give_back(bytes.substr(end));
   if (hash.finish() != header.substr(but, kDigits)) fail_damaged(where);
   return true;
 }
@@ -147,7 +185,7 @@ void verify_safetensors(std::string_view bytes, const std::string& where) {
   Sha256 hash;
   hash.update(bytes.substr(0, kLengthBytes));
   hash.update(text);
-  hash.update(bytes.substr(kLengthBytes + header.size()));
+  hash.update_and_give_back(bytes.substr(kLengthBytes + header.size()));
   if (hash.finish() != header.substr(at, kDigits)) fail_damaged(where);
 }
 
@@ -161,13 +199,21 @@ TensorMap load_safetensors(const std::filesystem::path& path, Metadata* metadata
   return tensors;
 }
 
+std::vector<SafetensorsEntry> read_safetensors_entries(const std::filesystem::path& path, Metadata* metadata) {
+  const auto file = MappedFile::open(path);
+  const auto where = path.string();
+  auto [start, entries] = entries_of(file->bytes(), where, metadata);
+  for (const auto& entry : entries) check_truths(entry, file->data() + start + entry.begin, where);
+  return entries;
+}
+
 TensorMap safetensors_of(std::string_view bytes, const std::string& where, Metadata* metadata) {
   const auto [start, entries] = entries_of(bytes, where, metadata);
   TensorMap tensors;
   for (const auto& entry : entries) {
     const char* data = bytes.data() + start + entry.begin;
     check_truths(entry, data, where);
-    tensors.emplace(entry.name, copy_of(entry, data));
+    tensors.emplace(entry.name, copy_of(entry, data, where));
   }
   return tensors;
 }

@@ -58,6 +58,7 @@ class HeaderReader : public nlohmann::json_sax<json> {
     if (level_ != 2 || field_ != "dtype") unexpected(fmt::format("text '{}'", printable(value)));
     if (value == "F8_E4M3" || value == "F8_E5M2") {
       entries_.back().float8 = value == "F8_E4M3" ? Float8::e4m3 : Float8::e5m2;
+      entries_.back().type = torch::kHalf;
       return true;
     }
     for (const auto& entry : kTypes) {

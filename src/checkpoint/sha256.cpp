@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include "runtime/error.h"
+#include "runtime/mapped_file.h"
 
 namespace tessera {
 
@@ -16,6 +17,15 @@ Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
 
 void Sha256::update(std::string_view bytes) {
   require(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1, "SHA-256: cannot be computed");
+}
+
+void Sha256::update_and_give_back(std::string_view bytes) {
+  constexpr std::size_t kPiece = std::size_t{16} << 20;
+  for (std::size_t begin = 0; begin < bytes.size(); begin += kPiece) {
+    const auto piece = bytes.substr(begin, kPiece);
+    update(piece);
+    MappedFile::give_back(piece.data(), piece.size());
+  }
 }
 
 std::string Sha256::finish() {

@@ -8,9 +8,11 @@
 #include <thread>
 
 #include "cli/data_flags.h"
+#include "cli/share_flags.h"
 #include "cli/verbs.h"
 #include "data/dataset.h"
 #include "data/pack_file.h"
+#include "data/pack_shards.h"
 #include "image/decoding_process.h"
 #include "runtime/error.h"
 #include "runtime/progress.h"
@@ -22,6 +24,7 @@ struct Arguments {
   DatasetOptions options;
   std::string out;
   std::string cache;
+  std::string shard = "0/1";
   bool no_cache = false;
   bool apart = false;
   bool json = false;
@@ -111,11 +114,42 @@ void add_dataset(CLI::App& app) {
   add_common(*pack_verb, *pack);
   pack_verb->add_option("--size", pack->options.size, "Width and height of the packed images, pixels")->required();
   pack_verb->add_option("-o,--out,--output", pack->out, "The .tessera-pack file to write")->required();
+  pack_verb
+      ->add_option(
+          "--shard", pack->shard,
+          "I/N: decode part I (from 0) of N alone, into NAME-0000I-of-0000N.tessera-pack, for N machines that "
+          "need not know of each other; array: as the task of a Slurm array. `dataset join` puts them together")
+      ->group(kShareGroup);
   pack_verb->callback([pack] {
     if (!is_pack(pack->out)) throw UsageError("--out: expected a name that ends in .tessera-pack");
+    auto& shard = pack->options.shard;
+    shard = shard_from(pack->shard);
+    if (!shard.is_whole()) {
+      if (is_pack(pack->options.path)) throw UsageError("--shard: --data is packed already, expected the pictures");
+      pack->out = shard_file(pack->out, shard).string();
+    }
     const auto opened = open_dataset(*pack);
     opened.save_pack(pack->out);
     print(opened, *pack);
+  });
+
+  struct Joined {
+    std::vector<std::string> parts;
+    Arguments report;
+  };
+  auto join = std::make_shared<Joined>();
+  auto* join_verb = dataset->add_subcommand("join", "Put the parts of `dataset pack --shard` together");
+  join_verb->add_option("PARTS", join->parts, "All of them, in any order")->required();
+  join_verb->add_option("-o,--out,--output", join->report.out, "The .tessera-pack file to write")->required();
+  join_verb->add_flag("--json", join->report.json, "Print one JSON object");
+  join_verb->callback([join] {
+    if (!is_pack(join->report.out)) throw UsageError("--out: expected a name that ends in .tessera-pack");
+    auto& options = join->report.options;
+    options.path = fmt::format("{} parts", join->parts.size());
+    const Dataset whole(join_packs({join->parts.begin(), join->parts.end()}, options), options.validation_fraction,
+                        options.split_seed);
+    whole.save_pack(join->report.out);
+    print(whole, join->report);
   });
 
   auto info = std::make_shared<Arguments>();

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "cli/edit_run.h"
+#include "cli/share_flags.h"
 #include "runtime/error.h"
 
 namespace tessera::cli {
@@ -69,7 +70,7 @@ void run_on_server(const CLI::App& verb, const EditFlags& flags) {
 std::string command_line(const CLI::App& verb) {
   auto line = fmt::format("tessera {}", verb.get_name());
   for (const auto* option : verb.get_options()) {
-    if (option->count() == 0) continue;
+    if (option->count() == 0 || option->get_group() == kShareGroup) continue;
     const bool is_flag = option->get_expected_max() == 0;
     for (const auto& value : option->results()) {
       line += fmt::format(" {}", option->get_positional() ? quoted(value) : option->get_name());

@@ -1,6 +1,5 @@
 /// tessera evaluate: how good a model is, as figures with their intervals and a report.
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <numbers>
 
@@ -16,6 +15,7 @@
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "runtime/seconds_since.h"
+#include "runtime/shard.h"
 #include "runtime/threads.h"
 #include "runtime/version.h"
 #include "training/token_data.h"
@@ -27,21 +27,9 @@ struct EvaluateOptions : EvaluationFlags {
   SweepAxes sweep;
   std::string draw_only, shard = "0/1", command;
   bool json = false, keep_cross_entropy = false;
+  double lease_silence = 60;
   bool sweeps() const { return !sweep.empty(); }
 };
-
-/// "2/8" -> (2, 8).
-std::pair<std::int64_t, std::int64_t> shard_of(const std::string& text) {
-  std::int64_t shard = -1, shards = 0;
-  const auto slash = text.find('/');
-  if (slash != std::string::npos) {
-    std::from_chars(text.data(), text.data() + slash, shard);
-    std::from_chars(text.data() + slash + 1, text.data() + text.size(), shards);
-  }
-  if (shard < 0 || shards < 1 || shard >= shards)
-    throw UsageError(fmt::format("--shard '{}': expected I/N with I below N", text));
-  return {shard, shards};
-}
 
 /// What a worker process does: its share of the samples, nothing else.
 void draw_only(const EvaluateOptions& options) {
@@ -52,8 +40,8 @@ void draw_only(const EvaluateOptions& options) {
   samples.part_size = options.part_size;
   samples.folder = options.draw_only;
   samples.prior_hash = model.prior_key();
-  const auto [shard, shards] = shard_of(options.shard);
-  draw_samples(model.pipeline, samples, shard, shards);
+  const auto shard = shard_from(options.shard);
+  draw_samples(model.pipeline, samples, shard.index, shard.count);
 }
 
 /// Likelihood of a file of tokens, for which the bundle needs no codec.
@@ -100,27 +88,31 @@ nlohmann::ordered_json sweep(const EvaluateOptions& options, NamedModel& model, 
   const auto network = feature_network(options, &model);
   const auto real_stream = dataset_stream(data, data.require_split(parse_split(options.real)));
   const auto real = extract_features(*real_stream, *network, "features of real pictures", cache_of(options));
-  auto all = nlohmann::ordered_json::array();
-  for (std::size_t i = 0; i < cells.size(); ++i) {
-    const auto& cell = cells[i];
-    log().info("sweep: cell {} of {}: {}", i + 1, cells.size(), cell.name);
+  const auto samples_key = [&](const SweepCell& cell) {
     SampleOptions samples;
     samples.fill = cell.fill;
     samples.prior_hash = model.prior_key();
+    return samples.key();
+  };
+  SweepWork work;
+  work.folder = output / "cells";
+  work.lease_silence = options.lease_silence;
+  work.key = [&](const SweepCell& cell) {
     const auto& d = options.distribution;
-    const auto key = fmt::format("{}; {} samples; {}; {}; k {}; KID {}x{}; infinity {}; codec {}", samples.key(),
-                                 options.count, real_stream->key(), network->key(), d.prdc.k, d.kid.subsets,
-                                 d.kid.subset_size, d.infinity.points, model.codec_key());
-    all.push_back(sweep_figures(cell, output / "cells", key, [&] {
-      const auto made = sampled(options, model, cell.fill, output / "samples" / cell.name);
-      const auto images = decode_grids(model.pipeline.codec(), made.grid);
-      const auto fake = extract_features(*tensor_stream(images, ""), *network, "features of samples");
-      auto figures = distribution_figures(real, fake, *network, options.distribution);
-      figures["evaluations_an_image"] = made.evaluations;
-      figures["seconds_an_image"] = made.seconds / static_cast<double>(options.count);
-      return figures;
-    }));
-  }
+    return fmt::format("{}; {} samples; {}; {}; k {}; KID {}x{}; infinity {}; codec {}", samples_key(cell),
+                       options.count, real_stream->key(), network->key(), d.prdc.k, d.kid.subsets, d.kid.subset_size,
+                       d.infinity.points, model.codec_key());
+  };
+  work.measure = [&](const SweepCell& cell) {
+    const auto made = sampled(options, model, cell.fill, output / "samples" / cell.name);
+    const auto images = decode_grids(model.pipeline.codec(), made.grid);
+    const auto fake = extract_features(*tensor_stream(images, ""), *network, "features of samples");
+    auto figures = distribution_figures(real, fake, *network, options.distribution);
+    figures["evaluations_an_image"] = made.evaluations;
+    figures["seconds_an_image"] = made.seconds / static_cast<double>(options.count);
+    return figures;
+  };
+  const auto all = sweep_all(cells, work);
   add_sweep(all, report);
   references = sample_references(options, model, data, *network, real, {}, report);
   write_file_atomically(output / "sweep.svg", sweep_plot(all, "frechet_distance", network->distance_name()));
@@ -256,8 +248,16 @@ void add_evaluate(CLI::App& app) {
   add_evaluation_flags(*verb, *options);
   verb->add_option("-o,--output", options->output, "folder: report.html, report.json, the samples");
   add_sweep_flags(*verb, options->sweep);
+  verb->add_option("--lease-silence", options->lease_silence,
+                   "several processes may share a sweep into one folder: seconds of silence after which a cell is "
+                   "taken from one that "
+                   "died")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->capture_default_str()
+      ->group("Sweep");
   verb->add_option("--draw-only", options->draw_only, "draw samples into this folder and stop")->group("Samples");
-  verb->add_option("--shard", options->shard, "with --draw-only: I/N, every N-th part from I on")
+  verb->add_option("--shard", options->shard,
+                   "with --draw-only: I/N, every N-th part from I on; array: as the task of a Slurm array")
       ->capture_default_str()
       ->group("Samples");
   verb->add_flag("--keep-cross-entropy", options->keep_cross_entropy,

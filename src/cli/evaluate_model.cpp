@@ -3,6 +3,7 @@
 
 #include "cli/evaluate_references.h"
 #include "cli/evaluation_flags.h"
+#include "denoiser/class_names.h"
 #include "image/contact_sheet.h"
 #include "metrics/confidence.h"
 #include "metrics/references.h"
@@ -54,16 +55,17 @@ OwnConditions own_conditions(const EvaluationFlags& flags, NamedModel& model, co
   if (kind == "none") return {};
   require(kind != "text" || data.has_captions(), "{}: the likelihood of a prior with text needs captions, {} has none",
           model.path, flags.data);
-  const auto classes = model.pipeline.prior_network().classes;
+  const auto& network = model.pipeline.prior_network();
+  std::vector<std::int64_t> labels;
+  for (const auto index : indices) labels.push_back(kind == "class" ? data.label(index) : -1);
+  labels = labels_for_model(labels, data.class_names(), network.class_names, network.classes, flags.data);
   PromptOptions asked;
   asked.guidance_scale = 1;
   OwnConditions conditions;
   conditions.none = {model.pipeline.condition_for(asked)};
-  for (const auto index : indices) {
-    if (kind == "text") asked.prompt = data.caption(index);
-    if (kind == "class") asked.label = data.label(index);
-    require(asked.label < classes || kind != "class", "{}: label {} in {}, expected below {}", model.path, asked.label,
-            flags.data, classes);
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    if (kind == "text") asked.prompt = data.caption(indices[i]);
+    asked.label = labels[i];
     conditions.own.push_back(model.pipeline.condition_for(asked));
   }
   return conditions;

@@ -1,5 +1,6 @@
 /// `tessera info`: what a model folder, a safetensors file or a torch archive holds, and which command made a picture.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <fstream>
@@ -8,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/bundle.h"
+#include "checkpoint/safetensors_header.h"
 #include "checkpoint/torch_archive.h"
 #include "cli/verbs.h"
 #include "image/image_io.h"
@@ -33,14 +35,14 @@ struct Summary {
   std::int64_t elements = 0;
   std::map<std::string, std::int64_t> elements_by_type;
 
-  void add(torch::ScalarType type, const Shape& shape) {
+  void add(const char* type, const Shape& shape) {
     std::int64_t count = 1;
     for (const auto size : shape) {
       if (__builtin_mul_overflow(count, size, &count)) count = 0;  // a shape that no file can hold: shown, not counted
     }
     ++tensors;
     elements += count;
-    elements_by_type[c10::toString(type)] += count;
+    elements_by_type[type] += count;
   }
   void write(Report& report) const {
     report["tensors"] = tensors;
@@ -51,24 +53,27 @@ struct Summary {
 
 Summary summary_of(const TensorMap& tensors) {
   Summary summary;
-  for (const auto& [name, tensor] : tensors) summary.add(tensor.scalar_type(), tensor.sizes().vec());
+  for (const auto& [name, tensor] : tensors) summary.add(c10::toString(tensor.scalar_type()), tensor.sizes().vec());
   return summary;
 }
 
-Report tensor_line(const std::string& name, torch::ScalarType type, const Shape& shape) {
-  return {{"name", printable(name)}, {"type", c10::toString(type)}, {"shape", shape}};
+Report tensor_line(const std::string& name, const char* type, const Shape& shape) {
+  return {{"name", printable(name)}, {"type", type}, {"shape", shape}};
 }
 
 /// What the prior is; of one that cannot be used why.
 Report prior_report(const Bundle& bundle, const std::string& where) {
   try {
     const auto prior = prior_facts(bundle.denoiser->config, bundle.scheduler.value_or(nlohmann::json()), where);
-    return {{"network", network_of(bundle.denoiser->config, where).name},
-            {"process", prior.process},
-            {"total_steps", prior.total_steps},
-            {"condition", prior.condition()},
-            {"grid", {prior.network.grid.h, prior.network.grid.w}},
-            {"codebook_size", prior.network.codebook_size}};
+    Report report = {{"network", network_of(bundle.denoiser->config, where).name},
+                     {"process", prior.process},
+                     {"total_steps", prior.total_steps},
+                     {"condition", prior.condition()},
+                     {"grid", {prior.network.grid.h, prior.network.grid.w}},
+                     {"codebook_size", prior.network.codebook_size}};
+    if (prior.network.classes > 0) report["classes"] = prior.network.classes;
+    if (!prior.network.class_names.empty()) report["class_names"] = prior.network.class_names;
+    return report;
   } catch (const Error& error) {
     return {{"cannot be used", error.what()}};
   }
@@ -95,15 +100,23 @@ Report bundle_report(const fs::path& folder) {
   return report;
 }
 
+/// As it is stored.
+const char* type_of(const SafetensorsEntry& entry) {
+  if (entry.float8 == Float8::none) return c10::toString(entry.type);
+  return entry.float8 == Float8::e4m3 ? "Float8_e4m3" : "Float8_e5m2";
+}
+
 Report safetensors_report(const fs::path& path) {
   Metadata metadata;
-  const auto tensors = load_safetensors(path, &metadata);
+  auto entries = read_safetensors_entries(path, &metadata);
+  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   Report report = {{"path", path.string()}, {"format", "safetensors"}};
-  summary_of(tensors).write(report);
+  Summary summary;
+  for (const auto& entry : entries) summary.add(type_of(entry), entry.shape);
+  summary.write(report);
   if (!metadata.empty()) report["metadata"] = metadata;
   report["list"] = Report::array();
-  for (const auto& [name, tensor] : tensors)
-    report["list"].push_back(tensor_line(name, tensor.scalar_type(), tensor.sizes().vec()));
+  for (const auto& entry : entries) report["list"].push_back(tensor_line(entry.name, type_of(entry), entry.shape));
   return report;
 }
 
@@ -119,8 +132,8 @@ class ArchiveWalk {
     if (++visited_ > kMaxVisited || depth > kMaxDepth) return;
     switch (value.kind()) {
       case ValueKind::tensor:
-        summary_.add(value.tensor_type(), value.tensor_shape());
-        report_["list"].push_back(tensor_line(value.name(), value.tensor_type(), value.tensor_shape()));
+        summary_.add(c10::toString(value.tensor_type()), value.tensor_shape());
+        report_["list"].push_back(tensor_line(value.name(), c10::toString(value.tensor_type()), value.tensor_shape()));
         break;
       case ValueKind::dict:
         // Reading a dict takes time and memory for all of it, and one dict can stand in many places.

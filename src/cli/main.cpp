@@ -11,6 +11,7 @@
 
 #include "cli/config_file.h"
 #include "cli/help_formatter.h"
+#include "cli/rank_flags.h"
 #include "cli/suggestion.h"
 #include "cli/verbs.h"
 #include "image/decoding_process.h"
@@ -20,6 +21,7 @@
 #include "runtime/mapped_file.h"
 #include "runtime/stop_signal.h"
 #include "runtime/version.h"
+#include "server/model_process.h"
 
 namespace {
 
@@ -90,6 +92,8 @@ int run(int argc, char** argv) {
       return fail_with(2, fmt::format("{}: no such verb, expected one of {}{}", argv[1], fmt::join(verbs, ", "),
                                       tessera::cli::did_you_mean(argv[1], verbs)));
     return fail_with(2, error.what() + suggestion_for(app));
+  } catch (const tessera::cli::ProcessesEnded& ended) {
+    return ended.status;
   } catch (...) {
     const auto failure = tessera::current_failure();
     return fail_with(status_of(failure.kind), failure.text);
@@ -103,5 +107,6 @@ int main(int argc, char** argv) {
   tessera::keep_freed_memory();
   std::signal(SIGPIPE, SIG_IGN);  // who reads our output may go; what is saved is saved all the same
   tessera::MappedFile::name_files_cut_short();
+  if (tessera::server::model_process(argc, argv)) leave(0);
   leave(run(argc, argv));
 }

@@ -54,7 +54,7 @@ void add_sampling_flags(CLI::App& verb, SamplingFlags& flags) {
     if (!otherwise.empty()) help += fmt::format(" [{}]", otherwise);
     auto* option = verb.add_option_function<std::string>(field.flag_list(), take, help);
     set_choices(option, field.choices);
-    option->type_name(field.is_text() ? "TEXT" : field.is_whole() ? "INT" : "FLOAT");
+    option->type_name(field.is_text() || field.is_named() ? "TEXT" : field.is_whole() ? "INT" : "FLOAT");
   }
   verb.add_option("--images-per-call", flags.images_per_call, "images in one network call; 0: by the device")
       ->capture_default_str();

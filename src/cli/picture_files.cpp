@@ -80,7 +80,7 @@ std::string picture_format(const std::string& output) {
       throw UsageError("--output -: standard output is a terminal, expected a file or another program behind it");
     return "png";
   }
-  const auto ending = ending_of(output);
+  auto ending = ending_of(output);
   if (ending == "png" || ending == "webp") return ending;
   if (ending == "jpg" || ending == "jpeg") return "jpeg";
   if (is_picture_ending(ending)) {
@@ -91,7 +91,12 @@ std::string picture_format(const std::string& output) {
 }
 
 void write_bytes(const std::string& output, const std::string& bytes) {
-  if (!is_standard_output(output)) return write_file_atomically(output, bytes);
+  if (!is_standard_output(output)) {
+    // Its folder is made, as that of many pictures is: what took its time is not lost for want of one.
+    std::error_code code;
+    if (const auto folder = fs::path(output).parent_path(); !folder.empty()) fs::create_directories(folder, code);
+    return write_file_atomically(output, bytes);
+  }
   require(std::fwrite(bytes.data(), 1, bytes.size(), stdout) == bytes.size() && std::fflush(stdout) == 0,
           "standard output: cannot be written");
 }

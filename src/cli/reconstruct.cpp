@@ -16,6 +16,7 @@
 #include "image/contact_sheet.h"
 #include "image/image_io.h"
 #include "runtime/error.h"
+#include "runtime/shard.h"
 
 namespace tessera::cli {
 namespace {
@@ -23,7 +24,7 @@ namespace {
 struct CodecOptionsOfVerb {
   ModelFlags model;
   std::vector<std::string> images;
-  std::string data, output, split = "validation", background = "#ffffff";
+  std::string data, output, split = "validation", background = "#ffffff", shard = "0/1";
   std::int64_t count = 16, max_pixels = 0;
   std::uint64_t split_seed = 0;
   CatalogueChoice choice;
@@ -67,8 +68,12 @@ std::vector<torch::Tensor> gather(const CodecOptionsOfVerb& options, Codec codec
   data_options.choice = options.choice;
   data_options.validation_fraction = options.validation_fraction;
   const auto data = Dataset::open(data_options);
-  for (const auto index : data.require_split(parse_split(options.split))) {
-    if (static_cast<std::int64_t>(pictures.size()) >= options.count) break;
+  const auto& members = data.require_split(parse_split(options.split));
+  const auto total = std::min(options.count, static_cast<std::int64_t>(members.size()));
+  const auto share = shard_from(options.shard);
+  require(share.end(total) > share.begin(total), "--shard {}: nothing of {} pictures is in it", share.text(), total);
+  for (auto i = share.begin(total); i < share.end(total); ++i) {
+    const auto index = members[static_cast<std::size_t>(i)];
     pictures.push_back(data.image(index).unsqueeze(0));
     names.push_back(data.file_name(index));
   }
@@ -143,6 +148,8 @@ void reconstruct(const CodecOptionsOfVerb& options) {
 
 void encode(const CodecOptionsOfVerb& options) {
   check_sources(options, "encode");
+  if (!shard_from(options.shard).is_whole() && options.data.empty())
+    throw UsageError("--shard: of a data set, expected --data");
   auto pipeline = load_model(options.model);
   auto codec = pipeline.codec();
   std::vector<std::string> names;
@@ -232,6 +239,7 @@ void add_reconstruct(CLI::App& app) {
   auto* to_tokens = app.add_subcommand("encode", "pictures to tokens");
   add_sources(*to_tokens, *of_encode);
   to_tokens->add_option("-o,--output", of_encode->output, ".safetensors to write")->required();
+  to_tokens->add_option("--shard", of_encode->shard, Shard::kHelp)->capture_default_str();
   to_tokens->add_flag("--json", of_encode->json, kJsonHelp);
   to_tokens->callback([of_encode] { encode(*of_encode); });
 

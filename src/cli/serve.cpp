@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -12,11 +13,13 @@
 #include "cli/verbs.h"
 #include "image/decoding_process.h"
 #include "runtime/error.h"
+#include "runtime/heap.h"
 #include "runtime/log.h"
 #include "runtime/stop_signal.h"
 #include "runtime/threads.h"
 #include "server/http_head.h"
 #include "server/http_server.h"
+#include "server/model_process.h"
 #include "server/pipeline_backend.h"
 
 namespace tessera::cli {
@@ -27,7 +30,7 @@ struct ServeOptions {
   server::ListenOptions listen;
   server::ServiceLimits limits;
   PipelineOptions pipeline;
-  std::string key_file, audit_file, certificate, private_key, workspace;
+  std::string key_file, audit_file, certificate, private_key, workspace, loras;
   int threads = 0;
   bool decode_here = false, json = false;
 };
@@ -49,6 +52,27 @@ server::AccessRules access_rules(const ServeOptions& options) {
         fmt::format("--listen {}: others could reach it, expected --api-key-file beside it", options.listen.address));
   }
   return rules;
+}
+
+/// What computes: the models in this process, or a process for each worker.
+std::vector<std::unique_ptr<server::Backend>> make_backends(const ServeOptions& options, server::ModelStore& store,
+                                                            const std::vector<server::ModelSource>& sources,
+                                                            server::Metrics& metrics) {
+  std::vector<std::unique_ptr<server::Backend>> backends;
+  const auto count = static_cast<int>(options.limits.workers);
+  if (count == 1) {
+    backends.push_back(std::make_unique<server::PipelineBackend>(store));
+    return backends;
+  }
+  const auto models = store.infos();
+  for (int i = 0; i < count; ++i) {
+    const server::ModelProcessOptions own{sources, options.pipeline, options.loras, options.limits, options.threads, i,
+                                          count};
+    const auto start = [own](const std::atomic<bool>& stopped) { return server::start_model_process(own, stopped); };
+    backends.push_back(std::make_unique<server::ProcessBackend>(fmt::format("worker {}", i), models, start, metrics,
+                                                                fmt::format("worker=\"{}\"", i)));
+  }
+  return backends;
 }
 
 volatile std::sig_atomic_t reload_requested = 0;
@@ -112,16 +136,19 @@ void serve(ServeOptions options) {
     throw UsageError("--tls-certificate and --tls-key: expected both or neither");
   if (!options.certificate.empty())
     options.listen.tls = std::make_shared<server::TlsContext>(options.certificate, options.private_key);
-  set_threads(options.threads);
+  share_one_heap();
+  set_threads(options.limits.workers > 1 ? 1 : options.threads);
   constexpr int kDecoders = 2;  // as many as uploads are decoded at one time
   if (!options.decode_here && decoding_is_sandboxed() && image_files_supported())
     decode_apart("/proc/self/exe", kDecoders);
   server::Metrics metrics;
-  server::ModelStore store(std::move(sources), options.pipeline,
-                           static_cast<std::uint64_t>(options.limits.model_mib) << 20, metrics);
-  server::PipelineBackend backend(store);
+  server::ModelStore store(sources, options.pipeline, static_cast<std::uint64_t>(options.limits.model_mib) << 20,
+                           metrics, server::LoraFolder(options.loras));
+  const auto backends = make_backends(options, store, sources, metrics);
+  std::vector<server::Backend*> each;
+  for (const auto& backend : backends) each.push_back(backend.get());
   server::Service service(
-      backend, metrics,
+      each, metrics,
       {options.limits, rules,
        options.audit_file.empty() ? nullptr : std::make_shared<server::AuditLog>(options.audit_file),
        options.workspace});
@@ -160,6 +187,7 @@ void add_serve(CLI::App& app) {
   verb->add_option("-m,--model", options->models, "bundle folder, or NAME=FOLDER; repeatable")
       ->envname("TESSERA_MODEL")
       ->required();
+  verb->add_option("--loras", options->loras, "folder of LoRA files (.safetensors) that requests can name");
   verb->add_option("--listen", options->listen.address, "address; another than the loopback needs --api-key-file")
       ->capture_default_str();
   verb->add_option("--port", options->listen.port, "0: any free one")->capture_default_str();
@@ -176,7 +204,8 @@ void add_serve(CLI::App& app) {
   options->pipeline.dtype = "auto";
   verb->add_option("--dtype", options->pipeline.dtype, kDtypeHelp)->capture_default_str();
   verb->add_option("--device", options->pipeline.device, kDeviceHelp)->capture_default_str();
-  verb->add_option("-t,--threads", options->threads, "threads; 0: one a processor")->capture_default_str();
+  verb->add_option("-t,--threads", options->threads, "threads of each worker; 0: the processors, shared out")
+      ->capture_default_str();
   verb->add_flag("--decode-in-process", options->decode_here,
                  "uploads are decoded by this process itself, not by one that can open no file and no connection");
   verb->add_flag("--json", options->json, "the address as JSON on standard output");

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "canvas/stitch.h"
+#include "checkpoint/lora.h"
 #include "image/contact_sheet.h"
 #include "runtime/atomic_file.h"
 #include "runtime/bounded_json.h"
@@ -85,6 +86,17 @@ void add_layout(const std::string& path, json& job) {
   if (layout.height != 0) job["height"] = layout.height;
   if (layout.onto) job["onto"] = file_as_base64(layout.onto->string());
   for (const auto& piece : layout.pieces) job["pieces"].push_back(piece_json(piece));
+}
+
+/// What --lora says, as the service's field: it has its own files, by their names without folder and ending.
+std::string served_loras(const std::vector<std::string>& words) {
+  std::string served;
+  for (const auto& word : words) {
+    const auto lora = parse_lora(word);
+    const auto name = lora.file.extension() == ".safetensors" ? lora.file.stem() : lora.file.filename();
+    served += fmt::format("{}{}:{}", served.empty() ? "" : ",", name.string(), lora.weight);
+  }
+  return served;
 }
 
 /// Flags about what becomes of the answer here.
@@ -195,6 +207,10 @@ json job_of(const CLI::App& verb) {
     if (names.front() == "model") {
       auto model = fs::path(words.front());
       job["model"] = (model.has_filename() ? model : model.parent_path()).filename().string();
+      continue;
+    }
+    if (names.front() == "lora") {
+      job["loras"] = served_loras(words);
       continue;
     }
     if (names.front() == "least-likely") {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels/device.h"
+#include "kernels/ops/device.h"
 #include "runtime/seconds_since.h"
 
 namespace tessera::cli {

@@ -1,7 +1,8 @@
-/// tessera train codec | train prior | train pixels
+/// tessera train codec | train prior | train pixels | train lora
 #include "cli/data_flags.h"
 #include "cli/field_options.h"
 #include "cli/model_flags.h"
+#include "cli/rank_flags.h"
 #include "cli/result_line.h"
 #include "cli/verbs.h"
 #include "runtime/threads.h"
@@ -13,6 +14,7 @@ namespace {
 
 struct TrainOptions {
   PartTraining part;
+  RankFlags ranks;
   std::string recipe;
   int threads = 0;
   bool json = false;
@@ -21,6 +23,15 @@ struct TrainOptions {
 void say_made(const TrainOptions& options, const TrainedPart& made) {
   print_result(options.json, {{"output", made.folder.string()}, {"data", options.part.data}, {"steps", made.steps}},
                made.folder.string());
+}
+
+/// `train` on all ranks; the first one says what was made.
+void train_on_ranks(TrainOptions& options, const std::function<TrainedPart()>& train) {
+  run_on_ranks(options.ranks, options.threads, [&](std::shared_ptr<Ranks> ranks) {
+    options.part.loop.ranks = ranks;
+    const auto made = train();
+    if (ranks->is_first()) say_made(options, made);
+  });
 }
 
 void add_common(CLI::App& verb, TrainOptions& options) {
@@ -49,7 +60,8 @@ void add_common(CLI::App& verb, TrainOptions& options) {
                 "a file that is neither picture nor companion, or broken, is an error");
   add_choice_flags(verb, options.part.choice, "Data");
   verb.add_option("--device", options.part.device, kDeviceHelp)->capture_default_str();
-  verb.add_option("-t,--threads", options.threads, "threads; 0: one a processor")->capture_default_str();
+  verb.add_option("-t,--threads", options.threads, "threads of each process; 0: one a processor")
+      ->capture_default_str();
 }
 
 }  // namespace
@@ -63,25 +75,25 @@ void add_train(CLI::App& app) {
   auto options = std::make_shared<TrainOptions>();
   auto recipe = std::make_shared<CodecRecipe>();
   add_common(*codec, *options);
+  add_rank_flags(*codec, options->ranks);
   codec->add_option("-o,--out", options->part.bundle, "bundle folder to write")->required();
   const auto apply = add_field_options(*codec, recipe->fields());
   codec->callback([options, recipe, apply] {
     choose(*recipe, options->recipe, "codec", apply);
-    set_threads(options->threads);
-    say_made(*options, train_codec(options->part, *recipe));
+    train_on_ranks(*options, [&] { return train_codec(options->part, *recipe); });
   });
 
   auto* prior = train->add_subcommand("prior", "stage 2: which token grids are plausible");
   auto prior_options = std::make_shared<TrainOptions>();
   auto prior_recipe = std::make_shared<PriorRecipe>();
   add_common(*prior, *prior_options);
+  add_rank_flags(*prior, prior_options->ranks);
   prior->add_option("-m,--model", prior_options->part.bundle, "bundle folder with the codec; gets the prior")
       ->required();
   const auto apply_prior = add_field_options(*prior, prior_recipe->fields());
   prior->callback([prior_options, prior_recipe, apply_prior] {
     choose(*prior_recipe, prior_options->recipe, "prior", apply_prior);
-    set_threads(prior_options->threads);
-    say_made(*prior_options, train_prior(prior_options->part, *prior_recipe));
+    train_on_ranks(*prior_options, [&] { return train_prior(prior_options->part, *prior_recipe); });
   });
 
   auto* pixels = train->add_subcommand("pixels", "after stage 1: a Gaussian head for the likelihood of pixels");
@@ -89,14 +101,29 @@ void add_train(CLI::App& app) {
   auto pixel_recipe = std::make_shared<PixelRecipe>();
   auto model = std::make_shared<std::string>();
   add_common(*pixels, *pixel_options);
+  add_rank_flags(*pixels, pixel_options->ranks);
   pixels->add_option("-m,--model", *model, "bundle folder whose codec gets the head")->required();
   pixels->add_option("-o,--out", pixel_options->part.bundle, "bundle folder to write; empty: the same");
   const auto apply_pixels = add_field_options(*pixels, pixel_recipe->fields());
   pixels->callback([pixel_options, pixel_recipe, model, apply_pixels] {
     if (!pixel_options->recipe.empty()) read_recipe(pixel_options->recipe, "pixels", pixel_recipe->fields());
     apply_pixels();
-    set_threads(pixel_options->threads);
-    say_made(*pixel_options, train_pixels(pixel_options->part, *pixel_recipe, *model));
+    train_on_ranks(*pixel_options, [&] { return train_pixels(pixel_options->part, *pixel_recipe, *model); });
+  });
+
+  auto* lora = train->add_subcommand("lora", "a small update of a model's prior, from a picture or many");
+  auto lora_options = std::make_shared<TrainOptions>();
+  auto lora_recipe = std::make_shared<LoraRecipe>();
+  auto lora_model = std::make_shared<std::string>();
+  add_common(*lora, *lora_options);
+  lora->add_option("-m,--model", *lora_model, "bundle folder that the update is for")->required();
+  lora->add_option("-o,--output", lora_options->part.bundle, "file to write (.safetensors)")->required();
+  const auto apply_lora_fields = add_field_options(*lora, lora_recipe->fields());
+  lora->callback([lora_options, lora_recipe, lora_model, apply_lora_fields] {
+    if (!lora_options->recipe.empty()) read_recipe(lora_options->recipe, "lora", lora_recipe->fields());
+    apply_lora_fields();
+    set_threads(lora_options->threads);
+    say_made(*lora_options, train_lora(lora_options->part, *lora_recipe, *lora_model));
   });
 }
 

@@ -18,7 +18,7 @@
 #include "data/token_cache.h"
 #include "image/contact_sheet.h"
 #include "image/image_io.h"
-#include "kernels/device.h"
+#include "kernels/ops/device.h"
 #include "pipeline/pipeline.h"
 #include "runtime/atomic_file.h"
 #include "runtime/bounded_json.h"

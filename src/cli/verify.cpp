@@ -9,7 +9,7 @@
 
 #include "checkpoint/bundle.h"
 #include "checkpoint/bundle_record.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/safetensors_header.h"
 #include "cli/result_line.h"
 #include "cli/verbs.h"
 #include "data/pack_file.h"
@@ -25,7 +25,7 @@ void verify_file(const fs::path& file) {
   if (is_pack(file)) {
     (void)read_pack(file, nullptr, std::numeric_limits<std::uint64_t>::max());
   } else {
-    (void)load_safetensors(file);
+    (void)read_safetensors_entries(file);
   }
 }
 

@@ -136,6 +136,7 @@ CodecPass CodecImpl::train_pass(const torch::Tensor& bytes, const QuantizerConte
   const auto quantized = quantizer->quantize(pass.latents, context);
   pass.indices = quantized.indices;
   pass.quantizer_loss = quantized.loss;
+  pass.seen = quantized.seen;
   pass.reconstruction = decode_latents(quantized.quantized);
   return pass;
 }
@@ -185,7 +186,7 @@ torch::Tensor CodecImpl::decode(const TokenGrid& grid) {
 bool CodecImpl::is_recorded(std::int64_t pixels) const {
   // A recording keeps its memory; larger calls compute for longer than their launches take.
   constexpr std::int64_t kMostPixels = 2 * 256 * 256;
-  return pixels <= kMostPixels && RecordedCall::applies(quantizer->codebook(), is_training());
+  return pixels <= kMostPixels && CudaGraph::applies(quantizer->codebook(), is_training());
 }
 
 std::vector<torch::Tensor> CodecImpl::weights_in_use() const {

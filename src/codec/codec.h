@@ -7,8 +7,8 @@
 #include "codec/codec_options.h"
 #include "codec/layers.h"
 #include "codec/quantizer.h"
-#include "kernels/recorded_call.h"
-#include "kernels/weight_loading.h"
+#include "kernels/ops/cuda_graph.h"
+#include "kernels/ops/weight_loading.h"
 #include "tokens/token_grid.h"
 
 namespace tessera {
@@ -61,6 +61,7 @@ struct CodecPass {
   torch::Tensor quantizer_loss;  // scalar
   torch::Tensor indices;         // [N, h, w] int64
   torch::Tensor latents;         // [N, D, h, w] before quantisation
+  torch::Tensor seen;            // QuantizerOutput::seen
 };
 
 class CodecImpl : public torch::nn::Module {
@@ -115,7 +116,7 @@ class CodecImpl : public torch::nn::Module {
 
   CodecOptions options_;
   CodecComputePtr compute_;
-  RecordedCall recorded_encode_, recorded_decode_;
+  CudaGraph recorded_encode_, recorded_decode_;
   Convolution quant_conv_{nullptr}, post_quant_conv_{nullptr};
 };
 TORCH_MODULE(Codec);

@@ -12,7 +12,7 @@ torch::Tensor a_number_an_image(const torch::Tensor& u) {
 }  // namespace
 
 AugmentDraws draw_augmentation(std::int64_t count, std::int64_t height, std::int64_t width, Seed seed,
-                               std::int64_t step, std::uint64_t stream) {
+                               std::int64_t step, std::uint64_t stream, std::int64_t first_row) {
   AugmentDraws draws;
   draws.brightness = torch::empty({count});
   draws.saturation = torch::empty({count});
@@ -26,7 +26,8 @@ AugmentDraws draw_augmentation(std::int64_t count, std::int64_t height, std::int
     return static_cast<std::int64_t>(random.below(cell, static_cast<std::uint64_t>(2 * limit + 1))) - limit;
   };
   for (std::int64_t i = 0; i < count; ++i) {
-    const RandomStream random(seed, Purpose::discriminator_augment, (stream << 32) + static_cast<std::uint64_t>(i),
+    const RandomStream random(seed, Purpose::discriminator_augment,
+                              (stream << 32) + static_cast<std::uint64_t>(first_row + i),
                               static_cast<std::uint32_t>(step));
     draws.brightness.data_ptr<float>()[i] = static_cast<float>(random.uniform(0));
     draws.saturation.data_ptr<float>()[i] = static_cast<float>(random.uniform(1));

@@ -13,9 +13,10 @@ struct AugmentDraws {
   torch::Tensor shift_rows, shift_columns;         // [N] int64, in +-floor(size/8 + 0.5)
 };
 
-/// The draws of images of the given size; a function of (seed, step, batch position) alone.
+/// The draws of images of the given size; a function of (seed, step, batch position) alone. first_row: the first one's
+/// position in the batch.
 AugmentDraws draw_augmentation(std::int64_t count, std::int64_t height, std::int64_t width, Seed seed,
-                               std::int64_t step, std::uint64_t stream);
+                               std::int64_t step, std::uint64_t stream, std::int64_t first_row = 0);
 
 /// x + (u - 0.5).
 torch::Tensor augment_brightness(const torch::Tensor& x, const torch::Tensor& u);

@@ -1,6 +1,7 @@
 #include "codec/discriminator.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -84,11 +85,34 @@ torch::Tensor hinge_loss(const torch::Tensor& real_logits, const torch::Tensor& 
   return 0.5 * (torch::relu(1.0 - real_logits).mean() + torch::relu(1.0 + fake_logits).mean());
 }
 
+namespace {
+
+std::array<torch::Tensor, 2> both_gradients(const torch::Tensor& reconstruction_loss,
+                                            const torch::Tensor& generator_loss, const torch::Tensor& last_layer) {
+  return {torch::autograd::grad({reconstruction_loss}, {last_layer}, {}, true)[0],
+          torch::autograd::grad({generator_loss}, {last_layer}, {}, true)[0]};
+}
+
+torch::Tensor weight_of(const torch::Tensor& of_reconstruction, const torch::Tensor& of_generator, double maximum) {
+  return (of_reconstruction.norm() / (of_generator.norm() + 1e-4)).clamp(0.0, maximum).detach();
+}
+
+}  // namespace
+
+torch::Tensor last_layer_gradients(const torch::Tensor& reconstruction_loss, const torch::Tensor& generator_loss,
+                                   const torch::Tensor& last_layer) {
+  const auto [of_reconstruction, of_generator] = both_gradients(reconstruction_loss, generator_loss, last_layer);
+  return torch::stack({of_reconstruction, of_generator}).detach();
+}
+
+torch::Tensor adaptive_weight(const torch::Tensor& gradients, double maximum) {
+  return weight_of(gradients[0], gradients[1], maximum);
+}
+
 torch::Tensor adaptive_weight(const torch::Tensor& reconstruction_loss, const torch::Tensor& generator_loss,
                               const torch::Tensor& last_layer, double maximum) {
-  const auto of_reconstruction = torch::autograd::grad({reconstruction_loss}, {last_layer}, {}, true)[0];
-  const auto of_generator = torch::autograd::grad({generator_loss}, {last_layer}, {}, true)[0];
-  return (of_reconstruction.norm() / (of_generator.norm() + 1e-4)).clamp(0.0, maximum).detach();
+  const auto [of_reconstruction, of_generator] = both_gradients(reconstruction_loss, generator_loss, last_layer);
+  return weight_of(of_reconstruction, of_generator, maximum);
 }
 
 }  // namespace tessera

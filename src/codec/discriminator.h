@@ -36,8 +36,14 @@ TORCH_MODULE(Discriminator);
 /// 0.5 * (mean relu(1 - real) + mean relu(1 + fake)).
 torch::Tensor hinge_loss(const torch::Tensor& real_logits, const torch::Tensor& fake_logits);
 
-/// ||grad reconstruction|| / (||grad generator|| + 1e-4) on the last layer, clamped to [0, maximum]. Keeps both graphs.
-/// Out: scalar, no gradient.
+/// Gradients of both losses on the last layer, [2, its shape]. Keeps both graphs.
+torch::Tensor last_layer_gradients(const torch::Tensor& reconstruction_loss, const torch::Tensor& generator_loss,
+                                   const torch::Tensor& last_layer);
+
+/// ||grad reconstruction|| / (||grad generator|| + 1e-4), clamped to [0, maximum]. In: last_layer_gradients, of the
+/// whole batch. Out: scalar, no gradient.
+torch::Tensor adaptive_weight(const torch::Tensor& gradients, double maximum);
+/// Both at once.
 torch::Tensor adaptive_weight(const torch::Tensor& reconstruction_loss, const torch::Tensor& generator_loss,
                               const torch::Tensor& last_layer, double maximum);
 

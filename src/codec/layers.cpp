@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/weight_loading.h"
+#include "kernels/ops/weight_loading.h"
 
 namespace tessera {
 namespace {

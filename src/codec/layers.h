@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "kernels/training_ops.h"
+#include "kernels/ops/layers.h"
 
 namespace tessera {
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "checkpoint/safetensors.h"
-#include "kernels/training_ops.h"
+#include "kernels/ops/layers.h"
 
 namespace tessera {
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "runtime/error.h"
 
@@ -111,7 +112,7 @@ torch::Tensor EmaQuantizerImpl::codes(const torch::Tensor& latents) {
   return nearest_rows(to_rows(latents), embedding_).view({latents.size(0), latents.size(2), latents.size(3)});
 }
 
-QuantizerOutput EmaQuantizerImpl::quantize(const torch::Tensor& latents, const QuantizerContext&) {
+QuantizerOutput EmaQuantizerImpl::quantize(const torch::Tensor& latents, const QuantizerContext& context) {
   QuantizerOutput out;
   out.indices = codes(latents);
   const auto chosen = embed(out.indices).detach();
@@ -123,15 +124,22 @@ QuantizerOutput EmaQuantizerImpl::quantize(const torch::Tensor& latents, const Q
     const auto flat = out.indices.flatten();
     const auto counts = torch::bincount(flat, {}, embedding_.size(0)).to(torch::kFloat32);
     const auto sums = torch::zeros_like(embedding_sum_).index_add_(0, flat, rows);
-    cluster_size_.mul_(kDecay).add_(counts, 1 - kDecay);
-    embedding_sum_.mul_(kDecay).add_(sums, 1 - kDecay);
-    // Laplace smoothing keeps a rarely used row finite.
-    const auto total = cluster_size_.sum();
-    const auto smoothed =
-        (cluster_size_ + kEpsilon) / (total + static_cast<double>(embedding_.size(0)) * kEpsilon) * total;
-    embedding_.copy_(embedding_sum_ / smoothed.unsqueeze(1));
+    out.seen = torch::cat({counts.unsqueeze(1), sums}, 1);
+    if (context.follows) follow(std::exchange(out.seen, {}));
   }
   return out;
+}
+
+/// In: [K, 1 + D] float32: latents assigned to each row, and their sum.
+void EmaQuantizerImpl::follow(const torch::Tensor& seen) {
+  const torch::NoGradGuard no_grad;
+  cluster_size_.mul_(kDecay).add_(seen.select(1, 0), 1 - kDecay);
+  embedding_sum_.mul_(kDecay).add_(seen.slice(1, 1), 1 - kDecay);
+  // Laplace smoothing keeps a rarely used row finite.
+  const auto total = cluster_size_.sum();
+  const auto smoothed =
+      (cluster_size_ + kEpsilon) / (total + static_cast<double>(embedding_.size(0)) * kEpsilon) * total;
+  embedding_.copy_(embedding_sum_ / smoothed.unsqueeze(1));
 }
 
 void EmaQuantizerImpl::replace_rows(const torch::Tensor& rows, const torch::Tensor& vectors) {
@@ -181,7 +189,8 @@ QuantizerOutput GumbelQuantizerImpl::quantize(const torch::Tensor& latents, cons
   auto* values = noise.data_ptr<float>();
   const std::int64_t each = noise[0].numel();
   for (std::int64_t image = 0; image < noise.size(0); ++image) {
-    const RandomStream stream(context.seed, Purpose::quantizer_noise, static_cast<std::uint64_t>(image),
+    const RandomStream stream(context.seed, Purpose::quantizer_noise,
+                              static_cast<std::uint64_t>(context.first_row + image),
                               static_cast<std::uint32_t>(context.step));
     for (std::int64_t cell = 0; cell < each; ++cell) {
       values[image * each + cell] = static_cast<float>(stream.gumbel(static_cast<std::uint32_t>(cell)));

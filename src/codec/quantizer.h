@@ -15,18 +15,24 @@ struct QuantizerOutput {
   torch::Tensor quantized;  // [N, D, h, w]; gradients reach the encoder straight through
   torch::Tensor indices;    // [N, h, w] int64
   torch::Tensor loss;       // scalar: codebook and commitment terms, or the weighted KL term
+  torch::Tensor seen;       // what the codebook is to follow, for follow(); undefined: it follows nothing, or did
 };
 
 /// What a quantiser may depend on besides its input.
 struct QuantizerContext {
   std::int64_t step = 0;  // training step, for annealing
   Seed seed = 0;          // of the Gumbel noise
+  // Of a shard of a batch:
+  std::int64_t first_row = 0;  // its first image's place in the batch
+  bool follows = true;         // false: a codebook of moving averages waits for follow()
 };
 
 class QuantizerImpl : public torch::nn::Module {
  public:
   /// Training: codes with gradients and the loss.
   virtual QuantizerOutput quantize(const torch::Tensor& latents, const QuantizerContext& context) = 0;
+  /// The moving averages of a training step. In: the sum of QuantizerOutput::seen over the step's shards.
+  virtual void follow(const torch::Tensor& /*seen*/) {}
   /// Inference: the deterministic codes [N, h, w] of latents [N, D, h, w].
   virtual torch::Tensor codes(const torch::Tensor& latents) = 0;
   /// Codes [N, h, w] -> codebook rows [N, D, h, w].
@@ -74,6 +80,7 @@ class EmaQuantizerImpl : public QuantizerImpl {
   explicit EmaQuantizerImpl(const CodecOptions& options);
   QuantizerOutput quantize(const torch::Tensor& latents, const QuantizerContext& context) override;
   torch::Tensor codes(const torch::Tensor& latents) override;
+  void follow(const torch::Tensor& seen) override;
   torch::Tensor codebook() const override { return embedding_; }
   void replace_rows(const torch::Tensor& rows, const torch::Tensor& vectors) override;
 

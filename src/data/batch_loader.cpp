@@ -70,7 +70,8 @@ void BatchOptions::validate() const {
   require(batch_size >= 1, "batch size: {}, expected at least 1", batch_size);
   require(crop_scale >= 1 && crop_scale <= 4, "crop_scale: {}, expected 1 to 4", crop_scale);
   require(prefetch >= 0 && prefetch <= 64, "prefetch: {}, expected 0 to 64", prefetch);
-  require(world >= 1 && rank >= 0 && rank < world, "rank: {} of {}, expected 0 to {}", rank, world, world - 1);
+  require(first_row >= 0 && rows >= 0 && first_row + rows <= batch_size, "rows: {} from {} on, expected some of {}",
+          rows, first_row, batch_size);
 }
 
 /// Makes batches, and keeps those that were made ahead.
@@ -89,9 +90,11 @@ struct BatchLoader::Worker {
     changed.notify_all();
   }
 
+  std::int64_t rows() const { return options.rows > 0 ? options.rows : options.batch_size; }
+
   std::int64_t first_position(std::int64_t step) const {
     require(step >= 0, "step: {}, expected at least 0", step);
-    return (step * options.world + options.rank) * options.batch_size;
+    return step * options.batch_size + options.first_row;
   }
 
   /// The order of one epoch: the members sorted by a random key each.
@@ -123,11 +126,11 @@ struct BatchLoader::Worker {
     const std::int64_t size = dataset.image_size();
     const std::int64_t bytes = 3 * size * size;
     const std::int64_t enlarged = std::llround(static_cast<double>(size) * options.crop_scale);
-    Batch batch{torch::empty({options.batch_size, 3, size, size}, torch::kUInt8),
-                torch::empty({options.batch_size}, torch::kInt64), torch::zeros({options.batch_size}, torch::kBool)};
+    Batch batch{torch::empty({rows(), 3, size, size}, torch::kUInt8), torch::empty({rows()}, torch::kInt64),
+                torch::zeros({rows()}, torch::kBool)};
     std::int64_t epoch = -1;
     std::shared_ptr<const std::vector<std::int64_t>> permutation;
-    for (std::int64_t row = 0; row < options.batch_size; ++row) {
+    for (std::int64_t row = 0; row < rows(); ++row) {
       const std::int64_t position = begin + row;
       if (position / count != epoch) {
         epoch = position / count;
@@ -237,7 +240,7 @@ std::vector<std::int64_t> BatchLoader::indices(std::int64_t step) const {
   std::vector<std::int64_t> indices;
   const std::int64_t begin = worker.first_position(step);
   const auto count = static_cast<std::int64_t>(worker.members.size());
-  for (std::int64_t position = begin; position < begin + worker.options.batch_size; ++position) {
+  for (std::int64_t position = begin; position < begin + worker.rows(); ++position) {
     indices.push_back((*worker.order(position / count))[static_cast<std::size_t>(position % count)]);
   }
   return indices;

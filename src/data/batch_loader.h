@@ -19,15 +19,15 @@ struct BatchOptions {
   bool flip = false;      // mirror left to right with probability one half
   double crop_scale = 1;  // in [1, 4]: enlarged by this, then a random [S, S] is cut out; 1: off
   int prefetch = 2;       // batches prepared ahead; 0: none
-  int rank = 0;           // this process of `world`: it gets rows [rank, rank + 1) * batch_size of the step
-  int world = 1;
+  // Rows of the batch that this process makes (others make the others); none: all of it.
+  std::int64_t first_row = 0, rows = 0;
 
   /// Throws Error naming the option.
   void validate() const;
 };
 
 struct Batch {
-  torch::Tensor images;   // [B, 3, S, S] uint8
+  torch::Tensor images;   // [B, 3, S, S] uint8, B the rows asked for
   torch::Tensor indices;  // [B] int64, into the data set
   torch::Tensor flipped;  // [B] bool
 };

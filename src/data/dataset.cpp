@@ -43,6 +43,7 @@ std::string options_hash(const DatasetOptions& options) {
   hash.add(choice.caption_field).add(choice.split_field).add(choice.image_field);
   hash.add(std::int64_t{choice.whole_captions}).add(static_cast<std::int64_t>(choice.where.size()));
   for (const auto& condition : choice.where) hash.add(condition);
+  if (!options.shard.is_whole()) hash.add(options.shard.text());
   return hash.hex();
 }
 
@@ -205,6 +206,8 @@ Dataset Dataset::open(const DatasetOptions& options) {
   if (is_pack(options.path)) {
     std::error_code code;
     require(fs::is_regular_file(options.path, code), "{}: no such file", options.path.string());
+    require(options.shard.is_whole(), "{}: a pack is not packed in shards, expected the pictures themselves",
+            options.path.string());
     auto content = read_pack(options.path);
     require(options.size == 0 || content.images.size(2) == options.size, "{}: images of {} pixels, expected {}",
             options.path.string(), content.images.size(2), options.size);
@@ -218,6 +221,7 @@ Dataset Dataset::open(const DatasetOptions& options) {
   if (!content) {
     const auto source = open_image_source(options.path, options.limits, options.choice);
     content = decode_source(*source, options);
+    content->shard = options.shard;
     compute_key(*content);
     save_cache(place, *content, options.memory_limit);
   }

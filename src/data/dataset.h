@@ -16,6 +16,7 @@
 #include "data/image_source.h"
 #include "data/split.h"
 #include "runtime/random.h"
+#include "runtime/shard.h"
 
 namespace tessera {
 
@@ -37,6 +38,7 @@ struct DatasetOptions {
   bool use_cache = true;                                // keep and reuse a packed copy in cache_folder
   std::filesystem::path cache_folder;                   // empty: default_cache_folder()
   SourceLimits limits;
+  Shard shard;              // of the images in the source's order: those to decode; of a source that is no pack
   CatalogueChoice choice;   // of captions, parts and pictures
   bool say_account = true;  // log how the files were accounted for and what was assumed; problems are always said
   std::function<void(std::int64_t done, std::int64_t total)> progress;  // called now and then while decoding
@@ -69,6 +71,7 @@ struct DatasetContent {
   std::int64_t companions = 0;                  // captions, labels, metadata
   std::map<std::string, std::int64_t> reasons;  // why the others were left out: how many
   std::vector<std::string> notes;               // one line each: what was assumed
+  Shard shard;                                  // of the source; whole: all of it
 };
 
 /// Immutable; copies share the content.

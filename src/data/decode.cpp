@@ -12,8 +12,8 @@
 #include <deque>
 #include <exception>
 #include <mutex>
-#include <set>
 #include <thread>
+#include <utility>
 
 #include "image/image_io.h"
 #include "runtime/error.h"
@@ -43,32 +43,15 @@ int open_scratch(const DatasetOptions& options, std::uint64_t bytes) {
   return descriptor;
 }
 
-/// [n, 3, S, S] uint8: in memory, or, beyond the limit, mapped from a scratch file.
-torch::Tensor allocate_images(std::int64_t count, const DatasetOptions& options) {
-  const std::int64_t size = options.size;
-  const auto bytes = static_cast<std::uint64_t>(count) * 3 * static_cast<std::uint64_t>(size * size);
-  if (bytes <= options.memory_limit) return torch::empty({count, 3, size, size}, torch::kUInt8);
-  const int descriptor = open_scratch(options, bytes);
-  void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-  ::close(descriptor);
-  require(data != MAP_FAILED, "{}: {} bytes of pixels cannot be mapped", options.path.string(), bytes);
-  const auto release = [bytes](void* begin) { ::munmap(begin, bytes); };
-  return torch::from_blob(data, {count, 3, size, size}, release, torch::kUInt8);
-}
-
-struct NaturalOrder {
-  bool operator()(const std::string& left, const std::string& right) const { return natural_less(left, right); }
-};
-
 /// Numbers the class names that occur, in natural order; numeric labels keep their values.
 void assign_labels(DatasetContent& content, const std::vector<const CatalogueItem*>& sources) {
   constexpr std::int64_t kMaxNumericLabel = 99999;
-  std::set<std::string, NaturalOrder> names;
+  std::vector<std::string> names;
   std::int64_t largest = -1;
   bool numeric = true;
   for (const auto* item : sources) {
     if (item->label.empty()) continue;
-    names.insert(valid_utf8(item->label));
+    names.push_back(valid_utf8(item->label));
     numeric = numeric && item->label_is_number && item->label.size() <= 5;
     if (numeric) largest = std::max<std::int64_t>(largest, std::stoll(item->label));
   }
@@ -80,11 +63,11 @@ void assign_labels(DatasetContent& content, const std::vector<const CatalogueIte
     }
     return;
   }
-  content.class_names.assign(names.begin(), names.end());
+  content.class_names = ordered_class_names(std::move(names));
   for (std::size_t i = 0; i < sources.size(); ++i) {
     if (sources[i]->label.empty()) continue;
     const auto found = std::lower_bound(content.class_names.begin(), content.class_names.end(),
-                                        valid_utf8(sources[i]->label), NaturalOrder());
+                                        valid_utf8(sources[i]->label), natural_less);
     content.items[i].label = found - content.class_names.begin();
   }
 }
@@ -95,10 +78,11 @@ class Decoder : public ImageSink {
   Decoder(const ImageSource& source, const DatasetOptions& options)
       : source_(source),
         options_(options),
-        count_(static_cast<std::int64_t>(source.catalogue().items.size())),
-        images_(allocate_images(count_, options)),
-        problems_(source.catalogue().items.size(), kNeverRead),
-        too_small_(source.catalogue().items.size(), false) {
+        first_(options.shard.begin(static_cast<std::int64_t>(source.catalogue().items.size()))),
+        count_(options.shard.end(static_cast<std::int64_t>(source.catalogue().items.size())) - first_),
+        images_(room_for_images(count_, options)),
+        problems_(static_cast<std::size_t>(count_), kNeverRead),
+        too_small_(static_cast<std::size_t>(count_), false) {
     read_options_.background = parse_colour(options.background);
     read_options_.max_pixels = options.max_pixels;
     read_options_.max_file_bytes = options.limits.max_entry_bytes;
@@ -124,6 +108,11 @@ class Decoder : public ImageSink {
     report();
   }
 
+  bool wants(std::size_t item) const override {
+    const auto place = static_cast<std::int64_t>(item) - first_;
+    return place >= 0 && place < count_;
+  }
+
   void receive(std::size_t item, std::vector<std::uint8_t> bytes) override {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return queued_bytes_ <= kQueuedBytes || failure_; });
@@ -137,14 +126,15 @@ class Decoder : public ImageSink {
 
   void unreadable(std::size_t item, std::string message) override {
     const std::lock_guard lock(mutex_);
-    problems_[item] = std::move(message);
+    problems_[place_of(item)] = std::move(message);
     ++done_;
   }
 
   std::int64_t count() const { return count_; }
+  std::int64_t first() const { return first_; }
   torch::Tensor images() const { return images_; }
-  const std::string& problem(std::size_t item) const { return problems_[item]; }
-  bool is_too_small(std::size_t item) const { return too_small_[item] != 0; }
+  const std::string& problem(std::size_t item) const { return problems_[place_of(item)]; }
+  bool is_too_small(std::size_t item) const { return too_small_[place_of(item)] != 0; }
   bool all_too_small() const {
     return std::all_of(too_small_.begin(), too_small_.end(), [](char small) { return small; });
   }
@@ -155,6 +145,8 @@ class Decoder : public ImageSink {
     std::size_t item;
     std::vector<std::uint8_t> bytes;
   };
+
+  std::size_t place_of(std::size_t item) const { return item - static_cast<std::size_t>(first_); }
 
   void work() {
     try {
@@ -187,14 +179,14 @@ class Decoder : public ImageSink {
       require(!too_small, "{}: {}x{} pixels, expected at least {}x{}", printable(name), image.width, image.height, size,
               size);
       const auto planes = to_tensor(resize_and_crop(image, size));
-      std::memcpy(images_.data_ptr<std::uint8_t>() + static_cast<std::int64_t>(job.item) * planes.numel(),
+      std::memcpy(images_.data_ptr<std::uint8_t>() + static_cast<std::int64_t>(place_of(job.item)) * planes.numel(),
                   planes.data_ptr(), planes.nbytes());
     } catch (const Error& error) {
       problem = error.what();
     }
     const std::lock_guard lock(mutex_);
-    problems_[job.item] = std::move(problem);
-    too_small_[job.item] = too_small;
+    problems_[place_of(job.item)] = std::move(problem);
+    too_small_[place_of(job.item)] = too_small ? 1 : 0;
     largest_side_ = std::max(largest_side_, shorter);
     ++done_;
   }
@@ -202,7 +194,7 @@ class Decoder : public ImageSink {
   void stop(std::exception_ptr failure) {
     {
       const std::lock_guard lock(mutex_);
-      if (!failure_) failure_ = failure;
+      if (!failure_) failure_ = std::move(failure);
     }
     changed_.notify_all();
   }
@@ -222,8 +214,8 @@ class Decoder : public ImageSink {
 
   const ImageSource& source_;
   const DatasetOptions& options_;
-  const std::int64_t count_;
-  torch::Tensor images_;  // [count, 3, S, S] uint8, one row an item
+  const std::int64_t first_, count_;  // items of the shard
+  torch::Tensor images_;              // [count, 3, S, S] uint8, one row an item
   ReadOptions read_options_;
 
   std::mutex mutex_;
@@ -232,8 +224,8 @@ class Decoder : public ImageSink {
   std::size_t queued_bytes_ = 0;
   bool finished_ = false;
   std::exception_ptr failure_;
-  std::vector<std::string> problems_;  // by item; empty: decoded
-  std::vector<char> too_small_;        // by item
+  std::vector<std::string> problems_;  // by item from the first; empty: decoded
+  std::vector<char> too_small_;        // by item from the first
   int largest_side_ = 0;               // the shorter side of the largest image
   std::int64_t done_ = 0;
   std::int64_t reported_ = 0;
@@ -257,12 +249,33 @@ std::string files_there(const Catalogue& catalogue) {
 
 }  // namespace
 
+torch::Tensor room_for_images(std::int64_t count, const DatasetOptions& options) {
+  const std::int64_t size = options.size;
+  const auto bytes = static_cast<std::uint64_t>(count) * 3 * static_cast<std::uint64_t>(size * size);
+  if (bytes <= options.memory_limit) return torch::empty({count, 3, size, size}, torch::kUInt8);
+  const int descriptor = open_scratch(options, bytes);
+  void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+  ::close(descriptor);
+  require(data != MAP_FAILED, "{}: {} bytes of pixels cannot be mapped", options.path.string(), bytes);
+  const auto release = [bytes](void* begin) { ::munmap(begin, bytes); };
+  return torch::from_blob(data, {count, 3, size, size}, release, torch::kUInt8);
+}
+
+std::vector<std::string> ordered_class_names(std::vector<std::string> names) {
+  std::sort(names.begin(), names.end(), natural_less);
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
 DatasetContent decode_source(const ImageSource& source, const DatasetOptions& options) {
   const auto& catalogue = source.catalogue();
   const auto path = options.path.string();
   if (catalogue.items.empty())
     fail("{}: no images{}; expected png, jpg, webp, tiff or gif files", path, files_there(catalogue));
   require(image_files_supported(), "{}: this build has no libvips; expected a .tessera-pack", path);
+  const auto total = static_cast<std::int64_t>(catalogue.items.size());
+  require(options.shard.begin(total) < options.shard.end(total),
+          "{}: shard {} of {} images holds none: expected at most {} shards", path, options.shard.text(), total, total);
   Decoder decoder(source, options);
   decoder.run();
   require(!decoder.all_too_small(),
@@ -274,16 +287,20 @@ DatasetContent decode_source(const ImageSource& source, const DatasetOptions& op
     ++content.skipped_count;
     if (content.skipped.size() < kKeptMessages) content.skipped.push_back(message);
   };
-  for (const auto& problem : catalogue.problems) skip(problem);
-  content.skipped_count += catalogue.more_problems;
-  for (const auto& file : catalogue.left_out) ++content.reasons[file.reason];
-  content.files = catalogue.files;
-  content.companions = catalogue.companions;
-  content.notes = catalogue.notes;
+  if (options.shard.index == 0) {
+    for (const auto& problem : catalogue.problems) skip(problem);
+    content.skipped_count += catalogue.more_problems;
+    for (const auto& file : catalogue.left_out) ++content.reasons[file.reason];
+    content.companions = catalogue.companions;
+    content.notes = catalogue.notes;
+    content.files = catalogue.files - total;
+  }
+  content.files += decoder.count();
   auto images = decoder.images();
   std::vector<const CatalogueItem*> kept;
   const std::int64_t bytes = 3 * options.size * options.size;
-  for (std::size_t i = 0; i < catalogue.items.size(); ++i) {
+  const auto first = static_cast<std::size_t>(decoder.first());
+  for (auto i = first; i < first + static_cast<std::size_t>(decoder.count()); ++i) {
     if (!decoder.problem(i).empty()) {
       const bool named = decoder.problem(i) != kNeverRead;
       ++content.reasons[decoder.is_too_small(i) ? "smaller than asked for" : "cannot be read"];
@@ -293,8 +310,8 @@ DatasetContent decode_source(const ImageSource& source, const DatasetOptions& op
     const auto& item = catalogue.items[i];
     auto* base = images.data_ptr<std::uint8_t>();
     const auto place = static_cast<std::int64_t>(content.items.size());
-    if (place != static_cast<std::int64_t>(i))
-      std::memcpy(base + place * bytes, base + static_cast<std::int64_t>(i) * bytes, bytes);
+    if (const auto from = static_cast<std::int64_t>(i - first); place != from)
+      std::memcpy(base + place * bytes, base + from * bytes, bytes);
     content.items.push_back({valid_utf8(item.name), item.caption, -1, item.fields, item.more_captions, item.split});
     kept.push_back(&item);
   }

@@ -101,6 +101,7 @@ class FolderSource : public ImageSource {
 
   void read_all(ImageSink& sink) const override {
     for (std::size_t i = 0; i < catalogue_.items.size(); ++i) {
+      if (!sink.wants(i)) continue;
       std::string bytes;
       try {
         bytes = read_file(root_ / catalogue_.items[i].name, limits_.max_entry_bytes);
@@ -179,7 +180,7 @@ class ArchiveSource : public ImageSource {
         [&](ArchiveReader& reader, const std::string& name) {
           require(file < item_of_file_.size(), "{}: changed while it was read", set_.archives.front().string());
           const std::int64_t item = item_of_file_[file++];
-          if (item < 0) return;
+          if (item < 0 || !sink.wants(static_cast<std::size_t>(item))) return;
           const auto place = static_cast<std::size_t>(item);
           require(catalogue_.items[place].name == name, "{}: changed while it was read",
                   set_.archives.front().string());
@@ -211,7 +212,8 @@ class ArchiveSource : public ImageSource {
       const auto bytes = reader.read(limits_.max_entry_bytes);
       if (is_contact_sheet({reinterpret_cast<const char*>(bytes.data()), bytes.size()})) input.sheets.insert(name);
     } catch (const Error&) {
-    }  // whoever reads it as a picture says why
+      return;  // whoever reads it as a picture says why
+    }
   }
 
   ArchiveSet set_;

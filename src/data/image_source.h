@@ -23,6 +23,8 @@ struct SourceLimits {
 class ImageSink {
  public:
   virtual ~ImageSink() = default;
+  /// Whether the item is to be read; the others are passed over.
+  virtual bool wants(std::size_t /*item*/) const { return true; }
   /// In: item, an index into the catalogue's items.
   virtual void receive(std::size_t item, std::vector<std::uint8_t> bytes) = 0;
   /// The item cannot be read.

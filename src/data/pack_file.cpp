@@ -171,6 +171,14 @@ DatasetContent parse_pack(const std::shared_ptr<MappedFile>& mapping, const std:
     content.reasons = account.at("reasons").get<std::map<std::string, std::int64_t>>();
     content.notes = account.at("notes").get<std::vector<std::string>>();
   }
+  if (const auto found = metadata.find("shard"); found != metadata.end()) {
+    const auto text = found->get<std::string>();
+    try {
+      content.shard = shard_from(text);
+    } catch (const UsageError&) {
+      fail("{}: shard '{}', expected I/N", path, printable(text));
+    }
+  }
   content.key = metadata.at("key").get<std::string>();
   require(content.key.size() == 64, "{}: key '{}', expected 64 hexadecimal digits", path, printable(content.key));
   for (std::size_t i = 0; i < content.items.size(); ++i) {
@@ -209,20 +217,20 @@ void write_pack(const std::filesystem::path& path, const DatasetContent& content
   const bool has_splits =
       std::any_of(content.items.begin(), content.items.end(), [](const auto& item) { return item.split.has_value(); });
   const auto dump = [](const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); };
-  save_safetensors_apart(path, tensors,
-                         {{"format", kFormat},
-                          {"version", std::to_string(kPackVersion)},
-                          {"key", content.key},
-                          {"source", source},
-                          {"class_names", dump(content.class_names)},
-                          {"skipped", dump(content.skipped)},
-                          {"skipped_count", std::to_string(content.skipped_count)},
-                          {"splits", has_splits ? "yes" : "no"},
-                          {"account", dump({{"files", content.files},
-                                            {"companions", content.companions},
-                                            {"reasons", content.reasons},
-                                            {"notes", content.notes}})}},
-                         "images");
+  Metadata metadata = {{"format", kFormat},
+                       {"version", std::to_string(kPackVersion)},
+                       {"key", content.key},
+                       {"source", source},
+                       {"class_names", dump(content.class_names)},
+                       {"skipped", dump(content.skipped)},
+                       {"skipped_count", std::to_string(content.skipped_count)},
+                       {"splits", has_splits ? "yes" : "no"},
+                       {"account", dump({{"files", content.files},
+                                         {"companions", content.companions},
+                                         {"reasons", content.reasons},
+                                         {"notes", content.notes}})}};
+  if (!content.shard.is_whole()) metadata["shard"] = content.shard.text();
+  save_safetensors_apart(path, tensors, metadata, "images");
 }
 
 DatasetContent read_pack(const std::filesystem::path& path, std::string* source, std::uint64_t read_through) {

@@ -6,7 +6,7 @@
 ///   records U8 [bytes]         JSON lines, one an image: file_name, text (a list where there are several), further
 ///   fields
 /// and, in its metadata, format, version, key, source (a hash), class_names, skipped, skipped_count, splits (yes: the
-/// field 'split' names each image's part), account (of the source's files).
+/// field 'split' names each image's part), account (of the source's files), shard (of a part of a source: "I/N").
 #pragma once
 
 #include <cstdint>

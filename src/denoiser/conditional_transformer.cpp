@@ -87,8 +87,13 @@ torch::Tensor ConditionalTransformerImpl::apply(AdaptiveNorm& layer, const torch
   return layer_norm(x, 1 + parts[0], parts[1], kEpsilon, precision_);
 }
 
-torch::Tensor ConditionalTransformerImpl::self_attention(Attention& layer, const torch::Tensor& x) {
+torch::Tensor ConditionalTransformerImpl::self_attention(Attention& layer, const torch::Tensor& x,
+                                                         ContextPass* context) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(options_.head_width));
+  if (context) {
+    return context->attend(layer.query->forward(x), layer.key->forward(x), layer.value->forward(x), options_.heads,
+                           scale, precision_);
+  }
   if (!torch::GradMode::is_enabled()) {  // the packed weights of the three are kept
     return attention(layer.query->forward(x), layer.key->forward(x), layer.value->forward(x), options_.heads, scale,
                      false, precision_);
@@ -110,7 +115,8 @@ void ConditionalTransformerImpl::note(const std::string& name, const torch::Tens
 }
 
 torch::Tensor ConditionalTransformerImpl::forward(const torch::Tensor& given, const torch::Tensor& times,
-                                                  const ConditionBatch& condition, const torch::Tensor& rows) {
+                                                  const ConditionBatch& condition, const torch::Tensor& rows,
+                                                  ContextPass* context) {
   const auto count = given.size(0), cells = options_.grid.cells();
   require(given.dim() == 2 && given.size(1) == cells && given.scalar_type() == torch::kInt64,
           "denoiser: expected tokens [N, {}] int64", cells);
@@ -138,6 +144,10 @@ torch::Tensor ConditionalTransformerImpl::forward(const torch::Tensor& given, co
     on.classes = condition.classes.to(device());
   }
   const auto wanted = rows.defined() ? rows.to(device()) : rows;
+  if (context) {
+    require(rows.defined(), "denoiser: expected the rows asked for, where keys and values are kept");
+    return evaluate(tokens, at, on, wanted, context);
+  }
   const bool otherwise = is_training() || record_ != nullptr || tokens.numel() > kMostRecordedCells;
   if (!recorded_.applies(tokens_, otherwise)) return evaluate(tokens, at, on, wanted);
   // Every cell, so that one recording serves whatever cells are asked for.
@@ -168,12 +178,18 @@ std::pair<torch::Tensor, torch::Tensor> ConditionalTransformerImpl::text_of(std:
 }
 
 torch::Tensor ConditionalTransformerImpl::evaluate(const torch::Tensor& tokens, const torch::Tensor& at,
-                                                   const ConditionBatch& condition, const torch::Tensor& rows) {
+                                                   const ConditionBatch& condition, const torch::Tensor& wanted,
+                                                   ContextPass* context) {
   const auto cells = options_.grid.cells(), width = options_.width();
   const double dropout = is_training() ? options_.dropout : 0;
   const double scale = 1.0 / std::sqrt(static_cast<double>(options_.head_width));
   const auto positions = (heights_.unsqueeze(1) + widths_.unsqueeze(0)).view({cells, width});
   auto x = torch::embedding(tokens_, tokens) + positions;  // [N, L, C]
+  auto rows = wanted;
+  if (context) {
+    rows = context->rows(rows, cells);
+    x = context->taken(x);
+  }
   x = x.to(type_of_residuals(precision_, x.scalar_type()));
   note("latent_image_embedding", x);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
@@ -181,16 +197,16 @@ torch::Tensor ConditionalTransformerImpl::evaluate(const torch::Tensor& tokens, 
     const auto name = fmt::format("block{}", i);
     auto normed = apply(block.norm1, x, torch::embedding(block.norm1.embedding, at));
     note(name + ".norm1", normed);
-    auto context = self_attention(block.self, normed);
-    if (record_) note(name + ".attn1", block.self.output->forward(context));
-    x = add_to(block.self.output, context, x, dropout);
+    auto mixed = self_attention(block.self, normed, context);
+    if (record_) note(name + ".attn1", block.self.output->forward(mixed));
+    x = add_to(block.self.output, mixed, x, dropout);
     if (options_.condition_width > 0) {
       normed = apply(block.norm2, x, torch::embedding(block.norm2.embedding, at));
       note(name + ".norm2", normed);
       const auto [keys, values] = text_of(i, tokens.size(0), condition);
-      context = attention(block.cross.query->forward(normed), keys, values, options_.heads, scale, false, precision_);
-      if (record_) note(name + ".attn2", block.cross.output->forward(context));
-      x = add_to(block.cross.output, context, x, dropout);
+      mixed = attention(block.cross.query->forward(normed), keys, values, options_.heads, scale, false, precision_);
+      if (record_) note(name + ".attn2", block.cross.output->forward(mixed));
+      x = add_to(block.cross.output, mixed, x, dropout);
     }
     if (options_.classes > 0) {
       normed = apply(block.norm3, x, embed_classes(block.norm3, condition.classes));
@@ -226,7 +242,11 @@ void ConditionalTransformerImpl::initialise(Seed seed) {
   for (const auto& item : named_parameters()) {
     auto value = item.value();
     if (value.dim() == 2) {
-      value.normal_(0, 0.02, generator);
+      // States of a text have length 1, normalised hidden states have sqrt(width): keys and values of a text would
+      // begin so much smaller than those of the cells, and for thousands of steps the network would not listen to it.
+      const bool of_text =
+          item.key().find("attn2.to_k") != std::string::npos || item.key().find("attn2.to_v") != std::string::npos;
+      value.normal_(0, of_text ? 0.02 * std::sqrt(static_cast<double>(value.size(1))) : 0.02, generator);
     } else {
       const bool is_norm =
           item.key().find("norm") != std::string::npos && item.key().find(".linear.") == std::string::npos;

@@ -14,9 +14,10 @@
 
 #include "checkpoint/named_module.h"
 #include "denoiser/denoiser.h"
-#include "kernels/recorded_call.h"
-#include "kernels/training_ops.h"
-#include "kernels/weight_loading.h"
+#include "denoiser/kept_context.h"
+#include "kernels/ops/cuda_graph.h"
+#include "kernels/ops/layers.h"
+#include "kernels/ops/weight_loading.h"
 #include "nn/layers.h"
 #include "runtime/random.h"
 #include "tokens/token_grid.h"
@@ -51,7 +52,7 @@ class ConditionalTransformerImpl : public NamedModule {
   /// In: tokens [N, L] int64 in 0..K, t [1] or [N] int64 in 1..T. Out: logits [N, L, K], float32 or wider.
   /// With rows [M] (flat cells n * L + l) only those go through the last block's MLP and the head: [M, K].
   torch::Tensor forward(const torch::Tensor& tokens, const torch::Tensor& t, const ConditionBatch& condition,
-                        const torch::Tensor& rows = {});
+                        const torch::Tensor& rows = {}, ContextPass* context = nullptr);
 
   /// What cross attention reads of texts, the same at every step. In: states [U, P, condition_width]. Out: [layers, 2,
   /// U, P, C], on the network's device.
@@ -87,7 +88,7 @@ class ConditionalTransformerImpl : public NamedModule {
   /// forward for operands that have been checked and brought to the device; what the condition does not have, and rows,
   /// are undefined.
   torch::Tensor evaluate(const torch::Tensor& tokens, const torch::Tensor& times, const ConditionBatch& condition,
-                         const torch::Tensor& rows);
+                         const torch::Tensor& rows, ContextPass* context = nullptr);
   /// Keys and values of the texts of N rows in a block: [N, P, C] each.
   std::pair<torch::Tensor, torch::Tensor> text_of(std::size_t block, std::int64_t count,
                                                   const ConditionBatch& condition);
@@ -99,7 +100,7 @@ class ConditionalTransformerImpl : public NamedModule {
   /// In: x [N, L, C], embedded rows [1 or N, C].
   torch::Tensor apply(AdaptiveNorm& layer, const torch::Tensor& x, const torch::Tensor& embedded);
   /// In, out: x [N, L, C]; before the output's product.
-  torch::Tensor self_attention(Attention& layer, const torch::Tensor& x);
+  torch::Tensor self_attention(Attention& layer, const torch::Tensor& x, ContextPass* context);
   torch::Tensor embed_classes(const AdaptiveNorm& layer, const torch::Tensor& classes) const;
   void note(const std::string& name, const torch::Tensor& x) const;
 
@@ -110,7 +111,7 @@ class ConditionalTransformerImpl : public NamedModule {
   torch::Tensor norm_out_weight_, norm_out_bias_;
   Linear head_{nullptr};
   std::optional<torch::Generator> dropout_generator_;
-  RecordedCall recorded_;
+  CudaGraph recorded_;
   TensorMap* record_ = nullptr;
 };
 TORCH_MODULE(ConditionalTransformer);

@@ -4,13 +4,16 @@
 #include <utility>
 
 #include "denoiser/guided_denoiser.h"
+#include "denoiser/kept_context.h"
+#include "runtime/error.h"
 
 namespace tessera {
 namespace {
 
 constexpr double kPlausible = 6;  // nats below the most probable code
 
-class ContextGuidanceEvaluator : public Evaluator {
+/// What the inner evaluator keeps is this one's.
+class ContextGuidanceEvaluator : public ContextEvaluator {
  public:
   ContextGuidanceEvaluator(Denoiser& denoiser, const std::vector<Condition>& conditions, double scale,
                            std::int64_t total_time)
@@ -21,16 +24,22 @@ class ContextGuidanceEvaluator : public Evaluator {
         scale_(scale),
         total_time_(total_time) {}
 
-  torch::Tensor logits(const Look& look) override {
+  torch::Tensor logits(const Look& look) override { return guide_all(look, evaluator_->logits(look)); }
+  torch::Tensor logits_in_context(const Look& look, ContextUse use) override {
+    auto* inner = dynamic_cast<ContextEvaluator*>(evaluator_.get());
+    require(inner != nullptr, "context guidance: the network keeps no keys and values between steps");
+    return guide_all(look, inner->logits_in_context(look, use));
+  }
+
+ private:
+  torch::Tensor guide_all(const Look& look, const torch::Tensor& found) {
     const auto cells = look.tokens.size(1);
-    const auto given = torch::log_softmax(evaluator_->logits(look).to(torch::kFloat32), -1);
+    const auto given = torch::log_softmax(found.to(torch::kFloat32), -1);
     const auto unconditional = empty_of(look, cells).to(given.device());
     const auto mixed = guided(unconditional, given, scales_of(look, cells).to(given.device()));
     const auto plausible = given.ge(given.amax(-1, true) - kPlausible);
     return torch::log_softmax(mixed.masked_fill(plausible.logical_not(), kLogFloor), -1).clamp_min(kLogFloor);
   }
-
- private:
   torch::Tensor scales_of(const Look& look, std::int64_t cells) const {
     if (look.guidance.empty()) return torch::full({1}, scale_, torch::kFloat32);
     auto scales = torch::empty({look.rows.size(0), 1}, torch::kFloat32);

@@ -13,7 +13,7 @@ namespace {
 
 constexpr double kMostScale = 1000;
 
-class GuidedEvaluator : public Evaluator {
+class GuidedEvaluator : public ContextEvaluator {
  public:
   GuidedEvaluator(ConditionalTransformer network, std::vector<Condition> conditions)
       : network_(std::move(network)), conditions_(std::move(conditions)), kinds_(first_of_its_kind(conditions_)) {
@@ -29,20 +29,25 @@ class GuidedEvaluator : public Evaluator {
     texts_ = network_->keys_and_values(torch::stack(texts));
   }
 
-  torch::Tensor logits(const Look& look) override;
+  torch::Tensor logits(const Look& look) override { return look_at(look, std::nullopt); }
+  torch::Tensor logits_in_context(const Look& look, ContextUse use) override { return look_at(look, use); }
 
  private:
+  torch::Tensor look_at(const Look& look, std::optional<ContextUse> use);
   /// The network's log p(x_0) of the cells `at`, flat over the rows of `halves`.
-  torch::Tensor evaluate(const Look& look, const Halves& halves, const torch::Tensor& at);
+  torch::Tensor evaluate(const Look& look, std::optional<ContextUse> use, const Halves& halves,
+                         const torch::Tensor& at);
 
   ConditionalTransformer network_;
   std::vector<Condition> conditions_;
   std::vector<std::int64_t> kinds_;
   std::map<std::int64_t, std::int64_t> place_;  // of a kind's first text
   torch::Tensor texts_;                         // keys and values
+  KeptContexts contexts_;
 };
 
-torch::Tensor GuidedEvaluator::evaluate(const Look& look, const Halves& halves, const torch::Tensor& at) {
+torch::Tensor GuidedEvaluator::evaluate(const Look& look, std::optional<ContextUse> use, const Halves& halves,
+                                        const torch::Tensor& at) {
   const auto rows = torch::tensor(halves.rows);
   ConditionBatch batch;
   std::vector<std::int64_t> texts, classes;
@@ -59,13 +64,17 @@ torch::Tensor GuidedEvaluator::evaluate(const Look& look, const Halves& halves, 
   }
   const auto times = look.times.size(0) == 1 ? look.times : look.times.index_select(0, rows.to(look.times.device()));
   const auto tokens = look.tokens.index_select(0, rows.to(look.tokens.device()));
-  return log_probabilities(network_->forward(tokens, times, batch, at));
+  // A class or text by its number, whether it is there or not.
+  std::vector<std::int64_t> told = halves.conditions;
+  for (std::size_t i = 0; i < told.size(); ++i) told[i] = 2 * told[i] + (i < halves.nulls ? 0 : 1);
+  auto context = contexts_.pass_of(look, use, told);
+  return log_probabilities(network_->forward(tokens, times, batch, at, context ? &*context : nullptr));
 }
 
-torch::Tensor GuidedEvaluator::logits(const Look& look) {
+torch::Tensor GuidedEvaluator::look_at(const Look& look, std::optional<ContextUse> use) {
   require(look.times.defined(), "denoiser: no time was given for the tokens");
   return guided_look(
-      look, conditions_, [&](const Halves& halves, const torch::Tensor& at) { return evaluate(look, halves, at); },
+      look, conditions_, [&](const Halves& halves, const torch::Tensor& at) { return evaluate(look, use, halves, at); },
       guided);
 }
 

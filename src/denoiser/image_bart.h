@@ -17,7 +17,7 @@
 #include "checkpoint/named_module.h"
 #include "denoiser/denoiser.h"
 #include "denoiser/step_decoder.h"
-#include "kernels/weight_loading.h"
+#include "kernels/ops/weight_loading.h"
 #include "nn/layers.h"
 #include "tokens/token_grid.h"
 

@@ -1,4 +1,6 @@
 // Halton-MaskGIT's network as a denoiser, and its configuration.
+#include <map>
+
 #include "denoiser/guided_denoiser.h"
 #include "denoiser/guided_rows.h"
 #include "denoiser/maskgit_transformer.h"
@@ -15,29 +17,46 @@ torch::Tensor mix_of_maskgit(const torch::Tensor& unconditional, const torch::Te
   return torch::addcmul(unconditional, scale, conditional - unconditional);
 }
 
-class MaskGitEvaluator : public Evaluator {
+class MaskGitEvaluator : public ContextEvaluator {
  public:
   MaskGitEvaluator(MaskGitTransformer network, std::vector<Condition> conditions)
-      : network_(std::move(network)), conditions_(std::move(conditions)) {}
+      : network_(std::move(network)), conditions_(std::move(conditions)) {
+    std::vector<std::int64_t> known;
+    for (const auto& condition : conditions_) {
+      for (const auto label : {condition.null_label, condition.label}) {
+        if (place_.emplace(label, static_cast<std::int64_t>(known.size())).second) known.push_back(label);
+      }
+    }
+    const torch::NoGradGuard no_grad;
+    classes_ = network_->read(torch::tensor(known));
+  }
 
-  torch::Tensor logits(const Look& look) override {
+  torch::Tensor logits(const Look& look) override { return look_at(look, std::nullopt); }
+  torch::Tensor logits_in_context(const Look& look, ContextUse use) override { return look_at(look, use); }
+
+ private:
+  torch::Tensor look_at(const Look& look, std::optional<ContextUse> use) {
     const auto evaluate = [&](const Halves& halves, const torch::Tensor& at) {
-      std::vector<std::int64_t> classes;
+      std::vector<std::int64_t> told;
       for (std::size_t i = 0; i < halves.rows.size(); ++i) {
         const auto& condition = conditions_[static_cast<std::size_t>(halves.conditions[i])];
-        classes.push_back(i < halves.nulls ? condition.null_label : condition.label);
+        told.push_back(place_.at(i < halves.nulls ? condition.null_label : condition.label));
       }
       const auto rows = torch::tensor(halves.rows).to(look.tokens.device());
       const torch::NoGradGuard no_grad;
-      return network_->forward(look.tokens.index_select(0, rows), torch::tensor(classes), at);
+      auto context = contexts_.pass_of(look, use, told, {network_->options().registers});
+      return network_->forward(look.tokens.index_select(0, rows), classes_, torch::tensor(told), at,
+                               context ? &*context : nullptr);
     };
     const auto all = guided_look(look, conditions_, evaluate, mix_of_maskgit);
     return all.narrow(1, 0, network_->options().codebook_size);  // without MASK
   }
 
- private:
   MaskGitTransformer network_;
   std::vector<Condition> conditions_;
+  std::map<std::int64_t, std::int64_t> place_;  // of each label among the classes read
+  MaskGitClasses classes_;
+  KeptContexts contexts_;
 };
 
 NetworkFacts facts_of_maskgit(const nlohmann::json& config) {

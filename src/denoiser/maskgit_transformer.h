@@ -13,8 +13,9 @@
 
 #include "checkpoint/named_module.h"
 #include "denoiser/denoiser.h"
-#include "kernels/training_ops.h"
-#include "kernels/weight_loading.h"
+#include "denoiser/kept_context.h"
+#include "kernels/ops/layers.h"
+#include "kernels/ops/weight_loading.h"
 #include "nn/layers.h"
 #include "tokens/token_grid.h"
 
@@ -39,6 +40,17 @@ struct MaskGitOptions {
   static MaskGitOptions from_config(const nlohmann::json& config);
 };
 
+/// What U classes make of the norms and residual branches: the same at every step of a run. All [U, C] float32 or
+/// wider.
+struct MaskGitClasses {
+  struct OfBlock {
+    torch::Tensor gain1, shift1, gate1;  // of the attention
+    torch::Tensor gain2, shift2, gate2;  // of the feed-forward layer
+  };
+  std::vector<OfBlock> blocks;
+  torch::Tensor last_gain, last_shift;
+};
+
 /// Parameters (names on disk): cls_emb.weight [classes + 1, C] (last row: no class), tok_emb.weight [K + 1, C] (last
 /// row MASK; also the head's weight), pos_emb.weight [L, C], reg_tokens.weight [registers, C], transformer.layers.N...,
 /// last_norm..., head.bias [K + 1].
@@ -50,6 +62,13 @@ class MaskGitTransformerImpl : public NamedModule {
   /// or wider: MASK has one, too. With rows [M] (flat cells n * L + l) only those go through the last block's
   /// feed-forward layer and the head: [M, K + 1].
   torch::Tensor forward(const torch::Tensor& tokens, const torch::Tensor& classes, const torch::Tensor& rows = {});
+
+  /// In: classes [U] int64, -1: none.
+  MaskGitClasses read(const torch::Tensor& classes);
+  /// forward for classes that have been read; of_each [N] int64: which of them each row is told. context: keeps or
+  /// reuses keys and values; null: neither.
+  torch::Tensor forward(const torch::Tensor& tokens, const MaskGitClasses& read, const torch::Tensor& of_each,
+                        const torch::Tensor& rows, ContextPass* context = nullptr);
 
   /// Outputs of named inner parts, for comparison with other implementations: set to a map to have it filled.
   void record(TensorMap* outputs) { record_ = outputs; }
@@ -68,10 +87,8 @@ class MaskGitTransformerImpl : public NamedModule {
     Linear gate{nullptr}, down{nullptr}, up{nullptr};  // w1, w2, w3
   };
   Linear product(const std::string& name, std::int64_t in, std::int64_t out);
-  /// In: x [N, S, C] of cells and registers, condition [N, C] activated, rows [M] of N * S (undefined: all). Out: x's
-  /// shape, or [M, C].
-  torch::Tensor apply(Block& block, const torch::Tensor& x, const torch::Tensor& condition, const torch::Tensor& rows,
-                      const std::string& name);
+  /// softmax(q k^T) v of normalised queries and keys. In: normed [N, S, C]. Out: [N, S, heads * head_width].
+  torch::Tensor mix(Block& block, const torch::Tensor& normed, ContextPass* context);
   /// The products of the condition, which compute in float32.
   std::vector<Linear> layers_of_condition() const;
   void note(const std::string& name, const torch::Tensor& x) const;

@@ -1,5 +1,6 @@
 #include "denoiser/networks.h"
 
+#include "denoiser/class_names.h"
 #include "runtime/error.h"
 #include "runtime/printable.h"
 
@@ -40,7 +41,9 @@ const NetworkEntry& network_of(const nlohmann::json& config, const std::string& 
 }
 
 NetworkFacts network_facts(const nlohmann::json& config, const std::string& where) {
-  return network_of(config, where).facts(config);
+  auto facts = network_of(config, where).facts(config);
+  facts.class_names = class_names_from_config(config, facts.classes, where);
+  return facts;
 }
 
 }  // namespace tessera

@@ -6,11 +6,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "checkpoint/safetensors.h"
 #include "denoiser/denoiser.h"
-#include "kernels/training_ops.h"
-#include "kernels/weight_loading.h"
+#include "kernels/ops/layers.h"
+#include "kernels/ops/weight_loading.h"
 #include "runtime/registry.h"
 #include "tokens/token_grid.h"
 
@@ -21,10 +22,11 @@ struct NetworkFacts {
   std::int64_t codebook_size = 0;  // K
   Extent grid{0, 0};
   std::int64_t layers = 0, heads = 0, width = 0;
-  std::int64_t total_steps = 0;      // T of the times it sees; 0: it sees none
-  std::int64_t condition_width = 0;  // of the states of a text; 0: it takes no text
-  std::int64_t classes = 0;          // 0: it takes no class
-  bool autoregressive = false;       // it sees the cells before, in raster order
+  std::int64_t total_steps = 0;               // T of the times it sees; 0: it sees none
+  std::int64_t condition_width = 0;           // of the states of a text; 0: it takes no text
+  std::int64_t classes = 0;                   // 0: it takes no class
+  bool autoregressive = false;                // it sees the cells before, in raster order
+  std::vector<std::string> class_names = {};  // one for each class; empty: they have none (class_names.h)
 
   bool sees_time() const { return total_steps > 0; }
   /// "none", "text" or "class".

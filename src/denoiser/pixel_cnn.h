@@ -18,7 +18,7 @@
 
 #include "checkpoint/named_module.h"
 #include "denoiser/denoiser.h"
-#include "kernels/weight_loading.h"
+#include "kernels/ops/weight_loading.h"
 #include "runtime/random.h"
 #include "tokens/token_grid.h"
 

@@ -37,12 +37,15 @@ BlockImpl::BlockImpl(const TransformerOptions& options)
 }
 
 torch::Tensor BlockImpl::forward(const torch::Tensor& x, std::int64_t count, const torch::Tensor& rows, bool causal,
-                                 double dropout, const std::optional<torch::Generator>& generator) {
+                                 double dropout, const std::optional<torch::Generator>& generator, ContextPass* kept) {
   const auto cells = x.size(0) / count, width = x.size(1);
   const auto qkv = qkv_->forward(norm1_->forward(x)).view({count, cells, 3 * width});
   torch::Tensor context;
-  if (dropout <= 0) {
-    const double scale = 1.0 / std::sqrt(static_cast<double>(width / heads_));
+  const double scale = 1.0 / std::sqrt(static_cast<double>(width / heads_));
+  if (kept) {
+    const auto parts = qkv.chunk(3, 2);
+    context = kept->attend(parts[0], parts[1], parts[2], heads_, scale, qkv_->precision);
+  } else if (dropout <= 0) {
     context = attention_qkv(qkv, heads_, scale, causal, qkv_->precision);
   } else {
     const auto parts = qkv.view({count, cells, 3, heads_, -1}).permute({2, 0, 3, 1, 4}).unbind(0);  // [N, H, L, D]
@@ -164,7 +167,7 @@ torch::Tensor TransformerImpl::run(const torch::Tensor& given, const torch::Tens
 }
 
 torch::Tensor TransformerImpl::evaluate(const torch::Tensor& tokens, const torch::Tensor& rows,
-                                        const torch::Tensor& prefix) {
+                                        const torch::Tensor& prefix, ContextPass* context) {
   const auto count = tokens.size(0), cells = tokens.size(1) + (is_autoregressive() ? 1 : 0);
   auto x = torch::embedding(token_embedding_, tokens);  // [N, P, C]
   require(prefix.defined() || !options_.class_starts, "transformer: expected a class for each row");
@@ -180,13 +183,17 @@ torch::Tensor TransformerImpl::evaluate(const torch::Tensor& tokens, const torch
     wanted = asked + (torch::div(asked, cells, "floor") + 1) * before;
     x = torch::cat({prefix.to(x.scalar_type()), x}, 1);
   }
+  if (context) {
+    wanted = context->rows(wanted, x.size(1));
+    x = context->taken(x);
+  }
   x = x.to(type_of_residuals(head_->precision, x.scalar_type()));
   const double dropout = is_training() ? options_.dropout : 0;
   x = drop_out(x, dropout, dropout_generator_).reshape({-1, options_.width});
-  for (std::size_t i = dropout > 0 ? 0 : pass_together(x, count); i < blocks_.size(); ++i) {
+  for (std::size_t i = dropout > 0 || context ? 0 : pass_together(x, count); i < blocks_.size(); ++i) {
     const bool last = i + 1 == blocks_.size();
-    x = blocks_[i]->forward(x, count, last ? wanted : torch::Tensor(), is_autoregressive(), dropout,
-                            dropout_generator_);
+    x = blocks_[i]->forward(x, count, last ? wanted : torch::Tensor(), is_autoregressive(), dropout, dropout_generator_,
+                            context);
   }
   return head_->forward_unrounded(final_norm_->forward(x));
 }
@@ -209,10 +216,14 @@ torch::Tensor TransformerImpl::forward(const torch::Tensor& tokens, const Condit
   return logits.view({tokens.size(0), -1, options_.codebook_size});
 }
 
-torch::Tensor TransformerImpl::logits_at(const torch::Tensor& tokens, const torch::Tensor& rows) {
+torch::Tensor TransformerImpl::logits_at(const torch::Tensor& tokens, const torch::Tensor& rows, ContextPass* context) {
   require(rows.dim() == 1 && rows.scalar_type() == torch::kInt64, "transformer: rows are {} {}, expected [M] int64",
           shape_text(rows), c10::toString(rows.scalar_type()));
-  return run(tokens, rows.to(device()));
+  if (!context) return run(tokens, rows.to(device()));
+  require(!is_autoregressive() && tokens.dim() == 2 && tokens.size(1) == options_.grid.cells(),
+          "transformer: keys and values are kept of whole grids of {} cells, by bidirectional networks",
+          options_.grid.cells());
+  return evaluate(tokens.to(device()), rows.to(device()), {}, context);
 }
 
 void TransformerImpl::set_precision(Precision precision) {
@@ -298,12 +309,16 @@ class TransformerDecoding : public Decoding {
   std::vector<torch::Tensor> keys_, values_;  // per block [N, H, P + L, D], made by its first advance
 };
 
-class TransformerEvaluator : public Evaluator {
+class TransformerEvaluator : public ContextEvaluator {
  public:
   TransformerEvaluator(std::shared_ptr<TransformerImpl> network, std::vector<Condition> conditions)
       : network_(std::move(network)), conditions_(std::move(conditions)) {}
 
   torch::Tensor logits(const Look& look) override { return network_->logits_at(look.tokens, look.rows); }
+  torch::Tensor logits_in_context(const Look& look, ContextUse use) override {
+    auto context = contexts_.pass_of(look, use, {});
+    return network_->logits_at(look.tokens, look.rows, context ? &*context : nullptr);
+  }
 
   std::unique_ptr<Decoding> decode(std::int64_t count, const std::vector<std::int64_t>& conditions) override {
     if (!network_->is_autoregressive()) return Evaluator::decode(count, conditions);
@@ -344,6 +359,7 @@ class TransformerEvaluator : public Evaluator {
 
   std::shared_ptr<TransformerImpl> network_;
   std::vector<Condition> conditions_;  // at least one
+  KeptContexts contexts_;
 };
 
 std::unique_ptr<Evaluator> TransformerImpl::begin(const std::vector<Condition>& conditions) {

@@ -15,9 +15,10 @@
 #include "checkpoint/parameter_shapes.h"
 #include "checkpoint/safetensors.h"
 #include "denoiser/denoiser.h"
-#include "kernels/recorded_call.h"
-#include "kernels/transformer_blocks.h"
-#include "kernels/weight_loading.h"
+#include "denoiser/kept_context.h"
+#include "kernels/ops/cuda_graph.h"
+#include "kernels/ops/transformer_blocks.h"
+#include "kernels/ops/weight_loading.h"
 #include "nn/layers.h"
 #include "runtime/random.h"
 #include "tokens/token_grid.h"
@@ -62,8 +63,9 @@ class BlockImpl : public torch::nn::Module {
 
   /// In: x [N * L, C] of N rows; without gradients its memory may hold the result. Out: [N * L, C], or [M, C] for the M
   /// flat rows asked for (`rows` defined).
+  /// kept: keeps or reuses keys and values of a network that is not causal; null: neither.
   torch::Tensor forward(const torch::Tensor& x, std::int64_t count, const torch::Tensor& rows, bool causal,
-                        double dropout, const std::optional<torch::Generator>& generator);
+                        double dropout, const std::optional<torch::Generator>& generator, ContextPass* kept = nullptr);
   /// In: x [N, C], the cells at `position`; keys, values [N, H, L, D] filled up to there (undefined at first: made for
   /// `cells` L), extended by this call.
   torch::Tensor advance(const torch::Tensor& x, torch::Tensor& keys, torch::Tensor& values, std::int64_t position,
@@ -94,7 +96,8 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
 
   /// As forward, for some cells only: these alone go through the last layer's projections and the head. Differentiable.
   /// In: rows [M] int64, flat indices n * P + l (autoregressive: n * (P + 1) + l). Out: [M, K].
-  torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows);
+  /// context: keeps or reuses keys and values (bidirectional networks alone); null: neither.
+  torch::Tensor logits_at(const torch::Tensor& tokens, const torch::Tensor& rows, ContextPass* context = nullptr);
 
   /// Conditions are read by networks that are told something. With guidance a row is decoded with and without its
   /// condition; logits are then logarithms of the guided probabilities (guided_denoiser.h).
@@ -126,7 +129,8 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
   friend class TransformerEvaluator;
   torch::Tensor run(const torch::Tensor& tokens, const torch::Tensor& rows, const torch::Tensor& prefix = {});
   /// run for tokens and rows on the network's device.
-  torch::Tensor evaluate(const torch::Tensor& tokens, const torch::Tensor& rows, const torch::Tensor& prefix);
+  torch::Tensor evaluate(const torch::Tensor& tokens, const torch::Tensor& rows, const torch::Tensor& prefix,
+                         ContextPass* context = nullptr);
   /// What stands before the cells (or in the start token's place), [N, P, C] of N rows; undefined where the network is
   /// told nothing.
   torch::Tensor prefix_of(const ConditionBatch& told, std::int64_t count);
@@ -147,7 +151,7 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
   LayerNorm final_norm_{nullptr};
   Linear head_{nullptr};
   std::optional<torch::Generator> dropout_generator_;
-  RecordedCall recorded_;
+  CudaGraph recorded_;
 };
 TORCH_MODULE(Transformer);
 

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "nn/rms_norm.h"
+#include "kernels/ops/rms_norm.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -21,11 +21,15 @@ torch::Tensor response_norm(const torch::Tensor& x, const torch::Tensor& gamma, 
   return torch::addcmul(beta, wide, gamma * share + 1);
 }
 
-/// What [U, C] says of each row, for x [N, .., C].
-torch::Tensor of_rows(const torch::Tensor& values, const torch::Tensor& texts, std::int64_t dimensions) {
-  auto own = values.size(0) == 1 ? values : values.index_select(0, texts);
-  for (auto dimension = own.dim(); dimension < dimensions; ++dimension) own = own.unsqueeze(1);
-  return own;
+/// What [U, C] says of each row: [N, C], or [C] where all rows are told the same.
+torch::Tensor of_rows(const torch::Tensor& values, const torch::Tensor& texts) {
+  return values.size(0) == 1 ? values[0] : values.index_select(0, texts);
+}
+
+/// The same for x [N, h, w, C].
+torch::Tensor of_maps(const torch::Tensor& values, const torch::Tensor& texts) {
+  const auto own = of_rows(values, texts);
+  return own.dim() == 1 ? own : own.unsqueeze(1).unsqueeze(1);
 }
 
 torch::Tensor channels_first(const torch::Tensor& x) {
@@ -204,17 +208,19 @@ torch::Tensor UVitImpl::walk(Stage& stage, torch::Tensor x, const UVitTexts& rea
   for (std::size_t i = 0; i < stage.residual.size(); ++i) {
     auto& block = stage.residual[i];
     const auto mixed = at::conv2d(channels_first(x), block.depthwise.to(x.scalar_type()), {}, 1, 1, 1, channels);
-    const auto normed = rms_norm(channels_last(mixed).contiguous(), block.norm, options_.epsilon);
+    const auto normed = rms_norm(channels_last(mixed).contiguous(), block.norm, options_.epsilon, {}, precision_);
     const auto hidden = response_norm(block.up->forward_gelu(normed), block.gamma, block.beta);
     x = block.down->forward_add(hidden, x);
     const auto& gain = read.gains[at.shift];
     const auto& shift = read.shifts[at.shift++];
-    x = torch::addcmul(of_rows(shift, texts, 4), x, of_rows(gain, texts, 4));
+    x = torch::addcmul(of_maps(shift, texts), x, of_maps(gain, texts));
     if (i == 0) note(fmt::format("{}_res0", name), channels_first(x));
     auto& text = stage.attention[i];
     x = x.flatten(1, 2);  // [N, L, C]
-    x = to_text(text.first, rms_norm(x, text.norm1, options_.epsilon), x, options_.block_heads, read, texts, at);
-    x = to_text(text.second, rms_norm(x, text.norm2, options_.epsilon), x, options_.block_heads, read, texts, at);
+    x = to_text(text.first, rms_norm(x, text.norm1, options_.epsilon, {}, precision_), x, options_.block_heads, read,
+                texts, at);
+    x = to_text(text.second, rms_norm(x, text.norm2, options_.epsilon, {}, precision_), x, options_.block_heads, read,
+                texts, at);
     if (i == 0) note(fmt::format("{}_attention0", name), x);
     x = x.reshape(shape);
   }
@@ -222,27 +228,27 @@ torch::Tensor UVitImpl::walk(Stage& stage, torch::Tensor x, const UVitTexts& rea
 }
 
 torch::Tensor UVitImpl::apply(Layer& layer, torch::Tensor x, const UVitTexts& read, const torch::Tensor& texts,
-                              Place& at, const std::string& name) {
+                              Place& at, const std::string& name, ContextPass* context) {
   const auto next = [&](const torch::Tensor& of) {
     const auto place = at.shift++;
-    return rms_norm(of, of_rows(read.gains[place], texts, 3), options_.epsilon, of_rows(read.shifts[place], texts, 3));
+    return rms_norm(of, of_rows(read.gains[place], texts), options_.epsilon, of_rows(read.shifts[place], texts),
+                    precision_);
   };
   const double scale = 1.0 / std::sqrt(static_cast<double>(options_.width / options_.heads));
   auto normed = next(x);
   note(name + "_norm1", normed);
-  const auto context = attention(layer.self.query->forward(normed), layer.self.key->forward(normed),
-                                 layer.self.value->forward(normed), options_.heads, scale, false, precision_);
-  x = layer.self.output->forward_add_onto(context, x);
+  const auto query = layer.self.query->forward(normed), key = layer.self.key->forward(normed),
+             value = layer.self.value->forward(normed);
+  const auto mixed = context ? context->attend(query, key, value, options_.heads, scale, precision_)
+                             : attention(query, key, value, options_.heads, scale, false, precision_);
+  x = layer.self.output->forward_add_onto(mixed, x);
   x = to_text(layer.cross, next(x), x, options_.heads, read, texts, at);
   // The third norm removes the mean.
   const auto place = at.shift++;
-  const auto& gain = read.gains[place];
-  const auto& shift = read.shifts[place];
-  normed = gain.size(0) == 1
-               ? layer_norm(x, gain[0], shift[0], options_.epsilon, precision_)
-               : layer_norm(x, gain.index_select(0, texts), shift.index_select(0, texts), options_.epsilon, precision_);
+  normed = layer_norm(x, of_rows(read.gains[place], texts), of_rows(read.shifts[place], texts), options_.epsilon,
+                      precision_);
   const auto both = layer.up->forward(normed).chunk(2, -1);
-  const auto hidden = both[0] * torch::gelu(both[1]);
+  const auto hidden = gated_activation(Gated::gelu, both[1], both[0]);
   if (record_) note(name + "_mlp", layer.down->forward(hidden));
   x = layer.down->forward_add_onto(hidden, x);
   note(name, x);
@@ -250,7 +256,7 @@ torch::Tensor UVitImpl::apply(Layer& layer, torch::Tensor x, const UVitTexts& re
 }
 
 torch::Tensor UVitImpl::forward(const torch::Tensor& given, const UVitTexts& read, const torch::Tensor& of_each,
-                                const torch::Tensor& rows) {
+                                const torch::Tensor& rows, ContextPass* context) {
   require(given.dim() == 3 && given.scalar_type() == torch::kInt64, "denoiser: expected tokens [N, h, w] int64");
   require(of_each.dim() == 1 && of_each.size(0) == given.size(0), "denoiser: expected the text of each of {} rows",
           given.size(0));
@@ -259,7 +265,7 @@ torch::Tensor UVitImpl::forward(const torch::Tensor& given, const UVitTexts& rea
   const auto texts = of_each.to(device());
   const auto tokens = given.to(device());
   const auto ids = tokens.masked_fill(tokens == options_.codebook_size, options_.vocabulary - 1);
-  auto x = rms_norm(torch::embedding(tokens_, ids), token_norm_, options_.epsilon);
+  auto x = rms_norm(torch::embedding(tokens_, ids), token_norm_, options_.epsilon, {}, precision_);
   x = token_mix_.apply(x, precision_);  // [N, h, w, C]
   note("embed", channels_first(x));
   Place at;
@@ -270,9 +276,13 @@ torch::Tensor UVitImpl::forward(const torch::Tensor& given, const UVitTexts& rea
   x = walk(before_, x, read, texts, at, "down");
   note("down", channels_first(x));
   const auto shape = x.sizes().vec();
-  auto y = inward_->forward_unrounded(rms_norm(x.flatten(1, 2), inward_norm_, options_.epsilon));
-  for (std::size_t i = 0; i < layers_.size(); ++i) y = apply(layers_[i], y, read, texts, at, fmt::format("layer{}", i));
-  x = outward_->forward_unrounded(rms_norm(y, outward_norm_, options_.epsilon)).view(shape);
+  x = x.flatten(1, 2);
+  if (context) x = context->taken(x);
+  auto y = inward_->forward_unrounded(rms_norm(x, inward_norm_, options_.epsilon, {}, precision_));
+  for (std::size_t i = 0; i < layers_.size(); ++i)
+    y = apply(layers_[i], y, read, texts, at, fmt::format("layer{}", i), context);
+  if (context) y = context->whole(y);
+  x = outward_->forward_unrounded(rms_norm(y, outward_norm_, options_.epsilon, {}, precision_)).view(shape);
   x = walk(after_, x, read, texts, at, "up");
   if (options_.halves)
     x = channels_last(at::conv_transpose2d(channels_first(rms_norm(x, double_norm_, options_.epsilon)),
@@ -280,7 +290,7 @@ torch::Tensor UVitImpl::forward(const torch::Tensor& given, const UVitTexts& rea
             .contiguous();
   note("up", channels_first(x));
   if (rows.defined()) x = x.flatten(0, 2).index_select(0, rows.to(device()));
-  x = rms_norm(head1_.apply(x, precision_), head_norm_, options_.epsilon);
+  x = rms_norm(head1_.apply(x, precision_), head_norm_, options_.epsilon, {}, precision_);
   return head2_.apply(x, precision_);
 }
 

@@ -12,8 +12,9 @@
 
 #include "checkpoint/named_module.h"
 #include "denoiser/denoiser.h"
-#include "kernels/training_ops.h"
-#include "kernels/weight_loading.h"
+#include "denoiser/kept_context.h"
+#include "kernels/ops/layers.h"
+#include "kernels/ops/weight_loading.h"
 #include "nn/layers.h"
 #include "runtime/random.h"
 #include "tokens/token_grid.h"
@@ -39,6 +40,9 @@ struct UVitOptions {
   std::int64_t micro_width = 256;   // each of the five numbers as so many sines and cosines
   double epsilon = 1e-6;            // of the norms
 
+  /// What a picture of `picture`'s size is told of itself where nobody says otherwise: [5] float32 as UVitImpl::read
+  /// takes it, the score the hub pipeline's default.
+  torch::Tensor own_micro() const;
   /// Throws Error naming the value that is out of range.
   void validate() const;
   /// transformer/config.json: the hub's fields, under `tessera` what the hub has no name for.
@@ -63,9 +67,10 @@ class UVitImpl : public NamedModule {
 
   /// In: tokens [N, h, w] int64 in 0..K, of any extent (with `halves` of even sides); texts [N] int64, which of the
   /// texts read each row is told. Out: logits [N, h, w, K], float32 or wider. With rows [M] (flat cells) only those go
-  /// through the head: [M, K].
+  /// through the head: [M, K]. context: of the transformer's attentions and its result, whose places are cells of
+  /// 2 x 2 with `halves`; what stands before and after it is computed whole. null: none.
   torch::Tensor forward(const torch::Tensor& tokens, const UVitTexts& read, const torch::Tensor& texts,
-                        const torch::Tensor& rows = {});
+                        const torch::Tensor& rows = {}, ContextPass* context = nullptr);
 
   /// Outputs of named inner parts, for comparison with other implementations: set to a map to have it filled.
   void record(TensorMap* outputs) { record_ = outputs; }
@@ -128,7 +133,7 @@ class UVitImpl : public NamedModule {
   torch::Tensor to_text(Attention& layer, const torch::Tensor& normed, const torch::Tensor& x, std::int64_t heads,
                         const UVitTexts& read, const torch::Tensor& texts, Place& at);
   torch::Tensor apply(Layer& layer, torch::Tensor x, const UVitTexts& read, const torch::Tensor& texts, Place& at,
-                      const std::string& name);
+                      const std::string& name, ContextPass* context);
   void note(const std::string& name, const torch::Tensor& x) const;
 
   UVitOptions options_;

@@ -10,14 +10,12 @@
 namespace tessera {
 namespace {
 
-constexpr double kAestheticScore = 6;  // the hub pipeline's default
-
 torch::Tensor mix_logits(const torch::Tensor& unconditional, const torch::Tensor& conditional,
                          const torch::Tensor& scale) {
   return unconditional + scale * (conditional - unconditional);
 }
 
-class UVitEvaluator : public Evaluator {
+class UVitEvaluator : public ContextEvaluator {
  public:
   UVitEvaluator(UVit network, std::vector<Condition> conditions, Extent extent)
       : network_(std::move(network)),
@@ -26,10 +24,7 @@ class UVitEvaluator : public Evaluator {
         extent_(extent) {
     // Of each kind of condition the text without and with it, at place and place + 1.
     std::vector<torch::Tensor> states, pooled, micro;
-    const auto& picture = network_->options().picture;
-    const auto own =
-        torch::tensor({static_cast<double>(picture.w), static_cast<double>(picture.h), 0.0, 0.0, kAestheticScore})
-            .to(torch::kFloat32);
+    const auto own = network_->options().own_micro();
     for (std::size_t i = 0; i < kinds_.size(); ++i) {
       if (kinds_[i] != static_cast<std::int64_t>(i)) continue;
       const auto& condition = conditions_[i];
@@ -41,7 +36,11 @@ class UVitEvaluator : public Evaluator {
     texts_ = network_->read(torch::stack(states), torch::stack(pooled), torch::stack(micro));
   }
 
-  torch::Tensor logits(const Look& look) override {
+  torch::Tensor logits(const Look& look) override { return look_at(look, std::nullopt); }
+  torch::Tensor logits_in_context(const Look& look, ContextUse use) override { return look_at(look, use); }
+
+ private:
+  torch::Tensor look_at(const Look& look, std::optional<ContextUse> use) {
     require(look.tokens.size(1) == extent_.cells(), "denoiser: grids of {} cells, expected {}x{}", look.tokens.size(1),
             extent_.h, extent_.w);
     return guided_look(
@@ -53,18 +52,20 @@ class UVitEvaluator : public Evaluator {
                             (i < halves.nulls ? 0 : 1));
           const auto rows = torch::tensor(halves.rows).to(look.tokens.device());
           const auto tokens = look.tokens.index_select(0, rows).view({-1, extent_.h, extent_.w});
-          return network_->forward(tokens, texts_, torch::tensor(texts), at);
+          const auto& options = network_->options();
+          auto context = contexts_.pass_of(look, use, texts, {0, options.halves ? 2 : 1, extent_.w});
+          return network_->forward(tokens, texts_, torch::tensor(texts), at, context ? &*context : nullptr);
         },
         mix_logits);
   }
 
- private:
   UVit network_;
   std::vector<Condition> conditions_;
   std::vector<std::int64_t> kinds_;
   Extent extent_;
   std::map<std::int64_t, std::int64_t> place_;  // of a kind's first text
   UVitTexts texts_;
+  KeptContexts contexts_;
 };
 
 void check_uvit_condition(const Condition& condition, const UVitOptions& options) {

@@ -25,6 +25,12 @@ Extent extent_of(const nlohmann::json& pair) {
 
 }  // namespace
 
+torch::Tensor UVitOptions::own_micro() const {
+  constexpr double kAestheticScore = 6;
+  return torch::tensor({static_cast<double>(picture.w), static_cast<double>(picture.h), 0.0, 0.0, kAestheticScore})
+      .to(torch::kFloat32);
+}
+
 void UVitOptions::validate() const {
   require_field("codebook_size", codebook_size, 1, 1 << 20);
   require_field("vocab_size", vocabulary, codebook_size + 1, 1 << 21);

@@ -12,7 +12,7 @@
 
 #include "checkpoint/safetensors.h"
 #include "features/backbone_description.h"
-#include "kernels/training_ops.h"
+#include "kernels/ops/layers.h"
 
 namespace tessera {
 

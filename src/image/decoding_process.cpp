@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "runtime/error.h"
+#include "runtime/heap.h"
 #include "runtime/log.h"
 
 #ifdef TESSERA_WITH_SECCOMP
@@ -239,6 +240,11 @@ void answer(const Ask& ask, const std::string& name, const std::vector<std::uint
         !receive_all(kWorkerSocket, bytes.data(), bytes.size()))
       ::_exit(0);
     answer(ask, name, bytes);
+    // It waits for its next picture as small as it began; of small ones nothing is worth it.
+    constexpr std::size_t kLarge = std::size_t{1} << 20;
+    const bool large = bytes.size() > kLarge;
+    bytes = {};
+    if (large) give_back_free_memory();
   }
 }
 

@@ -189,6 +189,7 @@ json info_of(Pipeline& pipeline, const std::filesystem::path& folder) {
   info["grid"] = {network.grid.h, network.grid.w};
   info["condition"] = pipeline.condition();
   info["classes"] = network.classes;
+  info["class_names"] = network.class_names;
   info["process"] = pipeline.process();
   info["total_steps"] = pipeline.total_steps();
   info["suggestion"] = pipeline.suggestion().to_json();

@@ -131,7 +131,7 @@ nlohmann::ordered_json process_likelihood_figures(const Process& process, const 
   const auto cells = grids.tokens.size(1);
   const auto estimate = [&](const LogitsOfTimes& logits, const char* what) {
     Progress progress(fmt::format("likelihood, {}", what), 0, grids.tokens.size(0), "images");
-    return estimate_process_bound(process, logits, grids.tokens, options.bound,
+    return estimate_process_bound(process, logits, grids.tokens, options.bound, 0,
                                   [&](std::int64_t done, std::int64_t) { progress.update(done, ""); });
   };
   report.heading("Likelihood of held-out token grids");

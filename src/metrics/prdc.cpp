@@ -8,7 +8,7 @@
 #include <mutex>
 #include <vector>
 
-#include "kernels/training_ops.h"
+#include "kernels/ops/layers.h"
 #include "metrics/distance_blocks.h"
 #include "metrics/feature_rows.h"
 #include "runtime/error.h"

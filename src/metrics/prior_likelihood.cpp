@@ -125,17 +125,27 @@ BoundEstimate estimate_bound(const AbsorbingProcess& process, const LogitsAt& de
     }
     return nats / draw.levels.to(torch::kFloat64);
   });
-  for (std::size_t i = 0; i < kShares; ++i) {
-    estimate.bits_by_share_masked.push_back(masked[i] > 0 ? bits[i] / masked[i] : 0);
-  }
+  estimate.share_sums = torch::stack({torch::tensor(bits, torch::kFloat64), torch::tensor(masked, torch::kFloat64)});
+  estimate.bits_by_share_masked = bits_by_share(estimate.share_sums);
   return estimate;
 }
 
+std::vector<double> bits_by_share(const torch::Tensor& share_sums) {
+  if (!share_sums.defined()) return {};
+  std::vector<double> shares;
+  for (std::int64_t i = 0; i < share_sums.size(1); ++i) {
+    const auto masked = share_sums[1][i].item<double>();
+    shares.push_back(masked > 0 ? share_sums[0][i].item<double>() / masked : 0);
+  }
+  return shares;
+}
+
 BoundEstimate estimate_process_bound(const Process& process, const LogitsOfTimes& denoise, const torch::Tensor& x0,
-                                     const BoundOptions& options, const LikelihoodProgress& progress) {
+                                     const BoundOptions& options, std::uint64_t first_image,
+                                     const LikelihoodProgress& progress) {
   options.validate();
   require_tokens(x0, process.codebook_size());
-  return estimate_by_levels(x0, process.total_steps(), options, 0, progress, [&](const Draw& draw) {
+  return estimate_by_levels(x0, process.total_steps(), options, first_image, progress, [&](const Draw& draw) {
     const auto xt = process.q_sample(draw.x0, draw.levels, draw.uniforms).tokens;
     const auto logits = denoise(xt, draw.levels, draw.first).to(torch::kFloat32);
     const auto device = logits.device();

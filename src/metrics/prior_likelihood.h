@@ -51,7 +51,11 @@ struct BoundEstimate {
   torch::Tensor standard_error;              // [N] float64: of each, from the repeats; undefined with one repeat
   std::int64_t evaluations = 0;              // network evaluations an image
   std::vector<double> bits_by_share_masked;  // cross-entropy a masked cell (bits) by share of cells masked, 16 parts
+  torch::Tensor share_sums;                  // [2, 16] float64: bits, and cells masked, that these are the quotients of
 };
+
+/// bits_by_share_masked of the sums of several estimates. In: [2, parts]; undefined: none.
+std::vector<double> bits_by_share(const torch::Tensor& share_sums);
 
 using LikelihoodProgress = std::function<void(std::int64_t done, std::int64_t total)>;
 
@@ -74,7 +78,8 @@ using LogitsOfTimes = std::function<torch::Tensor(const torch::Tensor& xt, const
 /// p(x_{t-1} | x_t)), from draws of t as above (the options' form and total steps do not count). Gu et al.,
 /// arXiv:2111.14822, equation 9. The divergence at T is left out, as there: it does not depend on the network.
 BoundEstimate estimate_process_bound(const Process& process, const LogitsOfTimes& denoise, const torch::Tensor& x0,
-                                     const BoundOptions& options, const LikelihoodProgress& progress = {});
+                                     const BoundOptions& options, std::uint64_t first_image = 0,
+                                     const LikelihoodProgress& progress = {});
 
 /// -log p(x) of each row under an autoregressive network, exact. In: tokens [N, L]; conditions: of each row, or empty.
 /// Out: [N] float64 nats.

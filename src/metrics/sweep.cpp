@@ -1,6 +1,9 @@
 #include "metrics/sweep.h"
 
 #include <algorithm>
+#include <chrono>
+#include <optional>
+#include <thread>
 
 #include "data/content_hash.h"
 #include "metrics/plots.h"
@@ -8,7 +11,9 @@
 #include "runtime/atomic_file.h"
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
+#include "runtime/lease.h"
 #include "runtime/log.h"
+#include "runtime/stop_signal.h"
 #include "sampling/registry.h"
 
 namespace tessera {
@@ -114,24 +119,75 @@ std::vector<SweepCell> sweep_cells(const FillOptions& base, const SweepAxes& axe
   return cells;
 }
 
+namespace {
+
+/// What the file of a cell holds under this key; discarded where it does not.
+nlohmann::ordered_json stored_figures(const std::filesystem::path& file, const std::string& key) {
+  if (!std::filesystem::exists(file)) return nlohmann::ordered_json::value_t::discarded;
+  auto kept = ordered_json_or_discarded(read_file(file));
+  // Files of earlier versions have no hash; a damaged one has another, or no longer its key.
+  if (!kept.is_discarded() && kept.is_object() && kept.contains("key") && kept["key"] == key &&
+      kept.contains("figures") && kept.size() == (kept.contains("hash") ? 3U : 2U) &&
+      (!kept.contains("hash") || kept["hash"] == hash_of(kept["figures"])))
+    return kept["figures"];
+  return nlohmann::ordered_json::value_t::discarded;
+}
+
+std::filesystem::path file_of(const SweepCell& cell, const std::filesystem::path& folder) {
+  return folder / (cell.name + ".json");
+}
+
+}  // namespace
+
 nlohmann::ordered_json sweep_figures(const SweepCell& cell, const std::filesystem::path& folder, const std::string& key,
                                      const std::function<nlohmann::ordered_json()>& measure) {
-  const auto file = folder / (cell.name + ".json");
-  if (std::filesystem::exists(file)) {
-    const auto kept = ordered_json_or_discarded(read_file(file));
-    // Files of earlier versions have no hash; a damaged one has another, or no longer its key.
-    if (!kept.is_discarded() && kept.is_object() && kept.contains("key") && kept["key"] == key &&
-        kept.contains("figures") && kept.size() == (kept.contains("hash") ? 3U : 2U) &&
-        (!kept.contains("hash") || kept["hash"] == hash_of(kept["figures"])))
-      return kept["figures"];
+  const auto file = file_of(cell, folder);
+  if (auto stored = stored_figures(file, key); !stored.is_discarded()) return stored;
+  if (std::filesystem::exists(file))
     log().info("{}: of other settings, damaged or unfinished, measured again", file.string());
-  }
   nlohmann::ordered_json figures = settings_of(cell.fill);
   figures.update(measure());
   std::filesystem::create_directories(folder);
   write_file_atomically(file,
                         nlohmann::ordered_json{{"key", key}, {"figures", figures}, {"hash", hash_of(figures)}}.dump(1));
   return figures;
+}
+
+nlohmann::ordered_json sweep_all(const std::vector<SweepCell>& cells, const SweepWork& work) {
+  std::vector<std::optional<nlohmann::ordered_json>> found(cells.size());
+  std::vector<std::string> keys;
+  for (const auto& cell : cells) keys.push_back(work.key(cell));
+  const StopSignal stop;
+  for (std::string told;;) {
+    std::size_t missing = 0;
+    bool advanced = false;
+    std::string holder;
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      if (found[i]) continue;
+      const auto& cell = cells[i];
+      if (stop.requested())
+        throw Interrupted("sweep: interrupted; the same command goes on with the cells that are missing");
+      if (auto stored = stored_figures(file_of(cell, work.folder), keys[i]); !stored.is_discarded()) {
+        found[i] = std::move(stored);
+      } else if (const Lease lease(work.folder / cell.name, work.lease_silence); lease.is_held()) {
+        log().info("sweep: cell {} of {}: {}", i + 1, cells.size(), cell.name);
+        found[i] = sweep_figures(cell, work.folder, keys[i], [&] { return work.measure(cell); });
+      } else {
+        ++missing;
+        holder = fmt::format("{}, with {}", cell.name, lease.holder());
+        continue;
+      }
+      advanced = true;
+    }
+    if (missing == 0) break;
+    if (advanced) continue;
+    if (holder != told) log().info("sweep: waits for {} of {} cells, among them {}", missing, cells.size(), holder);
+    told = holder;
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  }
+  auto all = nlohmann::ordered_json::array();
+  for (auto& figures : found) all.push_back(std::move(*figures));
+  return all;
 }
 
 std::string sweep_plot(const nlohmann::ordered_json& cells, const std::string& figure, const std::string& label) {

@@ -34,6 +34,19 @@ std::vector<SweepCell> sweep_cells(const FillOptions& base, const SweepAxes& axe
 nlohmann::ordered_json sweep_figures(const SweepCell& cell, const std::filesystem::path& folder, const std::string& key,
                                      const std::function<nlohmann::ordered_json()>& measure);
 
+/// What many cells need.
+struct SweepWork {
+  std::filesystem::path folder;
+  std::function<std::string(const SweepCell&)> key;
+  std::function<nlohmann::ordered_json(const SweepCell&)> measure;
+  double lease_silence = 60;  // seconds after which a cell of a process that fell silent is taken over
+};
+
+/// The figures of all cells in their order. Any number of processes, also on other machines that see the folder, may
+/// call this for the same cells at once: each measures those that no other holds a lease on (runtime/lease.h), and
+/// waits for the others' at the end.
+nlohmann::ordered_json sweep_all(const std::vector<SweepCell>& cells, const SweepWork& work);
+
 /// Table and plots (distance, precision and recall, density and coverage, seconds over steps; a line for each
 /// combination of the settings that differ). In: an array of cells' figures beside the settings that each used.
 void add_sweep(const nlohmann::ordered_json& cells, HtmlReport& report);

@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "checkpoint/named_module.h"
-#include "kernels/operands.h"
-#include "kernels/weight_loading.h"
+#include "kernels/ops/operands.h"
+#include "kernels/ops/weight_loading.h"
 
 namespace tessera {
 

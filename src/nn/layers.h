@@ -10,11 +10,11 @@
 #include <string>
 
 #include "checkpoint/named_module.h"
-#include "kernels/training_ops.h"
+#include "kernels/ops/layers.h"
 
 namespace tessera {
 
-/// Cells of an evaluation up to which it is recorded on a GPU (kernels/recorded_call.h): a recording keeps its memory,
+/// Cells of an evaluation up to which it is recorded on a GPU (kernels/ops/cuda_graph.h): a recording keeps its memory,
 /// and a larger one computes for longer than its launches take.
 inline constexpr std::int64_t kMostRecordedCells = 8192;
 

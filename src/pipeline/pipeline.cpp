@@ -5,8 +5,8 @@
 #include "canvas/tiles.h"
 #include "checkpoint/bundle.h"
 #include "checkpoint/bundle_record.h"
-#include "kernels/cpu_features.h"
-#include "kernels/device.h"
+#include "kernels/ops/device.h"
+#include "kernels/ops/isa.h"
 #include "pipeline/sampling_choice.h"
 #include "runtime/error.h"
 #include "runtime/shipped_files.h"
@@ -48,10 +48,20 @@ Pipeline Pipeline::load(const std::filesystem::path& model, const PipelineOption
                                 Prior::Loading{loading, precision, device});
     return pipeline;
   };
-  auto pipeline = built();
-  // Last: what is wrong in a configuration is said in its own words where there are any.
-  require_recorded(bundle, parts.index);
-  return pipeline;
+  // Last: what is wrong in a configuration is said in its own words where there are any; then which file has changed.
+  try {
+    auto pipeline = built();
+    require_recorded(bundle, parts.index);
+    return pipeline;
+  } catch (const Error& error) {
+    const std::string own_words = error.what();
+    try {
+      require_recorded(bundle, parts.index);
+    } catch (const Error& changed) {
+      if (own_words != changed.what()) fail("{}; {}", own_words, changed.what());
+    }
+    throw;
+  }
 }
 
 nlohmann::json Pipeline::computed_by() const {

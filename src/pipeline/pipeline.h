@@ -20,7 +20,7 @@ namespace tessera {
 
 struct PipelineOptions {
   // Of the products: float32, bfloat16, float16 (GPUs), int8 (CPUs; the denoiser's linear layers, the rest bfloat16),
-  // or auto (kernels/device.h).
+  // or auto (kernels/ops/device.h).
   std::string dtype = "float32";
   std::string device = "cpu";  // cpu, cuda or cuda:N
   // On the CPU weights are read from the bundle's files as they are needed, which must stay as they are meanwhile

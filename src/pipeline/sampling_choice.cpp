@@ -65,8 +65,17 @@ SamplingOptions used_by(const SamplingOptions& options, Pipeline& pipeline, std:
 }
 
 PromptOptions prompt_of(const SamplingOptions& options) {
-  return {options.get<std::string>("prompt"), options.get<std::string>("negative_prompt"),
-          options.get<std::int64_t>("class"), options.maybe<double>("cfg_scale")};
+  PromptOptions prompt;
+  prompt.prompt = options.get<std::string>("prompt");
+  prompt.negative_prompt = options.get<std::string>("negative_prompt");
+  prompt.guidance_scale = options.maybe<double>("cfg_scale");
+  const auto asked = options.value("class");
+  if (const auto* name = std::get_if<std::string>(&asked)) {
+    prompt.class_name = *name;
+  } else {
+    prompt.label = std::get<std::int64_t>(asked);
+  }
+  return prompt;
 }
 
 FillOptions decided_by_model(const FillOptions& options, Pipeline& pipeline, Extent canvas) {
@@ -97,12 +106,16 @@ FillOptions resolve(const SamplingChoice& choice, Pipeline& pipeline, Extent can
   const auto condition = pipeline.condition_for(prompt);
   auto fill = with_what_the_model_decides(choice, pipeline, canvas);
   choice.options.require_used(samplers().at(fill.sampler), pipeline.condition(), has_mask(pipeline));
-  if (!prompt.prompt.empty() || !prompt.negative_prompt.empty() || prompt.label >= 0) {
-    fill.condition = nlohmann::json({{"prompt", prompt.prompt},
-                                     {"negative_prompt", prompt.negative_prompt},
-                                     {"class", prompt.label},
-                                     {"cfg_scale", pipeline.guidance_scale(prompt)}})
-                         .dump();
+  if (!prompt.prompt.empty() || !prompt.negative_prompt.empty() || condition.label >= 0) {
+    nlohmann::json asked = {{"prompt", prompt.prompt},
+                            {"negative_prompt", prompt.negative_prompt},
+                            {"class", condition.label},
+                            {"cfg_scale", pipeline.guidance_scale(prompt)}};
+    const auto& names = pipeline.prior_network().class_names;
+    const auto number =
+        static_cast<std::size_t>(condition.label);  // one beyond the last is refused later, by its range
+    if (condition.label >= 0 && number < names.size()) asked["class_name"] = names[number];
+    fill.condition = asked.dump();
   }
   if (pipeline.condition() != "none") fill.conditions = {condition};
   const bool guides = fill.context_guidance != 1 || (pipeline.condition() != "none" && condition.scale != 1);

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "denoiser/class_names.h"
 #include "diffusion/processes.h"
 #include "runtime/error.h"
 
@@ -81,6 +82,11 @@ double Prior::guidance_scale(const PromptOptions& prompt) const {
   return prompt.guidance_scale.value_or(facts_.suggestion.get<double>("cfg_scale"));
 }
 
+std::int64_t Prior::label_of(const PromptOptions& prompt) const {
+  if (prompt.class_name.empty()) return prompt.label;
+  return class_named(prompt.class_name, facts_.network.class_names, facts_.network.classes);
+}
+
 Condition Prior::condition_for(const PromptOptions& options) {
   const auto kind = facts_.condition();
   const auto refuse = [&](bool given, const char* what, const char* expected) {
@@ -90,11 +96,12 @@ Condition Prior::condition_for(const PromptOptions& options) {
   };
   refuse(!text_ && !options.prompt.empty(), "prompt", "a model with text");
   refuse(!text_ && !options.negative_prompt.empty(), "negative prompt", "a model with text");
-  refuse(facts_.network.classes == 0 && options.label >= 0, "class", "a model with classes");
+  refuse(facts_.network.classes == 0 && (options.label >= 0 || !options.class_name.empty()), "class",
+         "a model with classes");
   Condition condition;
-  condition.label = options.label;
+  condition.label = label_of(options);
   // Without a condition there is nothing to be guided to.
-  const bool given = !options.prompt.empty() || !options.negative_prompt.empty() || options.label >= 0;
+  const bool given = !options.prompt.empty() || !options.negative_prompt.empty() || condition.label >= 0;
   if (given) condition.scale = guidance_scale(options);
   if (text_) {
     const auto null = options.negative_prompt.empty() ? text_->null_text() : text_->encoded(options.negative_prompt);

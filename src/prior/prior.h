@@ -45,6 +45,7 @@ struct PromptOptions {
   std::string negative_prompt;           // steers away from this text instead of from none; empty: none
   std::int64_t label = -1;               // class label; -1: none
   std::optional<double> guidance_scale;  // 1: the condition alone, 0: none; not given: as the bundle suggests
+  std::string class_name = {};           // in place of a label; empty: none
 };
 
 class Prior {
@@ -65,6 +66,8 @@ class Prior {
   std::shared_ptr<const Process> process() const { return process_; }
   /// As given, else as the bundle's author suggests, else 5, the default of the hub's VQDiffusionPipeline.
   double guidance_scale(const PromptOptions& prompt) const;
+  /// The class that is asked for; -1: none. Throws UsageError where the model has no class of that number or name.
+  std::int64_t label_of(const PromptOptions& prompt) const;
   /// For FillOptions::conditions: what an image is to show. Texts are encoded once and remembered. Throws UsageError
   /// where the model does not take such a condition.
   Condition condition_for(const PromptOptions& options);

@@ -1,6 +1,7 @@
 #include "runtime/bounded_json.h"
 
-#include <semaphore>
+#include <condition_variable>
+#include <mutex>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -105,21 +106,46 @@ class Builder : public nlohmann::json_sax<Json> {
   std::size_t values_ = 0, held_;
 };
 
+/// What large texts that are being read take together: those beyond wait; one larger than that is read alone.
+class Reading {
+ public:
+  explicit Reading(std::size_t bytes) : bytes_(bytes > kSmall ? bytes : 0) {
+    if (bytes_ == 0) return;
+    std::unique_lock lock(state().mutex);
+    state().left.wait(lock, [&] { return state().taken == 0 || state().taken + bytes_ <= kTogether; });
+    state().taken += bytes_;
+  }
+  ~Reading() {
+    if (bytes_ == 0) return;
+    {
+      const std::lock_guard lock(state().mutex);
+      state().taken -= bytes_;
+    }
+    state().left.notify_all();
+  }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+
+ private:
+  static constexpr std::size_t kSmall = std::size_t{1} << 20, kTogether = std::size_t{40} << 20;  // bytes
+
+  struct State {
+    std::mutex mutex;
+    std::condition_variable left;
+    std::size_t taken = 0;
+  };
+  static State& state() {
+    static State one;
+    return one;
+  }
+  const std::size_t bytes_;
+};
+
 /// Throws Error without saying where.
 template <typename Json>
 Json build(std::string_view text, const JsonLimits& limits) {
-  // The library keeps a long text several times while it reads it: large ones are read two at a time.
-  constexpr std::size_t kLarge = std::size_t{1} << 20;
-  static std::counting_semaphore<2> places(2);
-  struct Place {
-    explicit Place(bool needed) : needed_(needed) {
-      if (needed_) places.acquire();
-    }
-    ~Place() {
-      if (needed_) places.release();
-    }
-    const bool needed_;
-  } place(text.size() > kLarge);
+  // The library keeps a long text several times while it reads it.
+  const Reading reading(text.size());
   Builder<Json> builder(limits);
   (void)Json::sax_parse(text.begin(), text.end(), &builder);
   return builder.take();

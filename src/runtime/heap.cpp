@@ -17,4 +17,16 @@ void keep_freed_memory() {
 #endif
 }
 
+void share_one_heap() {
+#if defined(__GLIBC__)
+  mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
+void give_back_free_memory() {
+#if defined(__GLIBC__)
+  ::malloc_trim(0);
+#endif
+}
+
 }  // namespace tessera

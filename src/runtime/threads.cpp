@@ -78,7 +78,8 @@ void sleep_while_waiting_where_others_compute(int threads, int processors) {
 void set_threads(int threads) {
   if (threads < 0 || threads > 1024) throw UsageError(fmt::format("--threads {}: expected 0 to 1024", threads));
   const int processors = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  const int wanted = threads > 0 ? threads : processors;
+  const char* shared = std::getenv(kProcessesVariable);
+  const int wanted = threads > 0 ? threads : std::max(1, processors / std::max(1, shared ? std::atoi(shared) : 1));
   torch::set_num_threads(wanted);
   set_blas_threads(wanted);
 #ifdef _OPENMP

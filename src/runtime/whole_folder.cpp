@@ -104,7 +104,8 @@ std::string with_name(std::string text, const std::string& staged, const std::st
 
 void write_folder_whole(const fs::path& given, const std::function<void(const fs::path&)>& write) {
   std::error_code code;
-  auto folder = fs::weakly_canonical(given, code);
+  auto folder =
+      fs::weakly_canonical(fs::absolute(given), code);  // of a bare name that is not there it would be that name
   if (code) folder = fs::absolute(given);
   if (!folder.has_filename()) folder = folder.parent_path();
   const bool there = fs::is_directory(folder, code);

@@ -196,7 +196,7 @@ SamplerEntry amused_sampler() {
   SamplerEntry entry{"amused", "aMUSEd's: all are drawn, the least sure masked again", sample_amused};
   auto temperature = choice_temperature_field();
   temperature.fallback = kTemperature;
-  entry.options = {temperature, masking_schedule_field()};
+  entry.options = {temperature, masking_schedule_field(), reused_context_field()};
   return entry;
 }
 

@@ -112,6 +112,7 @@ SamplerEntry ancestral_sampler() {
 
 SamplerEntry mlm_sampler() {
   SamplerEntry entry{"mlm", "every step masks the estimate again and draws all of it", sample_mlm};
+  entry.options = {reused_context_field()};
   entry.suggested_steps = 100;  // the clearest pictures of short trainings (docs/training.md)
   return entry;
 }

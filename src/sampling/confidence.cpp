@@ -12,7 +12,7 @@ void sample_confidence(FillState& state) {
 
 SamplerEntry confidence_sampler() {
   SamplerEntry entry{"confidence", "MaskGIT's: the surest first, few at first", sample_confidence};
-  entry.options = {choice_temperature_field()};
+  entry.options = {choice_temperature_field(), reused_context_field()};
   return entry;
 }
 

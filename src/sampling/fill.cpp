@@ -61,7 +61,11 @@ SamplingOptions FillOptions::used() const {
   if (draw.top_p < 1) options.set("top_p", draw.top_p);
   if (draw.typical_p < 1) options.set("typical_p", draw.typical_p);
   if (context_guidance != 1) options.set("context_guidance", context_guidance);
-  for (const auto& field : entry.options) options.set(field.name, own_value(field.name));
+  const auto reused = reused_context_field();  // 0 is none
+  for (const auto& field : entry.options) {
+    if (field.name != reused.name || own_value(field.name) != reused.fallback)
+      options.set(field.name, own_value(field.name));
+  }
   const auto& guidance = guidance_schedules().at(guidance_schedule);
   if (guidance.name != guidance_schedules().entries().front().name) options.set("guidance_schedule", guidance.name);
   for (const auto& field : guidance.options) options.set(field.name, own_value(field.name));

@@ -85,7 +85,10 @@ std::vector<OptionField> halton_fields() {
   start.label = "Start in the sequence";
   return {logit_scale_field("logit_scale_first", "logits are multiplied by it at the first step", 1, "First factor"),
           logit_scale_field("logit_scale_last", "logits are multiplied by it at the last step", 1.2, "Last factor"),
-          logit_scale_field("logit_scale_power", "power of that factor", 1, "Power of the factor"), warmup, start};
+          logit_scale_field("logit_scale_power", "power of that factor", 1, "Power of the factor"),
+          warmup,
+          start,
+          reused_context_field()};
 }
 
 }  // namespace

@@ -193,7 +193,7 @@ std::vector<std::int64_t> plan_by_share(const ScheduleInput& input, double (*ope
 
 SamplerEntry masked_sampler() {
   SamplerEntry entry{"masked", "cells in an order, as many a step as a schedule says", sample_masked};
-  entry.options = {order_field(), schedule_field(), choice_temperature_field()};
+  entry.options = {order_field(), schedule_field(), choice_temperature_field(), reused_context_field()};
   return entry;
 }
 

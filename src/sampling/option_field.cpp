@@ -52,11 +52,17 @@ std::string OptionField::expected() const {
   if (is_text()) return fmt::format("a text of at most {} bytes", number_words(most));
   const auto range = above_least ? fmt::format("above {}, at most {}", number_words(least), number_words(most))
                                  : fmt::format("{} to {}", number_words(least), number_words(most));
+  if (is_named()) return fmt::format("a name of at most {} bytes or a whole number, {}", longest_name, range);
   return is_whole() ? "a whole number, " + range : range;
 }
 
 OptionValue OptionField::checked(const OptionValue& value) const {
   if (const auto* text = std::get_if<std::string>(&value)) {
+    if (is_named()) {
+      if (text->empty() || text->size() > longest_name)
+        refuse_value(*this, fmt::format("a text of {} bytes", text->size()));
+      return value;
+    }
     if (!is_text()) refuse_value(*this, *text);
     const bool known = choices.empty() || std::find(choices.begin(), choices.end(), *text) != choices.end();
     if (!known) refuse_value(*this, "'" + *text + "'");
@@ -86,7 +92,10 @@ OptionValue OptionField::from_text(const std::string& text) const {
   const auto read = [&](auto number) -> OptionValue {
     const auto* end = text.data() + text.size();
     const auto [stop, error] = std::from_chars(text.data(), end, number);
-    if (error != std::errc() || stop != end || text.empty()) refuse_value(*this, "'" + text + "'");
+    if (error != std::errc() || stop != end || text.empty()) {
+      if (is_named()) return checked(text);
+      refuse_value(*this, "'" + text + "'");
+    }
     return checked(number);
   };
   return is_whole() ? read(std::int64_t{}) : read(double{});
@@ -104,6 +113,10 @@ nlohmann::json OptionField::schema() const {
     };
     result = {{"type", is_whole() ? "integer" : "number"}, {"maximum", number(most)}};
     result[above_least ? "exclusiveMinimum" : "minimum"] = number(least);
+    if (is_named()) {
+      result["type"] = {"integer", "string"};
+      result["maxLength"] = longest_name;
+    }
   }
   result["description"] = help + (open.empty() ? fmt::format(" [{}]", text_of(fallback)) : " [" + open + "]");
   return result;

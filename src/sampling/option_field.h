@@ -34,6 +34,8 @@ struct OptionField {
   std::string config = {};  // its name in a bundle's suggestion; empty: the same
   Needs needs = Needs::nothing;
   bool suggestible = true;  // a bundle may suggest it
+  // Of a whole number: the most bytes of a name that may stand for it, which the model knows; 0: numbers alone.
+  std::size_t longest_name = 0;
   // The studio's form.
   std::string label = {};           // its words; empty: the name
   double shown_most = 0, step = 0;  // of the slider; 0: most, and 1 or a hundredth of it
@@ -41,6 +43,7 @@ struct OptionField {
   bool is_text() const { return std::holds_alternative<std::string>(fallback); }
   /// true: part of what a fill is conditioned on, not of how it goes.
   bool is_condition() const { return needs == Needs::text || needs == Needs::classes || needs == Needs::condition; }
+  bool is_named() const { return longest_name > 0; }
   bool is_whole() const { return std::holds_alternative<std::int64_t>(fallback); }
   std::string flag() const;       // the long one: --top-p
   std::string flag_list() const;  // all: --top-p,--truncation

@@ -112,7 +112,7 @@ SamplerEntry purity_sampler() {
   weight.label = "Purity";
   weight.shown_most = 4;
   weight.step = 0.1;
-  entry.options = {weight};
+  entry.options = {weight, reused_context_field()};
   return entry;
 }
 

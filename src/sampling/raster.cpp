@@ -15,6 +15,7 @@ void sample_raster(FillState& state) {
 SamplerEntry raster_sampler() {
   SamplerEntry entry{"raster", "row by row, each cell given all others known by then", sample_raster};
   entry.cell_by_cell = true;
+  entry.options = {reused_context_field()};
   return entry;
 }
 

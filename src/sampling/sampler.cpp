@@ -25,7 +25,26 @@ void draw_where_they_are(const torch::Tensor& logits, const torch::Tensor& unifo
   }
 }
 
+constexpr const char* kReusedContext = "reused_context_steps";
+
+std::int64_t reused_context_of(const FillOptions& options) {
+  const auto given = options.own.find(kReusedContext);
+  return given == options.own.end() ? 0 : std::get<std::int64_t>(given->second);
+}
+
 }  // namespace
+
+OptionField reused_context_field() {
+  OptionField field{
+      kReusedContext,
+      "so many steps after each full evaluation compute only the cells asked for and those changed since, "
+      "and see the others as they were: faster, approximate; 0: every evaluation is full",
+      std::int64_t{0}, 0, 64};
+  field.needs = OptionField::Needs::mask;
+  field.label = "Steps that reuse the context";
+  field.shown_most = 8;
+  return field;
+}
 
 FillState::FillState(const TokenGrid& grid, Denoiser& network, const FillOptions& given, const StepCallback& on_step,
                      const FillCheckpoint& from)
@@ -34,9 +53,20 @@ FillState::FillState(const TokenGrid& grid, Denoiser& network, const FillOptions
       mask_token(grid.mask_token()),
       denoiser_(network),
       evaluator_(network.begin(given.conditions)),
+      reused_context_steps_(reused_context_of(given)),
       extent_(grid.extent()),
       walked_(from.step),
+      now_(from.step),
       on_step_(on_step) {
+  if (reused_context_steps_ > 0) {
+    in_context_ = dynamic_cast<ContextEvaluator*>(evaluator_.get());
+    if (in_context_ == nullptr) {
+      throw UsageError(
+          fmt::format("{} is {}, but this network (or a canvas filled through windows) keeps no keys and "
+                      "values between steps, expected 0",
+                      kReusedContext, reused_context_steps_));
+    }
+  }
   if (!from.tokens.defined()) {
     tokens = start.clone(at::MemoryFormat::Contiguous);
     return;
@@ -67,6 +97,7 @@ torch::Tensor FillState::uniforms(Purpose purpose, std::uint32_t step) const {
 }
 
 std::int64_t FillState::images_per_call() const {
+  if (reused_context_steps_ > 0) return 1;
   if (options.images_per_call > 0) return options.images_per_call;
   if (!denoiser_.device().is_cpu()) return 32;
   return denoiser_.is_autoregressive() ? 8 : 1;
@@ -143,6 +174,12 @@ std::vector<double> FillState::guidance_of(const torch::Tensor& seen, std::int64
   return shares;
 }
 
+torch::Tensor FillState::look_at(const Look& look) {
+  if (in_context_ == nullptr) return evaluator_->logits(look);
+  const bool is_full = now_ % (reused_context_steps_ + 1) == 0;
+  return in_context_->logits_in_context(look, is_full ? ContextUse::keep : ContextUse::reuse);
+}
+
 void FillState::for_groups(const torch::Tensor& seen, const std::vector<std::int64_t>& wanted, std::uint32_t step,
                            std::int64_t t, const GroupBody& body) {
   const auto size = images_per_call();
@@ -175,7 +212,7 @@ void FillState::for_groups(const torch::Tensor& seen, const std::vector<std::int
       look.guidance = guidance_of(given, t);
       look.key = options.key_of(group.first);
       look.step = step;
-      found = evaluator_->logits(look);
+      found = look_at(look);
       report.evaluations += 1;
     } else {
       // The whole group at its places and every cell, so that shapes, and with them rounding, are always the same.
@@ -228,8 +265,9 @@ void FillState::write(const Draws& draws) {
 }
 
 bool FillState::advance(std::int64_t step, std::int64_t steps) {
-  report.steps = step;
-  if (!on_step_) return true;
+  report.steps = now_ = step;
+  const bool between = now_ % (reused_context_steps_ + 1) != 0 && step < steps;
+  if (!on_step_ || between) return true;
   report.cancelled = !on_step_({step, steps, tokens.view({count(), extent_.h, extent_.w}), report.evaluations});
   return !report.cancelled;
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "denoiser/kept_context.h"
 #include "sampling/fill.h"
 
 namespace tessera {
@@ -79,14 +80,25 @@ class FillState {
   void for_groups(const torch::Tensor& seen, const std::vector<std::int64_t>& wanted, std::uint32_t step,
                   std::int64_t t, const GroupBody& body);
 
+  /// The evaluator's logits; with reused context a cheaper evaluation where this step is not one of the full ones.
+  torch::Tensor look_at(const Look& look);
+
   Denoiser& denoiser_;
   std::unique_ptr<Evaluator> evaluator_;
+  std::int64_t reused_context_steps_;       // between two steps of full evaluations
+  ContextEvaluator* in_context_ = nullptr;  // the evaluator, where there are some
   Extent extent_;
-  std::int64_t walked_;
+  std::int64_t walked_, now_;  // steps: an earlier run's, all so far
   const StepCallback& on_step_;
 };
 
 using SamplerFunction = void (*)(FillState& state);
+
+/// Of samplers that ask for some of the cells at a step: between full evaluations so many steps compute only the cells
+/// asked for and those changed since, the others' keys and values as they were (denoiser/kept_context.h). Cheaper,
+/// approximate, one image in a call; progress is reported before each full evaluation, so that a fill which is left
+/// there goes on as an unbroken one.
+OptionField reused_context_field();
 
 /// The ancestral sampler of options.process.
 void sample_reverse(FillState& state);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "denoiser/class_names.h"
 #include "runtime/error.h"
 #include "sampling/registry.h"
 
@@ -79,7 +80,9 @@ std::vector<OptionField> condition_fields() {
   negative.needs = OptionField::Needs::text;
   negative.suggestible = false;
   negative.label = "What to avoid";
-  auto label = named("class", "class label (models with classes); -1: none", std::int64_t{-1}, -1, 1 << 24);
+  auto label =
+      named("class", "class, by its name or number (models with classes); -1: none", std::int64_t{-1}, -1, 1 << 24);
+  label.longest_name = kLongestClassName;
   label.needs = OptionField::Needs::classes;
   label.suggestible = false;
   label.label = "Class";

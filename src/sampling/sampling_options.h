@@ -30,6 +30,11 @@ class SamplingOptions {
     const auto found = given_.find(name);
     return std::get<Value>(found != given_.end() ? found->second : field(name).fallback);
   }
+  /// The same of an option that may be of two types, a number or a name.
+  OptionValue value(const std::string& name) const {
+    const auto found = given_.find(name);
+    return found != given_.end() ? found->second : field(name).fallback;
+  }
   template <typename Value>
   std::optional<Value> maybe(const std::string& name) const {
     const auto found = given_.find(name);

@@ -10,6 +10,7 @@
 #include "runtime/version.h"
 #include "server/base64.h"
 #include "server/job_json.h"
+#include "server/served_loras.h"
 #include "server/service.h"
 
 namespace tessera::server {
@@ -110,9 +111,7 @@ struct Body {
       refuse(name, "{}, expected a number from {} to {}", shown(name), least, most);
     return number;
   }
-  std::string shown(const char* name) const {
-    return value[name].dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 60);
-  }
+  std::string shown(const char* name) const { return server::shown(value[name]); }
   std::int64_t whole(const char* name, std::int64_t otherwise, std::int64_t least, std::int64_t most) const {
     const auto found =
         number(name, static_cast<double>(otherwise), static_cast<double>(least), static_cast<double>(most));
@@ -212,12 +211,18 @@ JobRequest read_common(Service& service, const Body& body) {
     }
   }();
   request.model = model.name;
+  auto prompt = body.text("prompt");
+  request.loras = take_loras(prompt);
+  for (const auto& lora : parse_served_loras(request.loras, "prompt")) {
+    if (std::find(model.loras.begin(), model.loras.end(), lora.name) == model.loras.end())
+      refuse("prompt", "lora '{}' is not served, expected {}", lora.name,
+             model.loras.empty() ? "none" : fmt::format("one of {}", fmt::join(model.loras, ", ")));
+  }
   if (model.condition == "text") {
-    for (const auto* field : {"prompt", "negative_prompt"}) {
-      if (const auto words = body.text(field); !words.empty()) request.sampling.set(field, words);
-    }
+    if (!prompt.empty()) request.sampling.set("prompt", prompt);
+    if (const auto words = body.text("negative_prompt"); !words.empty()) request.sampling.set("negative_prompt", words);
     if (body.has("cfg_scale")) request.sampling.set("cfg_scale", body.number("cfg_scale", 0, 0, 1000));
-  } else if (!body.text("prompt").empty()) {
+  } else if (!prompt.empty()) {
     request.notes.push_back(fmt::format("prompt: ignored, the model {} takes no text", model.name));
   }
   const auto seed = body.whole("seed", -1, -1, (std::int64_t{1} << 53) - 1);
@@ -483,7 +488,7 @@ HttpResponse samplers(Service& service, const Call&) {
 
 HttpResponse models(Service& service, const Call&) {
   auto list = json::array();
-  for (const auto& info : service.backend().models()) {
+  for (const auto& info : service.models()) {
     list.push_back({{"title", info.name},
                     {"model_name", info.name},
                     {"hash", json()},
@@ -504,6 +509,12 @@ HttpResponse options(Service& service, const Call&) {
 
 HttpResponse nothing_there(Service&, const Call&) {
   return json_response(json::array());
+}
+HttpResponse loras(Service& service, const Call&) {
+  auto list = json::array();
+  for (const auto& name : service.model("").loras)
+    list.push_back({{"name", name}, {"alias", name}, {"path", name + ".safetensors"}, {"metadata", json::object()}});
+  return json_response(list);
 }
 HttpResponse scripts(Service&, const Call&) {
   return json_response({{"txt2img", json::array()}, {"img2img", json::array()}});
@@ -558,10 +569,11 @@ void add_a1111_routes(std::vector<Route>& routes) {
       {"GET", "/sdapi/v1/options", "A1111: the settings that exist here", "", "A1111Options", 200, false, options});
   routes.push_back({"POST", "/sdapi/v1/options", "A1111: chooses the model for requests that name none", "A1111Options",
                     "A1111Nothing", 200, false, set_options});
+  routes.push_back({"GET", "/sdapi/v1/loras", "A1111: small updates that a prompt can name, <lora:NAME:WEIGHT>", "",
+                    "A1111None", 200, false, loras});
   // What clients look for when they connect. These models have none of it.
-  for (const char* name :
-       {"schedulers", "upscalers", "latent-upscale-modes", "loras", "hypernetworks", "face-restorers",
-        "realesrgan-models", "prompt-styles", "sd-vae", "sd-modules", "script-info", "extensions"}) {
+  for (const char* name : {"schedulers", "upscalers", "latent-upscale-modes", "hypernetworks", "face-restorers",
+                           "realesrgan-models", "prompt-styles", "sd-vae", "sd-modules", "script-info", "extensions"}) {
     routes.push_back({"GET", std::string("/sdapi/v1/") + name, "A1111: none of these here", "", "A1111None", 200, false,
                       nothing_there});
   }

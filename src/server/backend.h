@@ -23,14 +23,16 @@ struct ModelInfo {
   std::int64_t h = 0, w = 0;           // cells, its own grid
   std::int64_t codebook_size = 0;      // K
   bool has_prior = false;
-  std::string process;                // as Pipeline::process; empty without a prior
-  std::string condition = "none";     // none, text or class
-  std::int64_t classes = 0;           // of models with classes
-  std::vector<std::string> samplers;  // that suit its process, the default first
-  std::int64_t total_steps = 0;       // T
-  bool has_mask = true;               // of its process
-  SamplingOptions suggested;          // the defaults, where the bundle says some
-  std::uint64_t bytes = 0;            // of its weights in memory, about
+  std::string process;                        // as Pipeline::process; empty without a prior
+  std::string condition = "none";             // none, text or class
+  std::int64_t classes = 0;                   // of models with classes
+  std::vector<std::string> class_names = {};  // one for each class; empty: they have none
+  std::vector<std::string> loras = {};        // names of the small updates that the service has
+  std::vector<std::string> samplers;          // that suit its process, the default first
+  std::int64_t total_steps = 0;               // T
+  bool has_mask = true;                       // of its process
+  SamplingOptions suggested;                  // the defaults, where the bundle says some
+  std::uint64_t bytes = 0;                    // of its weights in memory, about
   bool loaded = false;
   std::filesystem::path folder;  // of the bundle; empty: not known
 
@@ -41,10 +43,15 @@ struct ModelInfo {
   bool takes_steps() const;
 };
 
+/// The number of a class that a request names. Throws HttpError.
+std::int64_t class_of(const std::string& name, const ModelInfo& model);
+
 /// A job ready to be filled: its grids and how they are shown. Belongs to the backend that made it.
 class PreparedJob {
  public:
   virtual ~PreparedJob() = default;
+  /// false: what made it has ended meanwhile; the job must be prepared anew.
+  virtual bool usable() const { return true; }
 
   std::int64_t h = 0, w = 0;                     // cells of each grid
   std::int64_t factor = 1;                       // pixels a cell, a side
@@ -122,8 +129,13 @@ class Backend {
   /// The models in the order they were given; from any thread.
   virtual std::vector<ModelInfo> models() = 0;
 
+  /// From any thread: the service stops, and what does not end its work by itself is ended.
+  virtual void stop() {}
+
   // The rest is called from the worker's thread alone. All throw Error with one line.
 
+  /// Whether it can be asked for anything now. Between two jobs what has ended is brought back here.
+  virtual bool ready() { return true; }
   /// Encodes and plans.
   virtual std::unique_ptr<PreparedJob> prepare(const JobRequest& request) = 0;
   /// Parts of one model, equal options (JobRequest::join_key) and equal grids in one fill; each image as it would be

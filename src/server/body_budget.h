@@ -2,13 +2,12 @@
 /// must not cost a hundred times that.
 #pragma once
 
-#include <malloc.h>
-
-#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+
+#include "runtime/heap.h"
 
 namespace tessera::server {
 
@@ -41,34 +40,31 @@ class BodyBudget {
   }
 
  private:
-  static constexpr std::uint64_t kMuch = std::uint64_t{16} << 20;
+  static constexpr std::uint64_t kMuch = std::uint64_t{4} << 20;
 
   /// Larger than the budget is taken alone.
   bool take(std::uint64_t bytes, std::chrono::milliseconds wait) {
     std::unique_lock lock(mutex_);
     if (!left_.wait_for(lock, wait, [&] { return taken_ == 0 || taken_ + bytes <= bytes_; })) return false;
     taken_ += bytes;
-    highest_ = std::max(highest_, taken_);
     return true;
   }
 
   void give_back(std::uint64_t bytes) {
-    bool trim = false;
     {
       const std::lock_guard lock(mutex_);
       taken_ -= bytes;
-      trim = taken_ == 0 && highest_ > kMuch;
-      if (taken_ == 0) highest_ = 0;
     }
     left_.notify_all();
-    // The allocator keeps what it is given back; after large bodies that is much.
-    if (trim) ::malloc_trim(0);
+    // The allocator keeps what it is given back, several times the body where it was JSON: it goes before the next one
+    // needs as much in other pieces.
+    if (bytes > kMuch) give_back_free_memory();
   }
 
   const std::uint64_t bytes_;
   mutable std::mutex mutex_;
   std::condition_variable left_;
-  std::uint64_t taken_ = 0, highest_ = 0;
+  std::uint64_t taken_ = 0;
 };
 
 }  // namespace tessera::server

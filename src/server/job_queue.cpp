@@ -61,10 +61,8 @@ void JobQueue::enter(const std::shared_ptr<Job>& job, std::int64_t next, bool ta
   auto turn = std::find_if(turns_.begin(), turns_.end(), [&](const Turn& each) { return each.client == job->client; });
   if (turn == turns_.end()) turn = turns_.insert(turns_.end(), Turn{job->client, {}});
   turn->entries.push_back({job, next});
-  std::size_t count = 0;
-  for (const auto& each : turns_) count += each.entries.size();
   metrics_.add("tessera_jobs_submitted_total", fmt::format("verb=\"{}\"", job->verb));
-  metrics_.set("tessera_jobs_waiting", static_cast<double>(count));
+  report_waiting();
   work_.notify_all();
 }
 
@@ -107,7 +105,7 @@ std::size_t JobQueue::waiting() const {
 
 bool JobQueue::quiet() const {
   const std::lock_guard lock(mutex_);
-  return turns_.empty() && !busy_;
+  return turns_.empty() && busy_ == 0;
 }
 
 bool JobQueue::cancel(Job& job) {
@@ -118,7 +116,7 @@ bool JobQueue::cancel(Job& job) {
 
 void JobQueue::done() {
   const std::lock_guard lock(mutex_);
-  busy_ = false;
+  --busy_;
 }
 
 void JobQueue::drop_ended() {
@@ -133,69 +131,132 @@ void JobQueue::drop_ended() {
   std::erase_if(turns_, [](const Turn& turn) { return turn.entries.empty(); });
 }
 
-Slice JobQueue::next_of(Turn& turn) {
-  auto& entry = turn.entries.front();
-  auto images = std::min(limits_.batch, entry.job->count - entry.next);
+bool JobQueue::has_job_for(int worker) const {
+  return std::any_of(turns_.begin(), turns_.end(), [&](const Turn& turn) {
+    return std::any_of(turn.entries.begin(), turn.entries.end(),
+                       [&](const Entry& each) { return each.is_for(worker); });
+  });
+}
+
+Slice JobQueue::next_of(Turn& turn, const std::deque<Entry>::iterator& entry, int worker) {
+  auto images = std::min(limits_.batch, entry->job->count - entry->next);
   // What an earlier run had begun is gone on with as it was.
-  const auto& stand = entry.job->stand;
-  if (stand.count > 0 && stand.first == entry.next) images = std::min(stand.count, entry.job->count - entry.next);
-  const Slice slice{entry.job, entry.next, images};
-  entry.next += slice.count;
-  if (entry.next >= entry.job->count) turn.entries.pop_front();
+  const auto& stand = entry->job->stand;
+  if (stand.count > 0 && stand.first == entry->next) images = std::min(stand.count, entry->job->count - entry->next);
+  const Slice slice{entry->job, entry->next, images};
+  entry->next += slice.count;
+  entry->worker = worker;
+  if (entry->next >= entry->job->count) turn.entries.erase(entry);
   return slice;
 }
 
-std::vector<Slice> JobQueue::take(std::chrono::milliseconds wait) {
-  std::unique_lock lock(mutex_);
-  const auto has_work = [&] {
-    drop_ended();
-    return !posted_.empty() || !turns_.empty();
-  };
-  if (!has_work()) {
-    if (!work_.wait_for(lock, wait, has_work) || turns_.empty()) return {};
-    if (limits_.gather_ms > 0) {
-      work_.wait_for(lock, std::chrono::milliseconds(limits_.gather_ms), [&] { return closed_ || !posted_.empty(); });
-      drop_ended();
-    }
+std::size_t JobQueue::share_of(int worker) const {
+  std::size_t jobs = 0;
+  for (const auto& turn : turns_) {
+    for (const auto& entry : turn.entries) jobs += entry.is_for(worker) ? 1 : 0;
   }
-  if (turns_.empty()) return {};
-  busy_ = true;
-  std::vector<Slice> batch = {next_of(turns_.front())};
-  const auto key = batch[0].job->join_key;
-  auto room = limits_.batch - batch[0].count;
-  std::rotate(turns_.begin(), turns_.begin() + 1, turns_.end());
-  // Others ride along without giving up their own turn.
-  for (bool found = batch[0].job->stand.count == 0; found && room > 0;) {
-    found = false;
-    for (auto& turn : turns_) {
-      if (turn.entries.empty()) continue;
-      const auto& entry = turn.entries.front();
-      if (entry.job == batch.front().job || entry.job->join_key != key || entry.job->stand.count > 0 ||
-          std::min(limits_.batch, entry.job->count - entry.next) > room) {
-        continue;
-      }
-      batch.push_back(next_of(turn));
-      room -= batch.back().count;
-      found = true;
-      if (room == 0) break;
-    }
-  }
-  std::erase_if(turns_, [](const Turn& turn) { return turn.entries.empty(); });
+  const auto workers = static_cast<std::size_t>(idle_) + 1;
+  return idle_ == 0 ? jobs : (jobs + workers - 1) / workers;
+}
+
+void JobQueue::report_waiting() {
   std::size_t count = 0;
   for (const auto& turn : turns_) count += turn.entries.size();
   metrics_.set("tessera_jobs_waiting", static_cast<double>(count));
+}
+
+std::vector<Slice> JobQueue::take(std::chrono::milliseconds wait, int worker) {
+  std::unique_lock lock(mutex_);
+  const auto has_work = [&] {
+    drop_ended();
+    return !posted_.empty() || has_job_for(worker);
+  };
+  if (!has_work()) {
+    ++idle_;
+    const bool found = work_.wait_for(lock, wait, has_work);
+    if (found && has_job_for(worker) && limits_.gather_ms > 0) {
+      work_.wait_for(lock, std::chrono::milliseconds(limits_.gather_ms), [&] { return closed_ || !posted_.empty(); });
+      drop_ended();
+    }
+    --idle_;
+  }
+  const auto mine = [&](Turn& turn) {
+    return std::find_if(turn.entries.begin(), turn.entries.end(),
+                        [&](const Entry& each) { return each.is_for(worker); });
+  };
+  auto turn = std::find_if(turns_.begin(), turns_.end(), [&](Turn& each) { return mine(each) != each.entries.end(); });
+  if (turn == turns_.end()) return {};
+  ++busy_;
+  const auto most = share_of(worker);
+  std::vector<Slice> batch = {next_of(*turn, mine(*turn), worker)};
+  const auto key = batch[0].job->join_key;
+  auto room = limits_.batch - batch[0].count;
+  std::rotate(turn, turn + 1, turns_.end());
+  // Others ride along without giving up their own turn.
+  for (bool found = batch[0].job->stand.count == 0; found && room > 0 && batch.size() < most;) {
+    found = false;
+    for (auto& each : turns_) {
+      const auto entry = mine(each);
+      if (entry == each.entries.end()) continue;
+      if (entry->job == batch.front().job || entry->job->join_key != key || entry->job->stand.count > 0 ||
+          std::min(limits_.batch, entry->job->count - entry->next) > room) {
+        continue;
+      }
+      batch.push_back(next_of(each, entry, worker));
+      room -= batch.back().count;
+      found = true;
+      if (room == 0 || batch.size() >= most) break;
+    }
+  }
+  std::erase_if(turns_, [](const Turn& each) { return each.entries.empty(); });
+  report_waiting();
   return batch;
 }
 
-void JobQueue::put_back(const Slice& slice) {
+std::vector<Slice> JobQueue::take_small(const std::function<bool(Job& job)>& small, int worker) {
+  const std::lock_guard lock(mutex_);
+  drop_ended();
+  std::vector<Slice> batch;
+  if (idle_ > 0) return batch;
+  auto room = limits_.batch;
+  std::size_t first = 0;  // turn of the first
+  for (std::size_t t = 0; t < turns_.size(); ++t) {
+    auto& entries = turns_[t].entries;
+    for (auto entry = entries.begin(); entry != entries.end() && room > 0;) {
+      auto& job = *entry->job;
+      const bool fits = entry->is_for(worker) && entry->next == 0 && job.stand.count == 0 && job.count <= room;
+      if (!fits || (!batch.empty() && job.join_key != batch[0].job->join_key) || !small(job)) {
+        ++entry;
+        continue;
+      }
+      if (batch.empty()) first = t;
+      room -= job.count;
+      batch.push_back({entry->job, 0, job.count});
+      entry = entries.erase(entry);
+    }
+  }
+  if (batch.empty()) return batch;
+  ++busy_;
+  // Whoever was served is last in the next round; others have ridden along.
+  auto served = std::move(turns_[first]);
+  turns_.erase(turns_.begin() + static_cast<std::ptrdiff_t>(first));
+  turns_.push_back(std::move(served));
+  std::erase_if(turns_, [](const Turn& turn) { return turn.entries.empty(); });
+  report_waiting();
+  return batch;
+}
+
+void JobQueue::put_back(const Slice& slice, int worker) {
   const std::lock_guard lock(mutex_);
   auto turn =
       std::find_if(turns_.begin(), turns_.end(), [&](const Turn& each) { return each.client == slice.job->client; });
   if (turn == turns_.end()) turn = turns_.insert(turns_.end(), Turn{slice.job->client, {}});
-  if (!turn->entries.empty() && turn->entries.front().job == slice.job) {
-    turn->entries.front().next = slice.first;
+  const auto entry = std::find_if(turn->entries.begin(), turn->entries.end(),
+                                  [&](const Entry& each) { return each.job == slice.job; });
+  if (entry != turn->entries.end()) {
+    entry->next = slice.first;
   } else {
-    turn->entries.push_front({slice.job, slice.first});
+    turn->entries.push_front({slice.job, slice.first, worker});
   }
 }
 
@@ -213,12 +274,13 @@ void JobQueue::post(Posted task) {
   work_.notify_all();
 }
 
-void JobQueue::run_posted(const std::vector<std::string>& beside, std::int64_t most_cells) {
+void JobQueue::run_posted(Worker& by, const std::vector<std::string>& beside, std::int64_t most_cells) {
   constexpr double kAhead = 0.25;  // seconds that posted work may be ahead of the job that it interrupts
   for (;;) {
     Posted task;
     {
       const std::lock_guard lock(mutex_);
+      if (idle_ > 0 && !beside.empty()) return;
       auto next = posted_.end();
       for (auto each = posted_.begin(); each != posted_.end(); ++each) {
         if (most_cells >= 0 && each->cells > most_cells) continue;
@@ -234,7 +296,7 @@ void JobQueue::run_posted(const std::vector<std::string>& beside, std::int64_t m
     }
     if (task.wanted && !task.wanted()) continue;
     const auto begin = Clock::now();
-    task.run();
+    task.run(by);
     const std::lock_guard lock(mutex_);
     shares_.charge(task.client, std::chrono::duration<double>(Clock::now() - begin).count());
   }

@@ -25,6 +25,8 @@ struct Slice {
 /// 128 random bits as hexadecimal digits: a job can be found by those who were given its name.
 std::string new_job_id();
 
+class Worker;
+
 class JobQueue {
  public:
   JobQueue(const ServiceLimits& limits, Metrics& metrics) : limits_(limits), metrics_(metrics) {}
@@ -49,19 +51,24 @@ class JobQueue {
   /// Cancels a job. Out: false where it was final already.
   bool cancel(Job& job);
 
-  /// The worker's part. The next images to fill: clients take turns; a job of more than limits.batch images gives up
-  /// its turn after as many. Jobs of other turns with the same join key fill the batch up. Empty after `wait` without
-  /// work. An idle worker's first job waits limits.gather_ms for others to join.
-  std::vector<Slice> take(std::chrono::milliseconds wait);
+  /// A worker's part; `worker` is its number. The next images to fill: clients take turns; a job of more than
+  /// limits.batch images gives up its turn after as many. Jobs of other turns with the same join key fill the batch up,
+  /// but where other workers are idle no more than this one's share of what waits. A job stays with the worker that
+  /// began it. Empty after `wait` without work. An idle worker's first job waits limits.gather_ms for others to join.
+  std::vector<Slice> take(std::chrono::milliseconds wait, int worker = 0);
+  /// Waiting jobs that `small` accepts, each as a whole, to be done before what the worker is at; those that can be
+  /// filled together. Jobs of which a part is done are left. Empty: there is none, or another worker is idle and takes
+  /// them. small: must not ask the queue.
+  std::vector<Slice> take_small(const std::function<bool(Job& job)>& small, int worker = 0);
   /// Slices that did not fit the batch go first in their clients' next turns.
-  void put_back(const Slice& slice);
+  void put_back(const Slice& slice, int worker = 0);
   /// What was taken has been run.
   void done();
 
   /// Work besides the jobs, done before the next batch, between two steps of the present one or between two pieces of
   /// other such work.
   struct Posted {
-    std::function<void()> run;
+    std::function<void(Worker& by)> run;
     std::string client;            // whose turn it counts as
     std::int64_t cells = 0;        // how large it is
     std::function<bool()> wanted;  // none: always
@@ -70,8 +77,8 @@ class JobQueue {
   void post(Posted task);
   /// Runs what was posted, of the client that has had least first. beside: the clients whose job is under way: they
   /// get their share in between, and what is posted by others goes on only until those have had as much. most_cells:
-  /// only work up to so large; -1: any.
-  void run_posted(const std::vector<std::string>& beside = {}, std::int64_t most_cells = -1);
+  /// only work up to so large; -1: any. Beside a job nothing is run that an idle worker takes.
+  void run_posted(Worker& by, const std::vector<std::string>& beside = {}, std::int64_t most_cells = -1);
   /// Seconds of a job's fill, for the shares.
   void note_fill(const std::vector<std::string>& clients, double seconds);
 
@@ -86,9 +93,14 @@ class JobQueue {
   std::size_t end_waiting(JobState state, const std::string& error, bool interrupted = false);
 
  private:
+  static constexpr int kNobody = -1;
+
   struct Entry {
     std::shared_ptr<Job> job;
     std::int64_t next = 0;  // image
+    int worker = kNobody;   // that began it
+
+    bool is_for(int one) const { return worker == kNobody || worker == one; }
   };
   struct Turn {
     std::string client;
@@ -97,7 +109,13 @@ class JobQueue {
 
   void require_room_locked(std::uint64_t bytes);
   void drop_ended();
-  Slice next_of(Turn& turn);
+  /// Whether something waits that this worker may take.
+  bool has_job_for(int worker) const;
+  /// The next images of an entry, which goes where it has no more.
+  Slice next_of(Turn& turn, const std::deque<Entry>::iterator& entry, int worker);
+  /// How many jobs one batch takes at most.
+  std::size_t share_of(int worker) const;
+  void report_waiting();
   int retry_seconds() const;
 
   const ServiceLimits limits_;
@@ -111,7 +129,9 @@ class JobQueue {
   FairShare shares_;
   double job_seconds_ = 1;  // mean of the recent ones
   std::int64_t sequence_ = 0;
-  bool closed_ = false, busy_ = false;
+  bool closed_ = false;
+  int busy_ = 0;  // batches that were taken and are not done
+  int idle_ = 0;  // workers that wait for a job
 };
 
 }  // namespace tessera::server

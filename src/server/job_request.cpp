@@ -22,13 +22,6 @@ using nlohmann::json;
 constexpr std::size_t kMostPieces = 64, kMostBoxes = 1024;
 constexpr int kDeepest = 16;  // nesting of a body
 
-/// A value for a message, whatever it holds.
-std::string shown(const json& value) {
-  if (value.is_structured()) return value.type_name();
-  const auto text = value.dump();
-  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
-}
-
 std::int64_t whole(const json& value, const std::string& field, double least, double most) {
   // 3.0 is the same number in JSON.
   const bool is_whole =
@@ -135,7 +128,7 @@ class Reader {
   void operator()(RequestField::Text member) {
     if (!value_) return;
     if (!value_->is_string()) refuse(field_->name, "{}, expected a text", shown(*value_));
-    const auto text = value_->get<std::string>();
+    const auto& text = value_->get_ref<const std::string&>();
     const auto& choices = field_->choices;
     if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end()) {
       refuse(field_->name, "{}, expected one of {}", shown(*value_), fmt::join(choices, ", "));
@@ -211,11 +204,11 @@ class Reader {
     if (value && !value->is_string()) refuse(field, "{}, expected data:TYPE;base64,...", shown(*value));
     std::string bytes;
     try {
-      bytes = value ? from_data_uri(value->get_ref<const std::string&>(), field) : file->second->content;
+      if (value) bytes = from_data_uri(value->get_ref<const std::string&>(), field);
     } catch (const Error& error) {
       throw HttpError(400, error.what(), field);
     }
-    auto picture = read_upload(bytes, field, limits_);
+    auto picture = read_upload(value ? bytes : file->second->content, field, limits_);
     pixels_ += std::int64_t{picture->width} * picture->height;
     if (pixels_ > limits_.request_pixels) {
       refuse(field, "the pictures of the request hold more than {} pixels", limits_.request_pixels);
@@ -250,7 +243,8 @@ std::string JobRequest::join_key() const {
   for (const auto& [name, value] : sampling.given()) {
     if (SamplingOptions::field(name).is_condition()) shared.erase(name);
   }
-  return json({model, shared.to_json(), stride, random_windows}).dump(-1, ' ', false, json::error_handler_t::replace);
+  return json({model, loras, shared.to_json(), stride, random_windows})
+      .dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 std::vector<std::string> verb_names() {
@@ -259,6 +253,16 @@ std::vector<std::string> verb_names() {
 
 std::vector<std::string> picture_formats() {
   return {"png", "webp", "jpeg"};
+}
+
+std::string shown(const json& value) {
+  constexpr std::size_t kMost = 60;  // bytes
+  if (value.is_structured()) return value.type_name();
+  // What is cut away later is not written out first: a text may fill a whole body.
+  const auto* whole = value.get_ptr<const std::string*>();
+  const auto text =
+      (whole ? json(whole->substr(0, kMost)) : value).dump(-1, ' ', false, json::error_handler_t::replace);
+  return text.size() <= kMost ? text : text.substr(0, kMost - 3) + "...";
 }
 
 json parse_json(const std::string& text, const std::string& what) {

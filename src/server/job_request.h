@@ -30,6 +30,7 @@ struct PieceRequest {
 struct JobRequest {
   std::string verb;   // one of verb_names()
   std::string model;  // empty: the first one served
+  std::string loras;  // server/served_loras.h; empty: none
   std::uint64_t seed = 0;
   std::int64_t count = 1;  // pictures
   SamplingOptions sampling;
@@ -74,6 +75,9 @@ std::vector<std::string> picture_formats();
 /// "piece0" ..). Throws HttpError (400) naming the field, what was found and what was expected.
 JobRequest parse_job_request(const nlohmann::json& json, const std::vector<FormPart>& files,
                              const ServiceLimits& limits);
+
+/// A value for a message: at most 60 bytes, whatever it holds.
+std::string shown(const nlohmann::json& value);
 
 /// A JSON text; depth and duplicates bounded. Throws HttpError (400) where it is malformed; `what` begins the message.
 nlohmann::json parse_json(const std::string& text, const std::string& what = "body");

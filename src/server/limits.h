@@ -18,6 +18,7 @@ struct ServiceLimits {
   std::int64_t job_seconds = 1800;        // running time of one fill; 0: no bound
   std::int64_t queue = 64;                // jobs that wait
   std::int64_t queue_mib = 512;           // of pictures that waiting jobs hold, MiB
+  std::int64_t workers = 1;               // processes that load models and compute; 1: the service's own
   std::int64_t batch = 16;                // pictures filled together
   std::int64_t gather_ms = 10;            // how long an idle worker waits for jobs to join the first; 0: not at all
   std::int64_t keep_seconds = 900;        // how long a finished job can be asked for

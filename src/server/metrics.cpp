@@ -26,12 +26,14 @@ constexpr std::array kFamilies = {
     Family{"tessera_fills_total", "counter", "Fills run."},
     Family{"tessera_fill_images_total", "counter", "Pictures filled."},
     Family{"tessera_fill_joined_total", "counter", "Fills that held pictures of more than one job."},
+    Family{"tessera_fills_between_total", "counter", "Fills run between two pieces of larger work."},
     Family{"tessera_fill_seconds_total", "counter", "Time spent in fills."},
     Family{"tessera_evaluations_total", "counter", "Evaluations of a denoiser."},
     Family{"tessera_previews_total", "counter", "Preview pictures made."},
     Family{"tessera_preview_seconds_total", "counter", "Time spent on previews."},
     Family{"tessera_models_loaded", "gauge", "Models in memory."},
     Family{"tessera_model_bytes", "gauge", "Weights in memory."},
+    Family{"tessera_worker_ends_total", "counter", "Processes of workers that ended and were started again."},
     Family{"tessera_resident_bytes", "gauge", "Memory of the process."},
 };
 

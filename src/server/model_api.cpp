@@ -33,8 +33,9 @@ std::vector<std::string> users_of(const OptionField& field, const ModelInfo& inf
 }
 
 json model_json(const ModelInfo& info) {
-  auto classes = json::array();
-  for (std::int64_t label = 0; label < info.classes; ++label) classes.push_back(std::to_string(label));
+  json classes = info.class_names;
+  for (std::int64_t label = 0; label < info.classes && info.class_names.empty(); ++label)
+    classes.push_back(std::to_string(label));
   json defaults = {{"canvas_temperature", 0.8}, {"feather", -1}};
   auto options = json::array();
   const auto* sampler = samplers().find(info.default_sampler());
@@ -59,12 +60,13 @@ json model_json(const ModelInfo& info) {
           {"condition", info.condition}, {"classes", std::move(classes)},
           {"samplers", info.samplers},   {"defaults", std::move(defaults)},
           {"sampler_help", words},       {"sampling_options", std::move(options)},
-          {"weight_bytes", info.bytes},  {"loaded", info.loaded}};
+          {"weight_bytes", info.bytes},  {"loaded", info.loaded},
+          {"loras", info.loras}};
 }
 
 HttpResponse capabilities(Service& service, const Call&) {
   auto models = json::array();
-  for (const auto& info : service.backend().models()) models.push_back(model_json(info));
+  for (const auto& info : service.models()) models.push_back(model_json(info));
   json limits;
   auto copy = service.limits();
   for (const auto& field : copy.fields()) limits[field.name] = *std::get<std::int64_t*>(field.target);
@@ -126,9 +128,9 @@ HttpResponse encode(Service& service, const Call& call) {
   std::string bytes;
   if (const auto boundary = form_boundary(call.request.header("content-type")); !boundary.empty()) {
     body = json::object();
-    for (const auto& part : parse_form(call.request.body, boundary)) {
+    for (auto& part : parse_form(call.request.body, boundary)) {
       if (part.name == "image") {
-        bytes = part.content;
+        bytes = std::move(part.content);
       } else if (part.name == "model") {
         body["model"] = part.content;
       } else {
@@ -169,6 +171,13 @@ HttpResponse decode(Service& service, const Call& call) {
                         {"height", picture.height}});
 }
 
+/// The class that is named or numbered; -1: none.
+std::int64_t label_of(const json& body, const ModelInfo& model) {
+  const auto asked = body.value("class", json());
+  if (asked.is_string()) return class_of(asked.get<std::string>(), model);
+  return static_cast<std::int64_t>(number_of(body, "class", -1, -1, static_cast<double>(model.classes) - 1, true));
+}
+
 HttpResponse candidates(Service& service, const Call& call) {
   const auto body = body_of(
       call, {"model", "tokens", "cell", "count", "temperature", "prompt", "negative_prompt", "class", "cfg_scale"});
@@ -187,8 +196,7 @@ HttpResponse candidates(Service& service, const Call& call) {
   request.temperature = number_of(body, "temperature", 1, 1e-3, 1e6, false);
   request.prompt = text_of(body, "prompt");
   request.negative_prompt = text_of(body, "negative_prompt");
-  request.label =
-      static_cast<std::int64_t>(number_of(body, "class", -1, -1, static_cast<double>(model.classes) - 1, true));
+  request.label = label_of(body, model);
   if (!body.value("cfg_scale", json()).is_null()) request.cfg_scale = number_of(body, "cfg_scale", 0, 0, 1000, false);
   // It sets the model's prompt, which what it would come between may need.
   const auto found = service.worker().run_soon(
@@ -257,8 +265,7 @@ HttpResponse score(Service& service, const Call& call) {
   }
   request.prompt.prompt = text_of(body, "prompt");
   request.prompt.negative_prompt = text_of(body, "negative_prompt");
-  request.prompt.label =
-      static_cast<std::int64_t>(number_of(body, "class", -1, -1, static_cast<double>(model.classes) - 1, true));
+  request.prompt.label = label_of(body, model);
   request.prompt.guidance_scale = number_of(body, "cfg_scale", 1, 0, 1000, false);  // 1: the model's own probabilities
   // It sets the model's prompt, which what it would come between may need.
   const auto found = service.worker().run_soon(

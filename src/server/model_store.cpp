@@ -7,6 +7,7 @@
 
 #include "checkpoint/safetensors_header.h"
 #include "codec/codec_options.h"
+#include "denoiser/class_names.h"
 #include "prior/prior.h"
 #include "runtime/atomic_file.h"
 #include "runtime/bounded_json.h"
@@ -14,6 +15,7 @@
 #include "runtime/log.h"
 #include "runtime/shipped_files.h"
 #include "sampling/registry.h"
+#include "server/http_message.h"
 
 namespace tessera::server {
 namespace {
@@ -67,10 +69,13 @@ void read_prior(ModelInfo& info, const fs::path& folder) {
   info.total_steps = prior.total_steps;
   info.condition = prior.condition();
   info.classes = prior.network.classes;
+  info.class_names = prior.network.class_names;
   info.suggested = prior.suggestion;
   info.has_mask = prior.has_mask;
   info.samplers = suitable_samplers(prior.network.autoregressive, prior.has_mask);
 }
+
+constexpr std::size_t kMostUpdated = 2;  // models under small updates in memory, where their limit asks for no fewer
 
 /// A service runs for weeks, while its bundles may be copied over.
 PipelineOptions outliving_files(PipelineOptions options) {
@@ -79,6 +84,14 @@ PipelineOptions outliving_files(PipelineOptions options) {
 }
 
 }  // namespace
+
+std::int64_t class_of(const std::string& name, const ModelInfo& model) {
+  try {
+    return class_named(name, model.class_names, model.classes);
+  } catch (const UsageError& error) {
+    throw HttpError(400, error.what(), "class");
+  }
+}
 
 bool ModelInfo::takes_steps() const {
   const auto* sampler = tessera::samplers().find(default_sampler());
@@ -129,15 +142,17 @@ ModelInfo read_model_info(const ModelSource& source) {
 }
 
 ModelStore::ModelStore(std::vector<ModelSource> sources, PipelineOptions options, std::uint64_t limit_bytes,
-                       Metrics& metrics)
-    : options_(outliving_files(std::move(options))), limit_(limit_bytes), metrics_(metrics) {
+                       Metrics& metrics, LoraFolder loras)
+    : options_(outliving_files(std::move(options))), limit_(limit_bytes), metrics_(metrics), loras_(std::move(loras)) {
   require(!sources.empty(), "no models, expected at least one");
   for (auto& source : sources) {
     for (const auto& entry : entries_) {
       require(entry.source.name != source.name, "two models are called {}; name them with NAME=FOLDER", source.name);
     }
     auto info = read_model_info(source);
-    entries_.push_back({std::move(source), std::move(info), nullptr, 0});
+    info.loras = loras_.names();
+    auto name = source.name;
+    entries_.push_back({std::move(source), std::move(info), nullptr, 0, std::move(name)});
   }
 }
 
@@ -145,37 +160,72 @@ std::vector<ModelInfo> ModelStore::infos() const {
   const std::lock_guard lock(mutex_);
   std::vector<ModelInfo> infos;
   for (const auto& entry : entries_) {
+    if (entry.key != entry.source.name) continue;  // a served one under updates
     infos.push_back(entry.info);
     infos.back().loaded = entry.pipeline != nullptr;
   }
   return infos;
 }
 
-std::shared_ptr<Pipeline> ModelStore::get(const std::string& name) {
+ModelStore::Entry& ModelStore::entry_of(const std::string& key) {
+  const auto with = [&](const std::string& name) {
+    return std::find_if(entries_.begin(), entries_.end(), [&](const Entry& each) { return each.key == name; });
+  };
+  if (const auto found = with(key); found != entries_.end()) return *found;
+  const auto name = read_model_key(key).model;
+  const auto served = with(name);
+  require(served != entries_.end(), "model '{}': not served", name);
+  // Requests can ask for any weights: of those that are not in memory nothing is remembered.
+  entries_.remove_if(
+      [](const Entry& entry) { return entry.key != entry.source.name && !entry.pipeline && !entry.loading; });
+  entries_.push_back({served->source, served->info, nullptr, 0, key});
+  return entries_.back();
+}
+
+std::shared_ptr<Pipeline> ModelStore::get(const std::string& key) {
   Entry* entry = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    const auto found =
-        std::find_if(entries_.begin(), entries_.end(), [&](const Entry& each) { return each.source.name == name; });
-    require(found != entries_.end(), "model '{}': not served", name);
-    entry = &*found;
+    entry = &entry_of(key);
     entry->used = ++clock_;
     if (entry->pipeline) return entry->pipeline;
+    if (!read_model_key(key).loras.empty()) make_room_for_updated();
     make_room(entry->info.bytes);
+    entry->loading = true;
   }
   // Not under the lock: others may ask for infos meanwhile. One thread loads.
   std::shared_ptr<Pipeline> pipeline;
   try {
-    pipeline = std::make_shared<Pipeline>(Pipeline::load(entry->source.folder, options_));
+    auto options = options_;
+    options.loras = loras_.files_of(read_model_key(key).loras);
+    pipeline = std::make_shared<Pipeline>(Pipeline::load(entry->source.folder, options));
   } catch (const Error& error) {
     log().error("{}", error.what());
-    fail("model {}: cannot be loaded; the server's log says why", name);
+    const std::lock_guard lock(mutex_);
+    entry->loading = false;
+    fail("model {}: cannot be loaded; the server's log says why", key);
   }
-  log().info("loaded {} ({} MiB of weights)", name, entry->info.bytes >> 20);
+  log().info("loaded {} ({} MiB of weights)", key, entry->info.bytes >> 20);
   const std::lock_guard lock(mutex_);
+  entry->loading = false;
   entry->pipeline = pipeline;
   report();
   return pipeline;
+}
+
+void ModelStore::make_room_for_updated() {
+  for (;;) {
+    std::size_t held = 0;
+    Entry* oldest = nullptr;
+    for (auto& entry : entries_) {
+      if (!entry.pipeline || entry.key == entry.source.name) continue;
+      ++held;
+      if (entry.pipeline.use_count() == 1 && (!oldest || entry.used < oldest->used)) oldest = &entry;
+    }
+    if (held < kMostUpdated || !oldest) return;
+    log().info("unloaded {}", oldest->key);
+    oldest->pipeline.reset();
+  }
 }
 
 void ModelStore::make_room(std::uint64_t bytes) {
@@ -189,7 +239,7 @@ void ModelStore::make_room(std::uint64_t bytes) {
       if (entry.pipeline.use_count() == 1 && (!oldest || entry.used < oldest->used)) oldest = &entry;
     }
     if (held + bytes <= limit_ || !oldest) break;
-    log().info("unloaded {}", oldest->source.name);
+    log().info("unloaded {}", oldest->key);
     oldest->pipeline.reset();
   }
   report();

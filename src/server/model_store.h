@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -11,6 +12,7 @@
 #include "pipeline/pipeline.h"
 #include "server/backend.h"
 #include "server/metrics.h"
+#include "server/served_loras.h"
 
 namespace tessera::server {
 
@@ -29,11 +31,13 @@ class ModelStore {
  public:
   /// Throws Error where a bundle cannot be read or two models have one name. limit_bytes: of weights in memory; 0:
   /// none.
-  ModelStore(std::vector<ModelSource> sources, PipelineOptions options, std::uint64_t limit_bytes, Metrics& metrics);
+  ModelStore(std::vector<ModelSource> sources, PipelineOptions options, std::uint64_t limit_bytes, Metrics& metrics,
+             LoraFolder loras = LoraFolder());
 
   std::vector<ModelInfo> infos() const;
-  /// The model, loaded. What is still held elsewhere is never unloaded. Throws Error that names the model and no path.
-  std::shared_ptr<Pipeline> get(const std::string& name);
+  /// The model of a key (model_key), loaded: under small updates it is a model of its own in memory. What is still held
+  /// elsewhere is never unloaded. Throws Error that names the model and no path.
+  std::shared_ptr<Pipeline> get(const std::string& key);
 
  private:
   struct Entry {
@@ -41,16 +45,24 @@ class ModelStore {
     ModelInfo info;
     std::shared_ptr<Pipeline> pipeline;
     std::uint64_t used = 0;  // of clock_
+    std::string key;         // as get takes it
+    bool loading = false;    // somebody is about to set pipeline
   };
 
+  /// The one of the key, made where it is a served model under updates that was not asked for before.
+  Entry& entry_of(const std::string& key);
+
   void make_room(std::uint64_t bytes);
+  /// Requests choose weights freely: of models under updates only the latest stay.
+  void make_room_for_updated();
   void report() const;
 
   const PipelineOptions options_;
   const std::uint64_t limit_;
   Metrics& metrics_;
   mutable std::mutex mutex_;
-  std::vector<Entry> entries_;
+  const LoraFolder loras_;
+  std::list<Entry> entries_;  // the served ones first
   std::uint64_t clock_ = 0;
 };
 

@@ -54,8 +54,7 @@ struct Fields {
     const auto& value = found->second;
     if (value == true || value == "true" || value == "True") return true;
     if (value == false || value == "false" || value == "False" || value == "") return false;
-    refuse(name, "{}, expected true or false",
-           value.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 60));
+    refuse(name, "{}, expected true or false", server::shown(value));
   }
 };
 
@@ -70,15 +69,15 @@ Fields fields_of(const Call& call, const std::vector<std::string>& known, const 
   if (const auto boundary = form_boundary(call.request.header("content-type")); !boundary.empty()) {
     for (auto& part : parse_form(call.request.body, boundary)) {
       if (part.filename.empty() && part.content_type.empty()) {
-        fields.values[part.name] = part.content;
+        fields.values[part.name] = std::move(part.content);
       } else {
         fields.files.push_back(std::move(part));
       }
     }
   } else {
-    const auto body = parse_json(call.request.body);
+    auto body = parse_json(call.request.body);
     if (!body.is_object()) throw HttpError(400, "body: expected a JSON object");
-    for (const auto& [key, value] : body.items()) fields.values[key] = value;
+    for (auto& [key, value] : body.items()) fields.values[key] = std::move(value);
   }
   for (const auto& part : fields.files) {
     const bool taken =
@@ -435,7 +434,7 @@ json model_entry(const ModelInfo& info) {
 
 HttpResponse models(Service& service, const Call&) {
   auto data = json::array();
-  for (const auto& info : service.backend().models()) data.push_back(model_entry(info));
+  for (const auto& info : service.models()) data.push_back(model_entry(info));
   return json_response({{"object", "list"}, {"data", std::move(data)}});
 }
 

@@ -78,8 +78,12 @@ json token_grid(const char* description) {
 constexpr const char* kModelHelp = "a served model [the first one served]";
 constexpr const char* kPromptHelp = "what is to be seen, for models that take a text";
 constexpr const char* kNegativePromptHelp = "what is not to be seen, for models that take a text";
-constexpr const char* kClassHelp = "number of the class, for models that take one";
+constexpr const char* kClassHelp = "name or number of the class, for models that take one";
 constexpr const char* kGuidanceHelp = "scale of guidance; 1: without";
+
+json class_choice() {
+  return {{"type", {"integer", "string"}}, {"description", kClassHelp}};
+}
 
 json job_request() {
   json properties = {{"verb", one_of(verb_names(), "what to do")}, {"model", text("[the first one served]")}};
@@ -129,22 +133,24 @@ json job() {
 }
 
 json capabilities() {
-  const auto model = whole_object({{"name", text("by which requests name it")},
-                                   {"width", whole("pixels, its own size")},
-                                   {"height", whole("pixels, its own size")},
-                                   {"factor", whole("pixels of a cell, a side")},
-                                   {"grid", numbers(2, "cells of its own size: height, width")},
-                                   {"codebook_size", whole("codes that a cell can have")},
-                                   {"has_prior", type("boolean", "whether it can fill; else it has a codec only")},
-                                   {"process", maybe("string", "the process of its prior")},
-                                   {"condition", one_of({"none", "text", "class"}, "what it can be told")},
-                                   {"classes", list_of(type("string"), "names of its classes")},
-                                   {"samplers", list_of(type("string"), "that suit its process, the default first")},
-                                   {"sampler_help", type("object", "a line for each sampler")},
-                                   {"sampling_options", list_of(type("object"), "the options, with ranges and help")},
-                                   {"defaults", type("object", "of the options, where the model says some")},
-                                   {"weight_bytes", whole("of its weights in memory, about")},
-                                   {"loaded", type("boolean", "whether it is in memory")}});
+  const auto model =
+      whole_object({{"name", text("by which requests name it")},
+                    {"width", whole("pixels, its own size")},
+                    {"height", whole("pixels, its own size")},
+                    {"factor", whole("pixels of a cell, a side")},
+                    {"grid", numbers(2, "cells of its own size: height, width")},
+                    {"codebook_size", whole("codes that a cell can have")},
+                    {"has_prior", type("boolean", "whether it can fill; else it has a codec only")},
+                    {"process", maybe("string", "the process of its prior")},
+                    {"condition", one_of({"none", "text", "class"}, "what it can be told")},
+                    {"classes", list_of(type("string"), "names of its classes, their numbers where they have none")},
+                    {"samplers", list_of(type("string"), "that suit its process, the default first")},
+                    {"loras", list_of(type("string"), "small updates that requests can name")},
+                    {"sampler_help", type("object", "a line for each sampler")},
+                    {"sampling_options", list_of(type("object"), "the options, with ranges and help")},
+                    {"defaults", type("object", "of the options, where the model says some")},
+                    {"weight_bytes", whole("of its weights in memory, about")},
+                    {"loaded", type("boolean", "whether it is in memory")}});
   return whole_object({{"version", text("of the program")},
                        {"models", list_of(model, "the served models, in the order they were given")},
                        {"default_model", text("the one that requests without a name get")},
@@ -258,7 +264,7 @@ json schemas() {
                                     {"temperature", number("above 0; of the probabilities")},
                                     {"prompt", text(kPromptHelp)},
                                     {"negative_prompt", text(kNegativePromptHelp)},
-                                    {"class", whole(kClassHelp)},
+                                    {"class", class_choice()},
                                     {"cfg_scale", number(kGuidanceHelp)}},
                                    {"tokens", "cell"})},
       {"Candidates",
@@ -272,7 +278,7 @@ json schemas() {
                                {"spacing", whole("cells between those hidden together; 0: each by itself")},
                                {"prompt", text(kPromptHelp)},
                                {"negative_prompt", text(kNegativePromptHelp)},
-                               {"class", whole(kClassHelp)},
+                               {"class", class_choice()},
                                {"cfg_scale", number("scale of guidance [1]")}})},
       {"Scores", whole_object({{"scores", list_of(list_of(list_of(maybe("number"))),
                                                   "[N][h][w] log probabilities in nats, null where MASK")},

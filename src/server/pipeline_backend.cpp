@@ -87,9 +87,10 @@ std::vector<EditPlan> plans_of(const JobRequest& request, Pipeline& pipeline, co
 
 std::unique_ptr<PreparedJob> PipelineBackend::prepare(const JobRequest& request) {
   const torch::NoGradGuard no_grad;
-  const auto pipeline = store_.get(request.model);
+  const auto key = model_key(request.model, request.loras);
+  const auto pipeline = store_.get(key);
   auto job = std::make_unique<PreparedEdit>();
-  job->model = std::make_shared<const std::string>(request.model);
+  job->model = std::make_shared<const std::string>(key);
   job->windows = {request.stride, request.random_windows, 0};
   job->plans = plans_of(request, *pipeline, job->windows);
   job->plans.resize(static_cast<std::size_t>(request.count), job->plans.front());

@@ -9,6 +9,7 @@ using nlohmann::json;
 
 constexpr double kMostSeed = 9007199254740991;  // 2^53 - 1: what every JSON reader holds exactly
 constexpr double kMostSide = 65535;
+constexpr double kMostLoraText = 1000;  // bytes
 
 constexpr const char* kFillingVerbs = "giosvf";
 
@@ -116,6 +117,14 @@ std::vector<RequestField> own_fields() {
        RequestField::Tokens{},
        0,
        0,
+       {}},
+      {"loras",
+       "small updates of the model that the service has, NAME or NAME:WEIGHT, with commas between them; empty: none",
+       filled,
+       "",
+       &R::loras,
+       0,
+       kMostLoraText,
        {}},
       {"format", "of the result's bytes", all, "", &R::format, 0, 0, picture_formats()},
       {"previews", "send preview events", all, "", &R::previews, 0, 0, {}},

@@ -2,7 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "image/image_io.h"
 #include "runtime/bounded_json.h"
 #include "server/base64.h"
 #include "server/request_fields.h"
@@ -27,6 +26,7 @@ struct SavedField {
   const JobRequest& request;
   const RequestField& field;
   std::vector<FormPart>& files;
+  const PngWriter& png;
 
   template <typename Value>
   json operator()(Value JobRequest::*member) const {
@@ -69,18 +69,18 @@ struct SavedField {
   json operator()(RequestField::Tokens) const { return request.tokens ? to_json(*request.tokens) : json(); }
 
   void add(const std::string& name, const Image& picture) const {
-    files.push_back({name, name + ".png", "image/png", encode_png(picture)});
+    files.push_back({name, name + ".png", "image/png", png(picture)});
   }
 };
 
 }  // namespace
 
-SavedRequest saved_request(const JobRequest& request) {
+SavedRequest saved_request(const JobRequest& request, const PngWriter& png) {
   SavedRequest saved;
   json record = {{"verb", request.verb}, {"model", request.model}};
   for (const auto& field : request_fields()) {
     if (!field.taken_by(request.verb)) continue;
-    auto value = std::visit(SavedField{request, field, saved.files}, field.target);
+    auto value = std::visit(SavedField{request, field, saved.files, png}, field.target);
     // What was not given and could not be given as it stands is left out.
     const bool open = value.is_null() || value == "" || (value.is_number() && value.get<double>() < field.least);
     if (!open) record[field.name] = std::move(value);

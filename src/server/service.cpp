@@ -8,6 +8,7 @@
 
 #include "prior/prior.h"
 #include "runtime/log.h"
+#include "server/served_loras.h"
 
 namespace tessera::server {
 namespace {
@@ -117,8 +118,8 @@ std::int64_t whole_capture(const Call& call, const std::string& name) {
   return value;
 }
 
-Service::Service(Backend& backend, Metrics& metrics, ServiceOptions options)
-    : backend_(backend),
+Service::Service(const std::vector<Backend*>& backends, Metrics& metrics, ServiceOptions options)
+    : backends_(backends),
       options_(std::move(options)),
       metrics_(metrics),
       workspace_(options_.workspace.empty() ? nullptr
@@ -126,9 +127,12 @@ Service::Service(Backend& backend, Metrics& metrics, ServiceOptions options)
                                                   options_.workspace, WorkspaceBounds{options_.limits.workspace_mib,
                                                                                       options_.limits.workspace_days})),
       queue_(options_.limits, metrics_),
-      worker_(backend, queue_, options_.limits, metrics_),
       routes_(all_routes()),
       access_(std::make_shared<const AccessRules>(options_.access)) {
+  for (auto* backend : backends_) {
+    const auto number = static_cast<int>(workers_.size());
+    workers_.push_back(std::make_unique<Worker>(*backend, queue_, options_.limits, metrics_, number));
+  }
   metrics_.set("tessera_queue_limit", static_cast<double>(options_.limits.queue));
 }
 
@@ -278,8 +282,17 @@ std::optional<HttpResponse> Service::refuse_early(const HttpRequest& request, st
   }
 }
 
+std::vector<ModelInfo> Service::models() {
+  auto all = backends_.front()->models();
+  for (std::size_t i = 1; i < backends_.size(); ++i) {
+    const auto others = backends_[i]->models();
+    for (std::size_t k = 0; k < all.size(); ++k) all[k].loaded = all[k].loaded || others.at(k).loaded;
+  }
+  return all;
+}
+
 ModelInfo Service::model(const std::string& name) {
-  const auto infos = backend_.models();
+  const auto infos = models();
   const auto wanted = name.empty() ? default_model() : name;
   std::vector<std::string> names;
   for (const auto& info : infos) {
@@ -292,7 +305,7 @@ ModelInfo Service::model(const std::string& name) {
 
 std::string Service::default_model() {
   const std::lock_guard lock(mutex_);
-  return chosen_model_.empty() ? backend_.models().at(0).name : chosen_model_;
+  return chosen_model_.empty() ? backends_.front()->models().at(0).name : chosen_model_;
 }
 
 void Service::set_default_model(const std::string& name) {
@@ -341,10 +354,18 @@ void check_model(const JobRequest& request, const ModelInfo& model, const Servic
   const auto& sampling = request.sampling;
   refuse_condition("prompt", !sampling.get<std::string>("prompt").empty(), "text");
   refuse_condition("negative_prompt", !sampling.get<std::string>("negative_prompt").empty(), "text");
-  const auto label = sampling.get<std::int64_t>("class");
-  refuse_condition("class", label >= 0, "class");
-  if (label >= std::max<std::int64_t>(model.classes, 1)) {
-    refuse("class", "{}, expected 0 to {}", label, model.classes - 1);
+  const auto asked = sampling.value("class");
+  const auto* name = std::get_if<std::string>(&asked);
+  refuse_condition("class", name != nullptr || std::get<std::int64_t>(asked) >= 0, "class");
+  if (name != nullptr) {
+    class_of(*name, model);
+  } else if (std::get<std::int64_t>(asked) >= std::max<std::int64_t>(model.classes, 1)) {
+    refuse("class", "{}, expected 0 to {}", std::get<std::int64_t>(asked), model.classes - 1);
+  }
+  for (const auto& lora : parse_served_loras(request.loras)) {
+    if (std::find(model.loras.begin(), model.loras.end(), lora.name) == model.loras.end())
+      refuse("loras", "'{}' is not served, expected {}", lora.name,
+             model.loras.empty() ? "none" : fmt::format("one of {}", fmt::join(model.loras, ", ")));
   }
   const auto chosen = sampling.get<std::string>("sampler");
   if (!chosen.empty() && std::find(model.samplers.begin(), model.samplers.end(), chosen) == model.samplers.end()) {
@@ -496,7 +517,13 @@ SavedRequest Service::request_of(const Job& job) {
 
 void Service::start() {
   take_up();
-  worker_.start();
+  for (const auto& worker : workers_) worker->start();
+}
+
+void Service::stop() {
+  std::vector<Worker*> all;
+  for (const auto& worker : workers_) all.push_back(worker.get());
+  Worker::stop_all(all, std::chrono::seconds(options_.limits.grace_seconds));
 }
 
 void Service::take_up() {

@@ -3,8 +3,10 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/access.h"
@@ -47,7 +49,10 @@ struct ServiceOptions {
 
 class Service {
  public:
-  Service(Backend& backend, Metrics& metrics, ServiceOptions options);
+  Service(Backend& backend, Metrics& metrics, ServiceOptions options)
+      : Service(std::vector<Backend*>{&backend}, metrics, std::move(options)) {}
+  /// A worker for each of the backends, which serve the same models. In: at least one.
+  Service(const std::vector<Backend*>& backends, Metrics& metrics, ServiceOptions options);
 
   /// Answers a request; from any thread. Never throws.
   HttpResponse handle(const HttpRequest& request);
@@ -58,19 +63,21 @@ class Service {
   /// Takes up what an earlier run has left in the workspace, and works.
   void start();
   /// Finishes what runs and waits within the grace of the limits; reports what is left.
-  void stop() { worker_.stop(std::chrono::seconds(options_.limits.grace_seconds)); }
+  void stop();
 
   const std::shared_ptr<AuditLog>& audit() const { return options_.audit; }
   const ServiceLimits& limits() const { return options_.limits; }
   const std::vector<Route>& routes() const { return routes_; }
-  Backend& backend() { return backend_; }
   JobQueue& queue() { return queue_; }
-  Worker& worker() { return worker_; }
+  /// The first one; what it is to run soon any of them runs.
+  Worker& worker() { return *workers_.front(); }
   Metrics& metrics() { return metrics_; }
 
   /// Other keys from now on, with their quotas. From any thread.
   void set_keys(const AccessRules& rules);
 
+  /// What is served; loaded: by any of the workers.
+  std::vector<ModelInfo> models();
   /// A served model; empty: the default. Throws HttpError (404) listing the names.
   ModelInfo model(const std::string& name);
   /// The model that A1111's clients have chosen for all, else the first.
@@ -110,12 +117,12 @@ class Service {
             Clock::time_point begin);
   void take_up();
 
-  Backend& backend_;
+  const std::vector<Backend*> backends_;
   const ServiceOptions options_;
   Metrics& metrics_;
-  std::unique_ptr<Workspace> workspace_;  // outlives the queue and the worker
+  std::unique_ptr<Workspace> workspace_;  // outlives the queue and the workers
   JobQueue queue_;
-  Worker worker_;
+  std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<Route> routes_;
   mutable std::mutex access_mutex_;
   std::shared_ptr<const AccessRules> access_;  // replaced as a whole

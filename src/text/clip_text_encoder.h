@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "checkpoint/named_module.h"
-#include "kernels/training_ops.h"
+#include "kernels/ops/layers.h"
 #include "nn/layers.h"
 #include "runtime/random.h"
 

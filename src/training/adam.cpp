@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
 #include "runtime/error.h"
 
@@ -39,13 +40,17 @@ void average_span(float share, std::int64_t count, const float* __restrict param
 
 constexpr std::int64_t kSpan = 4096;  // elements: five spans stay in the first-level cache
 
+constexpr std::int64_t kGiven = 1 << 22;  // numbers that ranks give each other at once
+
 bool passes_over(const torch::Tensor& tensor) {
   return tensor.is_cpu() && tensor.scalar_type() == torch::kFloat && tensor.is_contiguous();
 }
 
 }  // namespace
 
-Adam::Adam(const torch::OrderedDict<std::string, torch::Tensor>& parameters, AdamOptions options) : options_(options) {
+Adam::Adam(const torch::OrderedDict<std::string, torch::Tensor>& parameters, AdamOptions options,
+           std::shared_ptr<const Ranks> sharded_over)
+    : options_(options), sharded_over_(std::move(sharded_over)) {
   for (const auto& item : parameters) {
     const auto& parameter = item.value();
     if (!parameter.requires_grad()) continue;
@@ -53,16 +58,43 @@ Adam::Adam(const torch::OrderedDict<std::string, torch::Tensor>& parameters, Ada
     if (options_.ema_decay > 0) slot.average = parameter.detach().clone();
     slots_.push_back(std::move(slot));
   }
+  if (sharded_over_) share_out();
+}
+
+/// Whole parameters, so that every one is updated by the same operations as where nothing is shared out: the largest
+/// first, each to the rank that has the least so far.
+void Adam::share_out() {
+  std::vector<std::size_t> order(slots_.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return slots_[a].parameter.numel() > slots_[b].parameter.numel();
+  });
+  std::vector<std::int64_t> held(static_cast<std::size_t>(sharded_over_->count()));
+  owners_.resize(slots_.size());
+  for (const auto slot : order) {
+    const auto least = std::min_element(held.begin(), held.end());
+    *least += slots_[slot].parameter.numel();
+    owners_[slot] = static_cast<int>(least - held.begin());
+  }
+}
+
+std::vector<torch::Tensor> Adam::parameters() const {
+  std::vector<torch::Tensor> all;
+  for (const auto& slot : slots_) all.push_back(slot.parameter);
+  return all;
 }
 
 double Adam::step(double learning_rate) {
   const torch::NoGradGuard no_grad;
-  const double norm = gradient_norm();
+  const double norm = sharded_over_ ? gradient_norm_of_all() : gradient_norm();
   require(std::isfinite(norm), "the gradient's norm is {}", norm);  // before it reaches the weights
   const double scale = options_.clip_norm > 0 && norm > options_.clip_norm ? options_.clip_norm / norm : 1.0;
+  if (sharded_over_) drop_others();
   ++updates_;
   std::vector<Slot*> others;
-  for (auto& slot : slots_) {
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    auto& slot = slots_[i];
+    if (!is_own(i)) continue;
     if (slot.parameter.grad().defined() && passes_over(slot.parameter) && passes_over(slot.first) &&
         passes_over(slot.second) && (!slot.average.defined() || passes_over(slot.average))) {
       update(slot, learning_rate, scale);
@@ -72,6 +104,7 @@ double Adam::step(double learning_rate) {
   }
   update(others, learning_rate, scale);
   for (auto& slot : slots_) slot.parameter.mutable_grad().reset();
+  if (sharded_over_) give_weights();
   return norm;
 }
 
@@ -89,6 +122,77 @@ double Adam::gradient_norm() const {
     square += norm * norm;
   }
   return std::sqrt(square);
+}
+
+/// The same arithmetic, of gradients that lie on their owners.
+double Adam::gradient_norm_of_all() const {
+  auto norms = torch::zeros({static_cast<std::int64_t>(slots_.size())}, torch::kFloat64);
+  auto* norm = norms.data_ptr<double>();
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const auto& gradient = slots_[i].parameter.grad();
+    if (is_own(i) && gradient.defined()) norm[i] = gradient.norm().item<double>();
+  }
+  const auto of_ranks = sharded_over_->gather(norms);
+  double square = 0;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const auto its = of_ranks[static_cast<std::size_t>(owners_[i])][static_cast<std::int64_t>(i)].item<double>();
+    square += its * its;
+  }
+  return std::sqrt(square);
+}
+
+void Adam::drop_others() {
+  gathered_ = false;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (is_own(i)) continue;
+    for (auto* tensor : {&slots_[i].first, &slots_[i].second, &slots_[i].average}) tensor->reset();
+  }
+}
+
+void Adam::give_weights() {
+  const auto ranks = static_cast<std::size_t>(sharded_over_->count());
+  for (std::size_t first = 0, last = 0; first < slots_.size(); first = last) {
+    std::vector<std::vector<Slot*>> of_ranks(ranks);
+    std::vector<std::int64_t> sizes(ranks);
+    for (std::int64_t size = 0; last < slots_.size() && size < kGiven; ++last) {
+      const auto owner = static_cast<std::size_t>(owners_[last]);
+      of_ranks[owner].push_back(&slots_[last]);
+      sizes[owner] += slots_[last].parameter.numel();
+      size += slots_[last].parameter.numel();
+    }
+    std::vector<torch::Tensor> own = {torch::empty({0})};
+    for (const auto* slot : of_ranks[static_cast<std::size_t>(sharded_over_->rank())])
+      own.push_back(slot->parameter.detach().reshape({-1}).to(torch::kCPU));
+    const auto row = sharded_over_->joined(torch::cat(own), sizes);
+    std::int64_t at = 0;
+    for (std::size_t rank = 0; rank < ranks; ++rank) {
+      for (auto* slot : of_ranks[rank]) {
+        const auto end = at + slot->parameter.numel();
+        if (static_cast<int>(rank) != sharded_over_->rank()) {
+          slot->parameter.detach().view({-1}).copy_(row.slice(0, at, end));
+          note_written(*slot);
+        }
+        at = end;
+      }
+    }
+  }
+}
+
+void Adam::gather() {
+  if (!sharded_over_ || gathered_) return;
+  gathered_ = true;
+  const torch::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    auto& slot = slots_[i];
+    const auto of_rank = [&](const torch::Tensor& tensor) {
+      auto values = tensor.defined() ? tensor : torch::empty_like(slot.parameter);
+      sharded_over_->broadcast(values, owners_[i]);
+      return values;
+    };
+    const auto first = of_rank(slot.first), second = of_rank(slot.second);
+    if (sharded_over_->is_first()) slot.first = first, slot.second = second;
+    if (options_.ema_decay > 0) slot.average = of_rank(slot.average);
+  }
 }
 
 void Adam::update(const std::vector<Slot*>& slots, double learning_rate, double gradient_scale) {
@@ -159,7 +263,11 @@ void Adam::update(Slot& slot, double learning_rate, double gradient_scale) {
 
 TensorMap Adam::averaged() const {
   TensorMap map;
-  for (const auto& slot : slots_) map[slot.name] = slot.average.defined() ? slot.average : slot.parameter.detach();
+  for (const auto& slot : slots_) {
+    require(options_.ema_decay <= 0 || slot.average.defined(), "averaged weights: '{}' lies on another rank",
+            slot.name);
+    map[slot.name] = slot.average.defined() ? slot.average : slot.parameter.detach();
+  }
   return map;
 }
 
@@ -171,30 +279,36 @@ TensorMap Adam::plain() const {
 
 void Adam::save(const std::string& prefix, TensorMap& into) const {
   into[prefix + "updates"] = torch::tensor({updates_}, torch::kInt64);
+  // What another rank has: of a rank that is asked for names and shapes alone (training/shared_state.h).
+  const auto whole = [](const Slot& slot, const torch::Tensor& tensor) {
+    return tensor.defined() ? tensor : torch::zeros_like(slot.parameter.detach());
+  };
   for (const auto& slot : slots_) {
-    into[prefix + "first." + slot.name] = slot.first;
-    into[prefix + "second." + slot.name] = slot.second;
-    if (slot.average.defined()) into[prefix + "average." + slot.name] = slot.average;
+    into[prefix + "first." + slot.name] = whole(slot, slot.first);
+    into[prefix + "second." + slot.name] = whole(slot, slot.second);
+    if (options_.ema_decay > 0) into[prefix + "average." + slot.name] = whole(slot, slot.average);
   }
 }
 
 void Adam::load(const std::string& prefix, const TensorMap& from) {
   const torch::NoGradGuard no_grad;
-  const auto copy = [&](const std::string& name, torch::Tensor& into) {
+  const auto copy = [&](const std::string& name, torch::Tensor& into, const torch::Tensor& like) {
     const auto found = from.find(prefix + name);
     require(found != from.end(), "training state: '{}{}' is missing", prefix, name);
-    require(found->second.sizes() == into.sizes(), "training state: '{}{}' has another shape than the model", prefix,
+    require(found->second.sizes() == like.sizes(), "training state: '{}{}' has another shape than the model", prefix,
             name);
+    if (!into.defined()) into = torch::empty_like(like.detach());
     into.copy_(found->second);
   };
   auto updates = torch::zeros({1}, torch::kInt64);
-  copy("updates", updates);
+  copy("updates", updates, updates);
   updates_ = updates.item<std::int64_t>();
   for (auto& slot : slots_) {
-    copy("first." + slot.name, slot.first);
-    copy("second." + slot.name, slot.second);
-    if (slot.average.defined()) copy("average." + slot.name, slot.average);
+    copy("first." + slot.name, slot.first, slot.parameter);
+    copy("second." + slot.name, slot.second, slot.parameter);
+    if (options_.ema_decay > 0) copy("average." + slot.name, slot.average, slot.parameter);
   }
+  gathered_ = true;
 }
 
 double average_decay(double decay, bool warmup, std::int64_t updates) {

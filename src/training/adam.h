@@ -4,10 +4,12 @@
 
 #include <torch/torch.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "checkpoint/safetensors.h"
+#include "distributed/ranks.h"
 
 namespace tessera {
 
@@ -28,18 +30,29 @@ double average_decay(double decay, bool warmup, std::int64_t updates);
 
 class Adam {
  public:
-  /// Takes the parameters by name; their average starts at their present values.
-  Adam(const torch::OrderedDict<std::string, torch::Tensor>& parameters, AdamOptions options);
+  /// Takes the parameters by name; their average starts at their present values. sharded_over: ranks of which each
+  /// keeps moments and averages of a part of the parameters alone, updates those and gives them to the others (ZeRO-1,
+  /// arXiv:1910.02054); none: all are kept here.
+  Adam(const torch::OrderedDict<std::string, torch::Tensor>& parameters, AdamOptions options,
+       std::shared_ptr<const Ranks> sharded_over = nullptr);
+
+  std::vector<torch::Tensor> parameters() const;
+  /// The rank that updates each of them; empty: every rank updates all.
+  const std::vector<int>& owners() const { return owners_; }
 
   /// One update from the parameters' gradients, which are cleared. Returns the global gradient norm before clipping.
-  /// Throws Error where that is not finite, before any weight changes.
+  /// Throws Error where that is not finite, before any weight changes. Sharded, it is called by all ranks, and takes
+  /// the gradients of this rank's parameters.
   double step(double learning_rate);
 
-  /// What every training does with a loss: back-propagates it and updates by its gradients (several processes will join
-  /// theirs here). Out: as step. Throws Error, beginning with `what` and naming the step, before any weight changes
-  /// where the loss is not finite.
+  /// What a training does with the loss of a whole batch (of several shards: training/batch_shards.h): back-propagates
+  /// it and updates by its gradients. Out: as step. Throws Error, beginning with `what` and naming the step, before any
+  /// weight changes where the loss is not finite.
   double minimise(const torch::Tensor& loss, double learning_rate, const std::string& what, std::int64_t step);
 
+  /// Sharded, to be called by all ranks before `averaged`, and before `save` on rank 0: all have the averaged weights,
+  /// and rank 0 the whole state, until the next step.
+  void gather();
   /// The averaged weights by name (the plain ones where no average is kept).
   TensorMap averaged() const;
   /// The weights as they are, by name.
@@ -52,9 +65,15 @@ class Adam {
  private:
   struct Slot {
     std::string name;
-    torch::Tensor parameter, first, second, average;
+    torch::Tensor parameter, first, second, average;  // moments and average of another rank's: none between steps
   };
+  void share_out();
+  bool is_own(std::size_t slot) const { return owners_.empty() || owners_[slot] == sharded_over_->rank(); }
   double gradient_norm() const;
+  double gradient_norm_of_all() const;
+  void drop_others();
+  /// Gives the other ranks the parameters that this one has updated, and takes theirs.
+  void give_weights();
   /// On the CPU in float32.
   void update(Slot& slot, double learning_rate, double gradient_scale);
   /// Of any device and type, and parameters without a gradient, whose averages go on: all in a few operations, since on
@@ -68,6 +87,9 @@ class Adam {
   AdamOptions options_;
   std::int64_t updates_ = 0;
   std::vector<Slot> slots_;
+  std::shared_ptr<const Ranks> sharded_over_;
+  std::vector<int> owners_;
+  bool gathered_ = true;  // since the last step, the same on all ranks
 };
 
 /// Linear warm-up over `warmup` steps to `base`, then constant, or a cosine fall to `base * final_fraction` at `total`.

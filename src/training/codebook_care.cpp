@@ -61,7 +61,7 @@ void CodebookCare::after_step(std::int64_t step, const torch::Tensor& indices, Q
   const auto window = reseed_every_ > 0 ? reseed_every_ : kWindow;
   if ((step + 1) % window != 0) return;
   in_use_ = (counts_ > 0).sum().item<std::int64_t>();
-  if (reseed_every_ > 0 && (step + 1) * 5 < total_steps_ * 4) {
+  if (reseeds(step)) {
     const auto dead = (counts_ == 0).nonzero().flatten();
     if (dead.numel() > 0) {
       const auto candidates = quantizer.candidates(latents);

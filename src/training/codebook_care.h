@@ -19,6 +19,10 @@ class CodebookCare {
   /// Counts the codes of a step; when due, codes unused since the last time get random latents of this batch.
   void after_step(std::int64_t step, const torch::Tensor& indices, QuantizerImpl& quantizer,
                   const torch::Tensor& latents);
+  /// Whether after_step reads the latents at this step.
+  bool reseeds(std::int64_t step) const {
+    return reseed_every_ > 0 && (step + 1) % reseed_every_ == 0 && (step + 1) * 5 < total_steps_ * 4;
+  }
   /// Codes used within the last full window of steps; before its end, since the beginning.
   std::int64_t codes_in_use() const;
   torch::Tensor state() const;

@@ -88,6 +88,8 @@ Fields CodecRecipe::fields() {
       {"diff_aug", "colour and translation augmentation of the discriminator's inputs", &diff_aug},
       {"steps", "updates in all; 0 chooses from the number of pictures", &steps},
       {"batch_size", "pictures an update", &batch_size},
+      sharing.shards_field(),
+      sharing.gradient_type_field(),
       {"learning_rate", "of Adam", &learning_rate},
       {"discriminator_learning_rate", "0: the same", &discriminator_learning_rate},
       {"warmup", "steps of linear warm-up; -1: a thirtieth of the run, at most 500", &warmup},
@@ -156,6 +158,7 @@ void CodecRecipe::validate() const {
   require(reconstruction_loss == "l1" || reconstruction_loss == "l2",
           "recipe: reconstruction_loss '{}': expected one of l1, l2", reconstruction_loss);
   require(batch_size >= 1, "recipe: batch_size {}, expected 1 or more", batch_size);
+  sharing.validate(batch_size);
   require(steps >= 1, "recipe: steps {}, expected 1 or more", steps);
   require(learning_rate > 0, "recipe: learning_rate {}, expected a positive number", learning_rate);
   require(warmup >= -1, "recipe: warmup {}, expected 0 or more steps, or -1", warmup);

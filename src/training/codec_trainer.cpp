@@ -13,13 +13,15 @@
 #include "codec/perceptual.h"
 #include "data/batch_loader.h"
 #include "image/contact_sheet.h"
-#include "kernels/device.h"
+#include "kernels/ops/device.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "training/adam.h"
+#include "training/batch_shards.h"
 #include "training/codebook_care.h"
 #include "training/model_card.h"
 #include "training/recipe.h"
+#include "training/shard_buffers.h"
 #include "training/take_matching.h"
 
 namespace tessera {
@@ -98,8 +100,13 @@ class AdversarialSchedule {
 
 class CodecTraining : public TrainingTask {
  public:
-  CodecTraining(const CodecRecipe& recipe, const Dataset& data, std::filesystem::path bundle, torch::Device device)
-      : recipe_(recipe), data_(data), bundle_(std::move(bundle)), loader_(make_loader(recipe, data)) {
+  CodecTraining(const CodecRecipe& recipe, const Dataset& data, std::filesystem::path bundle, torch::Device device,
+                std::shared_ptr<const Ranks> ranks)
+      : recipe_(recipe),
+        data_(data),
+        bundle_(std::move(bundle)),
+        shards_(std::move(ranks), recipe.batch_size, recipe.sharing),
+        loader_(make_loader(recipe, data, shards_.own_rows())) {
     torch::manual_seed(static_cast<std::uint64_t>(recipe.seed));
     codec_ = Codec(recipe.codec_options());
     if (!recipe.start_from.empty()) begin_from_bundle();
@@ -116,7 +123,7 @@ class CodecTraining : public TrainingTask {
     if (perceptual_) perceptual_->to(device);
     codec_->to(device);
     average_->to(device);
-    adam_ = std::make_unique<Adam>(trained_parameters(), adam_options(recipe));
+    adam_ = std::make_unique<Adam>(trained_parameters(), adam_options(recipe), shards_.ranks_of_optimizer());
     if (recipe.adversarial) {
       discriminator_ =
           Discriminator(DiscriminatorOptions{3, recipe.discriminator_channels, recipe.discriminator_layers});
@@ -124,7 +131,8 @@ class CodecTraining : public TrainingTask {
       discriminator_->to(device);
       auto options = adam_options(recipe);
       options.ema_decay = 0;
-      discriminator_adam_ = std::make_unique<Adam>(discriminator_->named_parameters(), options);
+      discriminator_adam_ =
+          std::make_unique<Adam>(discriminator_->named_parameters(), options, shards_.ranks_of_optimizer());
     }
     schedule_ = AdversarialSchedule(recipe);
     care_ = std::make_unique<CodebookCare>(recipe.codebook_size, recipe.decoder_only ? 0 : recipe.reseed_every,
@@ -159,17 +167,24 @@ class CodecTraining : public TrainingTask {
   bool may_go_back() const override { return recipe_.adversarial; }
   bool wants_to_go_back(double best, double now) const override;
   void went_back() override;
+  void gather_state() override {
+    adam_->gather();
+    if (discriminator_adam_) discriminator_adam_->gather();
+  }
   void save_state(TensorMap& into) const override;
   void load_state(const TensorMap& from) override;
   void write_bundle(std::int64_t step) override;
 
  private:
-  static std::unique_ptr<BatchLoader> make_loader(const CodecRecipe& recipe, const Dataset& data) {
+  static std::unique_ptr<BatchLoader> make_loader(const CodecRecipe& recipe, const Dataset& data,
+                                                  const LeafRange& rows) {
     BatchOptions options;
     options.batch_size = recipe.batch_size;
     options.seed = static_cast<Seed>(recipe.seed);
     options.flip = recipe.flip;
     options.crop_scale = recipe.crop_scale;
+    options.first_row = rows.begin;
+    options.rows = rows.size();
     return std::make_unique<BatchLoader>(data, Split::train, options);
   }
 
@@ -199,15 +214,33 @@ class CodecTraining : public TrainingTask {
   /// The weights that the last validation found better.
   Codec& chosen() { return averaged_is_better_ ? average_ : codec_; }
   Reconstruction look_at(Codec& codec, const std::vector<std::int64_t>& pictures, std::vector<Image>* sheet);
-  torch::Tensor augment(const torch::Tensor& images, std::int64_t step, std::uint64_t stream) const {
+  /// In: images of a shard.
+  torch::Tensor augment(const torch::Tensor& images, std::int64_t step, std::uint64_t stream,
+                        std::int64_t shard) const {
     if (!recipe_.diff_aug) return images;
-    return diff_augment(images, draw_augmentation(images.size(0), images.size(2), images.size(3),
-                                                  static_cast<Seed>(recipe_.seed), step, stream));
+    return diff_augment(
+        images, draw_augmentation(images.size(0), images.size(2), images.size(3), static_cast<Seed>(recipe_.seed), step,
+                                  stream, shard * shards_.rows_each()));
   }
+
+  /// A shard on its way through a step.
+  struct ShardPass {
+    CodecPass pass;
+    torch::Tensor reconstruction_loss;  // with the perceptual term
+    torch::Tensor fake;                 // what the discriminator sees; undefined: nothing
+    torch::Tensor generator_loss;       // undefined: the adversarial term does not count yet
+  };
+  ShardPass pass_of(const torch::Tensor& bytes, std::int64_t step, std::int64_t shard, ShardBuffers* discriminator,
+                    Metrics& metrics);
+  torch::Tensor adversarial_weight(std::vector<ShardPass>& passes, std::int64_t step) const;
+  double train_discriminator(const std::vector<ShardPass>& passes, std::int64_t step, double rate,
+                             ShardBuffers& buffers);
+  void care_for_codebook(const std::vector<ShardPass>& passes, std::int64_t step, Metrics& metrics);
 
   CodecRecipe recipe_;
   Dataset data_;
   std::filesystem::path bundle_;
+  BatchShards shards_;
   std::unique_ptr<BatchLoader> loader_;
   Codec codec_{nullptr}, average_{nullptr};
   Discriminator discriminator_{nullptr};
@@ -246,12 +279,101 @@ void CodecTraining::start_codebook() {
   std::vector<torch::Tensor> seen;
   std::int64_t rows = 0;
   for (std::int64_t batch = 0; rows < 32 * recipe_.codebook_size && batch < 64; ++batch) {
-    const auto pixels = codec_->to_network_range(loader_->batch(batch).images.to(codec_->device()));
-    seen.push_back(codec_->quantizer->candidates(codec_->latents(pixels)));
+    const auto images = loader_->batch(batch).images;
+    std::vector<torch::Tensor> own;
+    for (auto shard = shards_.own().begin; shard < shards_.own().end; ++shard) {
+      const auto pixels = codec_->to_network_range(shards_.rows_of(images, shard).to(codec_->device()));
+      own.push_back(codec_->quantizer->candidates(codec_->latents(pixels)));
+    }
+    seen.push_back(shards_.all_rows(torch::cat(own)));
     rows += seen.back().size(0);
   }
-  const auto centres = kmeans(torch::cat(seen), recipe_.codebook_size, static_cast<Seed>(recipe_.seed), 10);
+  auto centres = kmeans(torch::cat(seen), recipe_.codebook_size, static_cast<Seed>(recipe_.seed), 10);
+  shards_.ranks().broadcast(centres);
   codec_->quantizer->replace_rows(torch::arange(recipe_.codebook_size).to(codec_->device()), centres);
+}
+
+CodecTraining::ShardPass CodecTraining::pass_of(const torch::Tensor& bytes, std::int64_t step, std::int64_t shard,
+                                                ShardBuffers* discriminator, Metrics& metrics) {
+  ShardPass made;
+  QuantizerContext context{step, static_cast<Seed>(recipe_.seed)};
+  context.first_row = shard * shards_.rows_each();
+  context.follows = false;
+  auto& pass = made.pass;
+  pass = recipe_.decoder_only ? codec_->decoder_pass(bytes) : codec_->train_pass(bytes, context);
+  const auto difference = pass.reconstruction - pass.target;
+  made.reconstruction_loss = recipe_.reconstruction_loss == "l1" ? difference.abs().mean() : difference.square().mean();
+  metrics["reconstruction"] = made.reconstruction_loss.item<double>();
+  if (perceptual_) {
+    const auto perceptual = perceptual_->distance(pass.target, pass.reconstruction).mean();
+    metrics["perceptual"] = perceptual.item<double>();
+    made.reconstruction_loss = made.reconstruction_loss + recipe_.perceptual_term_weight() * perceptual;
+  }
+  metrics["codebook"] = pass.quantizer_loss.item<double>();
+  if (discriminator == nullptr) return made;
+  made.fake = augment(pass.reconstruction, step, 0, shard);
+  if (schedule_.counts(step)) {
+    set_trainable(*discriminator_, false);  // the generator's loss is to move the codec alone
+    made.generator_loss = -discriminator->during(shard, [&] { return discriminator_->forward(made.fake); }).mean();
+    metrics["generator"] = made.generator_loss.item<double>();
+  }
+  return made;
+}
+
+/// Of the whole batch: the same for all its shards.
+torch::Tensor CodecTraining::adversarial_weight(std::vector<ShardPass>& passes, std::int64_t step) const {
+  const auto last_layer = codec_->decoder->last_layer();
+  torch::Tensor weight;
+  if (shards_.count() == 1) {
+    weight =
+        adaptive_weight(passes[0].reconstruction_loss, passes[0].generator_loss, last_layer, recipe_.disc_weight_max);
+  } else {
+    const auto gradients = shards_.mean([&](std::int64_t shard) {
+      const auto& pass = passes[static_cast<std::size_t>(shard - shards_.own().begin)];
+      return last_layer_gradients(pass.reconstruction_loss, pass.generator_loss, last_layer);
+    });
+    weight = adaptive_weight(gradients, recipe_.disc_weight_max);
+  }
+  return weight * (schedule_.share(step) * std::pow(kRetreatFactor, static_cast<double>(retreats_)));
+}
+
+/// Out: its loss.
+double CodecTraining::train_discriminator(const std::vector<ShardPass>& passes, std::int64_t step, double rate,
+                                          ShardBuffers& buffers) {
+  ++discriminator_steps_;
+  set_trainable(*discriminator_, true);
+  const auto loss_of = [&](std::int64_t shard, Metrics&) {
+    const auto& made = passes[static_cast<std::size_t>(shard - shards_.own().begin)];
+    const auto look = [&](const torch::Tensor& images) {
+      return buffers.during(shard, [&] { return discriminator_->forward(images); });
+    };
+    const auto real_logits = look(augment(made.pass.target, step, 1, shard));
+    const auto fake_logits = look(made.fake.detach());
+    return hinge_loss(real_logits, fake_logits);
+  };
+  const double own =
+      recipe_.discriminator_learning_rate > 0 ? recipe_.discriminator_learning_rate : recipe_.learning_rate;
+  const auto metrics = shards_.minimise(*discriminator_adam_, loss_of, own * rate / recipe_.learning_rate,
+                                        "discriminator", "codec: the discriminator's loss", step);
+  return metrics.at("discriminator");
+}
+
+void CodecTraining::care_for_codebook(const std::vector<ShardPass>& passes, std::int64_t step, Metrics& metrics) {
+  std::vector<torch::Tensor> indices, latents;
+  for (const auto& made : passes) {
+    indices.push_back(made.pass.indices);
+    latents.push_back(made.pass.latents.detach());
+  }
+  if (passes.front().pass.seen.defined()) {
+    codec_->quantizer->follow(shards_.sum(
+        [&](std::int64_t shard) { return passes[static_cast<std::size_t>(shard - shards_.own().begin)].pass.seen; }));
+  }
+  const auto all_indices = shards_.all_rows(torch::cat(indices));
+  metrics["perplexity"] = codebook_use(all_indices, recipe_.codebook_size).perplexity;
+  auto own_latents = torch::cat(latents);
+  care_->after_step(step, all_indices, *codec_->quantizer,
+                    care_->reseeds(step) ? shards_.all_rows(own_latents) : own_latents);
+  metrics["codes_in_use"] = static_cast<double>(care_->codes_in_use());
 }
 
 Metrics CodecTraining::step(std::int64_t step) {
@@ -260,56 +382,39 @@ Metrics CodecTraining::step(std::int64_t step) {
   codec_->train();
   const bool has_codebook = codebook_taken_over_ || recipe_.quantizer == "gumbel";
   if (step == 0 && recipe_.kmeans_start && !has_codebook) start_codebook();
-  const auto batch = loader_->batch(step);
-  const auto pass = recipe_.decoder_only ? codec_->decoder_pass(batch.images)
-                                         : codec_->train_pass(batch.images, {step, static_cast<Seed>(recipe_.seed)});
-
-  Metrics metrics;
-  const auto difference = pass.reconstruction - pass.target;
-  auto reconstruction_loss = recipe_.reconstruction_loss == "l1" ? difference.abs().mean() : difference.square().mean();
-  metrics["reconstruction"] = reconstruction_loss.item<double>();
-  if (perceptual_) {
-    const auto perceptual = perceptual_->distance(pass.target, pass.reconstruction).mean();
-    metrics["perceptual"] = perceptual.item<double>();
-    reconstruction_loss = reconstruction_loss + recipe_.perceptual_term_weight() * perceptual;
-  }
-  auto loss = reconstruction_loss + pass.quantizer_loss;
-  torch::Tensor fake;
+  const auto images = loader_->batch(step).images;
   const bool discriminates = recipe_.adversarial && schedule_.learns(step);
-  if (recipe_.adversarial && (discriminates || schedule_.counts(step))) {
+  const bool counts = recipe_.adversarial && schedule_.counts(step);
+  std::optional<ShardBuffers> buffers;
+  if (discriminates || counts) {
     discriminator_->train();
-    fake = augment(pass.reconstruction, step, 0);
+    buffers.emplace(*discriminator_, shards_);
   }
-  if (recipe_.adversarial && schedule_.counts(step)) {
-    set_trainable(*discriminator_, false);  // the generator's loss is to move the codec alone
-    const auto generator_loss = -discriminator_->forward(fake).mean();
-    const auto weight =
-        adaptive_weight(reconstruction_loss, generator_loss, codec_->decoder->last_layer(), recipe_.disc_weight_max) *
-        (schedule_.share(step) * std::pow(kRetreatFactor, static_cast<double>(retreats_)));
-    loss = loss + weight * generator_loss;
-    metrics["generator"] = generator_loss.item<double>();
-    metrics["adversarial_weight"] = weight.item<double>();
-  }
-  metrics["loss"] = loss.item<double>();
-  metrics["codebook"] = pass.quantizer_loss.item<double>();
-  const auto use = codebook_use(pass.indices, recipe_.codebook_size);
-  metrics["perplexity"] = use.perplexity;
 
-  metrics["gradient_norm"] = adam_->minimise(loss, rate, "codec: the loss", step);
-  if (discriminates) {
-    ++discriminator_steps_;
-    set_trainable(*discriminator_, true);
-    const auto real_logits = discriminator_->forward(augment(pass.target, step, 1));
-    const auto fake_logits = discriminator_->forward(fake.detach());
-    const auto discriminator_loss = hinge_loss(real_logits, fake_logits);
-    metrics["discriminator"] = discriminator_loss.item<double>();
-    const double own =
-        recipe_.discriminator_learning_rate > 0 ? recipe_.discriminator_learning_rate : recipe_.learning_rate;
-    (void)discriminator_adam_->minimise(discriminator_loss, own * rate / recipe_.learning_rate,
-                                        "codec: the discriminator's loss", step);
+  std::vector<ShardPass> passes;
+  std::vector<Metrics> figures;
+  const auto pass_next = [&](std::int64_t shard) {
+    passes.push_back(
+        pass_of(shards_.rows_of(images, shard), step, shard, buffers ? &*buffers : nullptr, figures.emplace_back()));
+  };
+  torch::Tensor weight;
+  if (counts) {  // it asks for all of the batch before any loss is known
+    for (auto shard = shards_.own().begin; shard < shards_.own().end; ++shard) pass_next(shard);
+    weight = adversarial_weight(passes, step);
   }
-  care_->after_step(step, pass.indices, *codec_->quantizer, pass.latents);
-  metrics["codes_in_use"] = static_cast<double>(care_->codes_in_use());
+  const auto loss_of = [&](std::int64_t shard, Metrics& metrics) {
+    if (!counts) pass_next(shard);
+    const auto at = static_cast<std::size_t>(shard - shards_.own().begin);
+    metrics = figures[at];
+    const auto& made = passes[at];
+    const auto loss = made.reconstruction_loss + made.pass.quantizer_loss;
+    return counts ? loss + weight * made.generator_loss : loss;
+  };
+  auto metrics = shards_.minimise(*adam_, loss_of, rate, "loss", "codec: the loss", step);
+  if (counts) metrics["adversarial_weight"] = weight.item<double>();
+  if (discriminates) metrics["discriminator"] = train_discriminator(passes, step, rate, *buffers);
+  if (buffers) buffers->finish();
+  care_for_codebook(passes, step, metrics);
   return metrics;
 }
 
@@ -470,11 +575,12 @@ Precision training_precision(const std::string& name, torch::Device device) {
 }
 
 std::unique_ptr<TrainingTask> make_codec_training(const CodecRecipe& recipe, const Dataset& data,
-                                                  const std::filesystem::path& bundle, torch::Device device) {
+                                                  const std::filesystem::path& bundle, torch::Device device,
+                                                  std::shared_ptr<const Ranks> ranks) {
   recipe.validate();
   require(data.image_size() == recipe.image_size, "{} pixel data for a codec of {}", data.image_size(),
           recipe.image_size);
-  return std::make_unique<CodecTraining>(recipe, data, bundle, device);
+  return std::make_unique<CodecTraining>(recipe, data, bundle, device, std::move(ranks));
 }
 
 }  // namespace tessera

@@ -10,8 +10,10 @@
 
 #include "codec/codec_options.h"
 #include "data/dataset.h"
-#include "kernels/training_ops.h"
+#include "distributed/ranks.h"
+#include "kernels/ops/layers.h"
 #include "runtime/fields.h"
+#include "training/batch_shards.h"
 #include "training/training_loop.h"
 
 namespace tessera {
@@ -56,6 +58,7 @@ struct CodecRecipe {
   // optimisation
   std::int64_t steps = 0;
   std::int64_t batch_size = 8;
+  ShardRecipe sharing;
   double learning_rate = 4e-4;
   double discriminator_learning_rate = 0;
   std::int64_t warmup = -1;
@@ -98,12 +101,14 @@ void choose_defaults(CodecRecipe& recipe, std::int64_t smaller_image_side, std::
 /// Linear warm-up of a run that names none: a thirtieth of it, at most 500 steps.
 std::int64_t warmup_of(std::int64_t warmup, std::int64_t steps);
 
-/// The task for run_training. In: data at recipe.image_size; bundle, the folder that gets vqvae/ and model_index.json.
+/// The task for run_training. In: data at recipe.image_size; bundle, the folder that gets vqvae/ and model_index.json;
+/// ranks that share each batch (recipe.shards), none: this process alone.
 std::unique_ptr<TrainingTask> make_codec_training(const CodecRecipe& recipe, const Dataset& data,
                                                   const std::filesystem::path& bundle,
-                                                  torch::Device device = torch::kCPU);
+                                                  torch::Device device = torch::kCPU,
+                                                  std::shared_ptr<const Ranks> ranks = nullptr);
 
-/// "auto", "float32" or "bfloat16"; auto takes bfloat16 where the device has it (kernels/device.h). Unknown names
+/// "auto", "float32" or "bfloat16"; auto takes bfloat16 where the device has it (kernels/ops/device.h). Unknown names
 /// throw.
 Precision training_precision(const std::string& name, torch::Device device = torch::kCPU);
 

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "denoiser/class_names.h"
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
 
@@ -62,6 +63,10 @@ ConditionData conditions_of(const Dataset& data, const std::string& name, const 
   }
   if (recipe.has_text() && recipe.keyword_rate > 0) conditions.train_keywords = train_keywords(data, name);
   fill(Split::validation, conditions.validation_captions, conditions.validation_labels);
+  conditions.class_names = data.class_names();
+  for (const auto& each : conditions.class_names)
+    require(!recipe.has_classes() || each.size() <= kLongestClassName,
+            "{}: the name of a class has {} bytes, expected at most {}", name, each.size(), kLongestClassName);
   conditions.classes = static_cast<std::int64_t>(data.class_names().size());
   return conditions;
 }

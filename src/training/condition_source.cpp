@@ -21,6 +21,18 @@ ToldRows ToldRows::slice(std::int64_t first, std::int64_t last) const {
   return {part(ids), part(labels), part(dropped)};
 }
 
+ToldRows ToldRows::repeated(std::int64_t count) const {
+  const auto repeat = [&](const torch::Tensor& all) {
+    return all.defined() ? all.index_select(0, torch::zeros({count}, torch::kInt64)) : all;
+  };
+  return {repeat(ids), repeat(labels), repeat(dropped)};
+}
+
+ToldRows ToldRows::rotated() const {
+  const auto turn = [](const torch::Tensor& all) { return all.defined() ? all.roll(-1, 0) : all; };
+  return {turn(ids), turn(labels), turn(dropped)};
+}
+
 ConditionSource::ConditionSource(const PriorRecipe& recipe, const TokenData& data,
                                  std::optional<ClipTokenizer> tokenizer)
     : recipe_(recipe) {
@@ -95,13 +107,14 @@ ToldRows ConditionSource::at_step(const torch::Tensor& rows, std::int64_t step) 
   ToldRows told;
   if (originals_ == 0) return told;
   const auto of = rows % originals_;
+  const bool whole = step < recipe_.whole_mask_steps;  // all of it is told
   told.dropped = torch::zeros({rows.size(0)}, torch::kBool);
   for (std::int64_t row = 0; row < rows.size(0); ++row) {
-    told.dropped.data_ptr<bool>()[row] = stream_of(recipe_, row, step).uniform(kDropCell) < recipe_.null_rate;
+    told.dropped.data_ptr<bool>()[row] = stream_of(recipe_, row, step).uniform(kDropCell) < recipe_.null_rate && !whole;
   }
   if (recipe_.has_text()) {
     told.ids = train_ids_.index_select(0, drawn_captions(of, step));
-    if (!keywords_.empty()) draw_keywords(told.ids, of, step);
+    if (!keywords_.empty() && !whole) draw_keywords(told.ids, of, step);
   }
   if (recipe_.has_classes()) told.labels = train_labels_.index_select(0, of);
   return told;

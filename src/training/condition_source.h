@@ -23,6 +23,11 @@ struct ToldRows {
   torch::Tensor dropped;  // [N] bool: told nothing
 
   ToldRows slice(std::int64_t first, std::int64_t last) const;
+  /// Row i gets what row i + 1 has, the last one what the first has.
+  ToldRows rotated() const;
+  /// Of one row: that row `count` times; of none: nothing.
+  ToldRows repeated(std::int64_t count) const;
+  bool is_told() const { return dropped.defined(); }
 };
 
 class ConditionSource {

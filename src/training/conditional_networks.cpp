@@ -17,6 +17,7 @@ class ConditionalNetworks : public PriorNetworks {
   explicit ConditionalNetworks(const PriorNetworksInput& input);
 
   Parameters parameters() const override;
+  std::vector<std::string> products() const override;
   void to(torch::Device device) override;
   void train(bool training) override { network_->train(training); }
   void seed_dropout(std::uint64_t bits) override { network_->seed_dropout(bits); }
@@ -91,6 +92,12 @@ PriorNetworks::Parameters ConditionalNetworks::parameters() const {
   for (const auto& item : network_->named_parameters()) all.insert("denoiser." + item.key(), item.value());
   conditioner_.add_parameters(all);
   return all;
+}
+
+std::vector<std::string> ConditionalNetworks::products() const {
+  auto names = products_of(*network_.ptr(), "denoiser.");
+  conditioner_.add_products(names);
+  return names;
 }
 
 void ConditionalNetworks::to(torch::Device device) {

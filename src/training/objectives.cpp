@@ -41,12 +41,13 @@ BoundOptions validation_bound(const PriorRecipe& recipe) {
   return options;
 }
 
-GridLikelihood likelihood_of(const torch::Tensor& nats, std::int64_t cells) {
-  const auto each = nats / std::numbers::ln2 / static_cast<double>(cells);
+GridLikelihood likelihood_of(const GridNats& measured, std::int64_t cells) {
+  const auto each = measured.nats / std::numbers::ln2 / static_cast<double>(cells);
   GridLikelihood likelihood;
   likelihood.bits_per_token = each.mean().item<double>();
   if (each.size(0) > 1)
     likelihood.standard_error = each.std().item<double>() / std::sqrt(static_cast<double>(each.size(0)));
+  likelihood.bits_by_share = bits_by_share(measured.share_sums);
   return likelihood;
 }
 

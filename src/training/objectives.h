@@ -17,28 +17,48 @@
 
 namespace tessera {
 
-/// What a validation measures on some grids.
+/// What a validation measures of some grids, which ranks may share out.
+struct GridNats {
+  torch::Tensor nats;        // [N] float64, an estimate of each
+  torch::Tensor share_sums;  // as BoundEstimate::share_sums; undefined: not measured
+};
+
+/// What a validation says of all of them.
 struct GridLikelihood {
   double bits_per_token = 0;
   double standard_error = 0;          // over grids
   std::vector<double> bits_by_share;  // cross-entropy a masked cell by share of cells masked; empty: not measured
 };
 
-/// From one estimate a grid. In: nats [N] float64 of grids of `cells` tokens.
-GridLikelihood likelihood_of(const torch::Tensor& nats, std::int64_t cells);
+/// In: of grids of `cells` tokens.
+GridLikelihood likelihood_of(const GridNats& measured, std::int64_t cells);
 
 /// How a validation estimates a bound: draws of its own, which are the same at every validation.
 BoundOptions validation_bound(const PriorRecipe& recipe);
+
+/// Some rows of a step's batch: the batch itself, or a shard of it.
+struct BatchRows {
+  std::int64_t step = 0;
+  std::int64_t first = 0;  // the first one's place in the batch
+};
 
 class PriorObjective {
  public:
   virtual ~PriorObjective() = default;
 
-  /// What is minimised, with its graph, and figures of it. In: x0 [N, L] int64 on the CPU and what each is told.
-  virtual torch::Tensor loss(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told, std::int64_t step,
-                             Metrics& metrics) = 0;
-  /// Without gradients. In: as loss, any number of grids.
-  virtual GridLikelihood measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told) const = 0;
+  struct Loss {
+    torch::Tensor value;  // what is minimised, with its graph
+    torch::Tensor seen;   // [N, M] float32 on the CPU, for after_step; undefined: nothing
+  };
+  /// And figures of it. In: x0 [N, L] int64 on the CPU and what each is told. The same whatever rows of the batch are
+  /// asked for together, but for rounding.
+  virtual Loss loss(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told, const BatchRows& rows,
+                    Metrics& metrics) = 0;
+  /// What the objective remembers of a step. In: Loss::seen of the whole batch, in order.
+  virtual void after_step(const torch::Tensor& /*seen*/) {}
+  /// Without gradients. In: as loss, any number of grids; first: number of the first one among all that are measured.
+  virtual GridNats measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told,
+                           std::int64_t first) const = 0;
 
   /// T; of an order instead of a process: the cells.
   virtual std::int64_t total_steps() const = 0;

@@ -8,6 +8,7 @@
 
 #include "data/catalogue_choice.h"
 #include "training/codec_trainer.h"
+#include "training/lora_recipe.h"
 #include "training/pixel_trainer.h"
 #include "training/prior_recipe.h"
 #include "training/recipe.h"
@@ -22,7 +23,7 @@ struct PartTraining {
   std::string device = "cpu";
   CatalogueChoice choice;  // of the data
   bool strict = false;     // a broken file of the data is an Error
-  LoopOptions loop;        // its `steps` are the recipe's
+  LoopOptions loop;        // its `steps` are the recipe's, its `ranks` share all of the training
 };
 
 /// A recipe: its file (none: ""), what the user chose laid over it by `lay_over`, and under both what the bundle that
@@ -50,5 +51,9 @@ TrainedPart train_codec(const PartTraining& training, CodecRecipe recipe);
 TrainedPart train_prior(const PartTraining& training, PriorRecipe recipe);
 /// model: the bundle whose codec gets the head; training.bundle empty: the same.
 TrainedPart train_pixels(const PartTraining& training, const PixelRecipe& recipe, const std::string& model);
+
+/// A small update of the prior in `model`, on pictures through its codec; training.bundle is the file to write
+/// (.safetensors), the run's state lies beside it. `folder` of what comes back is that file.
+TrainedPart train_lora(const PartTraining& training, const LoraRecipe& recipe, const std::string& model);
 
 }  // namespace tessera

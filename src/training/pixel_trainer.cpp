@@ -10,6 +10,7 @@
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "training/adam.h"
+#include "training/batch_shards.h"
 #include "training/codec_trainer.h"
 #include "training/model_card.h"
 #include "training/recipe.h"
@@ -54,8 +55,11 @@ Codec codec_with_head(const std::filesystem::path& model) {
 class PixelTraining : public TrainingTask {
  public:
   PixelTraining(const PixelRecipe& recipe, const Dataset& data, const std::filesystem::path& model,
-                std::filesystem::path bundle, torch::Device device)
-      : recipe_(recipe), data_(data), bundle_(std::move(bundle)) {
+                std::filesystem::path bundle, torch::Device device, std::shared_ptr<const Ranks> ranks)
+      : recipe_(recipe),
+        data_(data),
+        bundle_(std::move(bundle)),
+        shards_(std::move(ranks), recipe.batch_size, recipe.sharing) {
     torch::manual_seed(static_cast<std::uint64_t>(recipe.seed));
     codec_ = codec_with_head(model);
     require(data.image_size() == codec_->options().image_size, "{} pixel data for a codec of {}", data.image_size(),
@@ -65,6 +69,8 @@ class PixelTraining : public TrainingTask {
     BatchOptions batches;
     batches.batch_size = recipe.batch_size;
     batches.seed = static_cast<Seed>(recipe.seed);
+    batches.first_row = shards_.own_rows().begin;
+    batches.rows = shards_.own_rows().size();
     loader_ = std::make_unique<BatchLoader>(data, Split::train, batches);
     AdamOptions adam;
     adam.clip_norm = recipe.clip_norm;
@@ -73,7 +79,7 @@ class PixelTraining : public TrainingTask {
     for (const auto& item : codec_->named_parameters()) {
       if (item.key().starts_with("decoder.")) trained.insert(item.key(), item.value());
     }
-    adam_ = std::make_unique<Adam>(trained, adam);
+    adam_ = std::make_unique<Adam>(trained, adam, shards_.ranks_of_optimizer());
   }
 
   std::string name() const override { return "pixels"; }
@@ -88,13 +94,14 @@ class PixelTraining : public TrainingTask {
 
   Metrics step(std::int64_t step) override {
     codec_->train();
-    const auto [target, quantized] = prepared(loader_->batch(step).images);
-    const auto loss = bits_per_dimension(codec_, target, quantized);
-    Metrics metrics = {{"loss", loss.item<double>()}};
+    const auto images = loader_->batch(step).images;
+    const auto loss_of = [&](std::int64_t shard, Metrics&) {
+      const auto [target, quantized] = prepared(shards_.rows_of(images, shard));
+      return bits_per_dimension(codec_, target, quantized);
+    };
     const double rate =
         learning_rate_at(step, recipe_.learning_rate, recipe_.warmup, recipe_.steps, recipe_.final_learning_rate);
-    metrics["gradient_norm"] = adam_->minimise(loss, rate, "pixels: the loss", step);
-    return metrics;
+    return shards_.minimise(*adam_, loss_of, rate, "loss", "pixels: the loss", step);
   }
 
   std::optional<Judgement> validate(std::int64_t step, Recorder& recorder) override {
@@ -119,6 +126,7 @@ class PixelTraining : public TrainingTask {
     return std::nullopt;
   }
 
+  void gather_state() override { adam_->gather(); }
   void save_state(TensorMap& into) const override {
     for (const auto& [name, tensor] : codec_->training_state()) into["model." + name] = tensor;
     adam_->save("adam.", into);
@@ -165,6 +173,7 @@ class PixelTraining : public TrainingTask {
   PixelRecipe recipe_;
   Dataset data_;
   std::filesystem::path bundle_;
+  BatchShards shards_;
   Codec codec_{nullptr};
   std::unique_ptr<BatchLoader> loader_;
   std::unique_ptr<Adam> adam_;
@@ -176,6 +185,8 @@ class PixelTraining : public TrainingTask {
 Fields PixelRecipe::fields() {
   return {{"steps", "updates in all", &steps},
           {"batch_size", "pictures an update", &batch_size},
+          sharing.shards_field(),
+          sharing.gradient_type_field(),
           {"learning_rate", "of Adam", &learning_rate},
           {"warmup", "steps of linear warm-up", &warmup},
           {"final_learning_rate", "fraction of the learning rate reached at the end by a cosine; 1: constant",
@@ -191,6 +202,7 @@ Fields PixelRecipe::fields() {
 void PixelRecipe::validate() const {
   require(steps >= 1, "recipe: steps {}, expected 1 or more", steps);
   require(batch_size >= 1, "recipe: batch_size {}, expected 1 or more", batch_size);
+  sharing.validate(batch_size);
   require(learning_rate > 0, "recipe: learning_rate {}, expected a positive number", learning_rate);
   require(ema_decay >= 0 && ema_decay < 1, "recipe: ema_decay {}, expected 0 up to below 1", ema_decay);
   (void)training_precision(precision);
@@ -198,9 +210,10 @@ void PixelRecipe::validate() const {
 
 std::unique_ptr<TrainingTask> make_pixel_training(const PixelRecipe& recipe, const Dataset& data,
                                                   const std::filesystem::path& model,
-                                                  const std::filesystem::path& bundle, torch::Device device) {
+                                                  const std::filesystem::path& bundle, torch::Device device,
+                                                  std::shared_ptr<const Ranks> ranks) {
   recipe.validate();
-  return std::make_unique<PixelTraining>(recipe, data, model, bundle, device);
+  return std::make_unique<PixelTraining>(recipe, data, model, bundle, device, std::move(ranks));
 }
 
 }  // namespace tessera

@@ -9,7 +9,9 @@
 #include <string>
 
 #include "data/dataset.h"
+#include "distributed/ranks.h"
 #include "runtime/fields.h"
+#include "training/batch_shards.h"
 #include "training/training_loop.h"
 
 namespace tessera {
@@ -18,6 +20,7 @@ namespace tessera {
 struct PixelRecipe {
   std::int64_t steps = 1000;
   std::int64_t batch_size = 16;
+  ShardRecipe sharing;
   double learning_rate = 1e-4;
   std::int64_t warmup = 100;
   double final_learning_rate = 0.1;
@@ -38,6 +41,7 @@ struct PixelRecipe {
 std::unique_ptr<TrainingTask> make_pixel_training(const PixelRecipe& recipe, const Dataset& data,
                                                   const std::filesystem::path& model,
                                                   const std::filesystem::path& bundle,
-                                                  torch::Device device = torch::kCPU);
+                                                  torch::Device device = torch::kCPU,
+                                                  std::shared_ptr<const Ranks> ranks = nullptr);
 
 }  // namespace tessera

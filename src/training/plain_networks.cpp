@@ -19,6 +19,11 @@ class PlainNetworks : public PriorNetworks {
     conditioner_.add_parameters(all);
     return all;
   }
+  std::vector<std::string> products() const override {
+    auto names = products_of(*network_.ptr(), "");
+    conditioner_.add_products(names);
+    return names;
+  }
   void to(torch::Device device) override {
     network_->to(device);
     conditioner_.to(device);

@@ -63,6 +63,11 @@ void PriorConditioner::add_parameters(PriorNetworks::Parameters& all) const {
   all.insert("null_embedding", null_embedding_);
 }
 
+void PriorConditioner::add_products(std::vector<std::string>& names) const {
+  if (!has_text()) return;
+  for (auto& name : products_of(*text_.ptr(), "text.")) names.push_back(std::move(name));
+}
+
 void PriorConditioner::to(torch::Device device) {
   if (!has_text()) return;
   text_->to(device);

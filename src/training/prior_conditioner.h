@@ -21,6 +21,8 @@ class PriorConditioner {
   void begin_from(const Bundle& start, const std::string& where);
   /// "text....", "null_embedding"; nothing without text.
   void add_parameters(PriorNetworks::Parameters& all) const;
+  /// The names of the text encoder's products among those.
+  void add_products(std::vector<std::string>& names) const;
   void to(torch::Device device);
   void put_into(Bundle& bundle) const;
 

@@ -18,6 +18,7 @@ struct ConditionData {
   std::vector<std::vector<std::string>> train_keywords;
   std::vector<std::int64_t> train_labels, validation_labels;
   std::int64_t classes = 0;
+  std::vector<std::string> class_names = {};  // one for each class; empty: they have none
 };
 
 /// Token grids to train on.

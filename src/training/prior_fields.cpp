@@ -26,6 +26,7 @@ std::set<std::string> particular_fields() {
 }  // namespace
 
 std::string unused_field(const std::string& name, const PriorRecipe& recipe) {
+  if (name == "gradient_type" && recipe.sharing.shards == 1) return "one shard does not use it";
   const auto& objective = objective_of(recipe);
   const auto own = objective.fields(recipe);
   if (std::find(own.begin(), own.end(), name) != own.end() || !particular_fields().count(name)) return {};

@@ -1,5 +1,6 @@
 #include "training/prior_networks.h"
 
+#include "nn/layers.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -26,6 +27,16 @@ std::int64_t PriorNetworks::parameter_count() const {
   std::int64_t count = 0;
   for (const auto& item : parameters()) count += item.value().numel();
   return count;
+}
+
+std::vector<std::string> products_of(torch::nn::Module& module, const std::string& prefix) {
+  const auto packed = packed_by_weight(module);
+  std::vector<std::string> names;
+  for (const auto& item : module.named_parameters()) {
+    if (packed.count(item.value().unsafeGetTensorImpl()) && item.value().dim() == 2)
+      names.push_back(prefix + item.key());
+  }
+  return names;
 }
 
 MadeNetworks make_prior_networks(const PriorNetworksInput& input) {

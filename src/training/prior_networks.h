@@ -23,8 +23,10 @@ class PriorNetworks {
   using Parameters = torch::OrderedDict<std::string, torch::Tensor>;
   virtual ~PriorNetworks() = default;
 
-  /// All that is trained, by the names in a training state.
+  /// All that is trained, by the names in a training state; those of the text encoder begin with "text.".
   virtual Parameters parameters() const = 0;
+  /// Names in parameters() of the weights [out, in] of products of activations.
+  virtual std::vector<std::string> products() const = 0;
   virtual void to(torch::Device device) = 0;
   virtual void train(bool training) = 0;
   virtual void seed_dropout(std::uint64_t bits) = 0;
@@ -50,6 +52,9 @@ class PriorNetworks {
   void load(const TensorMap& tensors);
   std::int64_t parameter_count() const;
 };
+
+/// Of a module's products: `prefix` and the names of their weights.
+std::vector<std::string> products_of(torch::nn::Module& module, const std::string& prefix);
 
 struct PriorNetworksInput {
   const PriorRecipe& recipe;

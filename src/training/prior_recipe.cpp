@@ -40,6 +40,8 @@ Fields PriorRecipe::fields() {
       {"time_sampling", "uniform or importance", &time_sampling},
       {"steps", "updates in all; 0 chooses from the number of grids", &steps},
       {"batch_size", "grids an update", &batch_size},
+      sharing.shards_field(),
+      sharing.gradient_type_field(),
       {"learning_rate", "of Adam", &learning_rate},
       {"warmup", "steps of linear warm-up; -1: a thirtieth of the run, at most 500", &warmup},
       {"final_learning_rate", "fraction of the learning rate reached at the end by a cosine; 1: constant",
@@ -70,6 +72,14 @@ Fields PriorRecipe::fields() {
        "of a caption, so that short prompts are understood",
        &keyword_rate},
       {"auxiliary_weight", "of the cross-entropy of x_0; 0 disables", &auxiliary_weight},
+      {"whole_mask_rate",
+       "part of the grids trained wholly masked, where the condition is all there is to go by; 0: as the times are "
+       "drawn",
+       &whole_mask_rate},
+      {"whole_mask_steps",
+       "steps at the beginning in which every grid is wholly masked and told all of its condition, so that this is "
+       "learned before the cells' neighbours say most of it; 0: none",
+       &whole_mask_steps},
       {"text_width", "of the text encoder that is trained along", &text_width},
       {"text_layers", "of the text encoder", &text_layers},
       {"text_length", "tokens of a caption that are read", &text_length},
@@ -91,6 +101,7 @@ void PriorRecipe::validate() const {
   (void)time_sampling_from(time_sampling);
   (void)training_precision(precision);
   require(batch_size >= 1, "recipe: batch_size {}, expected 1 or more", batch_size);
+  sharing.validate(batch_size);
   require(learning_rate > 0, "recipe: learning_rate {}, expected a positive number", learning_rate);
   require(warmup >= -1, "recipe: warmup {}, expected 0 or more steps, or -1", warmup);
   require(ema_decay >= 0 && ema_decay < 1, "recipe: ema_decay {}, expected 0 up to below 1", ema_decay);
@@ -99,6 +110,8 @@ void PriorRecipe::validate() const {
   require(validation_terms >= 0, "recipe: validation_terms {}, expected 0 or more", validation_terms);
   require(null_rate >= 0 && null_rate < 1, "recipe: null_rate {}, expected 0 up to below 1", null_rate);
   require(keyword_rate >= 0 && keyword_rate <= 1, "recipe: keyword_rate {}, expected 0 to 1", keyword_rate);
+  require(whole_mask_rate >= 0 && whole_mask_rate <= 1, "recipe: whole_mask_rate {}, expected 0 to 1", whole_mask_rate);
+  require(whole_mask_steps >= 0, "recipe: whole_mask_steps {}, expected 0 or more", whole_mask_steps);
   require(auxiliary_weight >= 0, "recipe: auxiliary_weight {}, expected 0 or more", auxiliary_weight);
   require(text_merges >= 0 && text_merges <= 50000, "recipe: text_merges {}, expected 0 to 50000", text_merges);
   require(text_length >= 3 && text_length <= 1024, "recipe: text_length {}, expected 3 to 1024", text_length);
@@ -133,10 +146,12 @@ void choose_defaults(PriorRecipe& recipe, const TokenData& data) {
 
 void inherit_architecture(PriorRecipe& recipe) {
   if (recipe.start_from.empty()) return;
-  const auto bundle = load_bundle(recipe.start_from);
-  require(bundle.denoiser.has_value(), "start_from: {}: the bundle holds no prior (transformer/)", recipe.start_from);
-  const auto given =
-      prior_facts(bundle.denoiser->config, bundle.scheduler.value_or(nlohmann::json()), recipe.start_from);
+  inherit_architecture(recipe, load_bundle(recipe.start_from), recipe.start_from);
+}
+
+void inherit_architecture(PriorRecipe& recipe, const Bundle& bundle, const std::string& name) {
+  require(bundle.denoiser.has_value(), "start_from: {}: the bundle holds no prior (transformer/)", name);
+  const auto given = prior_facts(bundle.denoiser->config, bundle.scheduler.value_or(nlohmann::json()), name);
   recipe.layers = given.network.layers;
   recipe.heads = given.network.heads;
   recipe.width = given.network.width;

@@ -5,12 +5,15 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
+#include "checkpoint/bundle.h"
 #include "diffusion/processes.h"
 #include "prior/prior.h"
 #include "runtime/fields.h"
 #include "training/adam.h"
+#include "training/batch_shards.h"
 #include "training/prior_data.h"
 
 namespace tessera {
@@ -31,6 +34,7 @@ struct PriorRecipe {
   std::string time_sampling = "uniform";
   std::int64_t steps = 0;
   std::int64_t batch_size = 16;
+  ShardRecipe sharing;
   double learning_rate = 1e-3;
   std::int64_t warmup = -1;
   double final_learning_rate = 0.02;
@@ -51,6 +55,8 @@ struct PriorRecipe {
   double null_rate = 0.1;
   double keyword_rate = 0;
   double auxiliary_weight = 5e-4;
+  double whole_mask_rate = 0;
+  std::int64_t whole_mask_steps = 0;
   std::int64_t text_width = 128;
   std::int64_t text_layers = 2;
   std::int64_t text_length = 32;
@@ -64,7 +70,12 @@ struct PriorRecipe {
 
   bool is_autoregressive() const { return prior == kAutoregressive; }
   /// The network sees the time: one that reverses a process other than the usual one, or is told a text or a class.
-  bool sees_time() const { return !is_autoregressive() && (process != default_process().name || condition != "none"); }
+  bool sees_time() const {
+    if (network_sees_time) return *network_sees_time;
+    return !is_autoregressive() && (process != default_process().name || condition != "none");
+  }
+  /// Of a network that no recipe makes (training/released_networks.h); no field.
+  std::optional<bool> network_sees_time;
   bool has_text() const { return condition == "text"; }
   bool has_classes() const { return condition == "class"; }
 
@@ -80,5 +91,7 @@ void choose_defaults(PriorRecipe& recipe, const TokenData& data);
 /// prior in the bundle `recipe.start_from`, so that its weights fit. To be called before what the user chose is laid
 /// over it. Does nothing where start_from is empty.
 void inherit_architecture(PriorRecipe& recipe);
+/// Those of the prior in `start`, whose name begins an error.
+void inherit_architecture(PriorRecipe& recipe, const Bundle& start, const std::string& name);
 
 }  // namespace tessera

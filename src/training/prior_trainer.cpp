@@ -5,17 +5,20 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/bundle.h"
+#include "denoiser/class_names.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "sampling/fill.h"
 #include "sampling/registry.h"
 #include "training/adam.h"
+#include "training/batch_shards.h"
 #include "training/codec_trainer.h"
 #include "training/model_card.h"
 #include "training/objectives.h"
 #include "training/prior_fields.h"
 #include "training/recipe.h"
 #include "training/row_order.h"
+#include "training/shared_state.h"
 
 namespace tessera {
 namespace {
@@ -47,22 +50,28 @@ std::optional<ClipTokenizer> tokenizer_of(const std::optional<Bundle>& start) {
 class PriorTraining : public TrainingTask {
  public:
   PriorTraining(const PriorRecipe& recipe, const TokenData& data, std::filesystem::path bundle, SampleReview review,
-                torch::Device device)
-      : recipe_(recipe), data_(data), bundle_(std::move(bundle)), review_(std::move(review)) {
+                torch::Device device, std::shared_ptr<const Ranks> ranks, PriorTrainingKind kind)
+      : recipe_(recipe),
+        data_(data),
+        bundle_(std::move(bundle)),
+        review_(std::move(review)),
+        kind_(std::move(kind)),
+        shards_(std::move(ranks), recipe.batch_size, recipe.sharing) {
     const auto start = start_of(recipe);
     told_ = std::make_unique<ConditionSource>(recipe, data, tokenizer_of(start));
     objective_ = objective_of(recipe).make({recipe_, data_});
-    auto made = make_prior_networks({recipe_, data_, told_->tokenizer(), start ? &*start : nullptr, device});
+    const auto make = kind_.networks ? kind_.networks : make_prior_networks;
+    auto made = make({recipe_, data_, told_->tokenizer(), start ? &*start : nullptr, device});
     model_ = std::move(made.trained);
     average_ = std::move(made.average);
     model_->to(device);
     average_->to(device);
-    adam_ = std::make_unique<Adam>(model_->parameters(), recipe.adam());
+    adam_ = std::make_unique<Adam>(model_->parameters(), recipe.adam(), shards_.ranks_of_optimizer());
     log().info("prior: {}; {} parameters over {}x{} cells of {} codes", objective_of(recipe).called(recipe),
                model_->parameter_count(), grid().h, grid().w, data.codebook_size);
   }
 
-  std::string name() const override { return "prior"; }
+  std::string name() const override { return kind_.name; }
   std::string unit() const override { return "images"; }
   double units_per_step() const override { return static_cast<double>(recipe_.batch_size); }
   bool plan_steps(std::int64_t /*step*/, std::int64_t total) override {
@@ -72,7 +81,7 @@ class PriorTraining : public TrainingTask {
   /// The fields that are used, and the data that they are used on.
   nlohmann::json recipe() const override {
     auto copy = recipe_;
-    auto object = to_json(used_fields(copy));
+    auto object = kind_.recipe ? kind_.recipe() : to_json(used_fields(copy));
     object["data_key"] = data_.key;
     if (data_.count > 0) object["data_count"] = data_.count;
     return object;
@@ -80,6 +89,8 @@ class PriorTraining : public TrainingTask {
 
   Metrics step(std::int64_t step) override;
   std::optional<Judgement> validate(std::int64_t step, Recorder& recorder) override;
+  void gather_state() override { adam_->gather(); }
+  void measure_together() override;
   void save_state(TensorMap& into) const override;
   void load_state(const TensorMap& from) override;
   void write_bundle(std::int64_t step) override;
@@ -88,7 +99,12 @@ class PriorTraining : public TrainingTask {
   Extent grid() const { return {data_.train.size(1), data_.train.size(2)}; }
   bool has_held_out() const { return data_.validation.size(0) > 0; }
   GridLikelihood measure(PriorNetworks& networks, bool held_out);
+  /// Bits per token that its own condition saves a grid, beside the one of another grid under the same draws; nothing
+  /// where grids have no condition.
+  std::optional<double> gain_of_condition(PriorNetworks& networks, bool held_out, double bits_per_token);
   TokenGrid sampled(std::int64_t count);
+  /// In: what each of these grids is told.
+  GridLikelihood measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told);
   /// The weights that the last validation found better.
   PriorNetworks& chosen() { return averaged_is_better_ ? *average_ : *model_; }
 
@@ -96,10 +112,20 @@ class PriorTraining : public TrainingTask {
   TokenData data_;
   std::filesystem::path bundle_;
   SampleReview review_;
+  PriorTrainingKind kind_;
+  BatchShards shards_;
   std::unique_ptr<ConditionSource> told_;
   std::unique_ptr<PriorObjective> objective_;
   std::unique_ptr<PriorNetworks> model_, average_;
   std::unique_ptr<Adam> adam_;
+  /// What all ranks have measured of the present weights.
+  struct Measured {
+    GridLikelihood judged, seen;  // the better weights on held-out (else training) grids, and on training grids
+    std::optional<WeightsCompared> compared;
+    std::optional<double> gain;
+    std::optional<TokenGrid> samples;
+  };
+  Measured measured_;
   Metrics figures_;
   bool averaged_is_better_ = true;
 };
@@ -107,46 +133,81 @@ class PriorTraining : public TrainingTask {
 Metrics PriorTraining::step(std::int64_t step) {
   const auto seed = static_cast<Seed>(recipe_.seed);
   model_->train(true);
-  model_->seed_dropout(RandomStream(seed, Purpose::dropout, 0, static_cast<std::uint32_t>(step)).bits(0));
-  const auto rows = batch_rows(data_.train.size(0), recipe_.batch_size, seed, step, recipe_.sampling == "replacement");
-  const auto x0 = data_.train.index_select(0, rows).flatten(1).to(torch::kInt64);
-  Metrics metrics;
-  const auto loss = objective_->loss(*model_, x0, told_->at_step(rows, step), step, metrics);
-  metrics["loss"] = loss.item<double>();
+  const RandomStream dropout(seed, Purpose::dropout, 0, static_cast<std::uint32_t>(step));
+  const auto batch = batch_rows(data_.train.size(0), recipe_.batch_size, seed, step, recipe_.sampling == "replacement");
+  std::vector<torch::Tensor> seen;
+  const auto loss_of = [&](std::int64_t shard, Metrics& metrics) {
+    const BatchRows part{step, shard * shards_.rows_each()};
+    const auto rows = batch.slice(0, part.first, part.first + shards_.rows_each());
+    model_->seed_dropout(dropout.bits(static_cast<std::uint32_t>(shard)));
+    const auto x0 = data_.train.index_select(0, rows).flatten(1).to(torch::kInt64);
+    auto loss = objective_->loss(*model_, x0, told_->at_step(rows, step), part, metrics);
+    if (loss.seen.defined()) seen.push_back(std::move(loss.seen));
+    return loss.value;
+  };
   const double rate =
       learning_rate_at(step, recipe_.learning_rate, recipe_.warmup, recipe_.steps, recipe_.final_learning_rate);
-  metrics["gradient_norm"] = adam_->minimise(loss, rate, "prior: the loss", step);
+  const auto metrics = shards_.minimise(*adam_, loss_of, rate, "loss", "prior: the loss", step);
+  if (!seen.empty()) objective_->after_step(shards_.all_rows(torch::cat(seen)));
   return metrics;
 }
 
-GridLikelihood PriorTraining::measure(PriorNetworks& networks, bool held_out) {
+GridLikelihood PriorTraining::measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told) {
   const torch::NoGradGuard no_grad;
   networks.train(false);
+  const auto made = shards_.made_together(x0.size(0), recipe_.batch_size, [&](std::int64_t begin, std::int64_t end) {
+    const auto found = objective_->measure(networks, x0.slice(0, begin, end), told.slice(begin, end), begin);
+    std::vector<torch::Tensor> rows = {found.nats};
+    if (found.share_sums.defined()) rows.push_back(found.share_sums.unsqueeze(0));
+    return rows;
+  });
+  return likelihood_of({made[0], made.size() > 1 ? made[1].sum(0) : torch::Tensor()}, x0.size(1));
+}
+
+GridLikelihood PriorTraining::measure(PriorNetworks& networks, bool held_out) {
   const auto& grids = held_out ? data_.validation : data_.train;
   const auto rows = recipe_.grids_to_measure(grids.size(0));
+  return measure(networks, grids.index_select(0, rows).flatten(1).to(torch::kInt64), told_->as_given(rows, held_out));
+}
+
+std::optional<double> PriorTraining::gain_of_condition(PriorNetworks& networks, bool held_out, double bits_per_token) {
+  const auto& grids = held_out ? data_.validation : data_.train;
+  const auto rows = recipe_.grids_to_measure(grids.size(0));
+  const auto told = told_->as_given(rows, held_out);
+  if (!told.is_told() || rows.size(0) < 2) return std::nullopt;
   const auto x0 = grids.index_select(0, rows).flatten(1).to(torch::kInt64);
-  return objective_->measure(networks, x0, told_->as_given(rows, held_out));
+  return measure(networks, x0, told.rotated()).bits_per_token - bits_per_token;
+}
+
+void PriorTraining::measure_together() {
+  average_->load(adam_->averaged());
+  const bool held_out = has_held_out();
+  measured_ = {};
+  measured_.judged = measure(*average_, held_out);
+  if (adam_->has_average()) {
+    const auto plain = measure(*model_, held_out);
+    measured_.compared = {measured_.judged.bits_per_token, plain.bits_per_token};
+    averaged_is_better_ = measured_.compared->averaged_is_better();
+    if (!averaged_is_better_) measured_.judged = plain;
+  }
+  measured_.seen = measure(chosen(), false);  // the gap between the two shows memorisation
+  const auto& of_told = held_out ? measured_.judged : measured_.seen;
+  measured_.gain = gain_of_condition(chosen(), held_out, of_told.bits_per_token);
+  const auto wanted = number_of_first(shards_.ranks(), review_.count());  // who looks at them is rank 0
+  if (wanted > 0) measured_.samples = sampled(wanted);
 }
 
 std::optional<Judgement> PriorTraining::validate(std::int64_t step, Recorder& recorder) {
-  average_->load(adam_->averaged());
   const bool held_out = has_held_out();
-  const auto averaged = measure(*average_, held_out);
-  auto judged = averaged;
+  const auto& [judged, seen, compared, gain, samples] = measured_;
   figures_.clear();
-  if (adam_->has_average()) {
-    const auto plain = measure(*model_, held_out);
-    const WeightsCompared compared{averaged.bits_per_token, plain.bits_per_token};
-    averaged_is_better_ = compared.averaged_is_better();
-    if (!averaged_is_better_) judged = plain;
-    if (held_out) compared.add_to(figures_);
-  }
-  const auto seen = measure(chosen(), false);  // the gap between the two shows memorisation
+  if (compared && held_out) compared->add_to(figures_);
   figures_["train_bits_per_token"] = seen.bits_per_token;
   if (held_out) {
     figures_["validation_bits_per_token"] = judged.bits_per_token;
     figures_["validation_bits_per_token_standard_error"] = judged.standard_error;
   }
+  if (gain) figures_["bits_saved_by_own_condition"] = *gain;
   recorder.scalars(step, figures_);
   if (held_out && !judged.bits_by_share.empty())
     recorder.series(step, "validation_bits_by_share_masked", judged.bits_by_share);
@@ -162,9 +223,8 @@ std::optional<Judgement> PriorTraining::validate(std::int64_t step, Recorder& re
     log().info("prior: step {}: {:.4f} bits per token on training grids (none are held out)", step,
                seen.bits_per_token);
   }
-  const auto wanted = review_.count();
-  if (wanted == 0) return std::nullopt;
-  return review_(step, sampled(wanted), recorder);
+  if (gain) log().info("prior: step {}: its own condition saves a grid {:.4f} bits per token", step, *gain);
+  return samples ? review_(step, *samples, recorder) : std::nullopt;
 }
 
 /// Grids of the chosen weights, each told what a held-out (else a training) picture is.
@@ -180,15 +240,13 @@ TokenGrid PriorTraining::sampled(std::int64_t count) {
   options.steps = std::min(kPreviewSteps, options.total_steps);
   options.seed = static_cast<Seed>(recipe_.seed);
   const auto available = has_held_out() ? data_.validation.size(0) : data_.train.size(0);
-  std::vector<torch::Tensor> made;
-  for (std::int64_t first = 0; first < count; first += recipe_.batch_size) {
-    const auto last = std::min(first + recipe_.batch_size, count);
+  const auto made = shards_.made_together(count, recipe_.batch_size, [&](std::int64_t first, std::int64_t last) {
     options.first_image = static_cast<std::uint64_t>(first);
     options.conditions = chosen().conditions(told_->as_given(torch::arange(first, last) % available, has_held_out()));
-    made.push_back(
-        fill(TokenGrid::all_masked(last - first, grid(), data_.codebook_size), *denoiser, options).grid.codes());
-  }
-  return {torch::cat(made), data_.codebook_size};
+    const auto grids = TokenGrid::all_masked(last - first, grid(), data_.codebook_size);
+    return std::vector<torch::Tensor>{fill(grids, *denoiser, options).grid.codes()};
+  });
+  return {made.front(), data_.codebook_size};
 }
 
 void PriorTraining::save_state(TensorMap& into) const {
@@ -209,6 +267,10 @@ void PriorTraining::load_state(const TensorMap& from) {
 
 void PriorTraining::write_bundle(std::int64_t step) {
   average_->load(adam_->averaged());
+  if (kind_.write) {
+    kind_.write(chosen());
+    return;
+  }
   ModelCard card;
   card.part = "prior";
   card.description = fmt::format("{}: {} layers, {} heads, width {}, {} parameters; {} steps of {} grids; {} weights",
@@ -227,6 +289,7 @@ void PriorTraining::write_bundle(std::int64_t step) {
     bundle.tokenizer.clear();
     if (told_->tokenizer()) bundle.tokenizer = words;
     chosen().put_into(bundle);
+    if (recipe_.has_classes()) put_class_names(data_.conditions.class_names, bundle.denoiser->config);
   });
 }
 
@@ -234,11 +297,13 @@ void PriorTraining::write_bundle(std::int64_t step) {
 
 std::unique_ptr<TrainingTask> make_prior_training(const PriorRecipe& recipe, const TokenData& data,
                                                   const std::filesystem::path& bundle, SampleReview review,
-                                                  torch::Device device) {
+                                                  torch::Device device, std::shared_ptr<const Ranks> ranks,
+                                                  PriorTrainingKind kind) {
   recipe.validate();
   require(data.train.dim() == 3 && data.train.size(0) > 0, "prior: expected training grids [n, h, w]");
   require(data.validation.dim() == 3, "prior: expected validation grids [m, h, w]");
-  return std::make_unique<PriorTraining>(recipe, data, bundle, std::move(review), device);
+  return std::make_unique<PriorTraining>(recipe, data, bundle, std::move(review), device, std::move(ranks),
+                                         std::move(kind));
 }
 
 }  // namespace tessera

@@ -23,4 +23,13 @@ void load_times(TimeSampler& times, const TensorMap& from) {
   }
 }
 
+torch::Tensor seen_times(const torch::Tensor& t, const TrainingLoss& losses) {
+  const auto row = [](const torch::Tensor& values) { return values.detach().to(torch::kCPU, torch::kFloat32); };
+  return torch::stack({row(t), row(losses.loss), row(losses.vb)}, 1);
+}
+
+void update_times(TimeSampler& times, const torch::Tensor& seen) {
+  times.update(seen.select(1, 0).to(torch::kInt64), {seen.select(1, 1), seen.select(1, 2)});
+}
+
 }  // namespace tessera

@@ -17,25 +17,37 @@ constexpr std::int64_t kEncodedAHeldOutOne = 20;  // of so many encoded grids on
 
 constexpr std::int64_t kBatch = 32;
 
-TokenGrid encode_all(const Dataset& data, Codec& codec, bool mirrored) {
-  std::vector<torch::Tensor> parts;
-  Progress progress(mirrored ? "encode mirrored pictures" : "encode pictures", 0, data.size(), "images");
-  for (std::int64_t start = 0; start < data.size(); start += kBatch) {
-    auto images = data.images(start, std::min(start + kBatch, data.size()));
+/// Whole batches, a run of them a rank: the batches are the same whatever the ranks.
+TokenGrid encode_all(const Dataset& data, Codec& codec, bool mirrored, const Ranks& ranks) {
+  const auto grid = codec->options().grid();
+  std::vector<torch::Tensor> parts = {torch::empty({0, grid.h, grid.w}, torch::kInt64)};
+  const auto batches = leaves_of((data.size() + kBatch - 1) / kBatch, ranks.rank(), ranks.count());
+  const auto end = std::min(batches.end * kBatch, data.size());
+  Progress progress(mirrored ? "encode mirrored pictures" : "encode pictures", 0, end, "images");
+  for (auto start = batches.begin * kBatch; start < end; start += kBatch) {
+    auto images = data.images(start, std::min(start + kBatch, end));
     if (mirrored) images = images.flip(3);
     parts.push_back(codec->encode(images).codes());
-    progress.update(std::min(start + kBatch, data.size()), "");
+    progress.update(std::min(start + kBatch, end), "");
   }
-  return {torch::cat(parts), codec->options().codebook_size};
+  return {torch::cat(ranks.gather(torch::cat(parts))), codec->options().codebook_size};
 }
 
 torch::Tensor tokens(const Dataset& data, Codec& codec, const std::string& hash, bool mirrored,
-                     const std::filesystem::path& folder) {
+                     const std::filesystem::path& folder, const Ranks& ranks) {
   const TokenCacheKey key{data.key(), hash, mirrored};
-  if (folder.empty()) return encode_all(data, codec, mirrored).codes();
+  if (folder.empty()) return encode_all(data, codec, mirrored, ranks).codes();
   const TokenCache cache(folder);
-  if (auto found = cache.load(key)) return found->codes();
-  const auto made = encode_all(data, codec, mirrored);
+  auto found = ranks.is_first() ? cache.load(key) : std::nullopt;
+  if (!ranks.broadcast_text(found ? "found" : "").empty()) {
+    const auto grid = codec->options().grid();
+    auto codes = found ? found->codes().to(torch::kInt64).contiguous()
+                       : torch::empty({data.size(), grid.h, grid.w}, torch::kInt64);
+    ranks.broadcast(codes);
+    return codes;
+  }
+  const auto made = encode_all(data, codec, mirrored, ranks);
+  if (!ranks.is_first()) return made.codes();
   try {
     cache.save(key, made);
   } catch (const Error& error) {
@@ -80,11 +92,11 @@ std::string name_of_codec(const std::string& hash, const std::string& dtype, tor
 }
 
 TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_hash, bool flip,
-                    const std::filesystem::path& cache_folder) {
+                    const std::filesystem::path& cache_folder, const Ranks& ranks) {
   TokenData result;
   result.codebook_size = codec->options().codebook_size;
   result.key = fmt::format("{} {} {}", data.key(), codec_hash, flip);
-  const auto all = tokens(data, codec, codec_hash, false, cache_folder);
+  const auto all = tokens(data, codec, codec_hash, false, cache_folder, ranks);
   const auto train = torch::tensor(data.require_split(Split::train)),
              held_out = torch::tensor(data.split(Split::validation), torch::kInt64);
   result.count = data.size();
@@ -92,7 +104,7 @@ TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_h
   result.validation = all.index_select(0, held_out);
   if (flip) {
     result.train =
-        torch::cat({result.train, tokens(data, codec, codec_hash, true, cache_folder).index_select(0, train)});
+        torch::cat({result.train, tokens(data, codec, codec_hash, true, cache_folder, ranks).index_select(0, train)});
   }
   return result;
 }

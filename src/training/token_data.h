@@ -6,6 +6,7 @@
 
 #include "codec/codec.h"
 #include "data/dataset.h"
+#include "distributed/ranks.h"
 #include "training/prior_data.h"
 
 namespace tessera {
@@ -15,9 +16,10 @@ namespace tessera {
 std::string name_of_codec(const std::string& hash, const std::string& dtype, torch::Device device);
 
 /// Encodes every picture of the set (or takes the tokens from the cache) and splits as the set does. With `flip` the
-/// mirrored training pictures are added. codec_hash: from name_of_codec.
+/// mirrored training pictures are added. codec_hash: from name_of_codec. Ranks share out what is to be encoded; rank 0
+/// alone reads and writes the cache.
 TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_hash, bool flip,
-                    const std::filesystem::path& cache_folder);
+                    const std::filesystem::path& cache_folder, const Ranks& ranks = Ranks());
 
 /// A .safetensors file with integer tensors `train` and `validation`, [n, h, w] or [n, L] (a square grid); the number
 /// of codes is the metadata's `codebook_size`, else that of `palette` [K, 3], else the largest token plus one.

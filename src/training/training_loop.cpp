@@ -14,6 +14,7 @@
 #include "runtime/progress.h"
 #include "runtime/seconds_since.h"
 #include "runtime/stop_signal.h"
+#include "training/shared_state.h"
 
 namespace tessera {
 namespace {
@@ -125,9 +126,14 @@ class Run {
   void save_now();
   void go_back();
   void plan_anew();
+  void begin();
+  Best shared(const Best& best) const;
+  TrainingEnd run();
+  TrainingEnd ended(bool done) const;
 
   TrainingTask& task_;
   const LoopOptions& options_;
+  std::shared_ptr<const Ranks> ranks_;
   std::filesystem::path folder_, state_, good_;  // good: the state at the best validation, where one may go back to it
   std::int64_t step_ = 0, saved_ = 0, total_ = 0;
   double validation_cost_ = 0;  // seconds of the last one
@@ -143,24 +149,36 @@ class Run {
 Run::Run(TrainingTask& task, const LoopOptions& options, const std::filesystem::path& folder)
     : task_(task),
       options_(options),
+      ranks_(options.ranks ? options.ranks : std::make_shared<const Ranks>()),
       folder_(folder),
       state_(folder / "state.safetensors"),
       good_(folder / "best.safetensors"),
       total_(options.steps),
       begin_(std::chrono::steady_clock::now()) {
+  check_same_task(*ranks_, task_);
+  if (ranks_->is_first()) begin();
+  step_ = saved_ = number_of_first(*ranks_, step_);
+  total_ = number_of_first(*ranks_, total_);
+  best_ = shared(best_);
+  if (!ranks_->is_first() && total_ != options_.steps) (void)task_.plan_steps(step_, total_);
+  share_state(*ranks_, task_);
+}
+
+/// What rank 0 does before the first step.
+void Run::begin() {
+  const auto& options = options_;
   if (options.resume) {
     require(std::filesystem::exists(state_), "{}: no saved state to resume from", state_.string());
     std::int64_t planned = total_;
-    step_ = restore(task, state_, best_, &planned);
-    if (options.planned_by_time && planned > step_ && task.plan_steps(step_, planned)) total_ = planned;
-    log().info("{}: resumed at step {} from {}", task.name(), step_, state_.string());
+    step_ = restore(task_, state_, best_, &planned);
+    if (options.planned_by_time && planned > step_ && task_.plan_steps(step_, planned)) total_ = planned;
+    log().info("{}: resumed at step {} from {}", task_.name(), step_, state_.string());
   } else {
     require(!std::filesystem::exists(state_), "{}: a run is there already: give --resume to go on, or another folder",
             state_.string());
   }
-  saved_ = step_;
-  sweep_partial_files(folder, true);
-  recorder_.emplace(folder, step_);
+  sweep_partial_files(folder_, true);
+  recorder_.emplace(folder_, step_);
 }
 
 bool Run::is_due(std::int64_t every, double next) const {
@@ -175,6 +193,8 @@ void Run::one_step() {
   Metrics metrics;
   try {
     metrics = task_.step(step_);
+  } catch (const LostRank&) {
+    throw;  // said once, for all that the loop waits for
   } catch (const Error& error) {
     fail("{}; the last good state (step {}) is in {}", error.what(), saved_,
          saved_ > 0 ? state_.string() : "no file yet");
@@ -184,17 +204,19 @@ void Run::one_step() {
   if (options_.after_step) stopped_ = !options_.after_step(step_, total_, metrics);
   if (step_ <= kFirstRecords || step_ % options_.log_every == 0 || step_ == total_) {
     metrics[task_.unit() + "_per_second"] = progress_->rate();
-    recorder_->scalars(step_, metrics);
+    if (recorder_) recorder_->scalars(step_, metrics);
   }
 }
 
 void Run::validate(bool last) {
   const auto before = std::chrono::steady_clock::now();
-  const auto now = task_.validate(step_, *recorder_);
+  task_.gather_state();
+  task_.measure_together();
+  const auto now = judgement_of_first(*ranks_, recorder_ ? task_.validate(step_, *recorder_) : std::nullopt);
   const bool lower = !now || !best_.score || now->score < *best_.score + now->margin;
   const bool spoiled = !lower && task_.wants_to_go_back(*best_.score, now->score);
   const bool gained = lower || (now->phase > best_.phase && !spoiled);
-  const bool worse = !last && spoiled && std::filesystem::exists(good_);
+  const bool worse = number_of_first(*ranks_, !last && spoiled && std::filesystem::exists(good_) ? 1 : 0) != 0;
   if (worse) {
     go_back();
   } else if (gained) {
@@ -202,8 +224,8 @@ void Run::validate(bool last) {
     // up.
     const bool compares = now && best_.score && now->phase == best_.phase;
     if (now) best_ = {compares ? std::min(now->score, *best_.score) : now->score, now->phase, step_, 0};
-    if (step_ > 0) task_.write_bundle(step_);
-    if (now && task_.may_go_back()) save(task_, step_, best_, good_);
+    if (step_ > 0 && ranks_->is_first()) task_.write_bundle(step_);
+    if (now && task_.may_go_back() && ranks_->is_first()) save(task_, step_, best_, good_);
   } else {
     ++best_.without_gain;
   }
@@ -215,7 +237,7 @@ void Run::validate(bool last) {
 void Run::plan_anew() {
   if (options_.planned_seconds <= 0 || static_cast<double>(step_) > kPlannedAnew * static_cast<double>(total_)) return;
   const double left = options_.planned_seconds - seconds_since(begin_) - validation_cost_;
-  const auto total = steps_that_fit(step_, total_, progress_->seconds_a_step(), left);
+  const auto total = number_of_first(*ranks_, steps_that_fit(step_, total_, progress_->seconds_a_step(), left));
   if (total == total_ || !task_.plan_steps(step_, total)) return;
   log().info("{}: {} steps fit the time, not {}: the machine is {} than when it was measured", task_.name(), total,
              total_, total < total_ ? "slower" : "faster");
@@ -226,10 +248,12 @@ void Run::plan_anew() {
 void Run::go_back() {
   const auto bad = step_;
   auto best = best_;
-  step_ = restore(task_, good_, best);
-  best_ = best;
+  if (ranks_->is_first()) step_ = restore(task_, good_, best);
+  step_ = number_of_first(*ranks_, step_);
+  best_ = shared(best);
+  share_state(*ranks_, task_);
   task_.went_back();
-  recorder_.emplace(folder_, step_);
+  if (recorder_) recorder_.emplace(folder_, step_);
   progress_->went_back(step_);
   log().warn("{}: step {} is worse than step {}: back to that state", task_.name(), bad, step_);
   save_now();
@@ -237,7 +261,8 @@ void Run::go_back() {
 
 void Run::save_now() {
   const auto before = std::chrono::steady_clock::now();
-  save(task_, step_, best_, state_);
+  task_.gather_state();
+  if (ranks_->is_first()) save(task_, step_, best_, state_);
   saved_ = step_;
   next_save_ = seconds_since(begin_) + std::max(kSaveInterval, kCostShare * seconds_since(before));
 }
@@ -252,15 +277,52 @@ bool Run::ends_early() {
 }
 
 TrainingEnd Run::go() {
+  try {
+    return run();
+  } catch (const LostRank& error) {
+    throw LostRank(fmt::format("{}; the last saved state (step {}) is in {}{}", error.what(), saved_,
+                               saved_ > 0 ? state_.string() : "no file yet",
+                               saved_ > 0 ? ": --resume goes on with it, on as many ranks as there are" : ""));
+  }
+}
+
+TrainingEnd Run::ended(bool done) const {
+  return {done, step_, total_, best_.score ? best_.step : step_, best_.score};
+}
+
+/// Rank 0's, to all.
+Best Run::shared(const Best& best) const {
+  if (ranks_->count() == 1) return best;
+  const std::optional<Judgement> own =
+      best.score ? std::optional<Judgement>({*best.score, best.phase, 0}) : std::nullopt;
+  const auto judged = judgement_of_first(*ranks_, own);
+  Best result;
+  if (judged) result.score = judged->score;
+  result.phase = judged ? judged->phase : 0;
+  result.step = number_of_first(*ranks_, best.step);
+  result.without_gain = number_of_first(*ranks_, best.without_gain);
+  return result;
+}
+
+TrainingEnd Run::run() {
   std::optional<StopSignal> stop;
   if (options_.takes_signals) stop.emplace();
   progress_.emplace(task_.name(), step_, total_, task_.unit(), task_.units_per_step());
-  while (step_ < total_ && !stopped_ && !(stop && stop->requested()) && !ends_early()) {
+  // By the clock rank 0 decides; a signal to any rank stops all.
+  const auto goes_on = [&] {
+    const bool ends = stopped_ || (stop && stop->requested()) || (ranks_->is_first() && ends_early());
+    return !any_says(*ranks_, ends);
+  };
+  const auto due = [&](std::int64_t every, double next) {
+    const bool mine = is_due(every, next);
+    return every >= 0 ? mine : number_of_first(*ranks_, mine ? 1 : 0) != 0;
+  };
+  while (step_ < total_ && goes_on()) {
     one_step();
     // In this order: a run that is killed in between validates again when it is resumed.
-    const bool validates = is_due(options_.validate_every, next_validation_);
+    const bool validates = due(options_.validate_every, next_validation_);
     if (validates) validate(false);
-    const bool saves = is_due(options_.save_every, next_save_);
+    const bool saves = due(options_.save_every, next_save_);
     if (saves) save_now();
     if (validates || saves) {
       progress_->other_work_done();
@@ -268,23 +330,31 @@ TrainingEnd Run::go() {
     }
   }
   progress_.reset();
-  const bool done = step_ >= total_ || !early_.empty();
+  const bool done = step_ >= total_ || number_of_first(*ranks_, early_.empty() ? 0 : 1) != 0;
   if (!early_.empty()) log().info("{}: ends at step {} of {}: {}", task_.name(), step_, total_, early_);
   if (done) log().info("{}: last validation and saving", task_.name());
-  save(task_, step_, best_, state_);
+  task_.gather_state();
+  if (ranks_->is_first()) save(task_, step_, best_, state_);
   if (!done) {
-    if (step_ > 0 && !best_.score) task_.write_bundle(step_);
+    if (step_ > 0 && !best_.score && ranks_->is_first()) task_.write_bundle(step_);
     log().warn("{}: stopped at step {} of {}; state and bundle are saved: the same command with --resume goes on",
                task_.name(), step_, total_);
-    return {false, step_, total_, best_.score ? best_.step : step_, best_.score};
+    return ended(false);
   }
   validate(true);
   if (best_.score && best_.step != step_) {
     log().info("{}: the bundle holds step {}, judged the best ({:.4g})", task_.name(), best_.step, *best_.score);
   }
   std::error_code code;
-  std::filesystem::remove(good_, code);
-  return {true, step_, total_, best_.score ? best_.step : step_, best_.score};
+  if (ranks_->is_first()) std::filesystem::remove(good_, code);
+  if (ranks_->count() > 1 && ranks_->is_first())
+    log().info(
+        "{}: {} ranks; {:.1f} s of {:.1f} s went by in exchanges, {:.1f} s of them beside the computing, {:.1f} MB "
+        "came to "
+        "this rank",
+        task_.name(), ranks_->count(), ranks_->seconds_exchanging(), seconds_since(begin_), ranks_->seconds_hidden(),
+        ranks_->bytes_received() / 1e6);
+  return ended(true);
 }
 
 }  // namespace

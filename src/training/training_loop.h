@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -13,6 +14,8 @@
 #include "training/recorder.h"
 
 namespace tessera {
+
+class Ranks;
 
 struct LoopOptions {
   std::int64_t steps = 0;            // updates in all; 0 chooses from the data's size
@@ -29,6 +32,8 @@ struct LoopOptions {
   // Called after each update; false stops the run as a signal does. None: not called.
   std::function<bool(std::int64_t step, std::int64_t steps, const Metrics& metrics)> after_step = {};
   bool takes_signals = true;  // false: a library leaves its program's signals alone
+  // That share the training; none: this process alone. Rank 0 alone reads and writes files and validates.
+  std::shared_ptr<const Ranks> ranks = nullptr;
 };
 
 /// What a run is judged by at a validation.
@@ -62,6 +67,11 @@ class TrainingTask {
   virtual bool wants_to_go_back(double /*best*/, double /*now*/) const { return false; }
   /// The best state is restored: the task changes what it takes to be the cause. What it changes is part of its state.
   virtual void went_back() {}
+  /// Called by all ranks before rank 0 validates, saves its state or writes its bundle: what lies on other ranks comes
+  /// to it.
+  virtual void gather_state() {}
+  /// Called by all ranks before rank 0 validates: what they measure together.
+  virtual void measure_together() {}
   virtual void save_state(TensorMap& into) const = 0;
   virtual void load_state(const TensorMap& from) = 0;
   /// Writes the inference bundle.

@@ -4,6 +4,7 @@
 
 #include "canvas/fill_canvas.h"
 #include "runtime/error.h"
+#include "runtime/wanted.h"
 #include "support/plain_denoiser.h"
 #include "support/tiny_network.h"
 
@@ -80,6 +81,36 @@ TEST(WindowedFill, ImageIsTheSameHoweverTheBatchIsSplit) {
       }
     }
   }
+}
+
+TEST(WindowedFill, AnotherFillBetweenItsWindowsChangesNothing) {
+  auto network = tiny_network();
+  const torch::NoGradGuard no_grad;
+  const auto masked = [](Extent canvas) {
+    return TokenGrid(torch::full({1, canvas.h, canvas.w}, kCodes, torch::kInt64), kCodes);
+  };
+  const auto large = masked({9, 12}), small = masked({5, 4});
+  const auto options = options_for("confidence", 3);
+  const auto fill_of = [&](const TokenGrid& grid) {
+    return fill_canvas(grid, *network, kWindow, options, {2, false, 4}).grid.codes();
+  };
+  const auto alone = fill_of(large), small_alone = fill_of(small);
+  std::int64_t between = 0;
+  torch::Tensor within;
+  {
+    const WantedWhile watch([&] {
+      if (++between % 5 == 0) {
+        const WantedWhile quiet([] { return true; });
+        within = fill_of(small);
+      }
+      return true;
+    });
+    EXPECT_TRUE(torch::equal(fill_of(large), alone));
+  }
+  ASSERT_GE(between, 10) << "a step is of several calls";
+  EXPECT_TRUE(torch::equal(within, small_alone));
+  const WantedWhile unwanted([] { return false; });
+  EXPECT_THROW(fill_of(large), Unwanted);
 }
 
 TEST(WindowedFill, RandomWindowsDifferFromFixedOnes) {

@@ -116,7 +116,43 @@ TEST(StateDict, NumbersOfEightBitsAreWidened) {
   bytes[0] = static_cast<char>(header.size());
   std::ofstream(folder / "x.safetensors", std::ios::binary) << bytes + header + "\x38\x40\xB8";
   const auto tensors = load_safetensors(folder / "x.safetensors");
-  EXPECT_TRUE(torch::equal(tensors.at("w"), torch::tensor({1.F, 2.F, -1.F})));
+  EXPECT_TRUE(torch::equal(tensors.at("w"), torch::tensor({1.F, 2.F, -1.F}).to(torch::kHalf)));
+  for (const auto format : {Float8::e4m3, Float8::e5m2}) {
+    for (int bits = 0; bits < 256; ++bits) {
+      const auto value = float8_value(static_cast<unsigned char>(bits), format);
+      const auto held = static_cast<float>(static_cast<c10::Half>(value));
+      EXPECT_TRUE(held == value || (std::isnan(held) && std::isnan(value))) << "float16 holds it exactly: " << bits;
+    }
+  }
+}
+
+TEST(StateDict, ManyNumbersOfEightBitsAreRefusedBeforeTheyAreWidened) {
+  const auto folder = scratch_folder("state-f8-many");
+  constexpr std::uint64_t kEach = std::uint64_t{140} << 20;
+  const auto file_of = [&](const std::string& name, std::uint64_t count) {
+    std::string entries;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      entries += fmt::format(R"({}"w{}":{{"dtype":"F8_E5M2","shape":[{}],"data_offsets":[{},{}]}})", i ? "," : "", i,
+                             kEach, i * kEach, (i + 1) * kEach);
+    }
+    const auto header = "{" + entries + "}";
+    std::string length(8, '\0');
+    length[0] = static_cast<char>(header.size() & 0xff);
+    length[1] = static_cast<char>(header.size() >> 8);
+    std::ofstream(folder / name, std::ios::binary) << length + header;
+    std::filesystem::resize_file(folder / name, 8 + header.size() + count * kEach);  // with a hole
+    return folder / name;
+  };
+  const auto one = file_of("one.safetensors", 1), two = file_of("two.safetensors", 2);
+  const auto refused = [&] { return message_of([&] { load_safetensors(two); }); };
+  EXPECT_NE(refused().find("two.safetensors: tensor 'w1' holds 146800640 numbers of 8 bits"), std::string::npos)
+      << refused();
+  EXPECT_EQ(read_safetensors_entries(two).size(), 2u) << "shapes and checksum need none of them";
+  {
+    const auto held = load_safetensors(one);
+    EXPECT_NE(message_of([&] { load_safetensors(one); }), "") << "what is held is of all files together";
+  }
+  EXPECT_EQ(message_of([&] { load_safetensors(one); }), "");
 }
 
 TEST(StateDict, AHeaderOfAnyLengthIsNoPickle) {

@@ -97,7 +97,7 @@ TEST_F(BadInput, Generate) {
        {good + "--device tpu", 1, "expected cpu"},
        {good + "-t -3", 2, "--threads"},
        {fmt::format("generate -t 1 --steps 1 -m {} -o {}/out", model_, at("file")), 1, "file/out"},
-       {fmt::format("generate -t 1 --steps 1 -m {} -o {}/none/out.png", model_, at("empty")), 1, "cannot be written"}});
+       {fmt::format("generate -t 1 --steps 1 -m {} -o {}/none/out.png", model_, at("file")), 1, "cannot be written"}});
 }
 
 TEST_F(BadInput, Verbs) {

@@ -1,4 +1,5 @@
 /// `tessera dataset` as a user runs it: its output and its exit status.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -68,6 +69,45 @@ TEST_F(DatasetVerb, PacksAndDescribesASet) {
 TEST_F(DatasetVerb, UsesTheCacheFolderThatIsNamed) {
   ASSERT_EQ(run("dataset info --cache " + at("cache") + " --data " + at("set")).status, 0);
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "cache"), {}), 1);
+}
+
+std::string contents(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+TEST_F(DatasetVerb, PartsOfAPackJoinToTheBytesOfOneMadeAtOnce) {
+  fs::create_directories(folder_ / "set/eel");
+  for (int i = 3; i < 9; ++i)
+    write_png(folder_ / fmt::format("set/{}/{}.png", i % 2 ? "cat" : "eel", i), Image(16 + i, 16));
+  std::ofstream(folder_ / "set/cat/broken.png") << "not a picture";
+  std::ofstream(folder_ / "set/cat/3.txt") << "a cat";
+  std::ofstream(folder_ / "set/README.md") << "pictures";
+  const auto pack = "dataset pack --no-cache --data " + at("set") + " --size 8 --out " + at("set.tessera-pack");
+  ASSERT_EQ(run(pack).status, 0);
+  std::string parts;
+  for (const int part : {2, 0, 1}) {
+    const auto made = run(fmt::format("{} --shard {}/3", pack, part));
+    ASSERT_EQ(made.status, 0) << made.output;
+    parts += " " + at(fmt::format("set-0000{}-of-00003.tessera-pack", part));
+  }
+  const auto joined = run("dataset join" + parts + " --out " + at("joined.tessera-pack"));
+  ASSERT_EQ(joined.status, 0) << joined.output;
+  EXPECT_TRUE(contents(folder_ / "set.tessera-pack") == contents(folder_ / "joined.tessera-pack")) << joined.output;
+
+  const auto refused = [&](const std::string& arguments, const std::string& words) {
+    const auto outcome = run("dataset join " + arguments + " --out " + at("no.tessera-pack"));
+    EXPECT_EQ(outcome.status, 1) << outcome.output;
+    EXPECT_NE(outcome.output.find(words), std::string::npos) << outcome.output;
+  };
+  const auto part = [&](int i) { return at(fmt::format("set-0000{}-of-00003.tessera-pack", i)) + " "; };
+  refused(part(0) + part(2), "part 1/3 is missing");
+  refused(part(0) + part(1), "part 2/3 is missing");
+  refused(part(0) + part(1) + part(1), "part 1/3 is there twice");
+  refused(at("set.tessera-pack"), "is no part of a pack, but whole");
+  const auto beyond = run(pack + " --shard 3/200");
+  EXPECT_EQ(beyond.status, 1);
+  EXPECT_NE(beyond.output.find("holds none: expected at most 9 shards"), std::string::npos) << beyond.output;
 }
 
 TEST_F(DatasetVerb, FailuresAreOneLineAndStatusOne) {

@@ -159,14 +159,15 @@ TEST_F(EditVerbs, OutpaintingVariationsAndStitchingMakePicturesOfTheRightSize) {
 }
 
 TEST_F(EditVerbs, GeneratingOnACanvasRoundsUpAndCropsBack) {
-  const auto made =
-      run(with_model("generate -W 90 -H 33 --sampler confidence --frames " + at("frames") + " -o " + at("canvas.png")));
+  // Into a folder that is not there yet.
+  const auto made = run(with_model("generate -W 90 -H 33 --sampler confidence --frames " + at("frames") + " -o " +
+                                   at("made/for/it/canvas.png")));
   ASSERT_EQ(made.status, 0) << made.output;
-  EXPECT_EQ(picture("canvas.png").width, 90);
-  EXPECT_EQ(picture("canvas.png").height, 33);
+  EXPECT_EQ(picture("made/for/it/canvas.png").width, 90);
+  EXPECT_EQ(picture("made/for/it/canvas.png").height, 33);
   EXPECT_EQ(picture("frames/00001.png").width, 90);
   EXPECT_EQ(picture("frames/animation.webp").width, 90);
-  const auto report = nlohmann::json::parse(run("info --json " + at("canvas.png")).output, nullptr, false);
+  const auto report = nlohmann::json::parse(run("info --json " + at("made/for/it/canvas.png")).output, nullptr, false);
   EXPECT_EQ(report["options"]["temperature"], 0.8);
 }
 

@@ -1,6 +1,7 @@
 // The built service among people who mean it ill.
 #include <chrono>
 #include <fstream>
+#include <sstream>
 
 #include "cli/program.h"
 
@@ -61,6 +62,41 @@ TEST_F(HostileService, KeysAreReadAgainAtSighup) {
   EXPECT_NE(output.find("HTTP/1.1 202 Accepted\r\nHTTP/1.1 401"), std::string::npos) << output;
   EXPECT_NE(output.find("401 Unauthorized\r\nHTTP/1.1 202 Accepted\r\nHTTP/1.1 202"), std::string::npos) << output;
   EXPECT_TRUE(output.ends_with("\n2\n")) << output;
+}
+
+TEST_F(HostileService, LargeBodiesTakeTheirMemoryForAMomentAlone) {
+  const auto place = folder_.string();
+  const auto line = fmt::format(
+      R"sh(cd '{}'
+        {{ printf '['; yes '[],' | tr -d '\n' | head -c 32505849; printf '[]]'; }} >lists
+        {{ printf '{{"verb":"generate","prompt":"'; head -c 32000000 /dev/zero | tr '\0' x; printf '"}}'; }} >text
+        {{ printf '{{"image":"'; head -c 32000000 /dev/zero | tr '\0' A; printf '"}}'; }} >picture
+        {{ printf '{{"tokens":[[0'; yes ',0' | tr -d '\n' | head -c 32000000; printf ']]}}'; }} >codes
+        send() {{ exec 3<>/dev/tcp/127.0.0.1/$port
+          printf 'POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n' "$1" >&3
+          printf 'Content-Length: %s\r\nConnection: close\r\n\r\n' "$(stat -c %s $2)" >&3
+          cat $2 >&3; head -1 <&3 | cut -c 10-12; exec 3>&-; }}
+        now() {{ awk "/$1/ {{print \$2}}" /proc/$server/status; }}
+        send /api/v1/jobs lists; send /api/v1/jobs text; send /api/v1/encode picture; send /api/v1/decode codes
+        before=$(now VmRSS)
+        for i in 1 2 3; do
+          send /api/v1/jobs lists & a=$!; send /api/v1/jobs text & b=$!; send /api/v1/encode picture & c=$!
+          send /api/v1/decode codes & d=$!; wait $a $b $c $d
+        done
+        for i in $(seq 100); do [ $(now VmRSS) -lt $((before + 65536)) ] && break; sleep 0.3; done
+        echo before $before most $(now VmHWM) after $(now VmRSS))sh",
+      place);
+  const auto output = with_server("", line);
+  std::istringstream lines(output);
+  std::string text;
+  int answers = 0;
+  for (; std::getline(lines, text) && !text.starts_with("before"); ++answers)
+    EXPECT_TRUE(text == "400" || text == "503") << output;
+  EXPECT_EQ(answers, 16) << output;
+  long long before = 0, most = 0, after = 0;
+  ASSERT_EQ(std::sscanf(text.c_str(), "before %lld most %lld after %lld", &before, &most, &after), 3) << output;
+  EXPECT_LT(most, 1 << 20) << "KiB: at most 1 GiB";
+  EXPECT_LT(after, before + (64 << 10)) << "KiB: back at its level";
 }
 
 }  // namespace hostile_service_test

@@ -12,6 +12,7 @@
 #include "cli/program.h"
 #include "image/contact_sheet.h"
 #include "runtime/atomic_file.h"
+#include "support/random_lora.h"
 
 namespace tessera::testing {
 namespace terminal_test {
@@ -256,10 +257,10 @@ TEST_F(Terminal, EveryVerbHasAManualPage) {
 /// `tessera serve` on a free port.
 class Serving {
  public:
-  explicit Serving(const fs::path& folder) {
+  explicit Serving(const fs::path& folder, const std::string& flags = {}) {
     const auto log = (folder / "serve.log").string(), url = (folder / "serve.url").string();
-    pid_ = std::stoi(run_command(fmt::format("'{}' serve --json -m '{}' -t 1 --port 0 >'{}' 2>'{}' & echo $!",
-                                             TESSERA_PROGRAM, kModelFolder, url, log))
+    pid_ = std::stoi(run_command(fmt::format("'{}' serve --json -m '{}' -t 1 --port 0 {} >'{}' 2>'{}' & echo $!",
+                                             TESSERA_PROGRAM, kModelFolder, flags, url, log))
                          .output);
     for (int i = 0; i < 600 && url_.empty(); ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
@@ -318,6 +319,28 @@ TEST_F(Terminal, AServiceDoesWhatTheVerbsDo) {
   EXPECT_TRUE(fails_in_one_line(run(fmt::format("generate --server http://127.0.0.1:1 -o {}", at("x.png"))), 1,
                                 "cannot be reached"));
   EXPECT_TRUE(fails_in_one_line(run(fmt::format("generate --server nowhere -o {}", at("x.png"))), 2, "http://HOST"));
+}
+
+TEST_F(Terminal, AServiceAppliesItsOwnLoras) {
+  const auto loras = folder_ / "loras";
+  fs::create_directory(loras);
+  testing::write_random_lora(kModelFolder, loras / "noise.safetensors");
+  const Serving service(folder_, fmt::format("--loras '{}'", loras.string()));
+  ASSERT_FALSE(service.url().empty()) << read_file(folder_ / "serve.log");
+  const auto asked = [&](const std::string& lora, const std::string& name) {
+    return run(fmt::format("generate --steps 2 --seed 3 {} --server {} -o {}", lora, service.url(), at(name)));
+  };
+  const auto here = run(fmt::format("generate {} --seed 3 --lora '{}:0.7' -o {}", kModel,
+                                    (loras / "noise.safetensors").string(), at("here.png")));
+  ASSERT_EQ(here.status, 0) << here.output;
+  for (const auto* lora : {"--lora noise:0.7", "--lora elsewhere/noise.safetensors:0.7"}) {
+    const auto there = asked(lora, "there.png");
+    ASSERT_EQ(there.status, 0) << there.output;
+    EXPECT_EQ(read_image(folder_ / "here.png"), read_image(folder_ / "there.png")) << lora;
+  }
+  ASSERT_EQ(asked("", "without.png").status, 0);
+  EXPECT_FALSE(read_image(folder_ / "here.png") == read_image(folder_ / "without.png"));
+  EXPECT_TRUE(fails_in_one_line(asked("--lora chalk", "x.png"), 1, "'chalk' is not served, expected one of noise"));
 }
 
 TEST_F(Terminal, AJobOfAFileIsDoneHereOrByAService) {

@@ -241,5 +241,39 @@ TEST(TextToImage, ASmallModelLearnsFromCaptions) {
       fails_in_one_line(run(common + "--condition smell"), 1, "condition 'smell': expected one of none, text, class"));
 }
 
+TEST(TextToImage, AModelOfClassesKnowsThemByName) {
+  const auto folder = testing::scratch_folder("class-names");
+  for (const char* name : {"cat", "big dog"}) testing::make_pictures(folder / "pictures" / name, 8);
+  const auto model = quoted(folder / "model"), data = quoted(folder / "pictures");
+  const auto codec = run(fmt::format(
+      "train codec --data {} -o {} --image-size 16 --base-channels 32 --channel-multipliers 1 1 --codebook-size 16 "
+      "--no-adversarial --steps 2 --batch-size 4 --precision float32",
+      data, model));
+  ASSERT_EQ(codec.status, 0) << codec.output;
+  const auto prior = run(fmt::format(
+      "train prior --data {} -m {} --condition class --process mask-and-replace --steps 3 --batch-size 4 --layers 1 "
+      "--heads 2 --width 16 --precision float32 --total-steps 10 --validation-grids 2",
+      data, model));
+  ASSERT_EQ(prior.status, 0) << prior.output;
+  const auto info = nlohmann::json::parse(run(fmt::format("info {} --json", model)).output);
+  EXPECT_EQ(info["prior"]["class_names"], (std::vector<std::string>{"big dog", "cat"}));
+  const auto picture_of = [&](const std::string& flags) {
+    const auto made = run(fmt::format("generate -m {} -n 2 --steps 4 --dtype float32 -o {} {}", model,
+                                      quoted(folder / "out.png"), flags));
+    EXPECT_EQ(made.status, 0) << made.output;
+    return bytes_of(folder / "out.png");
+  };
+  const auto named = picture_of("--class 'big dog'");
+  EXPECT_NE(named.find("\"class_name\":\"big dog\""), std::string::npos) << "the record says which class it was";
+  EXPECT_TRUE(fails_in_one_line(run(generate(folder / "model", "--class dgo")), 2,
+                                "class is 'dgo', expected one of big dog, cat, or a number from 0 to 1"));
+  // A class of other pictures is looked for by its name, not by the number that their folders give it.
+  fs::rename(folder / "pictures" / "cat", folder / "pictures" / "lynx");
+  EXPECT_TRUE(fails_in_one_line(run(fmt::format("evaluate -m {} --data {} -o {} --metrics likelihood --split all "
+                                                "--strata 5 --no-cache",
+                                                model, data, quoted(folder / "report"))),
+                                1, "its class 'lynx' is not among the model's, expected one of big dog, cat"));
+}
+
 }  // namespace text_to_image_test
 }  // namespace tessera

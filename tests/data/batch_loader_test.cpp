@@ -65,8 +65,8 @@ TEST(BatchLoader, WhatAnImageBecomesDoesNotDependOnTheBatchSize) {
 TEST(BatchLoader, ProcessesShareAStepAsOneProcessWouldTakeIt) {
   const auto dataset = synthetic_dataset(13, 4);
   BatchLoader whole(dataset, Split::all, {.batch_size = 6, .seed = 4, .flip = true});
-  BatchLoader first(dataset, Split::all, {.batch_size = 3, .seed = 4, .flip = true, .rank = 0, .world = 2});
-  BatchLoader second(dataset, Split::all, {.batch_size = 3, .seed = 4, .flip = true, .rank = 1, .world = 2});
+  BatchLoader first(dataset, Split::all, {.batch_size = 6, .seed = 4, .flip = true, .first_row = 0, .rows = 2});
+  BatchLoader second(dataset, Split::all, {.batch_size = 6, .seed = 4, .flip = true, .first_row = 2, .rows = 4});
   for (std::int64_t step = 0; step < 6; ++step) {
     EXPECT_TRUE(
         torch::equal(whole.batch(step).images, torch::cat({first.batch(step).images, second.batch(step).images})));
@@ -135,7 +135,7 @@ TEST(BatchLoader, RejectsEmptySplitsAndImpossibleOptions) {
       contains(error_of([&] { BatchLoader(dataset, Split::validation, {.batch_size = 2}); }), "no validation images"));
   EXPECT_THROW(BatchLoader(dataset, Split::all, {.batch_size = 0}), Error);
   EXPECT_THROW(BatchLoader(dataset, Split::all, {.batch_size = 1, .crop_scale = 0.5}), Error);
-  EXPECT_THROW(BatchLoader(dataset, Split::all, {.batch_size = 1, .rank = 2, .world = 2}), Error);
+  EXPECT_THROW(BatchLoader(dataset, Split::all, {.batch_size = 2, .first_row = 1, .rows = 2}), Error);
   BatchLoader loader(dataset, Split::all, {.batch_size = 1});
   EXPECT_THROW(loader.batch(-1), Error);
 }

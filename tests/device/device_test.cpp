@@ -1,4 +1,4 @@
-#include "kernels/device.h"
+#include "kernels/ops/device.h"
 
 #include <gtest/gtest.h>
 

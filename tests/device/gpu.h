@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "kernels/device.h"
+#include "kernels/ops/device.h"
 
 namespace tessera::testing {
 

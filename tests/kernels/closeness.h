@@ -7,7 +7,7 @@
 
 #include <string>
 
-#include "kernels/cpu_features.h"
+#include "kernels/ops/isa.h"
 
 namespace tessera {
 
@@ -53,5 +53,22 @@ class WithCpuLimit {
  private:
   CpuLimit before_;
 };
+
+/// For the names of parametrised tests.
+inline std::string name_of(CpuLimit limit) {
+  switch (limit) {
+    case CpuLimit::plain:
+      return "plain";
+    case CpuLimit::avx2:
+      return "avx2";
+    case CpuLimit::avx_vnni:
+      return "avx_vnni";
+    case CpuLimit::avx512:
+      return "avx512";
+    case CpuLimit::amx:
+      return "amx";
+  }
+  return "unknown";
+}
 
 }  // namespace tessera

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kernels/closeness.h"
-#include "kernels/training_ops.h"
+#include "kernels/ops/layers.h"
 #include "runtime/error.h"
 
 namespace tessera {

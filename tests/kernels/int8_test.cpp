@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "kernels/closeness.h"
-#include "kernels/training_ops.h"
+#include "kernels/ops/layers.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -111,12 +111,10 @@ TEST_P(Int8Linear, HasNoGradient) {
   EXPECT_THROW(linear(torch::randn({2, 4}), weight, {}, Precision::int8), Error);
 }
 
-INSTANTIATE_TEST_SUITE_P(, Int8Linear, ::testing::Values(CpuLimit::plain, CpuLimit::avx512, CpuLimit::amx),
-                         [](const auto& limit) -> std::string {
-                           return limit.param == CpuLimit::plain    ? "plain"
-                                  : limit.param == CpuLimit::avx512 ? "avx512"
-                                                                    : "amx";
-                         });
+INSTANTIATE_TEST_SUITE_P(, Int8Linear,
+                         ::testing::Values(CpuLimit::plain, CpuLimit::avx2, CpuLimit::avx_vnni, CpuLimit::avx512,
+                                           CpuLimit::amx),
+                         [](const auto& limit) { return name_of(limit.param); });
 
 }  // namespace int8_test
 }  // namespace tessera

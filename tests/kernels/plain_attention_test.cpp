@@ -1,4 +1,4 @@
-#include "kernels/plain_attention.h"
+#include "kernels/ops/plain_attention.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "kernels/staged_tasks.h"
+#include "kernels/parallel/staged_tasks.h"
 
 #include <gtest/gtest.h>
 
@@ -12,19 +12,19 @@ namespace staged_tasks_test {
 
 struct Step {
   std::int64_t tasks;
-  std::size_t phase, lane, place;
+  std::size_t phase, shard, place;
 };
 
-/// Three phases, lanes of several steps, one step without tasks.
+/// Three phases, shards of several steps, one step without tasks.
 StagedTasks<Step> example() {
   StagedTasks<Step> tasks;
-  const std::vector<std::array<std::vector<std::int64_t>, kLanes>> counts = {
+  const std::vector<std::array<std::vector<std::int64_t>, kShards>> counts = {
       {{{4}, {3}}}, {{{16, 1, 7}, {16, 2}}}, {{{5}, {0}}}};
   for (std::size_t phase = 0; phase < counts.size(); ++phase) {
     auto& made = tasks.phases.emplace_back();
-    for (std::size_t lane = 0; lane < made.size(); ++lane) {
-      for (std::size_t place = 0; place < counts[phase][lane].size(); ++place) {
-        made[lane].push_back({counts[phase][lane][place], phase, lane, place});
+    for (std::size_t shard = 0; shard < made.size(); ++shard) {
+      for (std::size_t place = 0; place < counts[phase][shard].size(); ++place) {
+        made[shard].push_back({counts[phase][shard][place], phase, shard, place});
       }
     }
   }
@@ -37,21 +37,21 @@ TEST(StagedTasks, EachOnceAndAfterAllThatItFollows) {
   for (const std::int64_t threads : {1, 2, 3, 5}) {
     for (int repeat = 0; repeat < 50; ++repeat) {
       std::vector<StepProgress> progress(tasks.steps());
-      std::array<std::array<std::array<std::atomic<std::int64_t>, 3>, kLanes>, 3> done = {};
+      std::array<std::array<std::array<std::atomic<std::int64_t>, 3>, kShards>, 3> done = {};
       std::atomic<bool> in_order{true};
-      const auto all_done = [&](std::size_t phase, std::size_t lane, std::size_t places) {
+      const auto all_done = [&](std::size_t phase, std::size_t shard, std::size_t places) {
         for (std::size_t place = 0; place < places; ++place) {
-          if (done[phase][lane][place] != tasks.phases[phase][lane][place].tasks) return false;
+          if (done[phase][shard][place] != tasks.phases[phase][shard][place].tasks) return false;
         }
         return true;
       };
       const auto run = [&](const Step& step, std::int64_t begin, std::int64_t end) {
-        bool follows = begin < end && end <= step.tasks && all_done(step.phase, step.lane, step.place);
-        for (std::size_t lane = 0; step.phase > 0 && lane < 2; ++lane) {
-          follows = follows && all_done(step.phase - 1, lane, tasks.phases[step.phase - 1][lane].size());
+        bool follows = begin < end && end <= step.tasks && all_done(step.phase, step.shard, step.place);
+        for (std::size_t shard = 0; step.phase > 0 && shard < 2; ++shard) {
+          follows = follows && all_done(step.phase - 1, shard, tasks.phases[step.phase - 1][shard].size());
         }
         if (!follows) in_order = false;
-        done[step.phase][step.lane][step.place] += end - begin;
+        done[step.phase][step.shard][step.place] += end - begin;
       };
       std::vector<std::thread> others;
       for (std::int64_t thread = 1; thread < threads; ++thread) {
@@ -61,8 +61,8 @@ TEST(StagedTasks, EachOnceAndAfterAllThatItFollows) {
       for (auto& other : others) other.join();
       EXPECT_TRUE(in_order) << threads << " threads";
       for (const auto& phase : tasks.phases) {
-        for (const auto& lane : phase) {
-          for (const auto& step : lane) EXPECT_EQ(done[step.phase][step.lane][step.place], step.tasks);
+        for (const auto& shard : phase) {
+          for (const auto& step : shard) EXPECT_EQ(done[step.phase][step.shard][step.place], step.tasks);
         }
       }
     }

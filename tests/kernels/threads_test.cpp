@@ -7,9 +7,9 @@
 #include <functional>
 #include <string>
 
-#include "kernels/cpu_features.h"
-#include "kernels/int8_linear.h"
-#include "kernels/training_ops.h"
+#include "kernels/ops/int8_linear.h"
+#include "kernels/ops/isa.h"
+#include "kernels/ops/layers.h"
 
 namespace tessera {
 namespace threads_test {

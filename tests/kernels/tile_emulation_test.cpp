@@ -11,9 +11,9 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/bf16_product.h"
-#include "kernels/cpu_features.h"
-#include "kernels/int8_product.h"
+#include "kernels/cpu/gemm/bf16_gemm.h"
+#include "kernels/cpu/gemm/int8_gemm.h"
+#include "kernels/ops/isa.h"
 
 namespace tessera::emulated {
 namespace {
@@ -115,8 +115,8 @@ void dot_bytes(int to, int a, int b) {
 #define pad_image pad_image_again
 #define pack pack_again
 #define quantise_rows quantise_rows_again
-#include "../../src/kernels/bf16_product.cpp"  // NOLINT(bugprone-suspicious-include)
-#include "../../src/kernels/int8_product.cpp"  // NOLINT(bugprone-suspicious-include)
+#include "../../src/kernels/cpu/gemm/bf16_gemm.cpp"  // NOLINT(bugprone-suspicious-include)
+#include "../../src/kernels/cpu/gemm/int8_gemm.cpp"  // NOLINT(bugprone-suspicious-include)
 #undef multiply
 #undef multiply_onto
 #undef accumulate
@@ -146,29 +146,29 @@ TEST_F(TileEmulation, Int8ProductsAreThoseOfTheDotInstructions) {
     for (const auto& [inputs, outputs] : {std::pair<std::int64_t, std::int64_t>{64, 32}, {100, 33}, {192, 70}}) {
       const auto input = torch::randn({rows, inputs}).to(torch::kBFloat16), weight = torch::randn({outputs, inputs});
       const auto bias = torch::randn({outputs});
-      const auto wide = row_pitch(inputs);
+      const auto wide = leading_dimension(inputs);
       std::vector<std::int8_t> packed(static_cast<std::size_t>(int8::packed_size(outputs, inputs)));
       std::vector<float> scale(static_cast<std::size_t>(outputs)), row_scale(static_cast<std::size_t>(rows));
       std::vector<std::int32_t> sums(static_cast<std::size_t>(outputs));
       int8::pack(weight.data_ptr<float>(), inputs, outputs, inputs, packed.data(), scale.data(), sums.data());
       const auto bytes = torch::zeros({int8::padded(rows, 32), wide}, torch::kUInt8);
       int8::quantise_rows(bits(input), inputs, rows, inputs, bytes.data_ptr<std::uint8_t>(), row_scale.data());
-      int8::Product product;
-      product.bias = bias.data_ptr<float>();
-      product.channels = product.output_pixel = outputs;
-      product.input = bytes.data_ptr<std::uint8_t>();
-      product.row_scale = row_scale.data();
-      product.rows = rows;
-      product.depth = int8::padded(inputs, int8::kDepth) / int8::kDepth;
-      product.input_row = wide;
-      product.weights = packed.data();
-      product.channel_scale = scale.data();
-      product.channel_sum = sums.data();
+      int8::Gemm gemm;
+      gemm.bias = bias.data_ptr<float>();
+      gemm.channels = gemm.output_pixel = outputs;
+      gemm.input = bytes.data_ptr<std::uint8_t>();
+      gemm.row_scale = row_scale.data();
+      gemm.rows = rows;
+      gemm.depth = int8::padded(inputs, int8::kDepth) / int8::kDepth;
+      gemm.input_row = wide;
+      gemm.weights = packed.data();
+      gemm.channel_scale = scale.data();
+      gemm.channel_sum = sums.data();
       const auto want = torch::full({rows, outputs}, 7.0), got = torch::full({rows, outputs}, 7.0);
-      product.sum = want.data_ptr<float>();
-      int8::multiply(product);
-      product.sum = got.data_ptr<float>();
-      int8::multiply_on_tiles(product);
+      gemm.sum = want.data_ptr<float>();
+      int8::multiply(gemm);
+      gemm.sum = got.data_ptr<float>();
+      int8::multiply_on_tiles(gemm);
       EXPECT_TRUE(torch::equal(want, got)) << rows << " rows, " << inputs << " to " << outputs;
     }
   }
@@ -184,22 +184,22 @@ TEST_F(TileEmulation, Bf16ProductsAreThoseOfTheDotInstructions) {
       const auto packed = torch::empty({bf16::packed_size(channels, kInputs, 3)}, torch::kBFloat16);
       bf16::pack_forward(weight.data_ptr<float>(), channels, kInputs, 3, 3 * kInputs, kInputs, bits(packed));
       const std::int64_t taps[] = {0, kInputs, 2 * kInputs};  // three neighbouring pixels
-      bf16::Product product;
-      product.bias = bias.data_ptr<float>();
-      product.channels = product.output_pixel = channels;
-      product.input = bits(image);
-      product.input_pixel = kInputs;
-      product.depth = kInputs / bf16::kDepth;
-      product.taps = 3;
-      product.tap_offset = taps;
-      product.weights = bits(packed);
-      product.rows = 1;
-      product.columns = pixels;
+      bf16::Gemm gemm;
+      gemm.bias = bias.data_ptr<float>();
+      gemm.channels = gemm.output_pixel = channels;
+      gemm.input = bits(image);
+      gemm.input_pixel = kInputs;
+      gemm.depth = kInputs / bf16::kDepth;
+      gemm.taps = 3;
+      gemm.tap_offset = taps;
+      gemm.weights = bits(packed);
+      gemm.rows = 1;
+      gemm.columns = pixels;
       const auto want = torch::full({pixels, channels}, 7.0), got = torch::full({pixels, channels}, 7.0);
-      product.sum = want.data_ptr<float>();
-      bf16::multiply(product);
-      product.sum = got.data_ptr<float>();
-      bf16::multiply_on_tiles(product);
+      gemm.sum = want.data_ptr<float>();
+      bf16::multiply(gemm);
+      gemm.sum = got.data_ptr<float>();
+      bf16::multiply_on_tiles(gemm);
       EXPECT_TRUE(torch::allclose(want, got, 1e-5, 1e-4)) << pixels << " pixels, " << channels << " channels";
     }
   }
@@ -217,20 +217,20 @@ TEST_F(TileEmulation, SumsAreAddedToWhereTheyLie) {
   auto sums = want.narrow(1, 0, kChannels);
   sums.narrow(0, 32, 32).copy_(bias.expand({32, kChannels}));
   sums.add_(torch::matmul(input.to(torch::kFloat), weight.to(torch::kBFloat16).to(torch::kFloat).t()));
-  bf16::Product product;
-  product.bias = bias.data_ptr<float>();
-  product.channels = kChannels;
-  product.output_pixel = kPitch;
-  product.input = bits(input);
-  product.input_pixel = kInputs;
-  product.depth = kInputs / bf16::kDepth;
-  product.weights = bits(packed);
-  product.rows = 1;
-  product.columns = kRows;
+  bf16::Gemm gemm;
+  gemm.bias = bias.data_ptr<float>();
+  gemm.channels = kChannels;
+  gemm.output_pixel = kPitch;
+  gemm.input = bits(input);
+  gemm.input_pixel = kInputs;
+  gemm.depth = kInputs / bf16::kDepth;
+  gemm.weights = bits(packed);
+  gemm.rows = 1;
+  gemm.columns = kRows;
   for (const auto& multiply_onto : {bf16::multiply_onto, bf16::multiply_onto_on_tiles}) {
     const auto got = before.clone();
-    product.sum = got.data_ptr<float>();
-    multiply_onto(product, 32, 64);
+    gemm.sum = got.data_ptr<float>();
+    multiply_onto(gemm, 32, 64);
     EXPECT_TRUE(torch::allclose(want, got, 1e-5, 1e-4));
     EXPECT_TRUE(
         torch::equal(got.narrow(1, kChannels, kPitch - kChannels), before.narrow(1, kChannels, kPitch - kChannels)));

@@ -1,4 +1,4 @@
-#include "kernels/transformer_blocks.h"
+#include "kernels/ops/transformer_blocks.h"
 
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
@@ -120,7 +120,7 @@ class TransformerBlocks : public ::testing::TestWithParam<std::tuple<CpuLimit, P
 
 TEST_P(TransformerBlocks, AreWhatTheirOperationsGiveOneByOne) {
   torch::manual_seed(11);
-  // One row, a part of a block of rows, several; lanes of one head and more; a hidden layer in one piece and in
+  // One row, a part of a block of rows, several; shards of one head and more; a hidden layer in one piece and in
   // several.
   const std::vector<Sizes> all = {{1, 1, 64, 2, 64},     {1, 33, 64, 2, 256},   {3, 16, 128, 2, 512},
                                   {2, 64, 256, 4, 1024}, {1, 100, 192, 6, 768}, {1, 256, 512, 8, 2048},

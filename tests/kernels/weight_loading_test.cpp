@@ -1,11 +1,11 @@
 /// Weights taken from a file as they lie there.
-#include "kernels/weight_loading.h"
+#include "kernels/ops/weight_loading.h"
 
 #include <gtest/gtest.h>
 
 #include <fstream>
 
-#include "kernels/training_ops.h"
+#include "kernels/ops/layers.h"
 #include "runtime/mapped_file.h"
 #include "support/scratch.h"
 

@@ -5,10 +5,14 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <thread>
+#include <vector>
 
 #include "codec/perceptual.h"
 #include "metrics/feature_network.h"
@@ -189,6 +193,52 @@ TEST_F(Sweep, AFinishedCellIsNotMeasuredAgain) {
   write_file_atomically(folder_ / "c.json", "{\"key\": \"another key\", \"fig");
   (void)sweep_figures(cell, folder_, "another key", measure);
   EXPECT_EQ(measured, 3);
+}
+
+TEST_F(Sweep, ProcessesThatShareAFolderMeasureEachCellOnceAndAllGetAllFigures) {
+  FillOptions base;
+  base.sampler = "ancestral";
+  base.steps = 7;
+  const auto cells = sweep_cells(base, {{"temperature", {0.5, 0.6, 0.7, 0.8, 0.9, 1.0}}});
+  std::atomic<int> measured = 0;
+  std::vector<nlohmann::ordered_json> results(3);
+  std::vector<std::thread> processes;
+  for (auto& result : results) {
+    processes.emplace_back([&] {
+      SweepWork work;
+      work.folder = folder_ / "cells";
+      work.key = [](const SweepCell&) { return "key"; };
+      work.measure = [&](const SweepCell& cell) {
+        ++measured;
+        std::this_thread::sleep_for(std::chrono::milliseconds(30));
+        return nlohmann::ordered_json{{"fid", 10 * cell.fill.draw.temperature}};
+      };
+      result = sweep_all(cells, work);
+    });
+  }
+  for (auto& process : processes) process.join();
+  EXPECT_EQ(measured, 6);
+  for (const auto& result : results) {
+    ASSERT_EQ(result.size(), 6U);
+    EXPECT_EQ(result, results[0]);
+    EXPECT_EQ(result[4]["fid"], 9.0);
+  }
+}
+
+TEST_F(Sweep, ACellOfASilentProcessIsTakenOver) {
+  FillOptions base;
+  base.sampler = "ancestral";
+  base.steps = 7;
+  const auto cells = sweep_cells(base, {});
+  const auto lease = folder_ / (cells[0].name + ".lease");
+  write_file_atomically(lease, "process 1 on elsewhere, silent after 1 s, lease 1");
+  std::filesystem::last_write_time(lease, std::filesystem::last_write_time(lease) - std::chrono::seconds(5));
+  SweepWork work;
+  work.folder = folder_;
+  work.key = [](const SweepCell&) { return "key"; };
+  work.measure = [](const SweepCell&) { return nlohmann::ordered_json{{"fid", 1.0}}; };
+  EXPECT_EQ(sweep_all(cells, work)[0]["fid"], 1.0);
+  EXPECT_FALSE(std::filesystem::exists(lease));
 }
 
 TEST(Plots, HoldTheirPointsAndNothingFromOutside) {

@@ -52,3 +52,36 @@ def write(path, shapes, seed, deviation_of):
             for chunk in normals.chunks(count, deviation):
                 file.write(chunk)
     return at // 4
+
+
+def tensors(shapes, seed, deviation_of):
+    """The same numbers as PyTorch tensors by their names, for files that are torch archives. Needs the distribution's python3-torch."""
+    import torch
+
+    normals = Normals(seed)
+    made = {}
+    for name, shape in shapes.items():
+        count, deviation = math.prod(shape), deviation_of(name, shape)
+        if isinstance(deviation, tuple):
+            made[name] = torch.full(shape, deviation[1])
+            continue
+        numbers = bytearray().join(normals.chunks(count, deviation))
+        made[name] = torch.frombuffer(numbers, dtype=torch.float32).view(shape)
+    return made
+
+
+def write_archive(path, content):
+    """A file as torch.save writes it."""
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
+
+
+def codec_deviation(name, shape):
+    """Norms 1, biases 0, codes normal, convolutions by their inputs."""
+    if name.endswith("bias") or name.endswith("codebook_used"):
+        return ("constant", 0.0)
+    if len(shape) == 1:
+        return ("constant", 1.0)
+    return 1.0 if "embedding" in name else 1 / math.sqrt(math.prod(shape[1:]))

@@ -170,6 +170,17 @@ TEST(WholeFolder, IsMadeWholeWhereThereWasNone) {
   EXPECT_EQ(read_file(folder / "x/model/index"), "new");
 }
 
+TEST(WholeFolder, OfABareNameIsMadeInTheWorkingFolder) {
+  const auto before = fs::current_path();
+  const auto folder = testing::scratch_folder("whole");
+  fs::current_path(folder);
+  const auto write = [](const fs::path& into) { write_file_atomically(into / "a", "new"); };
+  EXPECT_NO_THROW(write_folder_whole("bare", write));
+  EXPECT_NO_THROW(write_folder_whole("bare", write));
+  fs::current_path(before);
+  EXPECT_TRUE(fs::exists(folder / "bare/a"));
+}
+
 TEST(WholeFolder, StaysAsItWasWhereTheNewOneFails) {
   const auto folder = testing::scratch_folder("whole");
   put(folder / "model/index", "old");

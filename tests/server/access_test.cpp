@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "server/base64.h"
-#include "server/fake_backend.h"
+#include "server/fake_service.h"
 
 namespace tessera::testing {
 namespace access_test {

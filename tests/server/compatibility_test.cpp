@@ -5,8 +5,8 @@
 
 #include "image/image_io.h"
 #include "runtime/version.h"
+#include "server/apart.h"
 #include "server/base64.h"
-#include "server/fake_backend.h"
 #include "server/schema_check.h"
 
 namespace tessera::testing {
@@ -25,7 +25,7 @@ class Attentive : public FakeBackend {
 };
 
 struct Compatible {
-  explicit Compatible() : service(backend, metrics, {ServiceLimits{}, AccessRules{}}) { service.start(); }
+  explicit Compatible() : service(where.backend(), metrics, {ServiceLimits{}, AccessRules{}}) { service.start(); }
 
   HttpResponse ask(const std::string& method, const std::string& path, const std::string& body = {},
                    const std::string& type = "application/json") {
@@ -48,6 +48,7 @@ struct Compatible {
 
   Attentive backend;
   Metrics metrics;
+  MaybeApart where{backend, {}, metrics};
   Service service;
 };
 
@@ -488,9 +489,10 @@ TEST(ServerA1111, InterruptCancelsWhatWaits) {
   std::vector<HttpResponse> answers(2);
   std::vector<std::thread> clients;
   for (std::size_t i = 0; i < 2; ++i) {
-    // Other steps: the two are not filled together.
-    clients.emplace_back(
-        [&, i] { answers[i] = fake.ask("POST", "/sdapi/v1/txt2img", i == 0 ? R"({"steps": 9})" : R"({"steps": 8})"); });
+    // Other steps: the two are not filled together; so many that the second is not done beside the first.
+    clients.emplace_back([&, i] {
+      answers[i] = fake.ask("POST", "/sdapi/v1/txt2img", i == 0 ? R"({"steps": 150})" : R"({"steps": 140})");
+    });
     for (int look = 0; look < 500 && fake.service.queue().jobs().size() <= i; ++look) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }

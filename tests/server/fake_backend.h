@@ -24,9 +24,19 @@ class FakeBackend : public Backend {
   std::vector<Fill> fills;  // in order
   std::atomic<int> step_milliseconds{0};
   std::atomic<std::int64_t> steps_walked{0};
-  std::function<void(std::int64_t step)> on_step;  // on the worker's thread
+  std::function<void(std::int64_t step)> on_step;  // on the worker's thread, after a step
+  std::function<void(std::int64_t step)> in_step;  // in the middle of it
 
-  std::vector<ModelInfo> models() override { return {info("tiny", "none"), info("wordy", "text")}; }
+  std::vector<std::string> class_names;  // of a third model, "kinds", where there are any
+
+  std::vector<ModelInfo> models() override {
+    std::vector<ModelInfo> all = {info("tiny", "none"), info("wordy", "text")};
+    if (class_names.empty()) return all;
+    all.push_back(info("kinds", "class"));
+    all.back().classes = static_cast<std::int64_t>(class_names.size());
+    all.back().class_names = class_names;
+    return all;
+  }
 
   std::unique_ptr<PreparedJob> prepare(const JobRequest& request) override {
     require(request.seed != 13, "seed 13: this model is superstitious");
@@ -68,6 +78,7 @@ class FakeBackend : public Backend {
     const auto cells = outcome.tokens.front().size();
     for (auto cell = static_cast<std::size_t>(from.step); cell < cells && !outcome.stopped; ++cell) {
       if (step_milliseconds > 0) std::this_thread::sleep_for(std::chrono::milliseconds(step_milliseconds.load()));
+      if (in_step) in_step(static_cast<std::int64_t>(cell) + 1);
       std::vector<std::int32_t> all;
       for (std::size_t n = 0; n < keys.size(); ++n) {
         auto& code = outcome.tokens[n][cell];
@@ -163,36 +174,5 @@ inline std::shared_ptr<const JobRequest> job_for(std::uint64_t seed, std::int64_
   complete(*request, {});
   return request;
 }
-
-/// A service of fake models whose requests need no sockets.
-struct FakeService {
-  explicit FakeService(ServiceLimits limits = {}, AccessRules access = {}, bool started = true,
-                       std::filesystem::path workspace = {})
-      : service(backend, metrics, {limits, std::move(access), nullptr, std::move(workspace)}) {
-    if (started) service.start();
-  }
-
-  HttpResponse ask(const std::string& method, const std::string& target, const std::string& body = {},
-                   std::map<std::string, std::string> headers = {}) {
-    HttpRequest request;
-    request.method = method;
-    request.path = target.substr(0, target.find('?'));
-    for (auto at = target.find('?'); at != std::string::npos;) {
-      const auto end = target.find('&', at + 1);
-      const auto pair = target.substr(at + 1, end == std::string::npos ? end : end - at - 1);
-      request.query[pair.substr(0, pair.find('='))] = pair.substr(pair.find('=') + 1);
-      at = end;
-    }
-    request.headers = std::move(headers);
-    request.headers.emplace("host", "localhost:8080");
-    request.body = body;
-    request.address = "127.0.0.1";
-    return service.handle(request);
-  }
-
-  FakeBackend backend;
-  Metrics metrics;
-  Service service;
-};
 
 }  // namespace tessera::testing

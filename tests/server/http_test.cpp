@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "server/fake_backend.h"
+#include "server/fake_service.h"
 
 namespace tessera::testing {
 namespace http_test {

@@ -168,7 +168,7 @@ TEST(ServerPipeline, TokensGoOutAndComeInAgain) {
   ASSERT_EQ(tokens.size(), 16u);
   tokens[5][6] = nullptr;
   const auto job = shipped.queued({{"verb", "fill"}, {"tokens", tokens}, {"image", image}});
-  ASSERT_TRUE(job->wait_final(Clock::now() + std::chrono::seconds(60)));
+  ASSERT_TRUE(job->wait_final(Clock::now() + std::chrono::seconds(600)));
   ASSERT_EQ(job->state(), JobState::done) << job->status().error;
   const auto result = job->status().results[0];
   for (std::size_t i = 0; i < 256; ++i) {

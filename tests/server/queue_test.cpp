@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "server/fake_backend.h"
 #include "server/http_message.h"
 
@@ -155,6 +157,52 @@ TEST(ServerQueue, ResultsAreBoundedInBytesAndTheOldestGoFirst) {
   EXPECT_EQ(queue.find(ids[0]), nullptr);
   EXPECT_NE(queue.find(ids[1]), nullptr);
   EXPECT_NE(queue.find(ids[2]), nullptr);
+}
+
+TEST(ServerQueue, AJobStaysWithTheWorkerThatBeganItAndOthersTakeOtherJobs) {
+  Metrics metrics;
+  JobQueue queue(limits_of(64, 4), metrics);
+  queue.submit(job_for(1, 10), "long");
+  const auto first = queue.take(kNow, 0);
+  ASSERT_EQ(first.size(), 1u);
+  EXPECT_TRUE(queue.take(kNow, 1).empty()) << "what is left of the job is not for this one";
+  queue.submit(job_for(2, 4), "long");  // of the same client, behind it
+  const auto other = queue.take(kNow, 1);
+  ASSERT_EQ(other.size(), 1u);
+  EXPECT_EQ(other[0].job->seed, 2u);
+  const auto rest = queue.take(kNow, 0);
+  ASSERT_EQ(rest.size(), 1u);
+  EXPECT_EQ(rest[0].job->seed, 1u);
+  EXPECT_EQ(rest[0].first, 4);
+  EXPECT_FALSE(queue.quiet());
+}
+
+TEST(ServerQueue, WhatIsPutBackComesToTheWorkerThatPreparedIt) {
+  Metrics metrics;
+  JobQueue queue(limits_of(64, 4), metrics);
+  queue.submit(job_for(1, 2), "a");
+  queue.put_back(queue.take(kNow, 1)[0], 1);
+  const auto every = [](Job&) { return true; };
+  EXPECT_TRUE(queue.take(kNow, 0).empty());
+  EXPECT_TRUE(queue.take_small(every, 0).empty());
+  EXPECT_EQ(queue.take_small(every, 1).size(), 1u);
+}
+
+TEST(ServerQueue, IdleWorkersShareWhatWaits) {
+  auto limits = limits_of(64, 16);
+  limits.gather_ms = 200;
+  Metrics metrics;
+  JobQueue queue(limits, metrics);
+  std::vector<std::size_t> sizes(2);
+  std::vector<std::thread> workers;
+  for (int worker = 0; worker < 2; ++worker) {
+    workers.emplace_back(
+        [&, worker] { sizes[static_cast<std::size_t>(worker)] = queue.take(std::chrono::seconds(20), worker).size(); });
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // until both wait
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) queue.submit(job_for(seed), fmt::format("{}", seed));
+  for (auto& each : workers) each.join();
+  EXPECT_EQ(sizes, (std::vector<std::size_t>{2, 2}));
 }
 
 TEST(ServerQueue, TakesNoMoreOnceClosed) {

@@ -7,7 +7,7 @@
 
 #include "image/image_io.h"
 #include "server/base64.h"
-#include "server/fake_backend.h"
+#include "server/fake_service.h"
 #include "server/schema_check.h"
 
 namespace tessera::testing {

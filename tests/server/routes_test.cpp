@@ -6,7 +6,7 @@
 #include "image/image_io.h"
 #include "server/base64.h"
 #include "server/embedded_files.h"
-#include "server/fake_backend.h"
+#include "server/fake_service.h"
 #include "server/schema_check.h"
 
 namespace tessera::testing {
@@ -281,6 +281,22 @@ TEST(ServerRoutes, BadInputIsOneLineAndNoPathOfTheHost) {
     EXPECT_EQ(response.body.find("/work"), std::string::npos);
     EXPECT_EQ(response.body.find("/home"), std::string::npos);
   }
+}
+
+TEST(ServerRoutes, AClassIsNamedOrNumbered) {
+  FakeService fake;
+  fake.backend.class_names = {"cat", "dog"};
+  const auto models = json::parse(fake.ask("GET", "/api/v1/capabilities").body)["models"];
+  EXPECT_EQ(models.back()["classes"], json({"cat", "dog"}));
+  const auto asked = [&](const json& name) {
+    return fake.ask("POST", "/api/v1/jobs", json{{"verb", "generate"}, {"model", "kinds"}, {"class", name}}.dump());
+  };
+  for (const json& name : {json("dog"), json(1), json(-1), json("")}) EXPECT_EQ(asked(name).status, 202) << name;
+  const auto refused = [&](const json& name) { return json::parse(asked(name).body)["error"]["message"]; };
+  EXPECT_EQ(refused("gnu"), "class is 'gnu', expected one of cat, dog, or a number from 0 to 1");
+  EXPECT_EQ(refused(2), "class: 2, expected 0 to 1");
+  EXPECT_EQ(refused(std::string(1025, 'a')),
+            "class is a text of 1025 bytes, expected a name of at most 1024 bytes or a whole number, -1 to 16777216");
 }
 
 TEST(ServerRoutes, ThePageComesWithItsTypesTagsAndPolicy) {

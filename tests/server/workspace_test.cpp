@@ -10,7 +10,7 @@
 #include "image/image_io.h"
 #include "runtime/atomic_file.h"
 #include "server/base64.h"
-#include "server/fake_backend.h"
+#include "server/fake_service.h"
 #include "server/project_file.h"
 #include "server/stored_zip.h"
 

@@ -4,14 +4,20 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
 #include "checkpoint/bundle.h"
 #include "checkpoint/bundle_record.h"
+#include "denoiser/conditional_transformer.h"
 #include "prior/prior.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "sampling/fill.h"
 #include "sampling/registry.h"
 #include "support/scratch.h"
+#include "training/training_loop.h"
 
 namespace tessera {
 namespace conditional_training_test {
@@ -114,11 +120,98 @@ TEST(ConditionalTraining, EveryProcessLearnsToFollowItsCondition) {
   }
 }
 
+TEST(ConditionalTraining, TheBundleCarriesTheNamesOfItsClasses) {
+  for (const bool in_order : {false, true}) {
+    auto recipe = small_recipe("mask-and-replace", "class");
+    if (in_order) recipe.prior = kAutoregressive;
+    recipe.steps = 1;
+    auto made = pictures();
+    made.conditions.class_names = {"grey", "red", "green", "blue", "white"};
+    const auto folder = testing::scratch_folder("class-names");
+    auto task = make_prior_training(recipe, made, folder, {});
+    (void)task->step(0);
+    task->write_bundle(1);
+    Prior prior(load_bundle(folder), "named", made.codebook, {});
+    EXPECT_EQ(prior.facts().network.class_names, made.conditions.class_names);
+    PromptOptions asked;
+    asked.class_name = "green";
+    EXPECT_EQ(prior.condition_for(asked).label, 2);
+    asked.class_name = "pink";
+    EXPECT_THROW((void)prior.condition_for(asked), UsageError);
+    std::filesystem::remove_all(folder);
+  }
+}
+
 TEST(ConditionalTraining, TheAutoregressivePriorFollowsItsConditionToo) {
   for (const char* condition : {"text", "class"}) {
     auto recipe = small_recipe("absorbing", condition);
     recipe.prior = kAutoregressive;
     EXPECT_GT(trained_obedience(recipe), 0.75) << condition;
+  }
+}
+
+/// Grids of two cells whose captions name the code of each, in either order: which word is meant says its neighbour.
+TokenData pairs() {
+  const std::vector<std::string> names = {"grey", "red", "green", "blue", "white"};
+  TokenData made;
+  std::vector<torch::Tensor> grids;
+  const auto name = [&](std::int64_t code) { return names[static_cast<std::size_t>(code)]; };
+  for (std::int64_t i = 0; i < 50; ++i) {
+    const auto left = i % kCodes, right = (i / kCodes) % kCodes;
+    grids.push_back(torch::tensor({left, right}).view({1, 2}));
+    const auto first = name(left) + " left", second = name(right) + " right";
+    made.conditions.train_captions.push_back(i < 25 ? first + ", " + second : second + ", " + first);
+  }
+  made.train = made.validation = torch::stack(grids);
+  made.conditions.validation_captions = made.conditions.train_captions;
+  made.codebook_size = kCodes;
+  made.key = "pairs";
+  return made;
+}
+
+TEST(ConditionalTraining, ValidationSaysWhatItsOwnConditionSavesAGrid) {
+  const auto folder = testing::scratch_folder("saved");
+  auto recipe = small_recipe("absorbing", "text");
+  recipe.text_length = 10;
+  recipe.whole_mask_rate = 0.5;
+  recipe.steps = 1500;
+  recipe.validation_grids = 50;
+  const auto task = make_prior_training(recipe, pairs(), folder, {});
+  LoopOptions loop;
+  loop.steps = recipe.steps;
+  loop.validate_every = 1500;
+  loop.save_every = 0;
+  (void)run_training(*task, loop, folder / "training" / "prior");
+  std::vector<double> saved;
+  std::ifstream lines(folder / "training" / "prior" / "metrics.jsonl");
+  for (std::string line; std::getline(lines, line);) {
+    const auto record = nlohmann::json::parse(line);
+    if (record.contains("bits_saved_by_own_condition")) saved.push_back(record["bits_saved_by_own_condition"]);
+  }
+  ASSERT_FALSE(saved.empty());
+  EXPECT_GT(saved.back(), 1.5) << "both cells' words are bound to their places; another caption is wrong about most";
+  std::filesystem::remove_all(folder);
+}
+
+TEST(ConditionalTraining, ATextBeginsAsLoudAsTheCells) {
+  const torch::NoGradGuard no_grad;
+  ConditionalOptions options;
+  options.codebook_size = kCodes;
+  options.grid = {4, 4};
+  options.layers = 1;
+  options.heads = 2;
+  options.head_width = 32;
+  options.condition_width = 96;
+  ConditionalTransformer network(options);
+  network->initialise(3);
+  const auto size_of = [&](const std::string& name, double length) {  // of values of states of that length
+    const auto weight = network->state().at("transformer_blocks.0." + name + ".weight");
+    return weight.square().sum(1).mean().sqrt().item<double>() * length /
+           std::sqrt(static_cast<double>(weight.size(1)));
+  };
+  for (const char* part : {"to_k", "to_v"}) {
+    const auto cells = size_of(std::string("attn1.") + part, std::sqrt(64.0));        // after a norm: sqrt(width)
+    EXPECT_NEAR(size_of(std::string("attn2.") + part, 1) / cells, 1.2, 0.3) << part;  // sqrt(96 / 64)
   }
 }
 

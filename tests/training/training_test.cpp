@@ -75,6 +75,8 @@ class Interrupted : public TrainingTask {
   std::optional<Judgement> validate(std::int64_t step, Recorder& recorder) override {
     return task_.validate(step, recorder);
   }
+  void gather_state() override { task_.gather_state(); }
+  void measure_together() override { task_.measure_together(); }
   void save_state(TensorMap& into) const override { task_.save_state(into); }
   void load_state(const TensorMap& from) override { task_.load_state(from); }
   void write_bundle(std::int64_t step) override { task_.write_bundle(step); }

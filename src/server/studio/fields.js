@@ -23,7 +23,7 @@ export const fields = {
   context_guidance: { label: t('Coherence'), kind: 'range', min: 1, max: 4, step: 0.25, initial: (model) => model?.defaults?.context_guidance ?? 1, when: (model) => (model?.process ?? 'autoregressive') !== 'autoregressive', help: t('Above 1 new cells lean towards what the picture shows so far: clearer objects, fewer kinds.') },
   prompt: { label: t('What to show'), kind: 'text', off: '', when: (model) => model?.condition === 'text', counted: true, example: true },
   negative_prompt: { label: t('What to avoid'), kind: 'text', off: '', when: (model) => model?.condition === 'text', counted: true },
-  class: { label: t('Class'), kind: 'choice', choices: (model) => ['', ...(model?.classes ?? [])], words: { '': t('Any') }, off: '', send: Number, when: (model) => model?.condition === 'class' },
+  class: { label: t('Class'), kind: 'choice', choices: (model) => ['', ...(model?.classes ?? [])], words: { '': t('Any') }, off: '', when: (model) => model?.condition === 'class' },
   cfg_scale: { label: t('Guidance'), kind: 'range', min: 1, max: 12, step: 0.5, initial: (model) => model?.defaults?.cfg_scale ?? 1, when: (model) => (model?.condition ?? 'none') !== 'none', help: t('How strictly the words are followed.') },
 };
 
@@ -86,7 +86,7 @@ export function optionsOf(state, task) {
     const value = optionOf(state, name, task);
     if ('off' in field && value === field.off) continue;
     if (value === undefined || (state.options[name] === undefined && !kAlways.includes(name))) continue;
-    request[name] = field.send ? field.send(value) : value;
+    request[name] = value;
   }
   return request;
 }

@@ -14,14 +14,16 @@ class NextTokenObjective : public PriorObjective {
   explicit NextTokenObjective(const ObjectiveInput& input)
       : batch_(input.recipe.batch_size), cells_(input.data.train.size(1) * input.data.train.size(2)) {}
 
-  torch::Tensor loss(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told, std::int64_t,
-                     Metrics&) override {
+  Loss loss(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told, const BatchRows&,
+            Metrics&) override {
     const auto logits = networks.logits_in_order(x0, told).to(torch::kFloat32);
-    return torch::nn::functional::cross_entropy(logits.flatten(0, 1), x0.flatten().to(logits.device())) /
-           std::numbers::ln2;
+    return {torch::nn::functional::cross_entropy(logits.flatten(0, 1), x0.flatten().to(logits.device())) /
+                std::numbers::ln2,
+            {}};
   }
 
-  GridLikelihood measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told) const override {
+  GridNats measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told,
+                   std::int64_t) const override {
     const torch::NoGradGuard no_grad;
     std::vector<torch::Tensor> nats;
     for (std::int64_t start = 0; start < x0.size(0); start += batch_) {
@@ -29,7 +31,7 @@ class NextTokenObjective : public PriorObjective {
       const auto logits = networks.logits_in_order(part, told.slice(start, start + part.size(0)));
       nats.push_back(autoregressive_nll(logits.to(torch::kCPU), part).to(torch::kFloat64));
     }
-    return likelihood_of(torch::cat(nats), x0.size(1));
+    return {torch::cat(nats), {}};
   }
 
   std::int64_t total_steps() const override { return cells_; }

@@ -1,0 +1,149 @@
+#include "runtime/lease.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+
+#include "runtime/error.h"
+
+namespace tessera {
+namespace {
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 && name[0] != 0 ? name : "an unnamed host";
+}
+
+/// This process and this object: "process 17 on host, silent after 60 s, lease 3".
+std::string mark_of(double silence) {
+  static std::atomic<int> count = 0;
+  return fmt::format("process {} on {}, silent after {:g} s, lease {}", ::getpid(), host_name(), silence, ++count);
+}
+
+double seconds_of(const timespec& time) {
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+struct Found {
+  std::string mark;
+  double age = 0;  // seconds since it was last renewed, by the clock of the file system
+};
+
+/// Now, as the file system dates a file that is written now.
+double now_in(const std::filesystem::path& file) {
+  auto probe = file.string() + fmt::format(".{}-XXXXXX", ::getpid());
+  const int descriptor = ::mkstemp(probe.data());
+  require(descriptor >= 0, "{}: cannot be written: {}", file.string(), std::strerror(errno));
+  struct stat facts {};
+  const bool written = ::write(descriptor, ".", 1) == 1 && ::fstat(descriptor, &facts) == 0;
+  const int reason = errno;
+  ::close(descriptor);
+  ::unlink(probe.c_str());
+  require(written, "{}: cannot be written: {}", file.string(), std::strerror(reason));
+  return seconds_of(facts.st_mtim);
+}
+
+/// What a lease file says and when it was renewed. Out: bytes of the text; -1: there is no such file (any more).
+ssize_t read_lease(const char* file, char (&text)[512], struct stat& facts) noexcept {
+  const int descriptor = ::open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (descriptor < 0) return -1;
+  const auto length = ::fstat(descriptor, &facts) == 0 ? ::read(descriptor, text, sizeof text) : -1;
+  ::close(descriptor);
+  return length;
+}
+
+/// false: there is no such file.
+bool look(const std::filesystem::path& file, Found& found) {
+  struct stat facts {};
+  char text[512];
+  const auto length = read_lease(file.c_str(), text, facts);
+  if (length < 0) return false;
+  found.mark.assign(text, static_cast<std::size_t>(length));
+  found.age = now_in(file) - seconds_of(facts.st_mtim);
+  return true;
+}
+
+bool says(const char* file, const std::string& mark) noexcept {
+  struct stat facts {};
+  char text[512];
+  const auto length = read_lease(file, text, facts);
+  return length == static_cast<ssize_t>(mark.size()) && std::memcmp(text, mark.data(), mark.size()) == 0;
+}
+
+/// The silence that a holder announced; half-written files: `otherwise`.
+double announced_silence(const std::string& mark, double otherwise) {
+  static const std::string kBefore = "silent after ";
+  const auto at = mark.find(kBefore);
+  const double value = at == std::string::npos ? 0 : std::strtod(mark.c_str() + at + kBefore.size(), nullptr);
+  return value > 0 ? value : otherwise;
+}
+
+}  // namespace
+
+Lease::Lease(std::filesystem::path piece, double silence)
+    : file_(std::move(piece) += ".lease"), silence_(silence), mark_(mark_of(silence)) {
+  require(silence > 0, "lease: silence {}, expected a positive number of seconds", silence);
+  std::error_code code;
+  const auto folder = std::filesystem::absolute(file_).parent_path();
+  std::filesystem::create_directories(folder, code);
+  require(!code, "{}: cannot be made: {}", folder.string(), code.message());
+  held_ = create() || take_over();
+  if (held_) beats_ = std::thread([this] { renew(); });
+}
+
+Lease::~Lease() {
+  if (!held_) return;
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+  }
+  end_.notify_all();
+  beats_.join();
+  // Only one's own: while this process slept, another may have taken it over.
+  if (says(file_.c_str(), mark_)) ::unlink(file_.c_str());
+}
+
+bool Lease::create() {
+  const int descriptor = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+  if (descriptor < 0) {
+    require(errno == EEXIST, "{}: cannot be written: {}", file_.string(), std::strerror(errno));
+    return false;
+  }
+  const bool written = ::write(descriptor, mark_.data(), mark_.size()) == static_cast<ssize_t>(mark_.size());
+  const int reason = errno;
+  ::close(descriptor);
+  if (!written) ::unlink(file_.c_str());
+  require(written, "{}: cannot be written: {}", file_.string(), std::strerror(reason));
+  return true;
+}
+
+bool Lease::take_over() {
+  Found found;
+  if (!look(file_, found)) return create();  // given back just now
+  holder_ = found.mark.substr(0, found.mark.find(", silent"));
+  if (found.age <= announced_silence(found.mark, silence_)) return false;
+  // Of several that see the silence one alone moves this very file away.
+  const auto aside = file_.string() + fmt::format(".{}-{}", host_name(), ::getpid());
+  if (::rename(file_.c_str(), aside.c_str()) != 0) return false;
+  Found moved;
+  const bool same =
+      look(aside, moved) && moved.mark == found.mark && moved.age > announced_silence(moved.mark, silence_);
+  // It was renewed, or another's, in between: put back unless somebody has taken the place.
+  if (!same) (void)::link(aside.c_str(), file_.c_str());
+  ::unlink(aside.c_str());
+  return same && create();
+}
+
+void Lease::renew() {
+  std::unique_lock lock(mutex_);
+  while (!end_.wait_for(lock, std::chrono::duration<double>(silence_ / 4), [&] { return ended_; }))
+    (void)::utimensat(AT_FDCWD, file_.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
+}
+
+}  // namespace tessera
