@@ -58,8 +58,8 @@ Prior::Prior(const Bundle& parts, const std::string& bundle, const torch::Tensor
   Condition none;
   if (network.condition_width > 0) {
     text_ = TextCondition::load(parts, bundle);
-    text_->encoder()->to(loading.device);
-    const auto width = text_->encoder()->options().width;
+    text_->to(loading.device);
+    const auto width = text_->options().width;
     require(width == network.condition_width, "{}: the text encoder is {} wide, the denoiser expects {}", bundle, width,
             network.condition_width);
     const auto text = text_->null_text();

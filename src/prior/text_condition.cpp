@@ -20,11 +20,12 @@ struct TextCondition::Known {
 
 TextCondition::TextCondition(ClipTokenizer tokenizer, ClipTextEncoder encoder, torch::Tensor null_embedding)
     : tokenizer_(std::move(tokenizer)),
+      options_(encoder->options()),
       encoder_(std::move(encoder)),
       null_embedding_(std::move(null_embedding)),
       known_(std::make_shared<Known>()) {}
 
-TextCondition TextCondition::load(const Bundle& parts, const std::string& where) {
+TextCondition TextCondition::load(const Bundle& parts, const std::string& where, std::int64_t most_kept) {
   require(parts.text_encoder.has_value(), "{}: the denoiser takes text, but the bundle holds no text_encoder/", where);
   auto tokenizer = ClipTokenizer::load(parts.tokenizer);
   auto encoder = load_text_encoder(parts.text_encoder->config, parts.text_encoder->tensors, where + "/text_encoder");
@@ -50,7 +51,33 @@ TextCondition TextCondition::load(const Bundle& parts, const std::string& where)
             "{}: the learned embedding is {}, expected [{}, {}]", where, shape_text(null_embedding), options.length,
             options.width);
   }
-  return {std::move(tokenizer), std::move(encoder), std::move(null_embedding)};
+  std::int64_t weights = 0;
+  for (const auto& parameter : encoder->parameters()) weights += parameter.numel();
+  TextCondition condition(std::move(tokenizer), std::move(encoder), std::move(null_embedding));
+  if (weights > most_kept) condition.source_ = Source{*parts.text_encoder, where + "/text_encoder"};
+  return condition;
+}
+
+ClipTextEncoder& TextCondition::made() {
+  if (!encoder_) {
+    encoder_ = load_text_encoder(source_->part.config, source_->part.tensors, source_->where);
+    encoder_->eval();
+    encoder_->to(device_);
+  }
+  return encoder_;
+}
+
+ClipTextEncoder& TextCondition::encoder() {
+  const std::lock_guard lock(known_->mutex);
+  made();
+  source_.reset();
+  return encoder_;
+}
+
+void TextCondition::to(torch::Device device) {
+  const std::lock_guard lock(known_->mutex);
+  device_ = device;
+  if (encoder_) encoder_->to(device);
 }
 
 EncodedText TextCondition::encoded(const std::string& prompt) {
@@ -58,20 +85,23 @@ EncodedText TextCondition::encoded(const std::string& prompt) {
   const auto known = known_->texts.find(prompt);
   if (known != known_->texts.end()) return known->second;
   const torch::NoGradGuard no_grad;
-  const auto length = encoder_->options().length;
+  const auto length = options_.length;
   const auto text = tokenizer_.encode_padded(prompt, length);
   if (text.full_length > length) {
     log().warn("the prompt is {} tokens long, the model reads {}: its end is left out", text.full_length, length);
   }
   const auto ids = torch::tensor(text.ids).unsqueeze(0);
   EncodedText encoded;
-  if (encoder_->options().projection > 0) {
+  auto& encoder = made();
+  if (options_.projection > 0) {
     std::vector<torch::Tensor> layers;
-    const auto last = encoder_->forward(ids, &layers);
-    encoded = {layers[layers.size() - 2][0], encoder_->pooled(ids, last)[0]};
+    const auto last = encoder->forward(ids, &layers);
+    encoded = {layers[layers.size() - 2][0].clone(), encoder->pooled(ids, last)[0].clone()};
   } else {
-    encoded.states = unit_positions(encoder_->forward(ids))[0];
+    encoded.states = unit_positions(encoder->forward(ids))[0];
   }
+  // The empty prompt, which every bundle is loaded with, is followed by the one that is asked for.
+  if (source_ && !prompt.empty()) encoder_ = nullptr;
   if (known_->texts.size() >= kMostKnown) known_->texts.clear();
   known_->texts[prompt] = encoded;
   return encoded;

@@ -4,7 +4,9 @@
 
 #include <torch/torch.h>
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "checkpoint/bundle.h"
@@ -24,9 +26,14 @@ class TextCondition {
   /// null_embedding [P, C] as learned; undefined: the states of the empty prompt.
   TextCondition(ClipTokenizer tokenizer, ClipTextEncoder encoder, torch::Tensor null_embedding);
 
-  /// From a bundle's text_encoder, tokenizer and learned embeddings. Throws Error naming what is missing or does not
-  /// fit; `where` begins it.
-  static TextCondition load(const Bundle& parts, const std::string& where);
+  /// Weights of the largest encoder that is kept in memory between prompts. CLIP's of ViT-L/14 (124 million) takes half
+  /// a gigabyte beside a denoiser that is at work for seconds a picture; it is made anew in a few tenths of a second.
+  static constexpr std::int64_t kMostKeptWeights = 100'000'000;
+
+  /// From a bundle's text_encoder, tokenizer and learned embeddings. An encoder of more weights than `most_kept` lives
+  /// while a prompt is encoded, and is made from the bundle's tensors for the next that is not remembered. Throws Error
+  /// naming what is missing or does not fit; `where` begins it.
+  static TextCondition load(const Bundle& parts, const std::string& where, std::int64_t most_kept = kMostKeptWeights);
 
   /// A prompt's states, each position of length 1 (VQ-Diffusion); of an encoder with a projection what enters its last
   /// layer, as it is, and the text as one vector (aMUSEd, arXiv:2401.01808, section 3). A prompt that is too long is
@@ -37,11 +44,26 @@ class TextCondition {
   torch::Tensor null_states() { return null_text().states; }
 
   const ClipTokenizer& tokenizer() const { return tokenizer_; }
-  ClipTextEncoder& encoder() { return encoder_; }
+  const ClipTextOptions& options() const { return options_; }
+  /// Where prompts are encoded.
+  void to(torch::Device device);
+  /// The encoder itself, which is kept from now on.
+  ClipTextEncoder& encoder();
 
  private:
+  /// What an encoder that is not kept is made from.
+  struct Source {
+    BundlePart part;
+    std::string where;
+  };
+
+  ClipTextEncoder& made();
+
   ClipTokenizer tokenizer_;
-  ClipTextEncoder encoder_;
+  ClipTextOptions options_;
+  ClipTextEncoder encoder_;       // null while it is not needed
+  std::optional<Source> source_;  // absent: the encoder is kept
+  torch::Device device_ = torch::kCPU;
   torch::Tensor null_embedding_;
   struct Known;
   std::shared_ptr<Known> known_;  // states of the latest prompts

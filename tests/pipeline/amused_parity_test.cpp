@@ -126,11 +126,13 @@ TEST(Parity, AmusedText) {
     const torch::NoGradGuard no_grad;
     auto parts = load_parts(fixture.folder);
     std::vector<torch::Tensor> ids, states, pooled;
+    auto made_anew = TextCondition::load(parts.bundle, "made anew", 0);  // for each prompt that it does not remember
     for (const auto& prompt : fixture.description.at("settings").at("prompts")) {
       const auto text = prompt.get<std::string>();
-      ids.push_back(
-          torch::tensor(parts.text->tokenizer().encode_padded(text, parts.text->encoder()->options().length).ids));
+      ids.push_back(torch::tensor(parts.text->tokenizer().encode_padded(text, parts.text->options().length).ids));
       const auto encoded = parts.text->encoded(text);
+      const auto again = made_anew.encoded(text);
+      EXPECT_TRUE(again.states.equal(encoded.states) && again.pooled.equal(encoded.pooled)) << text;
       states.push_back(encoded.states);
       pooled.push_back(encoded.pooled);
     }
