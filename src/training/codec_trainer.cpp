@@ -171,6 +171,7 @@ class CodecTraining : public TrainingTask {
     adam_->gather();
     if (discriminator_adam_) discriminator_adam_->gather();
   }
+  void measure_together(std::int64_t step) override;
   void save_state(TensorMap& into) const override;
   void load_state(const TensorMap& from) override;
   void write_bundle(std::int64_t step) override;
@@ -213,7 +214,10 @@ class CodecTraining : public TrainingTask {
   void update_average();
   /// The weights that the last validation found better.
   Codec& chosen() { return averaged_is_better_ ? average_ : codec_; }
-  Reconstruction look_at(Codec& codec, const std::vector<std::int64_t>& pictures, std::vector<Image>* sheet);
+  bool has_held_out() const { return !data_.split(Split::validation).empty(); }
+  Reconstruction measure(Codec& codec, const std::vector<std::int64_t>& pictures);
+  /// Pictures, each beside its reconstruction.
+  Image preview_of(Codec& codec, std::vector<std::int64_t> pictures);
   /// In: images of a shard.
   torch::Tensor augment(const torch::Tensor& images, std::int64_t step, std::uint64_t stream,
                         std::int64_t shard) const {
@@ -248,6 +252,13 @@ class CodecTraining : public TrainingTask {
   std::unique_ptr<Adam> adam_, discriminator_adam_;
   std::unique_ptr<CodebookCare> care_;
   AdversarialSchedule schedule_;
+  /// What all ranks have measured of the present weights.
+  struct Measured {
+    std::vector<std::int64_t> pictures;
+    Reconstruction plain;
+    std::optional<Reconstruction> averaged;
+  };
+  Measured measured_;
   Metrics figures_;                       // of the last validation
   bool averaged_is_better_ = true;        // found there
   bool codebook_taken_over_ = false;      // from start_from
@@ -424,61 +435,76 @@ void CodecTraining::update_average() {
   average_->load(weights, "averaged codec");
 }
 
-Reconstruction CodecTraining::look_at(Codec& codec, const std::vector<std::int64_t>& pictures,
-                                      std::vector<Image>* sheet) {
+Reconstruction CodecTraining::measure(Codec& codec, const std::vector<std::int64_t>& pictures) {
   const torch::NoGradGuard no_grad;
   codec->eval();
-  Reconstruction sum;
-  std::vector<torch::Tensor> codes;
   const auto count = static_cast<std::int64_t>(pictures.size());
-  for (std::int64_t start = 0; start < count; start += recipe_.batch_size) {
-    const auto end = std::min(start + recipe_.batch_size, count);
-    const std::vector<std::int64_t> picked(pictures.begin() + start, pictures.begin() + end);
-    const auto images = data_.images(torch::tensor(picked));
+  const auto rows = shards_.made_together(count, recipe_.batch_size, [&](std::int64_t begin, std::int64_t end) {
+    const auto images = data_.images(torch::tensor(std::vector(pictures.begin() + begin, pictures.begin() + end)));
     const auto grid = codec->encode(images);
     const auto decoded = codec->decode(grid);
     const auto error = (decoded.to(torch::kFloat64) - images.to(torch::kFloat64)) / 255.0;
-    sum.psnr += (-10.0 * torch::log10(error.square().mean({1, 2, 3}).clamp_min(1e-10))).sum().item<double>();
-    sum.l1 += error.abs().mean({1, 2, 3}).sum().item<double>();
-    sum.loss +=
-        (recipe_.reconstruction_loss == "l1" ? error.abs() : error.square()).mean({1, 2, 3}).sum().item<double>();
+    const auto mean = [](const torch::Tensor& of) { return of.mean({1, 2, 3}); };
+    auto perceptual = torch::zeros({end - begin}, torch::kFloat64);
     if (perceptual_) {
       const auto target = codec->to_network_range(images.to(codec->device())),
                  output = codec->to_network_range(decoded.to(codec->device()));
-      sum.perceptual += perceptual_->distance(target, output).sum().item<double>();
+      perceptual = perceptual_->distance(target, output).flatten().to(torch::kCPU, torch::kFloat64);
     }
-    codes.push_back(grid.codes());
-    for (std::int64_t i = 0;
-         sheet != nullptr && i < end - start && static_cast<std::int64_t>(sheet->size()) < 2 * kPreviewImages; ++i) {
-      sheet->push_back(to_image(images[i]));
-      sheet->push_back(to_image(decoded[i]));
-    }
+    const auto figures =
+        torch::stack({-10.0 * torch::log10(mean(error.square()).clamp_min(1e-10)), mean(error.abs()),
+                      mean(recipe_.reconstruction_loss == "l1" ? error.abs() : error.square()), perceptual},
+                     1);
+    return std::vector<torch::Tensor>{figures, grid.codes()};
+  });
+  const auto means = rows[0].mean(0);
+  Reconstruction found;
+  found.psnr = means[0].item<double>();
+  found.l1 = means[1].item<double>();
+  found.perceptual = means[3].item<double>();
+  found.loss = means[2].item<double>() + recipe_.perceptual_term_weight() * found.perceptual;
+  found.use = codebook_use(rows[1], recipe_.codebook_size);
+  return found;
+}
+
+Image CodecTraining::preview_of(Codec& codec, std::vector<std::int64_t> pictures) {
+  const torch::NoGradGuard no_grad;
+  codec->eval();
+  if (static_cast<std::int64_t>(pictures.size()) > kPreviewImages) pictures.resize(kPreviewImages);
+  const auto images = data_.images(torch::tensor(pictures));
+  const auto decoded = codec->decode(codec->encode(images));
+  std::vector<Image> sheet;
+  for (std::int64_t i = 0; i < images.size(0); ++i) {
+    sheet.push_back(to_image(images[i]));
+    sheet.push_back(to_image(decoded[i]));
   }
-  for (auto* value : {&sum.psnr, &sum.l1, &sum.loss, &sum.perceptual}) *value /= static_cast<double>(count);
-  sum.loss += recipe_.perceptual_term_weight() * sum.perceptual;
-  sum.use = codebook_use(torch::cat(codes), recipe_.codebook_size);
-  return sum;
+  return contact_sheet(sheet, {8, 2, {}});
+}
+
+void CodecTraining::measure_together(std::int64_t step) {
+  measured_ = {};
+  measured_.pictures = data_.split(has_held_out() ? Split::validation : Split::train);
+  const bool at_end = step >= recipe_.steps && has_held_out();
+  if (!at_end && static_cast<std::int64_t>(measured_.pictures.size()) > kValidationImages)
+    measured_.pictures.resize(kValidationImages);
+  update_average();
+  measured_.plain = measure(codec_, measured_.pictures);
+  averaged_is_better_ = false;
+  if (adam_->has_average()) {
+    measured_.averaged = measure(average_, measured_.pictures);
+    averaged_is_better_ = measured_.averaged->loss <= measured_.plain.loss;
+  }
 }
 
 std::optional<Judgement> CodecTraining::validate(std::int64_t step, Recorder& recorder) {
-  const bool has_held_out = !data_.split(Split::validation).empty();
-  auto pictures = data_.split(has_held_out ? Split::validation : Split::train);
-  const bool at_end = step >= recipe_.steps && has_held_out;
-  if (!at_end && static_cast<std::int64_t>(pictures.size()) > kValidationImages) pictures.resize(kValidationImages);
-  update_average();
-  std::vector<Image> plain_sheet, average_sheet;
-  const auto plain = look_at(codec_, pictures, &plain_sheet);
-  auto best = plain;
-  averaged_is_better_ = false;
-  if (adam_->has_average()) {
-    const auto averaged = look_at(average_, pictures, &average_sheet);
-    averaged_is_better_ = averaged.loss <= plain.loss;
-    if (averaged_is_better_) best = averaged;
-    figures_["psnr_db_of_averaged_weights"] = averaged.psnr;
+  const auto& [pictures, plain, averaged] = measured_;
+  const auto& best = averaged_is_better_ ? *averaged : plain;
+  if (averaged) {
+    figures_["psnr_db_of_averaged_weights"] = averaged->psnr;
     figures_["psnr_db_of_plain_weights"] = plain.psnr;
   }
   const std::string of =
-      has_held_out ? "validation_" : "training_";  // a figure of nothing held out is none of held out
+      has_held_out() ? "validation_" : "training_";  // a figure of nothing held out is none of held out
   figures_[of + "psnr_db"] = best.psnr;
   figures_[of + "l1"] = best.l1;
   figures_[of + "distance"] = best.loss;
@@ -487,14 +513,14 @@ std::optional<Judgement> CodecTraining::validate(std::int64_t step, Recorder& re
   figures_[of + "perplexity"] = best.use.perplexity;
   figures_[of + "codes_used"] = static_cast<double>(best.use.used);
   recorder.scalars(step, figures_);
-  recorder.image(step, "reconstructions", contact_sheet(averaged_is_better_ ? average_sheet : plain_sheet, {8, 2, {}}));
+  recorder.image(step, "reconstructions", preview_of(chosen(), pictures));
   log().info(
       "codec: step {}: {:.2f} dB PSNR, distance {:.4f} on {} {} ({} weights), {} of {} codes used there, "
       "perplexity {:.1f}",
       step, best.psnr, best.loss, pictures.size(),
-      has_held_out ? "held-out pictures" : "training pictures (none are held out)",
+      has_held_out() ? "held-out pictures" : "training pictures (none are held out)",
       averaged_is_better_ ? "averaged" : "plain", best.use.used, recipe_.codebook_size, best.use.perplexity);
-  if (!has_held_out) return std::nullopt;
+  if (!has_held_out()) return std::nullopt;
   // The adversarial term costs some of the distance that it is there to improve on: its weights are compared among
   // themselves.
   return Judgement{best.loss, recipe_.adversarial && step > schedule_.full_from() ? 1 : 0};

@@ -90,7 +90,7 @@ class PriorTraining : public TrainingTask {
   Metrics step(std::int64_t step) override;
   std::optional<Judgement> validate(std::int64_t step, Recorder& recorder) override;
   void gather_state() override { adam_->gather(); }
-  void measure_together() override;
+  void measure_together(std::int64_t step) override;
   void save_state(TensorMap& into) const override;
   void load_state(const TensorMap& from) override;
   void write_bundle(std::int64_t step) override;
@@ -179,7 +179,7 @@ std::optional<double> PriorTraining::gain_of_condition(PriorNetworks& networks, 
   return measure(networks, x0, told.rotated()).bits_per_token - bits_per_token;
 }
 
-void PriorTraining::measure_together() {
+void PriorTraining::measure_together(std::int64_t /*step*/) {
   average_->load(adam_->averaged());
   const bool held_out = has_held_out();
   measured_ = {};

@@ -211,7 +211,7 @@ void Run::one_step() {
 void Run::validate(bool last) {
   const auto before = std::chrono::steady_clock::now();
   task_.gather_state();
-  task_.measure_together();
+  task_.measure_together(step_);
   const auto now = judgement_of_first(*ranks_, recorder_ ? task_.validate(step_, *recorder_) : std::nullopt);
   const bool lower = !now || !best_.score || now->score < *best_.score + now->margin;
   const bool spoiled = !lower && task_.wants_to_go_back(*best_.score, now->score);

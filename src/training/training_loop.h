@@ -70,8 +70,8 @@ class TrainingTask {
   /// Called by all ranks before rank 0 validates, saves its state or writes its bundle: what lies on other ranks comes
   /// to it.
   virtual void gather_state() {}
-  /// Called by all ranks before rank 0 validates: what they measure together.
-  virtual void measure_together() {}
+  /// Called by all ranks before rank 0 validates: what they measure together of the weights after `step`.
+  virtual void measure_together(std::int64_t /*step*/) {}
   virtual void save_state(TensorMap& into) const = 0;
   virtual void load_state(const TensorMap& from) = 0;
   /// Writes the inference bundle.

@@ -76,7 +76,7 @@ class Interrupted : public TrainingTask {
     return task_.validate(step, recorder);
   }
   void gather_state() override { task_.gather_state(); }
-  void measure_together() override { task_.measure_together(); }
+  void measure_together(std::int64_t step) override { task_.measure_together(step); }
   void save_state(TensorMap& into) const override { task_.save_state(into); }
   void load_state(const TensorMap& from) override { task_.load_state(from); }
   void write_bundle(std::int64_t step) override { task_.write_bundle(step); }
