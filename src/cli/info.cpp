@@ -137,7 +137,8 @@ class ArchiveWalk {
         break;
       case ValueKind::dict:
         // Reading a dict takes time and memory for all of it, and one dict can stand in many places.
-        if ((read_ += value.size()) > kMaxRead) break;
+        read_ += value.size();
+        if (read_ > kMaxRead) break;
         for (const auto& [key, item] : value.entries()) visit(item, depth + 1);
         break;
       case ValueKind::list:

@@ -185,7 +185,7 @@ torch::Tensor CodecImpl::decode(const TokenGrid& grid) {
 
 bool CodecImpl::is_recorded(std::int64_t pixels) const {
   // A recording keeps its memory; larger calls compute for longer than their launches take.
-  constexpr std::int64_t kMostPixels = 2 * 256 * 256;
+  constexpr std::int64_t kMostPixels = std::int64_t{2} * 256 * 256;
   return pixels <= kMostPixels && CudaGraph::applies(quantizer->codebook(), is_training());
 }
 

@@ -54,6 +54,7 @@ void enlarge_and_crop(const std::uint8_t* in, std::uint8_t* out, std::int64_t si
                             static_cast<float>(upper[column.second]) * column.weight;
         const float below = static_cast<float>(lower[column.first]) * (1 - column.weight) +
                             static_cast<float>(lower[column.second]) * column.weight;
+        // NOLINTNEXTLINE(bugprone-incorrect-roundings): never below zero
         *out++ = static_cast<std::uint8_t>(above * (1 - row.weight) + below * row.weight + 0.5F);
       }
     }

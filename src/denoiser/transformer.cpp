@@ -41,7 +41,8 @@ torch::Tensor BlockImpl::forward(const torch::Tensor& x, std::int64_t count, con
   const auto cells = x.size(0) / count, width = x.size(1);
   const auto qkv = qkv_->forward(norm1_->forward(x)).view({count, cells, 3 * width});
   torch::Tensor context;
-  const double scale = 1.0 / std::sqrt(static_cast<double>(width / heads_));
+  const auto head_width = width / heads_;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(head_width));
   if (kept) {
     const auto parts = qkv.chunk(3, 2);
     context = kept->attend(parts[0], parts[1], parts[2], heads_, scale, qkv_->precision);
@@ -205,7 +206,8 @@ std::size_t TransformerImpl::pass_together(torch::Tensor& x, std::int64_t count)
     blocks.push_back(blocks_[i]->parameters_of_block());
     if (!transformer_blocks_apply(x, count, options_.heads, head_->precision, blocks.back())) return 0;
   }
-  const double scale = 1.0 / std::sqrt(static_cast<double>(options_.width / options_.heads));
+  const auto head_width = options_.width / options_.heads;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(head_width));
   x = transformer_blocks(x, count, options_.heads, scale, is_autoregressive(), LayerNormImpl::kEpsilon,
                          head_->precision, blocks);
   return most;

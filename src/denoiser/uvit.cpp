@@ -195,7 +195,8 @@ torch::Tensor UVitImpl::to_text(Attention& layer, const torch::Tensor& normed, c
   const auto& keys = read.keys[at.attention];
   const auto& values = read.values[at.attention++];
   const bool alone = keys.size(0) == 1 && normed.size(0) == 1;
-  const double scale = 1.0 / std::sqrt(static_cast<double>(normed.size(2) / heads));
+  const auto head_width = normed.size(2) / heads;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(head_width));
   const auto context = attention(layer.query->forward(normed), alone ? keys : keys.index_select(0, texts),
                                  alone ? values : values.index_select(0, texts), heads, scale, false, precision_);
   return layer.output->forward_add_onto(context, x);
@@ -234,7 +235,8 @@ torch::Tensor UVitImpl::apply(Layer& layer, torch::Tensor x, const UVitTexts& re
     return rms_norm(of, of_rows(read.gains[place], texts), options_.epsilon, of_rows(read.shifts[place], texts),
                     precision_);
   };
-  const double scale = 1.0 / std::sqrt(static_cast<double>(options_.width / options_.heads));
+  const auto head_width = options_.width / options_.heads;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(head_width));
   auto normed = next(x);
   note(name + "_norm1", normed);
   const auto query = layer.self.query->forward(normed), key = layer.self.key->forward(normed),

@@ -112,7 +112,7 @@ class Child {
     }
     for (const auto& [name, value] : over) all[name] = value;
     std::vector<std::string> result;
-    for (const auto& [name, value] : all) result.push_back(name + "=" + value);
+    for (const auto& [name, value] : all) result.push_back(fmt::format("{}={}", name, value));
     return result;
   }
 

@@ -68,8 +68,8 @@ void prepare_to_compute() {
   (void)done;
 }
 
-void require_given(const void* pointer, const char* name) {
-  if (pointer == nullptr) throw UsageError(fmt::format("{}: is NULL", name));
+void require_given(bool given, const char* name) {
+  if (!given) throw UsageError(fmt::format("{}: is NULL", name));
 }
 
 }  // namespace tessera::library

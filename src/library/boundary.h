@@ -39,6 +39,10 @@ void be_quiet();
 void choose_threads();
 
 /// Throws UsageError where a pointer that must not be null is.
-void require_given(const void* pointer, const char* name);
+void require_given(bool given, const char* name);
+template <typename Pointee>
+void require_given(Pointee* pointer, const char* name) {
+  require_given(pointer != nullptr, name);
+}
 
 }  // namespace tessera::library

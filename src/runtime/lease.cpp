@@ -1,6 +1,7 @@
 #include "runtime/lease.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <cstring>
 
 #include "runtime/error.h"
+#include "runtime/log.h"
 
 namespace tessera {
 namespace {
@@ -48,6 +50,43 @@ double now_in(const std::filesystem::path& file) {
   require(written, "{}: cannot be written: {}", file.string(), std::strerror(reason));
   return seconds_of(facts.st_mtim);
 }
+
+/// A lease file that nobody else changes while this lives: those who take one over or give it back lock it first.
+class LockedLease {
+ public:
+  explicit LockedLease(const std::filesystem::path& file) noexcept
+      : descriptor_(::open(file.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW)) {
+    if (descriptor_ < 0) {
+      reason_ = errno == ENOENT ? 0 : errno;
+      return;
+    }
+    locked_ = ::flock(descriptor_, LOCK_EX) == 0;
+    reason_ = locked_ ? 0 : errno;
+    // While this one waited another may have given it back, and a third have made a new one.
+    struct stat own {
+    }, there{};
+    current_ = locked_ && ::fstat(descriptor_, &own) == 0 && ::lstat(file.c_str(), &there) == 0 &&
+               own.st_ino == there.st_ino && own.st_dev == there.st_dev;
+  }
+  ~LockedLease() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  LockedLease(const LockedLease&) = delete;
+  LockedLease& operator=(const LockedLease&) = delete;
+
+  bool is_there() const noexcept { return current_; }
+  /// Why it could not be opened or locked; 0: it could, or it is not there.
+  int reason() const noexcept { return reason_; }
+  bool write(const std::string& mark) const noexcept {
+    return ::ftruncate(descriptor_, 0) == 0 &&
+           ::pwrite(descriptor_, mark.data(), mark.size(), 0) == static_cast<ssize_t>(mark.size());
+  }
+
+ private:
+  int descriptor_;
+  bool locked_ = false, current_ = false;
+  int reason_ = 0;
+};
 
 /// What a lease file says and when it was renewed. Out: bytes of the text; -1: there is no such file (any more).
 ssize_t read_lease(const char* file, char (&text)[512], struct stat& facts) noexcept {
@@ -106,6 +145,7 @@ Lease::~Lease() {
   end_.notify_all();
   beats_.join();
   // Only one's own: while this process slept, another may have taken it over.
+  const LockedLease lease(file_);
   if (says(file_.c_str(), mark_)) ::unlink(file_.c_str());
 }
 
@@ -128,22 +168,25 @@ bool Lease::take_over() {
   if (!look(file_, found)) return create();  // given back just now
   holder_ = found.mark.substr(0, found.mark.find(", silent"));
   if (found.age <= announced_silence(found.mark, silence_)) return false;
-  // Of several that see the silence one alone moves this very file away.
-  const auto aside = file_.string() + fmt::format(".{}-{}", host_name(), ::getpid());
-  if (::rename(file_.c_str(), aside.c_str()) != 0) return false;
-  Found moved;
-  const bool same =
-      look(aside, moved) && moved.mark == found.mark && moved.age > announced_silence(moved.mark, silence_);
-  // It was renewed, or another's, in between: put back unless somebody has taken the place.
-  if (!same) (void)::link(aside.c_str(), file_.c_str());
-  ::unlink(aside.c_str());
-  return same && create();
+  // Several may see the silence. It is looked at again under the lock, and written over in its place: were it moved
+  // away, whoever comes meanwhile would find the piece free.
+  const LockedLease lease(file_);
+  if (lease.reason() != 0) {
+    log().warn(
+        "{}: its holder is silent, but the file cannot be locked and written ({}): it is not taken over, remove it by "
+        "hand",
+        file_.string(), std::strerror(lease.reason()));
+    return false;
+  }
+  Found now;
+  if (!lease.is_there() || !look(file_, now)) return false;
+  return now.age > announced_silence(now.mark, silence_) && lease.write(mark_);
 }
 
 void Lease::renew() {
   std::unique_lock lock(mutex_);
   while (!end_.wait_for(lock, std::chrono::duration<double>(silence_ / 4), [&] { return ended_; }))
-    (void)::utimensat(AT_FDCWD, file_.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
+    if (says(file_.c_str(), mark_)) (void)::utimensat(AT_FDCWD, file_.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
 }
 
 }  // namespace tessera

@@ -138,7 +138,7 @@ struct Body {
   }
 };
 
-Body body_of(const Call& call, const std::vector<std::string>& own) {
+Body a1111_body_of(const Call& call, const std::vector<std::string>& own) {
   Body body{parse_json(call.request.body)};
   if (!body.value.is_object()) throw HttpError(422, "body: expected a JSON object");
   const auto& ignored = ignored_fields();
@@ -327,8 +327,8 @@ HttpResponse run(Service& service, const Call& call, JobRequest request, const B
 }
 
 HttpResponse txt2img(Service& service, const Call& call) {
-  const auto body = body_of(call, {"denoising_strength", "init_images", "mask", "latent_mask", "mask_blur",
-                                   "inpainting_mask_invert", "resize_mode"});
+  const auto body = a1111_body_of(call, {"denoising_strength", "init_images", "mask", "latent_mask", "mask_blur",
+                                         "inpainting_mask_invert", "resize_mode"});
   auto request = read_common(service, body);
   request.verb = "generate";
   // Some clients send one body to both routes.
@@ -373,8 +373,9 @@ void read_blur(const Body& body, JobRequest& request) {
 }
 
 HttpResponse img2img(Service& service, const Call& call) {
-  const auto body = body_of(call, {"init_images", "mask", "latent_mask", "denoising_strength", "inpainting_mask_invert",
-                                   "mask_blur", "mask_blur_x", "mask_blur_y", "resize_mode"});
+  const auto body =
+      a1111_body_of(call, {"init_images", "mask", "latent_mask", "denoising_strength", "inpainting_mask_invert",
+                           "mask_blur", "mask_blur_x", "mask_blur_y", "resize_mode"});
   auto request = read_common(service, body);
   const auto images = body.value.value("init_images", json());
   if (!images.is_array() || images.size() != 1) refuse("init_images", "expected a list of one picture");
@@ -474,7 +475,7 @@ HttpResponse interrupt(Service& service, const Call& call) {
   return json_response(json::object());
 }
 
-HttpResponse samplers(Service& service, const Call&) {
+HttpResponse samplers_answer(Service& service, const Call&) {
   auto list = json::array();
   const auto names = service.model({}).samplers;
   for (const auto& name : names) {
@@ -563,7 +564,7 @@ void add_a1111_routes(std::vector<Route>& routes) {
                     200, false, interrupt});
   routes.push_back({"POST", "/sdapi/v1/skip", "A1111: as interrupt", "", "A1111Empty", 200, false, interrupt});
   routes.push_back({"GET", "/sdapi/v1/samplers", "A1111: the samplers of the default model", "", "A1111Samplers", 200,
-                    false, samplers});
+                    false, samplers_answer});
   routes.push_back({"GET", "/sdapi/v1/sd-models", "A1111: the models", "", "A1111Models", 200, false, models});
   routes.push_back(
       {"GET", "/sdapi/v1/options", "A1111: the settings that exist here", "", "A1111Options", 200, false, options});

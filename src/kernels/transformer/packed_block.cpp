@@ -21,8 +21,7 @@ PackedParts packed_parts(const TransformerBlock::Dense& layer, bool int8, std::i
   const auto outputs = layer.weight.size(0), inputs = layer.weight.size(1);
   const auto pack = [&] {
     const auto weight = layer.weight.to(torch::kFloat).contiguous();
-    const auto packed =
-        PackedWeight::allocate(layer.weight, PackedParts::bytes(int8, outputs, inputs, parts), torch::kUInt8);
+    auto packed = PackedWeight::allocate(layer.weight, PackedParts::bytes(int8, outputs, inputs, parts), torch::kUInt8);
     const PackedParts to(packed, int8, outputs, inputs, parts);
     for_each_task(parts * outputs / kPanel, [&](std::int64_t task) {
       const auto part = task / (outputs / kPanel), channel = task % (outputs / kPanel) * kPanel;

@@ -26,7 +26,7 @@ class Group {
     if (mapped == MAP_FAILED) return;
     mapped_ = mapped;
     const auto address = reinterpret_cast<std::uintptr_t>(mapped);
-    next_ = reinterpret_cast<std::byte*>(up(address, kPage));
+    next_ = static_cast<std::byte*>(mapped) + (up(address, kPage) - address);
     left_ = bytes;
 #ifdef MADV_HUGEPAGE
     ::madvise(next_, bytes, MADV_HUGEPAGE);
