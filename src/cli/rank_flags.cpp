@@ -9,6 +9,7 @@
 #include "distributed/local_job.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
+#include "runtime/processor_nodes.h"
 #include "runtime/stop_signal.h"
 #include "runtime/threads.h"
 
@@ -29,8 +30,13 @@ void run_on_ranks(const RankFlags& flags, int threads, const std::function<void(
   }
   const auto ranks = std::make_shared<Ranks>(flags.options, launch);
   if (!ranks->is_first()) log().set_level(spdlog::level::warn);
-  const int processors = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  set_threads(threads == 0 && ranks->count() > 1 ? std::max(1, processors / ranks->on_this_machine()) : threads);
+  if (const int here = ranks->on_this_machine(); here > 1) {
+    // As many on each rank: sums depend on it.
+    const int processors = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    set_threads(settle_worker(ranks->local_rank(), here, threads > 0 ? threads : std::max(1, processors / here)));
+  } else {
+    set_threads(threads);
+  }
   try {
     work(ranks);
   } catch (const Interrupted&) {

@@ -14,9 +14,9 @@
 #include <csignal>
 #include <cstring>
 #include <string_view>
-#include <thread>
 
 #include "runtime/log.h"
+#include "runtime/processor_nodes.h"
 #include "runtime/threads.h"
 #include "server/backend_server.h"
 #include "server/job.h"
@@ -80,19 +80,14 @@ std::string device_of(const ModelProcessOptions& options) {
   return fmt::format("cuda:{}", options.number % gpus);
 }
 
-/// Of the processors each worker takes its share.
-int threads_of(const ModelProcessOptions& options) {
-  if (options.threads > 0) return options.threads;
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / std::max(1, options.count));
-}
-
 void serve_models() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // had the parent ended before, its end of the socket is closed
   ::close_range(kSocket + 1, ~0U, 0);
   for (const int signal : {SIGINT, SIGHUP, SIGTERM}) std::signal(signal, SIG_IGN);  // the parent decides
   MessageSocket first(::fcntl(kSocket, F_DUPFD_CLOEXEC, kSocket + 1), kFirstMessage);
   auto options = read_first(first.receive());
-  set_threads(threads_of(options));
+  // Of the processors each worker takes its share, those of one socket where there are several.
+  set_threads(settle_worker(options.number, options.count, options.threads));
   options.pipeline.device = device_of(options);
   Metrics metrics;
   ModelStore store(options.models, options.pipeline, static_cast<std::uint64_t>(options.limits.model_mib) << 20,
