@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstring>
 #include <string_view>
+#include <thread>
 
 #include "runtime/log.h"
 #include "runtime/processor_nodes.h"
