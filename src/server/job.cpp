@@ -342,7 +342,8 @@ void Job::add_result(std::shared_ptr<const JobResult> result) {
   changed();
 }
 
-bool Job::finish(JobState state, const std::string& error, bool interrupted) {
+bool Job::finish(JobState state, const std::string& error, bool interrupted,
+                 const std::function<void(double seconds)>& counted) {
   std::unique_lock lock(mutex_);
   if (is_over()) return false;
   ending_ = true;
@@ -355,12 +356,11 @@ bool Job::finish(JobState state, const std::string& error, bool interrupted) {
   status.eta_seconds = state == JobState::done ? 0 : -1;
   if (status.seconds > 0) status.rate = static_cast<double>(status.step) / status.seconds;
   if (state != JobState::done) status.results.clear();
-  if (ledger_ &&
-      !interrupted) {  // kept first, as results are: a list of ended jobs has it once it is seen to have ended
-    lock.unlock();
-    ledger_->finished(*this, status, ended);
-    lock.lock();
-  }
+  // Kept and counted first, as results are: a list of ended jobs has it once it is seen to have ended.
+  lock.unlock();
+  if (ledger_ && !interrupted) ledger_->finished(*this, status, ended);
+  if (counted) counted(status.seconds);
+  lock.lock();
   status_ = std::move(status);
   ended_ = ended;
   ending_ = false;

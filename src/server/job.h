@@ -195,7 +195,9 @@ class Job {
   void keep_stand(std::int64_t first, std::int64_t count, std::int64_t step);
   /// Makes it final; only the first call counts. interrupted: by the end of the program, so that the ledger keeps it
   /// as it was and the next run goes on with it. Out: whether it was.
-  bool finish(JobState state, const std::string& error = {}, bool interrupted = false);
+  /// counted: called with its seconds before anybody sees that it has ended, so that figures agree with it.
+  bool finish(JobState state, const std::string& error = {}, bool interrupted = false,
+              const std::function<void(double seconds)>& counted = {});
   bool has_ledger() const { return ledger_ != nullptr; }
 
   // Kept by the worker's thread alone.

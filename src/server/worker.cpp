@@ -181,9 +181,10 @@ bool Worker::run_once(std::chrono::milliseconds wait) {
 }
 
 void Worker::finish(Job& job, JobState state, const std::string& error, bool interrupted) {
-  if (!job.finish(state, error, interrupted)) return;
-  metrics_.add("tessera_jobs_total", fmt::format("state=\"{}\"", to_string(state)));
-  if (state == JobState::done) queue_.note_job_seconds(job.status().seconds);
+  job.finish(state, error, interrupted, [&](double seconds) {
+    metrics_.add("tessera_jobs_total", fmt::format("state=\"{}\"", to_string(state)));
+    if (state == JobState::done) queue_.note_job_seconds(seconds);
+  });
 }
 
 bool Worker::prepare(Job& job) {
