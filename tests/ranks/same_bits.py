@@ -22,7 +22,9 @@ TRAINERS = {
     'mask-and-replace': ('prior', PRIOR + ' --process=mask-and-replace --condition=text --text-width=32 --text-layers=1 --text-length=8 --text-merges=10 --total-steps=10'),
     'autoregressive': ('prior', PRIOR.replace('terms=2', 'terms=16') + ' --prior=autoregressive'),
 }
-TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--no_python', '--nnodes', '1']
+# PyTorch 1.13's torchrun reads the default of its --redirects wrongly under Python 3.11 and newer, whose flags of value 0 are not iterated over.
+MEND = "import torch.distributed.elastic.multiprocessing as m, torch.distributed.run as r; r.Std.from_str = classmethod(lambda c, v: c(int(v))); r.main()"
+TORCHRUN = [sys.executable, '-c', MEND, '--no_python', '--nnodes', '1']
 
 
 def make_pictures(folder):
