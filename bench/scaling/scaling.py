@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a training costs that several hosts share, and what a model of it says: measured on hosts that this machine makes of network namespaces.
 
-    bench/scaling/scaling.py build/release/bin/tessera [--steps 24] [--repeats 3]
+    bench/scaling/scaling.py build/release/bin/tessera [--steps 24] [--repeats 3] [--side 16] [--rates 1000,300,100]
 
 The links have a rate that the kernel keeps (token buckets on veth pairs at a bridge). A step of R ranks is modelled as
 
@@ -32,8 +32,11 @@ def run(*words):
 class Cluster:
     """count namespaces at one bridge; rate: of what each may send, bits a second (tc's words), None: no limit."""
 
+    made = 0  # names are not used again: what is removed is there for a moment longer
+
     def __init__(self, count, rate):
-        tag = os.getpid() % 10000
+        Cluster.made += 1
+        tag = os.getpid() % 1000 * 1000 + Cluster.made
         self.bridge = 'br%d' % tag
         self.names = ['scale-%d-%d' % (tag, i) for i in range(count)]
         run('ip', 'link', 'add', self.bridge, 'type', 'bridge')
@@ -87,11 +90,13 @@ def main():
     parser.add_argument('program')
     parser.add_argument('--steps', type=int, default=24)
     parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--side', type=int, default=16, help='cells a side of the grids')
+    parser.add_argument('--rates', default='1000,300,100', help='of the links, Mbit/s')
     options = parser.parse_args()
     program = os.path.abspath(options.program)
     cores = os.cpu_count()
     with tempfile.TemporaryDirectory(prefix='tessera-scaling-') as folder:
-        write_tokens(os.path.join(folder, 'tokens.safetensors'), side=16)
+        write_tokens(os.path.join(folder, 'tokens.safetensors'), side=options.side)
 
         def median(*of, **more):
             runs = [train(program, folder, *of, steps=options.steps, **more) for _ in range(options.repeats)]
@@ -112,7 +117,7 @@ def main():
 
         print('| ranks | link, Mbit/s | flags | step, ms | model, ms | off by | in exchanges, ms | beside the computing, ms |\n| --- | --- | --- | --- | --- | --- | --- | --- |')
         for ranks in (2, 4):
-            for rate in (1000, 300, 100):
+            for rate in [int(rate) for rate in options.rates.split(',')]:
                 for flags, numbers in (((), 4), (('--gradient-type', 'bfloat16'), 2), (('--overlap-gradients=false',), 4)):
                     step, exchanged, hidden, _ = median(ranks, 16, rate='%dmbit' % rate, flags=flags)
                     expected = model(ranks, 16, rate * 1e6, numbers)
@@ -128,4 +133,5 @@ def main():
             print('| %d | %s |' % (hosts, ' | '.join(cells)))
 
 
-main()
+if __name__ == "__main__":
+    main()

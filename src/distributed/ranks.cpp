@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <future>
+#include <numeric>
 #include <thread>
 
 #include "distributed/meeting.h"
@@ -79,6 +80,7 @@ struct Ranks::Group {
   c10::intrusive_ptr<Gloo> gloo;
   std::string file;  // of a rendezvous, to be removed at the end
   bool broken = false;
+  int messages = 0;  // exchanged so far: what one is called by
 
   /// Waits for a collective as long as all ranks live.
   template <typename Work>
@@ -98,6 +100,36 @@ struct Ranks::Group {
           throw;
         }
       }
+    }
+  }
+
+  /// The same for messages between two ranks each. A wait for one of them that ends by a time closes its connections,
+  /// so a thread waits without one, with what it needs.
+  template <typename Work>
+  void finish_all(std::vector<Work> messages, std::vector<torch::Tensor> kept) {
+    auto done = std::make_shared<std::promise<void>>();
+    auto future = done->get_future();
+    std::thread([done, messages = std::move(messages), kept = std::move(kept)]() mutable {
+      std::exception_ptr error;
+      try {
+        for (const auto& each : messages) each->wait(kNever);
+      } catch (...) {
+        error = std::current_exception();
+      }
+      messages.clear();
+      kept.clear();
+      error ? done->set_exception(error) : done->set_value();
+    }).detach();
+    try {
+      while (future.wait_for(kLook) != std::future_status::ready) liveness->check();
+      try {
+        future.get();
+      } catch (const std::exception& error) {
+        liveness->explain(error.what());
+      }
+    } catch (...) {
+      broken = true;
+      throw;
     }
   }
 
@@ -204,7 +236,29 @@ torch::Tensor Ranks::all_to_all(const torch::Tensor& sent, std::vector<std::int6
   const auto own_bytes = received_sizes[static_cast<std::size_t>(rank_)];
   auto received = torch::empty({count * width}, torch::kUInt8);
   auto bytes = sent.to(torch::kCPU).contiguous().view({-1}).view(torch::kUInt8);
-  group_->finish(group_->gloo->alltoall_base(received, bytes, received_sizes, sent_sizes));  // takes the sizes away
+  // Not Gloo's own all-to-all: that sends before it says that it is ready to receive, over the same connection, so that
+  // the other side's megabytes wait until its own are gone, and a link carries one direction at a time.
+  const int tag = group_->messages++ & 0x3fffffff;
+  const auto begin_of = [](const std::vector<std::int64_t>& sizes, int rank) {
+    return std::accumulate(sizes.begin(), sizes.begin() + rank, std::int64_t{0});
+  };
+  const auto part = [&](const torch::Tensor& of, const std::vector<std::int64_t>& sizes, int rank) {
+    const auto from = begin_of(sizes, rank);
+    return of.slice(0, from, from + sizes[static_cast<std::size_t>(rank)]);
+  };
+  std::vector<c10::intrusive_ptr<c10d::Work>> messages;
+  const auto with_others = [&](const torch::Tensor& of, const std::vector<std::int64_t>& sizes, const auto& start) {
+    for (int step = 1; step < count_; ++step) {
+      const int rank = (rank_ + step) % count_;
+      if (sizes[static_cast<std::size_t>(rank)] == 0) continue;
+      std::vector<torch::Tensor> one = {part(of, sizes, rank)};
+      messages.push_back(start(one, rank));
+    }
+  };
+  with_others(received, received_sizes, [&](auto& one, int from) { return group_->gloo->recv(one, from, tag); });
+  with_others(bytes, sent_sizes, [&](auto& one, int to) { return group_->gloo->send(one, to, tag); });
+  part(received, received_sizes, rank_).copy_(part(bytes, sent_sizes, rank_));
+  group_->finish_all(std::move(messages), {received, bytes});
   seconds_ += seconds_since(begin);
   bytes_ += static_cast<double>(count * width - own_bytes);
   return received.view(sent.scalar_type());
