@@ -106,17 +106,17 @@ struct Ranks::Group {
   /// The same for messages between two ranks each. A wait for one of them that ends by a time closes its connections,
   /// so a thread waits without one, with what it needs.
   template <typename Work>
-  void finish_all(std::vector<Work> messages, std::vector<torch::Tensor> kept) {
+  void finish_all(std::vector<Work> works, std::vector<torch::Tensor> kept) {
     auto done = std::make_shared<std::promise<void>>();
     auto future = done->get_future();
-    std::thread([done, messages = std::move(messages), kept = std::move(kept)]() mutable {
+    std::thread([done, works = std::move(works), kept = std::move(kept)]() mutable {
       std::exception_ptr error;
       try {
-        for (const auto& each : messages) each->wait(kNever);
+        for (const auto& each : works) each->wait(kNever);
       } catch (...) {
         error = std::current_exception();
       }
-      messages.clear();
+      works.clear();
       kept.clear();
       error ? done->set_exception(error) : done->set_value();
     }).detach();
