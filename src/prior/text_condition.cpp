@@ -4,7 +4,9 @@
 #include <mutex>
 
 #include "runtime/error.h"
+#include "runtime/heap.h"
 #include "runtime/log.h"
+#include "runtime/mapped_file.h"
 
 namespace tessera {
 namespace {
@@ -101,7 +103,11 @@ EncodedText TextCondition::encoded(const std::string& prompt) {
     encoded.states = unit_positions(encoder->forward(ids))[0];
   }
   // The empty prompt, which every bundle is loaded with, is followed by the one that is asked for.
-  if (source_ && !prompt.empty()) encoder_ = nullptr;
+  if (source_ && !prompt.empty()) {
+    encoder_ = nullptr;
+    give_back_free_memory();
+    for (const auto& [name, tensor] : source_->part.tensors) MappedFile::give_back(tensor.data_ptr(), tensor.nbytes());
+  }
   if (known_->texts.size() >= kMostKnown) known_->texts.clear();
   known_->texts[prompt] = encoded;
   return encoded;

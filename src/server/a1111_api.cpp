@@ -186,7 +186,7 @@ std::string sampler_of(const Body& body, const ModelInfo& model, std::vector<std
 }
 
 /// Our names of what this interface calls otherwise.
-const FieldNames& field_names() {
+const FieldNames& a1111_field_names() {
   static const FieldNames names = {{"count", "batch_size"},
                                    {"sampler", "sampler_name"},
                                    {"strength", "denoising_strength"},
@@ -207,7 +207,7 @@ JobRequest read_common(Service& service, const Body& body) {
     try {
       return service.model(name);
     } catch (const HttpError& error) {
-      throw renamed(error, field_names());
+      throw renamed(error, a1111_field_names());
     }
   }();
   request.model = model.name;
@@ -284,7 +284,7 @@ HttpResponse run(Service& service, const Call& call, JobRequest request, const B
       complete(request, service.limits());
       return service.run_to_end(std::move(request), own);
     } catch (const HttpError& error) {
-      throw renamed(error, field_names());
+      throw renamed(error, a1111_field_names());
     }
   }();
   const auto status = job->status();
@@ -487,7 +487,7 @@ HttpResponse samplers_answer(Service& service, const Call&) {
   return json_response(list);
 }
 
-HttpResponse models(Service& service, const Call&) {
+HttpResponse models_answer(Service& service, const Call&) {
   auto list = json::array();
   for (const auto& info : service.models()) {
     list.push_back({{"title", info.name},
@@ -565,7 +565,7 @@ void add_a1111_routes(std::vector<Route>& routes) {
   routes.push_back({"POST", "/sdapi/v1/skip", "A1111: as interrupt", "", "A1111Empty", 200, false, interrupt});
   routes.push_back({"GET", "/sdapi/v1/samplers", "A1111: the samplers of the default model", "", "A1111Samplers", 200,
                     false, samplers_answer});
-  routes.push_back({"GET", "/sdapi/v1/sd-models", "A1111: the models", "", "A1111Models", 200, false, models});
+  routes.push_back({"GET", "/sdapi/v1/sd-models", "A1111: the models", "", "A1111Models", 200, false, models_answer});
   routes.push_back(
       {"GET", "/sdapi/v1/options", "A1111: the settings that exist here", "", "A1111Options", 200, false, options});
   routes.push_back({"POST", "/sdapi/v1/options", "A1111: chooses the model for requests that name none", "A1111Options",
