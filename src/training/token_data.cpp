@@ -15,20 +15,27 @@ namespace {
 
 constexpr std::int64_t kEncodedAHeldOutOne = 20;  // of so many encoded grids one is held out, the first ones
 
-constexpr std::int64_t kBatch = 32;
+/// Pictures that are encoded at once: LlamaGen's encoder takes 5 KB a pixel in float32, so that 32 pictures of 256x256
+/// would take more memory than many machines have.
+std::int64_t encoded_at_once(const Dataset& data, const Codec& codec) {
+  constexpr std::int64_t kMost = 32, kPixels = std::int64_t{2} * 256 * 256, kPixelsOfAGpu = 16 * kPixels;
+  const std::int64_t pixels = std::max<std::int64_t>(1, data.image_size() * data.image_size());
+  return std::clamp<std::int64_t>((codec->device().is_cuda() ? kPixelsOfAGpu : kPixels) / pixels, 1, kMost);
+}
 
 /// Whole batches, a run of them a rank: the batches are the same whatever the ranks.
 TokenGrid encode_all(const Dataset& data, Codec& codec, bool mirrored, const Ranks& ranks) {
   const auto grid = codec->options().grid();
   std::vector<torch::Tensor> parts = {torch::empty({0, grid.h, grid.w}, torch::kInt64)};
-  const auto batches = leaves_of((data.size() + kBatch - 1) / kBatch, ranks.rank(), ranks.count());
-  const auto end = std::min(batches.end * kBatch, data.size());
+  const auto batch = encoded_at_once(data, codec);
+  const auto batches = leaves_of((data.size() + batch - 1) / batch, ranks.rank(), ranks.count());
+  const auto end = std::min(batches.end * batch, data.size());
   Progress progress(mirrored ? "encode mirrored pictures" : "encode pictures", 0, end, "images");
-  for (auto start = batches.begin * kBatch; start < end; start += kBatch) {
-    auto images = data.images(start, std::min(start + kBatch, end));
+  for (auto start = batches.begin * batch; start < end; start += batch) {
+    auto images = data.images(start, std::min(start + batch, end));
     if (mirrored) images = images.flip(3);
     parts.push_back(codec->encode(images).codes());
-    progress.update(std::min(start + kBatch, end), "");
+    progress.update(std::min(start + batch, end), "");
   }
   return {torch::cat(ranks.gather(torch::cat(parts))), codec->options().codebook_size};
 }
