@@ -204,6 +204,10 @@ void add_serve(CLI::App& app) {
   options->pipeline.dtype = "auto";
   verb->add_option("--dtype", options->pipeline.dtype, kDtypeHelp)->capture_default_str();
   verb->add_option("--device", options->pipeline.device, kDeviceHelp)->capture_default_str();
+  options->pipeline.map_weights = false;  // it runs for weeks, while its bundles may be copied over
+  verb->add_flag("--map-weights", options->pipeline.map_weights,
+                 "weights are read from the bundles' files as they are needed: less than half of the memory of a large "
+                 "model; while it runs a bundle may be replaced by tessera's commands, not copied over");
   verb->add_option("-t,--threads", options->threads, "threads of each worker; 0: the processors, shared out")
       ->capture_default_str();
   verb->add_flag("--decode-in-process", options->decode_here,

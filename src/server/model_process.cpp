@@ -44,6 +44,7 @@ Message first_message(const ModelProcessOptions& options) {
     head["models"].push_back({{"name", model.name}, {"folder", model.folder.string()}});
   head["dtype"] = options.pipeline.dtype;
   head["device"] = options.pipeline.device;
+  head["map_weights"] = options.pipeline.map_weights;
   head["loras"] = options.loras;
   head["threads"] = options.threads;
   head["number"] = options.number;
@@ -61,6 +62,7 @@ ModelProcessOptions read_first(const Message& message) {
     options.models.push_back({model.at("name").get<std::string>(), model.at("folder").get<std::string>()});
   options.pipeline.dtype = head.at("dtype");
   options.pipeline.device = head.at("device");
+  options.pipeline.map_weights = head.at("map_weights");
   options.loras = head.at("loras");
   options.threads = head.at("threads");
   options.number = head.at("number");

@@ -77,12 +77,6 @@ void read_prior(ModelInfo& info, const fs::path& folder) {
 
 constexpr std::size_t kMostUpdated = 2;  // models under small updates in memory, where their limit asks for no fewer
 
-/// A service runs for weeks, while its bundles may be copied over.
-PipelineOptions outliving_files(PipelineOptions options) {
-  options.map_weights = false;
-  return options;
-}
-
 }  // namespace
 
 std::int64_t class_of(const std::string& name, const ModelInfo& model) {
@@ -143,7 +137,7 @@ ModelInfo read_model_info(const ModelSource& source) {
 
 ModelStore::ModelStore(std::vector<ModelSource> sources, PipelineOptions options, std::uint64_t limit_bytes,
                        Metrics& metrics, LoraFolder loras)
-    : options_(outliving_files(std::move(options))), limit_(limit_bytes), metrics_(metrics), loras_(std::move(loras)) {
+    : options_(std::move(options)), limit_(limit_bytes), metrics_(metrics), loras_(std::move(loras)) {
   require(!sources.empty(), "no models, expected at least one");
   for (auto& source : sources) {
     for (const auto& entry : entries_) {
