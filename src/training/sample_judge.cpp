@@ -8,6 +8,7 @@
 #include "metrics/kid.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
+#include "training/pictures_at_once.h"
 #include "training/sample_preview.h"
 
 namespace tessera {
@@ -47,7 +48,7 @@ torch::Tensor SampleJudge::features_of(const torch::Tensor& grids) {
   const torch::NoGradGuard no_grad;
   const auto least = std::max(features_.description().smallest_side(), features_.description().judge_size);
   std::vector<torch::Tensor> rows;
-  for (const auto& part : grids.to(torch::kInt64).split(kAtOnce)) {
+  for (const auto& part : grids.to(torch::kInt64).split(std::min(kAtOnce, pictures_at_once(codec_)))) {
     auto pictures = codec_->decode({part, data_.codebook_size}).to(torch::kFloat32) / 255.0;
     if (pictures.size(2) < least || pictures.size(3) < least)
       pictures = at::_upsample_bilinear2d_aa(pictures, {least, least}, false);

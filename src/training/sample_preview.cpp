@@ -4,6 +4,7 @@
 
 #include "codec/nearest_grids.h"
 #include "image/contact_sheet.h"
+#include "training/pictures_at_once.h"
 
 namespace tessera {
 namespace {
@@ -37,7 +38,7 @@ class SamplePreview {
  private:
   std::vector<Image> pictures_of(const torch::Tensor& tokens) {
     std::vector<Image> pictures;
-    for (const auto& part : tokens.to(torch::kInt64).split(kDecodedAtOnce)) {
+    for (const auto& part : tokens.to(torch::kInt64).split(std::min(kDecodedAtOnce, pictures_at_once(codec_)))) {
       for (auto& picture : to_images(codec_->decode({part, data_.codebook_size})))
         pictures.push_back(std::move(picture));
     }

@@ -9,25 +9,18 @@
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "runtime/progress.h"
+#include "training/pictures_at_once.h"
 
 namespace tessera {
 namespace {
 
 constexpr std::int64_t kEncodedAHeldOutOne = 20;  // of so many encoded grids one is held out, the first ones
 
-/// Pictures that are encoded at once: LlamaGen's encoder takes 5 KB a pixel in float32, so that 32 pictures of 256x256
-/// would take more memory than many machines have.
-std::int64_t encoded_at_once(const Dataset& data, const Codec& codec) {
-  constexpr std::int64_t kMost = 32, kPixels = std::int64_t{2} * 256 * 256, kPixelsOfAGpu = 16 * kPixels;
-  const std::int64_t pixels = std::max<std::int64_t>(1, data.image_size() * data.image_size());
-  return std::clamp<std::int64_t>((codec->device().is_cuda() ? kPixelsOfAGpu : kPixels) / pixels, 1, kMost);
-}
-
 /// Whole batches, a run of them a rank: the batches are the same whatever the ranks.
 TokenGrid encode_all(const Dataset& data, Codec& codec, bool mirrored, const Ranks& ranks) {
   const auto grid = codec->options().grid();
   std::vector<torch::Tensor> parts = {torch::empty({0, grid.h, grid.w}, torch::kInt64)};
-  const auto batch = encoded_at_once(data, codec);
+  const auto batch = pictures_at_once(codec, data.image_size() * data.image_size());
   const auto batches = leaves_of((data.size() + batch - 1) / batch, ranks.rank(), ranks.count());
   const auto end = std::min(batches.end * batch, data.size());
   Progress progress(mirrored ? "encode mirrored pictures" : "encode pictures", 0, end, "images");
