@@ -82,31 +82,9 @@ struct Ranks::Group {
   bool broken = false;
   int messages = 0;  // exchanged so far: what one is called by
 
-  /// Waits for a collective as long as all ranks live.
-  template <typename Work>
-  void finish(const Work& work) {
-    while (true) {
-      // Of work that is done a wait returns at once, else it throws after the time.
-      const bool done = work->isCompleted();
-      try {
-        work->wait(kLook);
-        return;
-      } catch (const std::exception& error) {
-        try {
-          if (done) liveness->explain(error.what());
-          liveness->check();
-        } catch (...) {
-          broken = true;
-          throw;
-        }
-      }
-    }
-  }
-
-  /// The same for messages between two ranks each. A wait for one of them that ends by a time closes its connections,
+  /// Waits for all of these as long as all ranks live. A wait for a message that ends by a time closes its connections,
   /// so a thread waits without one, with what it needs.
-  template <typename Work>
-  void finish_all(std::vector<Work> works, std::vector<torch::Tensor> kept) {
+  void finish(std::vector<c10::intrusive_ptr<c10d::Work>> works, std::vector<torch::Tensor> kept) {
     auto done = std::make_shared<std::promise<void>>();
     auto future = done->get_future();
     std::thread([done, works = std::move(works), kept = std::move(kept)]() mutable {
@@ -201,7 +179,7 @@ void Ranks::broadcast(torch::Tensor& values, int from) const {
   std::vector<torch::Tensor> tensors = {values.to(torch::kCPU).contiguous()};
   c10d::BroadcastOptions options;
   options.rootRank = from;
-  group_->finish(group_->gloo->broadcast(tensors, options));
+  group_->finish({group_->gloo->broadcast(tensors, options)}, tensors);
   if (rank_ != from) {
     const torch::NoGradGuard no_grad;
     if (tensors[0].data_ptr() != values.data_ptr()) values.copy_(tensors[0]);
@@ -216,7 +194,7 @@ std::vector<torch::Tensor> Ranks::gather_equal(const torch::Tensor& values) cons
   std::vector<torch::Tensor> own = {values.to(torch::kCPU).contiguous()};
   std::vector<std::vector<torch::Tensor>> all(1);
   for (int rank = 0; rank < count_; ++rank) all[0].push_back(torch::empty_like(own[0]));
-  group_->finish(group_->gloo->allgather(all, own));
+  group_->finish({group_->gloo->allgather(all, own)}, all[0]);
   seconds_ += seconds_since(begin);
   bytes_ += static_cast<double>(own[0].nbytes()) * (count_ - 1);
   return all[0];
@@ -227,40 +205,32 @@ torch::Tensor Ranks::all_to_all(const torch::Tensor& sent, std::vector<std::int6
                                 std::vector<std::int64_t> received_sizes) const {
   const auto begin = Clock::now();
   const auto width = static_cast<std::int64_t>(sent.element_size());
-  std::int64_t count = 0;
-  for (const auto size : received_sizes) count += size;
   // As bytes: not every Gloo knows bfloat16.
   for (auto* sizes : {&sent_sizes, &received_sizes}) {
     for (auto& size : *sizes) size *= width;
   }
-  const auto own_bytes = received_sizes[static_cast<std::size_t>(rank_)];
-  auto received = torch::empty({count * width}, torch::kUInt8);
-  auto bytes = sent.to(torch::kCPU).contiguous().view({-1}).view(torch::kUInt8);
+  const auto received =
+      torch::empty({std::accumulate(received_sizes.begin(), received_sizes.end(), std::int64_t{0})}, torch::kUInt8);
+  const auto bytes = sent.to(torch::kCPU).contiguous().view({-1}).view(torch::kUInt8);
   // Not Gloo's own all-to-all: that sends before it says that it is ready to receive, over the same connection, so that
   // the other side's megabytes wait until its own are gone, and a link carries one direction at a time.
   const int tag = group_->messages++ & 0x3fffffff;
-  const auto begin_of = [](const std::vector<std::int64_t>& sizes, int rank) {
-    return std::accumulate(sizes.begin(), sizes.begin() + rank, std::int64_t{0});
-  };
-  const auto part = [&](const torch::Tensor& of, const std::vector<std::int64_t>& sizes, int rank) {
-    const auto from = begin_of(sizes, rank);
-    return of.slice(0, from, from + sizes[static_cast<std::size_t>(rank)]);
-  };
+  const auto from = received.split_with_sizes(received_sizes), to = bytes.split_with_sizes(sent_sizes);  // by rank
   std::vector<c10::intrusive_ptr<c10d::Work>> messages;
-  const auto with_others = [&](const torch::Tensor& of, const std::vector<std::int64_t>& sizes, const auto& start) {
+  const auto with_others = [&](const std::vector<torch::Tensor>& parts, const auto& start) {
     for (int step = 1; step < count_; ++step) {
       const int rank = (rank_ + step) % count_;
-      if (sizes[static_cast<std::size_t>(rank)] == 0) continue;
-      std::vector<torch::Tensor> one = {part(of, sizes, rank)};
-      messages.push_back(start(one, rank));
+      std::vector<torch::Tensor> one = {parts[static_cast<std::size_t>(rank)]};
+      if (one[0].numel() > 0) messages.push_back(start(one, rank));
     }
   };
-  with_others(received, received_sizes, [&](auto& one, int from) { return group_->gloo->recv(one, from, tag); });
-  with_others(bytes, sent_sizes, [&](auto& one, int to) { return group_->gloo->send(one, to, tag); });
-  part(received, received_sizes, rank_).copy_(part(bytes, sent_sizes, rank_));
-  group_->finish_all(std::move(messages), {received, bytes});
+  with_others(from, [&](auto& one, int rank) { return group_->gloo->recv(one, rank, tag); });
+  with_others(to, [&](auto& one, int rank) { return group_->gloo->send(one, rank, tag); });
+  const auto own = static_cast<std::size_t>(rank_);
+  from[own].copy_(to[own]);
+  group_->finish(std::move(messages), {received, bytes});
   seconds_ += seconds_since(begin);
-  bytes_ += static_cast<double>(count * width - own_bytes);
+  bytes_ += static_cast<double>(received.numel() - from[own].numel());
   return received.view(sent.scalar_type());
 }
 

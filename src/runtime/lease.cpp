@@ -60,13 +60,15 @@ class LockedLease {
       reason_ = errno == ENOENT ? 0 : errno;
       return;
     }
-    locked_ = ::flock(descriptor_, LOCK_EX) == 0;
-    reason_ = locked_ ? 0 : errno;
+    if (::flock(descriptor_, LOCK_EX) != 0) {
+      reason_ = errno;
+      return;
+    }
     // While this one waited another may have given it back, and a third have made a new one.
-    struct stat own {
-    }, there{};
-    current_ = locked_ && ::fstat(descriptor_, &own) == 0 && ::lstat(file.c_str(), &there) == 0 &&
-               own.st_ino == there.st_ino && own.st_dev == there.st_dev;
+    struct stat own {};
+    struct stat there {};
+    current_ = ::fstat(descriptor_, &own) == 0 && ::lstat(file.c_str(), &there) == 0 && own.st_ino == there.st_ino &&
+               own.st_dev == there.st_dev;
   }
   ~LockedLease() {
     if (descriptor_ >= 0) ::close(descriptor_);
@@ -84,7 +86,7 @@ class LockedLease {
 
  private:
   int descriptor_;
-  bool locked_ = false, current_ = false;
+  bool current_ = false;
   int reason_ = 0;
 };
 

@@ -56,6 +56,16 @@ const std::string& part(const Message& message, std::size_t k) {
 Codes codes_in(const Message& message, std::size_t k) {
   return values_in<std::int32_t>(part(message, k));
 }
+
+/// Grids as the parts of a message that has no others.
+void put_grids(Message& message, const std::vector<Codes>& grids) {
+  for (const auto& grid : grids) message.parts.push_back(bytes_of(grid));
+}
+std::vector<Codes> grids_in(const Message& message) {
+  std::vector<Codes> grids;
+  for (std::size_t k = 0; k < message.parts.size(); ++k) grids.push_back(codes_in(message, k));
+  return grids;
+}
 std::vector<double> numbers_in(const Message& message, std::size_t k) {
   return values_in<double>(part(message, k));
 }
@@ -125,7 +135,7 @@ void put_prepared(Message& message, const PreparedJob& job) {
   message.head["size"] = {job.width, job.height};
   message.head["notes"] = job.notes;
   message.head["effective"] = job.effective;
-  for (const auto& grid : job.start) message.parts.push_back(bytes_of(grid));
+  put_grids(message, job.start);
 }
 
 void read_prepared(const Message& message, PreparedJob& job) {
@@ -140,35 +150,34 @@ void read_prepared(const Message& message, PreparedJob& job) {
   job.height = head.at("size").at(1);
   job.notes = head.at("notes").get<std::vector<std::string>>();
   job.effective = head.at("effective");
-  for (std::size_t k = 0; k < message.parts.size(); ++k) {
-    job.start.push_back(codes_in(message, k));
-    if (static_cast<std::int64_t>(job.start.back().size()) != job.h * job.w)
-      throw Malformed(
-          fmt::format("message: {} codes to begin with, expected {}x{}", job.start.back().size(), job.h, job.w));
+  job.start = grids_in(message);
+  for (const auto& codes : job.start) {
+    if (static_cast<std::int64_t>(codes.size()) != job.h * job.w)
+      throw Malformed(fmt::format("message: {} codes to begin with, expected {}x{}", codes.size(), job.h, job.w));
   }
 }
 
 void put_start(Message& message, const FillStart& start) {
   message.head["step"] = start.step;
-  for (const auto& grid : start.tokens) message.parts.push_back(bytes_of(grid));
+  put_grids(message, start.tokens);
 }
 FillStart start_in(const Message& message) {
   FillStart start;
   start.step = message.head.at("step");
-  for (std::size_t k = 0; k < message.parts.size(); ++k) start.tokens.push_back(codes_in(message, k));
+  start.tokens = grids_in(message);
   return start;
 }
 
 void put_outcome(Message& message, const FillOutcome& outcome) {
   message.head["evaluations"] = outcome.evaluations;
   message.head["stopped"] = outcome.stopped;
-  for (const auto& grid : outcome.tokens) message.parts.push_back(bytes_of(grid));
+  put_grids(message, outcome.tokens);
 }
 FillOutcome outcome_in(const Message& message) {
   FillOutcome outcome;
   outcome.evaluations = message.head.at("evaluations");
   outcome.stopped = message.head.at("stopped");
-  for (std::size_t k = 0; k < message.parts.size(); ++k) outcome.tokens.push_back(codes_in(message, k));
+  outcome.tokens = grids_in(message);
   return outcome;
 }
 
