@@ -30,9 +30,12 @@ TextCondition::TextCondition(ClipTokenizer tokenizer, ClipTextEncoder encoder, t
 TextCondition TextCondition::load(const Bundle& parts, const std::string& where, std::int64_t most_kept) {
   require(parts.text_encoder.has_value(), "{}: the denoiser takes text, but the bundle holds no text_encoder/", where);
   auto tokenizer = ClipTokenizer::load(parts.tokenizer);
-  auto encoder = load_text_encoder(parts.text_encoder->config, parts.text_encoder->tensors, where + "/text_encoder");
-  encoder->eval();
-  const auto& options = encoder->options();
+  Source source{*parts.text_encoder, where + "/text_encoder"};
+  std::int64_t weights = 0;
+  for (const auto& [name, tensor] : source.part.tensors) weights += tensor.numel();
+  const bool is_kept = weights <= most_kept;
+  auto encoder = source.encoder(!is_kept);
+  const auto options = encoder->options();
   require(tokenizer.vocabulary_size() == options.vocabulary,
           "{}: the tokenizer has a vocabulary of {}, expected {} as the text encoder has", where,
           tokenizer.vocabulary_size(), options.vocabulary);
@@ -53,17 +56,20 @@ TextCondition TextCondition::load(const Bundle& parts, const std::string& where,
             "{}: the learned embedding is {}, expected [{}, {}]", where, shape_text(null_embedding), options.length,
             options.width);
   }
-  std::int64_t weights = 0;
-  for (const auto& parameter : encoder->parameters()) weights += parameter.numel();
   TextCondition condition(std::move(tokenizer), std::move(encoder), std::move(null_embedding));
-  if (weights > most_kept) condition.source_ = Source{*parts.text_encoder, where + "/text_encoder"};
+  if (!is_kept) condition.source_ = std::move(source);
   return condition;
+}
+
+ClipTextEncoder TextCondition::Source::encoder(bool in_passing) const {
+  auto made = load_text_encoder(part.config, part.tensors, where, in_passing);
+  made->eval();
+  return made;
 }
 
 ClipTextEncoder& TextCondition::made() {
   if (!encoder_) {
-    encoder_ = load_text_encoder(source_->part.config, source_->part.tensors, source_->where);
-    encoder_->eval();
+    encoder_ = source_->encoder(device_.is_cpu());
     encoder_->to(device_);
   }
   return encoder_;
@@ -71,15 +77,22 @@ ClipTextEncoder& TextCondition::made() {
 
 ClipTextEncoder& TextCondition::encoder() {
   const std::lock_guard lock(known_->mutex);
-  made();
-  source_.reset();
+  if (source_) {
+    encoder_ = source_->encoder(false);
+    encoder_->to(device_);
+    source_.reset();
+  }
   return encoder_;
 }
 
 void TextCondition::to(torch::Device device) {
   const std::lock_guard lock(known_->mutex);
   device_ = device;
-  if (encoder_) encoder_->to(device);
+  if (source_) {
+    encoder_ = nullptr;  // it is made where it computes
+  } else {
+    encoder_->to(device);
+  }
 }
 
 EncodedText TextCondition::encoded(const std::string& prompt) {

@@ -55,6 +55,7 @@ class TextCondition {
   struct Source {
     BundlePart part;
     std::string where;
+    ClipTextEncoder encoder(bool in_passing) const;
   };
 
   ClipTextEncoder& made();

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/ops/float_linear.h"
+#include "kernels/ops/weight_loading.h"
 #include "runtime/error.h"
+#include "runtime/mapped_file.h"
 
 namespace tessera {
 namespace {
@@ -115,20 +118,27 @@ torch::Tensor ClipTextEncoderImpl::apply(const Norm& layer, const torch::Tensor&
   return layer_norm(x, layer.weight, layer.bias, options_.layer_norm_epsilon, precision_);
 }
 
+torch::Tensor ClipTextEncoderImpl::computed(Layer& layer, const torch::Tensor& x) const {
+  const double scale = 1.0 / std::sqrt(static_cast<double>(options_.width / options_.heads));
+  const auto normed = apply(layer.norm1, x);
+  const auto context = attention(layer.query->forward(normed), layer.key->forward(normed), layer.value->forward(normed),
+                                 options_.heads, scale, true, precision_);
+  const auto attended = layer.output->forward_add(context, x);
+  const auto hidden = layer.up->forward(apply(layer.norm2, attended));
+  const auto activated = options_.exact_gelu ? gelu_activation(hidden) : hidden * torch::sigmoid(1.702 * hidden);
+  return layer.down->forward_add(activated, attended);
+}
+
 torch::Tensor ClipTextEncoderImpl::forward(const torch::Tensor& ids, std::vector<torch::Tensor>* hidden_states) {
   require(ids.dim() == 2 && ids.scalar_type() == torch::kInt64 && ids.size(1) <= options_.length,
           "text encoder: expected ids [N, at most {}] int64", options_.length);
   auto x = torch::embedding(tokens_, ids.to(tokens_.device())) + positions_.narrow(0, 0, ids.size(1));
-  const double scale = 1.0 / std::sqrt(static_cast<double>(options_.width / options_.heads));
   for (auto& layer : layers_) {
     if (hidden_states) hidden_states->push_back(x);
-    const auto normed = apply(layer.norm1, x);
-    const auto context = attention(layer.query->forward(normed), layer.key->forward(normed),
-                                   layer.value->forward(normed), options_.heads, scale, true, precision_);
-    x = layer.output->forward_add(context, x);
-    const auto hidden = layer.up->forward(apply(layer.norm2, x));
-    const auto activated = options_.exact_gelu ? gelu_activation(hidden) : hidden * torch::sigmoid(1.702 * hidden);
-    x = layer.down->forward_add(activated, x);
+    x = computed(layer, x);
+    if (!in_passing_) continue;
+    for (auto& linear : {layer.query, layer.key, layer.value, layer.output, layer.up, layer.down})
+      linear->packed()->forget();
   }
   if (hidden_states) hidden_states->push_back(x);
   return layer_norm(x, final_.weight, final_.bias, options_.layer_norm_epsilon);
@@ -148,13 +158,26 @@ void ClipTextEncoderImpl::load_hub(TensorMap tensors, const std::string& where) 
   load(tensors, where);
 }
 
-ClipTextEncoder load_text_encoder(const nlohmann::json& config, const TensorMap& tensors, const std::string& where) {
+void ClipTextEncoderImpl::load_in_passing(const TensorMap& tensors, const std::string& where) {
+  in_passing_ = packs_float_weights();
+  const auto loading = in_passing_ ? WeightLoading::share_halves : WeightLoading::copy;
+  const auto packed = packed_by_weight(*this);
+  load(tensors, where, [&](const torch::Tensor& parameter, const torch::Tensor& given) {
+    const auto layer = packed.find(parameter.unsafeGetTensorImpl());
+    load_parameter(parameter, given, loading, layer == packed.end() ? nullptr : layer->second);
+    const bool copied = parameter.data_ptr() != given.data_ptr();
+    if (copied) MappedFile::give_back(given.data_ptr(), given.nbytes());
+  });
+}
+
+ClipTextEncoder load_text_encoder(const nlohmann::json& config, const TensorMap& tensors, const std::string& where,
+                                  bool in_passing) {
   const auto options = ClipTextOptions::from_config(config);
   auto own = tensors;
   own.erase(kPositionIds);
   match_network<ClipTextEncoder>(options, own, where);
   ClipTextEncoder encoder(options);
-  encoder->load(own, where);
+  in_passing ? encoder->load_in_passing(own, where) : encoder->load(own, where);
   return encoder;
 }
 

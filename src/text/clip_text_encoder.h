@@ -52,6 +52,9 @@ class ClipTextEncoderImpl : public NamedModule {
 
   /// Weights of a hub file; the buffer position_ids is left out.
   void load_hub(TensorMap tensors, const std::string& where);
+  /// The same for an encoder that lives for a prompt or two and computes on the CPU: the products' weights stay as they
+  /// lie in a mapped file, float16 or float32, and what they are packed into is let go of layer by layer.
+  void load_in_passing(const TensorMap& tensors, const std::string& where);
   /// Random weights: normal(0, 0.02), norms one, biases zero. Draws from a generator of this seed.
   void initialise(Seed seed);
   void set_precision(Precision precision);
@@ -67,9 +70,11 @@ class ClipTextEncoderImpl : public NamedModule {
   };
   Norm norm(const std::string& name);
   torch::Tensor apply(const Norm& layer, const torch::Tensor& x) const;
+  torch::Tensor computed(Layer& layer, const torch::Tensor& x) const;
 
   ClipTextOptions options_;
   Precision precision_ = Precision::float32;
+  bool in_passing_ = false;
   torch::Tensor tokens_;     // [vocabulary, C]
   torch::Tensor positions_;  // [length, C]
   std::vector<Layer> layers_;
@@ -79,8 +84,9 @@ class ClipTextEncoderImpl : public NamedModule {
 TORCH_MODULE(ClipTextEncoder);
 
 /// The encoder of a configuration with a hub file's weights, which are matched with it before it takes memory. Throws
-/// Error (beginning with `where`) listing what does not fit.
-ClipTextEncoder load_text_encoder(const nlohmann::json& config, const TensorMap& tensors, const std::string& where);
+/// Error (beginning with `where`) listing what does not fit. in_passing: by load_in_passing.
+ClipTextEncoder load_text_encoder(const nlohmann::json& config, const TensorMap& tensors, const std::string& where,
+                                  bool in_passing = false);
 
 /// Each position divided by its Euclidean norm, as VQ-Diffusion conditions on it. In, out: [N, P, C].
 torch::Tensor unit_positions(const torch::Tensor& states);

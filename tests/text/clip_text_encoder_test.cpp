@@ -60,6 +60,28 @@ TEST(ClipTextEncoder, LaterTokensDoNotReachEarlierPositions) {
   EXPECT_TRUE(torch::allclose(encoder->forward(one.narrow(1, 0, 3)), first.narrow(1, 0, 3), 1e-6, 1e-6));
 }
 
+TEST(ClipTextEncoder, InPassingItGivesTheSameStatesFromWeightsAsTheyLie) {
+  const torch::NoGradGuard no_grad;
+  const auto config = ClipTextOptions{50, 8, 16, 2, 2, 32, false, 1e-5, 12}.to_config();
+  ClipTextEncoder random(ClipTextOptions::from_config(config));
+  random->initialise(3);
+  for (const auto type : {torch::kFloat16, torch::kFloat32, torch::kBFloat16}) {
+    SCOPED_TRACE(c10::toString(type));
+    TensorMap tensors;
+    for (const auto& [name, tensor] : random->state()) tensors[name] = tensor.to(type);
+    auto kept = load_text_encoder(config, tensors, "kept"),
+         passing = load_text_encoder(config, tensors, "passing", true);
+    for (const auto& ids : {torch::tensor({48, 3, 7, 49, 0, 0, 0, 0}), torch::tensor({48, 9, 49, 0, 0, 0, 0, 0})}) {
+      const auto given = ids.view({1, 8});
+      const auto expected = kept->forward(given), states = passing->forward(given);
+      EXPECT_TRUE(torch::equal(expected, states));
+      EXPECT_TRUE(torch::equal(kept->pooled(given, expected), passing->pooled(given, states)));
+    }
+    for (const auto& [name, tensor] : random->state())
+      EXPECT_TRUE(torch::equal(tensors[name], tensor.to(type))) << name;
+  }
+}
+
 TEST(ClipTextEncoder, TakesNoMemoryForAConfigurationThatItsWeightsDoNotFit) {
   auto config = ClipTextOptions{50, 8, 16, 2, 2, 32, false, 1e-5}.to_config();
   ClipTextEncoder small(ClipTextOptions::from_config(config));

@@ -89,9 +89,13 @@ torch::Tensor float_linear(const torch::Tensor& input, const torch::Tensor& weig
 }
 #endif
 
+bool packs_float_weights() {
+  return float32::is_available();
+}
+
 bool packed_float_linear_applies(const torch::Tensor& input, const torch::Tensor& weight, const torch::Tensor& bias,
                                  const PackedWeight* prepacked) {
-  return prepacked != nullptr && float32::is_available() && input.is_cpu() && input.scalar_type() == torch::kFloat &&
+  return prepacked != nullptr && packs_float_weights() && input.is_cpu() && input.scalar_type() == torch::kFloat &&
          (weight.scalar_type() == torch::kFloat || weight.scalar_type() == torch::kHalf) &&
          (!bias.defined() || bias.scalar_type() == torch::kFloat) && input.numel() > 0 && weight.numel() > 0 &&
          !asks_gradient(input, weight, bias);

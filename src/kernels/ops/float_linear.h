@@ -23,6 +23,9 @@ struct FloatEpilogue {
   bool onto = false;       // the result is written over the residual
 };
 
+/// Whether this processor has kernels for float32 products with packed weights, which may be float16 before.
+bool packs_float_weights();
+
 /// Whether packed_float_linear computes this: inference on a processor for which there are kernels
 /// (cpu/gemm/float_gemm.h), float32 input on the CPU, a weight of float32 or float16 that may be prepacked, float32
 /// bias or none.

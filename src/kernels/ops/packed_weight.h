@@ -38,6 +38,9 @@ class PackedWeight {
   /// The same for the layer's bias, where it is kept in another form, too.
   const torch::Tensor& get_bias(const torch::Tensor& bias, const std::function<torch::Tensor()>& pack, PackedForm form);
 
+  /// Lets go of the packed forms, which are made again where they are asked for.
+  void forget() { weight_ = bias_ = {}; }
+
   /// The weight lies in a file's map that nobody writes to: from now on its pages are given back whenever it has been
   /// packed (MappedFile::give_back).
   void weight_is_mapped(const torch::Tensor& weight) { mapped_version_ = weight._version(); }
