@@ -5,7 +5,7 @@ with ratios: seconds of one picture of 256x256 pixels, 32 steps with guidance fo
     bench/peers/compare_released.py build/release/bin/tessera halton-tiny=models/random-tiny amused-256=models/random-amused
 
 A model is NAME=BUNDLE: what tests/released_models/make_... wrote, imported. Needs the distribution's python3-torch. Each round runs
-every dtype of Tessera and the peer in float32 and bfloat16 once; figures are the medians of the rounds, ratios those of the same
+every dtype of Tessera and of the peer once; figures are the medians of the rounds, ratios those of the same
 round. Tessera's seconds of one more picture are half of what a process with three takes longer than one with one. On a machine that other
 programs keep busy --processor-time counts the processor's seconds (all threads'), of one thread with --threads 1.
 """
@@ -48,16 +48,18 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "int8"])
+    parser.add_argument("--peer-dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--processor-time", action="store_true")
     parser.add_argument("--reused-context-steps", type=int, default=0)
     options = parser.parse_args()
     more = ["--reused-context-steps", str(options.reused_context_steps)] if options.reused_context_steps else []
-    print("| model | dtype | load, s | first picture, s | each more, s | memory, MiB | PyTorch float32, s | bfloat16, s | MiB | times faster |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| model | dtype | load, s | first picture, s | each more, s | memory, MiB |", *(f"PyTorch {kind}, s |" for kind in options.peer_dtypes),
+          "MiB | times faster |")
+    print("|", " --- |" * (8 + len(options.peer_dtypes)), sep="")
     for model in options.models:
         name, bundle = model.split("=", 1)
         ours = {dtype: [] for dtype in options.dtypes}
-        peers = {"float32": [], "bfloat16": []}
+        peers = {kind: [] for kind in options.peer_dtypes}
         with tempfile.TemporaryDirectory() as folder:
             for _ in range(options.rounds):
                 for dtype in options.dtypes:
@@ -70,11 +72,11 @@ def main():
                     runs.append((done["processor_seconds" if options.processor_time else "seconds"][0], memory))
         for dtype in options.dtypes:
             load, first, each, memory = (statistics.median(values) for values in zip(*ours[dtype]))
-            best = [min(pair[0][0], pair[1][0]) for pair in zip(*peers.values())]
+            best = [min(seconds for seconds, _ in same_round) for same_round in zip(*peers.values())]
             ratio = statistics.median(theirs / mine[2] for theirs, mine in zip(best, ours[dtype]))
-            seconds = [statistics.median(value[0] for value in runs) for runs in peers.values()]
+            seconds = " | ".join(f"{statistics.median(value[0] for value in runs):.2f}" for runs in peers.values())
             mib = min(statistics.median(value[1] for value in runs) for runs in peers.values())
-            print(f"| {name} | {dtype} | {load:.1f} | {first:.2f} | {each:.2f} | {memory:.0f} | {seconds[0]:.2f} | {seconds[1]:.2f} | {mib:.0f} | {ratio:.1f} |",
+            print(f"| {name} | {dtype} | {load:.1f} | {first:.2f} | {each:.2f} | {memory:.0f} | {seconds} | {mib:.0f} | {ratio:.1f} |",
                   flush=True)
 
 

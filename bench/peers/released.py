@@ -173,6 +173,13 @@ class TextBlock(nn.Module):
         return y.transpose(1, 2).reshape(n, c, h, w)
 
 
+class LayerNorm(nn.LayerNorm):
+    """In float32, as later releases of PyTorch do by themselves under autocast."""
+
+    def forward(self, x):
+        return super().forward(x.float())
+
+
 class Told(nn.Module):
     """A norm that the condition sets."""
 
@@ -189,7 +196,7 @@ class Layer(nn.Module):
     def __init__(self, width, heads, hidden):
         super().__init__()
         self.norm1, self.norm2 = Told(RmsNorm(width, 1e-6), width), Told(RmsNorm(width, 1e-6), width)
-        self.norm3 = Told(nn.LayerNorm(width, eps=1e-6), width)
+        self.norm3 = Told(LayerNorm(width, eps=1e-6), width)
         self.own, self.cross = Projections(width, heads), Projections(width, heads)
         self.up, self.down = nn.Linear(width, 2 * hidden, bias=False), nn.Linear(hidden, width, bias=False)
 
@@ -208,10 +215,10 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.tokens, self.position, self.heads = nn.Embedding(vocabulary, width), nn.Parameter(torch.zeros(length, width)), heads
         self.layers = nn.ModuleList(nn.ModuleDict({
-            "norm1": nn.LayerNorm(width), "q": nn.Linear(width, width), "k": nn.Linear(width, width), "v": nn.Linear(width, width),
-            "output": nn.Linear(width, width), "norm2": nn.LayerNorm(width), "up": nn.Linear(width, 4 * width), "down": nn.Linear(4 * width, width),
+            "norm1": LayerNorm(width), "q": nn.Linear(width, width), "k": nn.Linear(width, width), "v": nn.Linear(width, width),
+            "output": nn.Linear(width, width), "norm2": LayerNorm(width), "up": nn.Linear(width, 4 * width), "down": nn.Linear(4 * width, width),
         }) for _ in range(layers))
-        self.norm, self.projection = nn.LayerNorm(width), nn.Linear(width, width, bias=False)
+        self.norm, self.projection = LayerNorm(width), nn.Linear(width, width, bias=False)
         self.register_buffer("later", torch.full((length, length), float("-inf")).triu(1))
 
     def forward(self, ids):
