@@ -177,8 +177,8 @@ bool train_prior(TrainingPlan& plan, const Dataset& data, const fs::path& out, t
   codec->eval();
   codec->to(device);
   const auto begin = Clock::now();
-  auto tokens = tokens_of(data, codec, name_of_codec(part_hash(parts, "vqvae"), "float32", device), plan.prior.flip,
-                          default_cache_folder());
+  const auto encoder = set_encode_precision(codec, part_hash(parts, "vqvae"), plan.prior.encode_precision);
+  auto tokens = tokens_of(data, codec, encoder, plan.prior.flip, default_cache_folder());
   tokens.conditions = conditions_of(data, "pictures", plan.prior);
   tokens.codebook = codec->quantizer->codebook().to(torch::kCPU);
   choose_defaults(plan.prior, tokens);

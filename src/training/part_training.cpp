@@ -97,8 +97,8 @@ TokenData prior_data(const PartTraining& training, const PriorRecipe& recipe, to
   const auto data = Dataset::open(data_options(training, recipe, codec->options().image_size));
   say_parts(data, training.data);
   const auto conditions = conditions_of(data, training.data, recipe);
-  auto tokens = tokens_of(data, codec, name_of_codec(part_hash(parts, "vqvae"), "float32", device), recipe.flip,
-                          default_cache_folder(), ranks_of(training));
+  const auto encoder = set_encode_precision(codec, part_hash(parts, "vqvae"), recipe.encode_precision);
+  auto tokens = tokens_of(data, codec, encoder, recipe.flip, default_cache_folder(), ranks_of(training));
   tokens.conditions = conditions;
   tokens.codebook = codec->quantizer->codebook().to(torch::kCPU);
   return tokens;

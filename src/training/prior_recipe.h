@@ -63,6 +63,7 @@ struct PriorRecipe {
   std::int64_t text_merges = 1024;
   std::int64_t seed = 0;
   std::string precision = "auto";
+  std::string encode_precision = "float32";
 
   Fields fields();
   void validate() const;

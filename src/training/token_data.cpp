@@ -6,9 +6,11 @@
 
 #include "data/content_hash.h"
 #include "data/token_cache.h"
+#include "kernels/ops/device.h"
 #include "runtime/error.h"
 #include "runtime/log.h"
 #include "runtime/progress.h"
+#include "training/codec_trainer.h"
 #include "training/pictures_at_once.h"
 
 namespace tessera {
@@ -89,6 +91,12 @@ std::int64_t whole_number(const std::string& text, const std::string& what) {
 std::string name_of_codec(const std::string& hash, const std::string& dtype, torch::Device device) {
   const auto rounding = dtype == "float32" ? hash : fmt::format("{} {}", hash, dtype);
   return device.is_cpu() ? rounding : rounding + " cuda";
+}
+
+std::string set_encode_precision(Codec& codec, const std::string& hash, const std::string& precision) {
+  const auto chosen = training_precision(precision, codec->device());
+  codec->set_precision(chosen);
+  return name_of_codec(hash, name_of(chosen), codec->device());
 }
 
 TokenData tokens_of(const Dataset& data, Codec codec, const std::string& codec_hash, bool flip,

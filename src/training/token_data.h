@@ -11,6 +11,10 @@
 
 namespace tessera {
 
+/// Makes the codec compute as a recipe's encode_precision says, on the device that it is on. Out: codec_hash for
+/// tokens_of, where `hash` is that of its weights.
+std::string set_encode_precision(Codec& codec, const std::string& hash, const std::string& precision);
+
 /// codec_hash for tokens_of: the hash of the weights, with the dtype and the kind of device where these are not float32
 /// and the CPU, since another rounding may choose other codes.
 std::string name_of_codec(const std::string& hash, const std::string& dtype, torch::Device device);

@@ -28,7 +28,7 @@ using testing::scratch_folder;
 constexpr std::int64_t kCodes = 6;
 
 /// Fields that decide which pictures and tokens a training gets, before there is a task.
-const std::set<std::string> kOfTheData = {"validation_fraction", "background", "flip", "upscale"};
+const std::set<std::string> kOfTheData = {"validation_fraction", "background", "flip", "upscale", "encode_precision"};
 
 struct Objective {
   const char* name;
