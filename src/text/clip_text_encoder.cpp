@@ -137,8 +137,9 @@ torch::Tensor ClipTextEncoderImpl::forward(const torch::Tensor& ids, std::vector
     if (hidden_states) hidden_states->push_back(x);
     x = computed(layer, x);
     if (!in_passing_) continue;
-    for (Linear linear : {layer.query, layer.key, layer.value, layer.output, layer.up, layer.down})
-      linear->packed()->forget();
+    for (auto* linear : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.up, &layer.down}) {
+      (*linear)->packed()->forget();
+    }
   }
   if (hidden_states) hidden_states->push_back(x);
   return layer_norm(x, final_.weight, final_.bias, options_.layer_norm_epsilon);
