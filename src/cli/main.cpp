@@ -100,9 +100,18 @@ int run(int argc, char** argv) {
   }
 }
 
+/// A fault ends the program at once, with its signal. Libraries that come with LibTorch take these signals for reports
+/// of their own (UCX does on Debian 13), which in a child that may make few system calls never end.
+void end_by_faults() {
+#ifndef __SANITIZE_ADDRESS__
+  for (const int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE}) std::signal(fault, SIG_DFL);
+#endif
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  end_by_faults();
   if (tessera::decoding_worker(argc, argv)) return 0;
   tessera::keep_freed_memory();
   std::signal(SIGPIPE, SIG_IGN);  // who reads our output may go; what is saved is saved all the same

@@ -17,8 +17,9 @@ namespace tessera {
 namespace {
 
 const std::string kFile = std::string(TESSERA_SOURCE_DIR) + "/tests/pipeline/golden_tokens.json";
-// In float32 the logits of two processors differ in their last bits, and a uniform may lie between them.
-constexpr std::size_t kMostOtherCases = 2;
+// In float32 the logits of two processors differ in their last bits, and a uniform may lie between them. Recorded with
+// LibTorch 1.13; those of 2.x compute exp and the like otherwise, which guidance enlarges.
+constexpr std::size_t kMostOtherCases = TORCH_VERSION_MAJOR < 2 ? 2 : 6;
 
 struct Edit {
   std::string name;
