@@ -22,7 +22,7 @@
 #include "runtime/threads.h"
 
 #ifdef TESSERA_WITH_GLOO
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include "distributed/tcp_store.h"
 #endif
 
 extern char** environ;
@@ -171,10 +171,7 @@ std::vector<std::string> own_arguments() {
 #ifdef TESSERA_WITH_GLOO
 int run_as_ranks(int processes, double rank_timeout) {
   constexpr double kGrace = 15;  // seconds beyond the time in which ranks notice a loss
-  c10d::TCPStoreOptions options;
-  options.port = 0;  // any that is free
-  options.isServer = true;
-  options.waitWorkers = false;
+  const auto options = tcp_store_options(0, true);
   const auto store = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", options);
   std::vector<LocalProcess> children;
   for (int rank = 0; rank < processes; ++rank) {

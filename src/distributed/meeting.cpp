@@ -11,9 +11,9 @@
 #include <thread>
 #include <torch/csrc/distributed/c10d/FileStore.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "distributed/addresses.h"
+#include "distributed/tcp_store.h"
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/version.h"
@@ -89,10 +89,7 @@ class Arrival {
   }
 
   c10d::TCPStoreOptions store_options(bool serves) const {
-    c10d::TCPStoreOptions options;
-    options.port = static_cast<std::uint16_t>(launch_.port);
-    options.isServer = serves;
-    options.waitWorkers = false;
+    auto options = tcp_store_options(launch_.port, serves);
     options.timeout = milliseconds(options_.rank_timeout);
     return options;
   }
