@@ -335,12 +335,12 @@ class Worker {
   }
 
  private:
-  /// So much of a processor from now on.
+  /// At least so much of a processor from now on: the system counts whole seconds of the process's life.
   void give_time() const {
     clockid_t clock{};
     timespec used{};
     if (::clock_getcpuclockid(process_, &clock) != 0 || ::clock_gettime(clock, &used) != 0) return;
-    const auto most = static_cast<rlim_t>(used.tv_sec + seconds_);
+    const auto most = static_cast<rlim_t>(used.tv_sec + 1 + seconds_);
     const rlimit both{most, RLIM_INFINITY};
     ::prlimit(process_, RLIMIT_CPU, &both, nullptr);
   }
