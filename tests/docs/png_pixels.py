@@ -27,6 +27,14 @@ def record_of(path):
     return None
 
 
+def computed_by(record):
+    """The number format and the kernels that made a picture. Shown bfloat16 pictures whose record is older than the word are of AVX512-BF16."""
+    if not record:
+        return {}
+    computed = {name: record[name] for name in ("dtype", "kernels") if name in record}
+    return {"kernels": "avx512-bf16", **computed} if computed.get("dtype") == "bfloat16" else computed
+
+
 class Png:
     def __init__(self, path):
         self.record, packed, palette = record_of(path), b"", b""
