@@ -15,7 +15,7 @@ class Verb:
         self.name = name
         self.canonical = {}  # any spelling -> the last long one
         self.takes_value = {}
-        count = re.search(r"--count INT=(\d+)", help_text)
+        count = re.search(r"--count INT(?:=| \[)(\d+)", help_text)  # as two releases of CLI11 write it
         self.default_count = int(count.group(1)) if count else 1
         self.subcommands = set()
         self.takes_positionals = "\nPositionals:" in help_text
