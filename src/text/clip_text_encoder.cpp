@@ -119,7 +119,8 @@ torch::Tensor ClipTextEncoderImpl::apply(const Norm& layer, const torch::Tensor&
 }
 
 torch::Tensor ClipTextEncoderImpl::computed(Layer& layer, const torch::Tensor& x) const {
-  const double scale = 1.0 / std::sqrt(static_cast<double>(options_.width / options_.heads));
+  const auto head_width = options_.width / options_.heads;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(head_width));
   const auto normed = apply(layer.norm1, x);
   const auto context = attention(layer.query->forward(normed), layer.key->forward(normed), layer.value->forward(normed),
                                  options_.heads, scale, true, precision_);
