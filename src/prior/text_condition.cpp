@@ -87,11 +87,12 @@ ClipTextEncoder& TextCondition::encoder() {
 
 void TextCondition::to(torch::Device device) {
   const std::lock_guard lock(known_->mutex);
+  const bool stays = device == device_;
   device_ = device;
-  if (source_) {
-    encoder_ = nullptr;  // it is made where it computes
-  } else {
+  if (!source_) {
     encoder_->to(device);
+  } else if (!stays) {
+    encoder_ = nullptr;  // it is made where it computes
   }
 }
 

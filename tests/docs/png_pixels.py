@@ -35,6 +35,11 @@ def computed_by(record):
     return {"kernels": "avx512-bf16", **computed} if computed.get("dtype") == "bfloat16" else computed
 
 
+def computed_otherwise(one, other):
+    """Of what computed_by says of both, in which they differ."""
+    return [name for name in ("dtype", "kernels") if name in one and name in other and one[name] != other[name]]
+
+
 class Png:
     def __init__(self, path):
         self.record, packed, palette = record_of(path), b"", b""
