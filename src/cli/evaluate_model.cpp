@@ -8,6 +8,7 @@
 #include "metrics/confidence.h"
 #include "metrics/references.h"
 #include "runtime/error.h"
+#include "sampling/step_look.h"
 
 namespace tessera::cli {
 namespace {
@@ -41,6 +42,17 @@ LogitsOfTimes under(Denoiser& prior, const std::vector<Condition>& conditions) {
     const auto from = conditions.begin() + first;
     const auto part = conditions.size() > 1 ? std::vector<Condition>(from, from + xt.size(0)) : conditions;
     return prior.begin(part)->logits({xt, torch::arange(xt.numel()), t}).view({xt.size(0), xt.size(1), -1});
+  };
+}
+
+/// Of a network whose steps back in time go cell by cell.
+ChainLogits step_under(Denoiser& prior, const std::vector<Condition>& conditions, const Process& process) {
+  return [&prior, conditions, &process](const torch::Tensor& xt, const torch::Tensor& before, std::int64_t time,
+                                        std::int64_t first) {
+    const auto from = conditions.begin() + first;
+    const auto evaluator =
+        prior.begin(conditions.size() > 1 ? std::vector<Condition>(from, from + xt.size(0)) : conditions);
+    return as_step_evaluator(*evaluator).step_logits(step_look(process, xt, time), before);
   };
 }
 
@@ -80,8 +92,17 @@ nlohmann::ordered_json prior_likelihood(const EvaluationFlags& flags, NamedModel
   const auto cells = model.pipeline.prior_network().grid.cells();
   if (!prior.sees_time())
     return likelihood_figures(prior, cells, grids, options, report, nats, conditions.own, conditions.none);
-  return process_likelihood_figures(*model.pipeline.fill_process(), under(prior, conditions.own),
-                                    conditions.own.empty() ? LogitsOfTimes{} : under(prior, conditions.none), grids,
+  const auto process = model.pipeline.fill_process();
+  const auto estimate = [&](const std::vector<Condition>& told) -> EstimateBound {
+    return [&, &told = told](const LikelihoodProgress& progress) {
+      if (prior.is_autoregressive())
+        return estimate_chain_bound(*process, step_under(prior, told, *process), grids.tokens, options.bound, 0,
+                                    progress);
+      return estimate_process_bound(*process, under(prior, told), grids.tokens, options.bound, 0, progress);
+    };
+  };
+  return process_likelihood_figures(process->total_steps(), estimate(conditions.own),
+                                    conditions.own.empty() ? EstimateBound{} : estimate(conditions.none), grids,
                                     options, report, nats);
 }
 

@@ -6,8 +6,11 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
+
+#include "diffusion/process.h"
 
 namespace tessera {
 
@@ -40,5 +43,23 @@ torch::Tensor step_divergence(const torch::Tensor& logits, const torch::Tensor& 
 
 /// In: logits [N, L, K] of x_{t-1}; x_{t-1} [N, L]; log q(x_{t-1} | x_t, x_0) [N, L, K]. Differentiable in logits.
 StepLoss step_loss(const torch::Tensor& logits, const torch::Tensor& before, const torch::Tensor& log_posterior);
+
+/// Logits [N, L, K] of x_{t-1} [N, L], each cell's given those before it and x_t [N, L].
+using StepLogits =
+    std::function<torch::Tensor(const torch::Tensor& xt, const torch::Tensor& before, std::int64_t time)>;
+
+/// Uniforms a cell that redraw_bound_terms takes for a chain of T steps.
+inline std::int64_t uniforms_of_bound(std::int64_t total_steps) {
+  return 3 * total_steps;
+}
+
+/// Every term of the variational bound of -log p(x_0) of a chain whose steps back go cell by cell: entry 0 the
+/// divergence of q(x_T | x_0) from codes drawn alike, entries t = 1..T the sum over cells of KL(q(x_{t-1} of the cell |
+/// x_t, x_0) || p(the cell | the cells before it, x_t)) for one draw of x_{t-1} and x_t. Given x_0 and x_t the cells of
+/// x_{t-1} are independent, so that its expectation is the divergence of the whole step. Esser et al.,
+/// arXiv:2108.08827, equation 4. In: a process without MASK in whose steps all codes fare alike; x0 [N, L]; uniforms
+/// [N, uniforms_of_bound(T) L] in (0, 1). Out: [T + 1, N] nats, differentiable in the logits.
+torch::Tensor redraw_bound_terms(const Process& process, const StepLogits& logits, const torch::Tensor& x0,
+                                 const torch::Tensor& uniforms);
 
 }  // namespace tessera

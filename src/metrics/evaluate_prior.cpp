@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "denoiser/independent.h"
 #include "metrics/confidence.h"
 #include "metrics/evaluation.h"
 #include "metrics/plots.h"
@@ -90,7 +91,12 @@ nlohmann::ordered_json likelihood_figures(Denoiser& prior, std::int64_t known_ce
   nlohmann::ordered_json figures;
   torch::Tensor values;
   report.heading("Likelihood of held-out token grids");
-  if (prior.is_autoregressive()) {
+  if (const auto* independent = dynamic_cast<const IndependentDenoiser*>(&prior)) {
+    values = independent_nll(independent->log_probabilities(), grids.tokens);
+    figures["kind"] = "exact negative log likelihood of cells that do not depend on each other";
+    figures["bits_per_token"] = to_json(interval_of(bits_per_token(values, cells), options.confidence));
+    report.figures(figures);
+  } else if (prior.is_autoregressive()) {
     Progress progress("likelihood, exact", 0, grids.tokens.size(0), "images");
     const auto say = [&](std::int64_t done, std::int64_t) { progress.update(done, ""); };
     values = exact_nll(prior, grids.tokens, options.bound.batch, say, conditions);
@@ -124,20 +130,19 @@ nlohmann::ordered_json likelihood_figures(Denoiser& prior, std::int64_t known_ce
   return figures;
 }
 
-nlohmann::ordered_json process_likelihood_figures(const Process& process, const LogitsOfTimes& denoise,
-                                                  const LogitsOfTimes& unconditioned, const NamedGrids& grids,
+nlohmann::ordered_json process_likelihood_figures(std::int64_t total_steps, const EstimateBound& own,
+                                                  const EstimateBound& unconditioned, const NamedGrids& grids,
                                                   const LikelihoodOptions& options, HtmlReport& report,
                                                   torch::Tensor* nats) {
   const auto cells = grids.tokens.size(1);
-  const auto estimate = [&](const LogitsOfTimes& logits, const char* what) {
+  const auto estimate = [&](const EstimateBound& bound, const char* what) {
     Progress progress(fmt::format("likelihood, {}", what), 0, grids.tokens.size(0), "images");
-    return estimate_process_bound(process, logits, grids.tokens, options.bound, 0,
-                                  [&](std::int64_t done, std::int64_t) { progress.update(done, ""); });
+    return bound([&](std::int64_t done, std::int64_t) { progress.update(done, ""); });
   };
   report.heading("Likelihood of held-out token grids");
-  const auto with = estimate(denoise, "with the condition");
+  const auto with = estimate(own, "with the condition");
   nlohmann::ordered_json figures;
-  figures["kind"] = fmt::format("variational bound of the process of {} steps", process.total_steps());
+  figures["kind"] = fmt::format("variational bound of the process of {} steps", total_steps);
   figures["bits_per_token"] = to_json(interval_of(bits_per_token(with.nats, cells), options.confidence));
   if (unconditioned) add_without(with.nats, estimate(unconditioned, "without it").nats, cells, options, figures);
   add_settings(options.bound, with, cells, figures);

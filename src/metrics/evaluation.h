@@ -54,10 +54,13 @@ nlohmann::ordered_json likelihood_figures(Denoiser& prior, std::int64_t known_ce
                                           torch::Tensor* nats = nullptr, const std::vector<Condition>& conditions = {},
                                           const std::vector<Condition>& none = {});
 
+/// Estimates the bound of all grids.
+using EstimateBound = std::function<BoundEstimate(const LikelihoodProgress& progress)>;
+
 /// The same of a prior that sees the time: its process's bound, with each image's own condition and, where
 /// `unconditioned` is given, without it on the same draws: what the condition tells.
-nlohmann::ordered_json process_likelihood_figures(const Process& process, const LogitsOfTimes& denoise,
-                                                  const LogitsOfTimes& unconditioned, const NamedGrids& grids,
+nlohmann::ordered_json process_likelihood_figures(std::int64_t total_steps, const EstimateBound& own,
+                                                  const EstimateBound& unconditioned, const NamedGrids& grids,
                                                   const LikelihoodOptions& options, HtmlReport& report,
                                                   torch::Tensor* nats = nullptr);
 

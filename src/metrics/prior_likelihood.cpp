@@ -155,6 +155,42 @@ BoundEstimate estimate_process_bound(const Process& process, const LogitsOfTimes
   });
 }
 
+BoundEstimate estimate_chain_bound(const Process& process, const ChainLogits& logits, const torch::Tensor& x0,
+                                   const BoundOptions& options, std::uint64_t first_image,
+                                   const LikelihoodProgress& progress) {
+  const torch::NoGradGuard no_grad;
+  options.validate();
+  require_tokens(x0, process.codebook_size());
+  const auto count = x0.size(0), drawn = uniforms_of_bound(process.total_steps()) * x0.size(1);
+  auto values = torch::zeros({options.repeats, count}, torch::kFloat64);
+  for (std::int64_t start = 0; start < count; start += options.batch) {
+    const auto part = x0.slice(0, start, std::min(start + options.batch, count));
+    const auto first = first_image + static_cast<std::uint64_t>(start);
+    const StepLogits of_part = [&](const torch::Tensor& xt, const torch::Tensor& before, std::int64_t time) {
+      return logits(xt, before, time, start).to(torch::kFloat32);
+    };
+    for (std::int64_t repeat = 0; repeat < options.repeats; ++repeat) {
+      const auto uniforms = uniform_rows(options.seed, Purpose::training_masks, first,
+                                         static_cast<std::uint32_t>(repeat), part.size(0), drawn);
+      const auto terms = redraw_bound_terms(process, of_part, part, uniforms);
+      values[repeat].slice(0, start, start + part.size(0)).copy_(terms.to(torch::kCPU, torch::kFloat64).sum(0));
+    }
+    if (progress) progress(start + part.size(0), count);
+  }
+  BoundEstimate estimate;
+  estimate.nats = values.mean(0);
+  if (options.repeats > 1) estimate.standard_error = values.std(0) / std::sqrt(static_cast<double>(options.repeats));
+  estimate.evaluations = options.repeats * process.total_steps();
+  return estimate;
+}
+
+torch::Tensor independent_nll(const torch::Tensor& log_probabilities, const torch::Tensor& tokens) {
+  require_tokens(tokens, log_probabilities.size(1));
+  const auto of_cells = log_probabilities.to(torch::kCPU, torch::kFloat64).expand({tokens.size(1), -1});
+  const auto cells = torch::arange(tokens.size(1)).expand_as(tokens);
+  return -of_cells.index({cells, tokens}).sum(1);
+}
+
 torch::Tensor exact_nll(Denoiser& prior, const torch::Tensor& tokens, std::int64_t batch,
                         const LikelihoodProgress& progress, const std::vector<Condition>& conditions) {
   const torch::NoGradGuard no_grad;

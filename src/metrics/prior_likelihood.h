@@ -12,6 +12,7 @@
 #include "denoiser/denoiser.h"
 #include "diffusion/likelihood.h"
 #include "diffusion/process.h"
+#include "diffusion/redraw.h"
 
 namespace tessera {
 
@@ -80,6 +81,20 @@ using LogitsOfTimes = std::function<torch::Tensor(const torch::Tensor& xt, const
 BoundEstimate estimate_process_bound(const Process& process, const LogitsOfTimes& denoise, const torch::Tensor& x0,
                                      const BoundOptions& options, std::uint64_t first_image = 0,
                                      const LikelihoodProgress& progress = {});
+
+/// Logits of a chain's step for rows first.. of the images estimated (StepLogits).
+using ChainLogits = std::function<torch::Tensor(const torch::Tensor& xt, const torch::Tensor& before, std::int64_t time,
+                                                std::int64_t first)>;
+
+/// The bound of a prior whose steps back in time go cell by cell (redraw_bound_terms), every step of each image once
+/// (the options' form, strata and total steps do not count).
+BoundEstimate estimate_chain_bound(const Process& process, const ChainLogits& logits, const torch::Tensor& x0,
+                                   const BoundOptions& options, std::uint64_t first_image = 0,
+                                   const LikelihoodProgress& progress = {});
+
+/// -log p(x) of each row under a prior whose cells do not depend on each other, exact. In: log p of each cell's code,
+/// [1 or L, K]; tokens [N, L]. Out: [N] float64 nats.
+torch::Tensor independent_nll(const torch::Tensor& log_probabilities, const torch::Tensor& tokens);
 
 /// -log p(x) of each row under an autoregressive network, exact. In: tokens [N, L]; conditions: of each row, or empty.
 /// Out: [N] float64 nats.

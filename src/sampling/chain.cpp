@@ -5,11 +5,10 @@
 /// makes of them, at every time; the others are drawn among these. So what is drawn first has seen, noised, what stands
 /// below and to the right of it.
 #include <algorithm>
-#include <cmath>
 
-#include "denoiser/step_decoder.h"
 #include "diffusion/redraw.h"
 #include "sampling/registry.h"
+#include "sampling/step_look.h"
 
 namespace tessera {
 namespace {
@@ -40,13 +39,8 @@ void walk_step(FillState& state, const FillState::Group& group, const torch::Ten
     if (is_free[at]) end = std::max(end, at % cells + 1);
   }
   if (end == 0) return;
-  const auto step = *process.even_step(t - 1, t);
-  StepLook look;
-  look.noised = torch::zeros({size, cells}, torch::kInt64);  // absent images are of code 0
+  auto look = step_look(process, torch::zeros({size, cells}, torch::kInt64), t);  // absent images are of code 0
   look.noised.narrow(0, group.offset, count).copy_(noised.narrow(0, group.first, count));
-  look.time = t;
-  look.log_same = std::log(step.alpha + step.beta);
-  look.log_other = std::log(step.beta);
   look.conditions = state.conditions_of(group, size);
   const auto decoding = as_step_evaluator(state.evaluator()).decode_step(look);
   const auto shares = state.guidance_of(state.tokens.narrow(0, group.first, 1), t);

@@ -4,10 +4,8 @@
 #include "denoiser/guided_denoiser.h"
 #include "denoiser/networks.h"
 #include "runtime/error.h"
-#include "runtime/log.h"
 #include "training/codec_trainer.h"
 #include "training/prior_conditioner.h"
-#include "training/take_matching.h"
 
 namespace tessera {
 namespace {
@@ -80,10 +78,8 @@ void ConditionalNetworks::begin_from(const Bundle& start, const std::string& whe
     return;
   }
   auto weights = network_->state();
-  const auto taken = take_matching(weights, given.tensors);
-  require(taken.taken > 0, "start_from: {}: none of its {} tensors fits this prior", where, given.tensors.size());
+  take_weights(weights, given, where);
   network_->load(weights, where);
-  log().info("prior: {}", taken.text(where));
   conditioner_.begin_from(start, where);
 }
 

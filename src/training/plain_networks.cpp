@@ -1,10 +1,7 @@
 /// The transformer that sees no time in training: bidirectional, or autoregressive and perhaps told something.
 #include "denoiser/transformer.h"
-#include "runtime/error.h"
-#include "runtime/log.h"
 #include "training/codec_trainer.h"
 #include "training/prior_conditioner.h"
-#include "training/take_matching.h"
 
 namespace tessera {
 namespace {
@@ -76,12 +73,9 @@ MadeNetworks make_plain_networks(const PriorNetworksInput& input) {
   PriorConditioner conditioner(input), averaged(input);
   conditioner.initialise(static_cast<Seed>(recipe.seed));
   if (input.start) {
-    const auto& given = input.start->denoiser->tensors;
     auto weights = trained->state();
-    const auto taken = take_matching(weights, given);
-    require(taken.taken > 0, "start_from: {}: none of its {} tensors fits this prior", recipe.start_from, given.size());
+    take_weights(weights, *input.start->denoiser, recipe.start_from);
     trained->load(weights, recipe.start_from);
-    log().info("prior: {}", taken.text(recipe.start_from));
     conditioner.begin_from(*input.start, recipe.start_from);
   }
   average->eval();

@@ -27,6 +27,9 @@ std::set<std::string> particular_fields() {
 
 std::string unused_field(const std::string& name, const PriorRecipe& recipe) {
   if (name == "gradient_type" && recipe.sharing.shards == 1) return "one shard does not use it";
+  const auto& kind = trained_priors().at(recipe.prior);
+  if (std::find(kind.unused.begin(), kind.unused.end(), name) != kind.unused.end())
+    return "the " + kind.name + " prior does not use it";
   const auto& objective = objective_of(recipe);
   const auto own = objective.fields(recipe);
   if (std::find(own.begin(), own.end(), name) != own.end() || !particular_fields().count(name)) return {};

@@ -2,15 +2,64 @@
 
 #include "nn/layers.h"
 #include "runtime/error.h"
+#include "runtime/log.h"
+#include "training/take_matching.h"
 
 namespace tessera {
 
 // A file each.
 MadeNetworks make_plain_networks(const PriorNetworksInput& input);
 MadeNetworks make_conditional_networks(const PriorNetworksInput& input);
+TrainedPriorEntry pixel_cnn_prior();
+TrainedPriorEntry image_bart_prior();
+TrainedPriorEntry code_frequencies_prior();
+
+namespace {
+
+/// VQ-Diffusion's T, published.
+constexpr std::int64_t kStepsOfTimes = 100;
+
+bool transformer_sees_time(const PriorRecipe& recipe) {
+  return recipe.process != default_process().name || recipe.condition != "none";
+}
+
+TrainedPriorEntry diffusion_prior() {
+  TrainedPriorEntry entry;
+  entry.name = default_process().name;
+  entry.help = "a transformer that reverses the process: absorbing diffusion, or the one that `process` names";
+  entry.total_steps = kStepsOfTimes;
+  entry.conditions = {"none", "text", "class"};
+  entry.sees_time = transformer_sees_time;
+  entry.make = [](const PriorNetworksInput& input) {
+    return input.recipe.sees_time() ? make_conditional_networks(input) : make_plain_networks(input);
+  };
+  return entry;
+}
+
+TrainedPriorEntry autoregressive_prior() {
+  TrainedPriorEntry entry;
+  entry.name = kAutoregressive;
+  entry.help = "a causal transformer, cell by cell";
+  entry.in_order = true;
+  entry.conditions = {"none", "text", "class"};
+  entry.make = make_plain_networks;
+  return entry;
+}
+
+}  // namespace
+
+Registry<TrainedPriorEntry>& trained_priors() {
+  static Registry<TrainedPriorEntry> registry("prior", {diffusion_prior(), autoregressive_prior(), pixel_cnn_prior(),
+                                                        image_bart_prior(), code_frequencies_prior()});
+  return registry;
+}
 
 torch::Tensor PriorNetworks::logits_in_order(const torch::Tensor&, const ToldRows&) {
   fail("prior: found a bidirectional network, expected an autoregressive one");
+}
+
+torch::Tensor PriorNetworks::step_logits(const StepLook&, const torch::Tensor&, const ToldRows&) {
+  fail("prior: found another network, expected one that decodes time steps cell by cell");
 }
 
 void PriorNetworks::load(const TensorMap& tensors) {
@@ -39,10 +88,16 @@ std::vector<std::string> products_of(torch::nn::Module& module, const std::strin
   return names;
 }
 
+void take_weights(TensorMap& parameters, const BundlePart& given, const std::string& where) {
+  const auto taken = take_matching(parameters, given.tensors);
+  require(taken.taken > 0, "start_from: {}: none of its {} tensors fits this prior", where, given.tensors.size());
+  log().info("prior: {}", taken.text(where));
+}
+
 MadeNetworks make_prior_networks(const PriorNetworksInput& input) {
   require(input.start == nullptr || input.start->denoiser.has_value(),
           "start_from: {}: the bundle holds no prior (transformer/)", input.recipe.start_from);
-  return input.recipe.sees_time() ? make_conditional_networks(input) : make_plain_networks(input);
+  return trained_priors().at(input.recipe.prior).make(input);
 }
 
 }  // namespace tessera

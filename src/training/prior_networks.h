@@ -13,6 +13,8 @@
 
 #include "checkpoint/bundle.h"
 #include "denoiser/denoiser.h"
+#include "denoiser/step_decoder.h"
+#include "runtime/registry.h"
 #include "training/condition_source.h"
 #include "training/prior_recipe.h"
 
@@ -38,6 +40,9 @@ class PriorNetworks {
   /// Differentiable: logits [N, L, K] of every cell given those before it. Throws Error where the network is not
   /// autoregressive.
   virtual torch::Tensor logits_in_order(const torch::Tensor& tokens, const ToldRows& told);
+  /// Differentiable: logits [N, L, K] of x_{t-1} [N, L], each cell's given those before it and the look's x_t. Throws
+  /// Error where the network goes back in time otherwise.
+  virtual torch::Tensor step_logits(const StepLook& look, const torch::Tensor& before, const ToldRows& told);
 
   /// For samples of the weights as they are.
   virtual std::shared_ptr<Denoiser> denoiser() = 0;
@@ -68,6 +73,25 @@ struct PriorNetworksInput {
 struct MadeNetworks {
   std::unique_ptr<PriorNetworks> trained, average;
 };
+
+/// What a recipe's field `prior` may name. To add one: a file with its PriorNetworks and its entry, and a line of the
+/// table in prior_networks.cpp; an objective where none suits it (objectives.h).
+struct TrainedPriorEntry {
+  std::string name, help;        // the name of its network (denoiser/networks.h) where no other prior has that
+  bool in_order = false;         // it learns each cell given those before it
+  bool counts = false;           // it is counted, in one step, not learned by steps
+  std::int64_t total_steps = 0;  // T where its network sees the time
+  std::vector<std::string> conditions = {"none"};  // of none, text, class
+  std::vector<std::string> unused = {};            // fields of the recipe that its networks make nothing of
+  bool (*sees_time)(const PriorRecipe& recipe) = [](const PriorRecipe&) { return false; };
+  MadeNetworks (*make)(const PriorNetworksInput& input) = nullptr;
+};
+
+Registry<TrainedPriorEntry>& trained_priors();
+
+/// Gives a network's parameters the values of a bundle's that have their names and shapes, and says which. Throws Error
+/// where none has. In: the parameters by name; where: the bundle's name.
+void take_weights(TensorMap& parameters, const BundlePart& given, const std::string& where);
 
 /// The trained ones initialised, then given the weights of `start` where there is one (what fits is taken and said).
 MadeNetworks make_prior_networks(const PriorNetworksInput& input);

@@ -5,16 +5,16 @@
 #include <algorithm>
 
 #include "checkpoint/bundle.h"
+#include "denoiser/networks.h"
 #include "diffusion/absorbing.h"
 #include "diffusion/time_sampler.h"
 #include "prior/prior.h"
 #include "runtime/error.h"
 #include "training/codec_trainer.h"
+#include "training/prior_networks.h"
 
 namespace tessera {
 namespace {
-
-constexpr std::int64_t kStepsOfTimes = 100;  // T where the network sees the time, as published
 
 void expect_one_of(const char* field, const std::string& value, const std::vector<std::string>& choices) {
   require(std::find(choices.begin(), choices.end(), value) != choices.end(), "recipe: {} '{}': expected one of {}",
@@ -25,7 +25,7 @@ void expect_one_of(const char* field, const std::string& value, const std::vecto
 
 Fields PriorRecipe::fields() {
   return {
-      {"prior", fmt::format("{} or {}", default_process().name, kAutoregressive), &prior},
+      {"prior", fmt::format("{}", fmt::join(trained_priors().names(), ", ")), &prior},
       {"process", fmt::format("{}", fmt::join(processes().names(), ", ")), &process},
       {"condition", "none, text (captions) or class (labels)", &condition},
       {"layers", "transformer blocks", &layers},
@@ -34,7 +34,15 @@ Fields PriorRecipe::fields() {
       {"dropout", "in [0, 1); 0 disables", &dropout},
       {"initialisation", "framework (uniform by fan-in) or small_normal (normal 0.02)", &initialisation},
       {"start_from", "bundle folder whose prior's weights to start from; empty: as initialisation says", &start_from},
-      {"total_steps", "T of the process; 0: the number of cells, or 100 where the network sees the time", &total_steps},
+      {"total_steps",
+       "T of the process; 0: the number of cells, 100 where the network sees the time, 3 with a network for each step",
+       &total_steps},
+      {"chain_schedule",
+       "of imagebart: geometric (step t redraws a cell with probability 1 / (T - t + 1)), alphacum:1,a_1,..,a_T (the "
+       "probabilities to be kept by each step), or one probability for every step",
+       &chain_schedule},
+      {"frequencies", "of code-frequencies: codes (how often each is), cells (in each cell) or uniform (all alike)",
+       &frequencies},
       {"loss", "reweighted_elbo, elbo or mlm", &loss},
       {"mask_schedule", "random or fixed", &mask_schedule},
       {"time_sampling", "uniform or importance", &time_sampling},
@@ -94,9 +102,13 @@ Fields PriorRecipe::fields() {
 }
 
 void PriorRecipe::validate() const {
-  expect_one_of("prior", prior, {default_process().name, kAutoregressive});
+  expect_one_of("prior", prior, trained_priors().names());
   expect_one_of("process", process, processes().names());
   expect_one_of("condition", condition, {"none", "text", "class"});
+  const auto& takes = trained_priors().at(prior).conditions;
+  require(std::find(takes.begin(), takes.end(), condition) != takes.end(),
+          "recipe: condition '{}': the {} prior takes one of {}", condition, prior, fmt::join(takes, ", "));
+  expect_one_of("frequencies", frequencies, {"codes", "cells", "uniform"});
   expect_one_of("initialisation", initialisation, {"framework", "small_normal"});
   expect_one_of("sampling", sampling, {"epochs", "replacement"});
   expect_one_of("keep", keep, {"distance", "latest"});
@@ -124,6 +136,14 @@ void PriorRecipe::validate() const {
   require(total_steps >= 1, "recipe: total_steps {}, expected 1 or more", total_steps);
 }
 
+bool PriorRecipe::is_autoregressive() const {
+  return trained_priors().at(prior).in_order;
+}
+
+bool PriorRecipe::sees_time() const {
+  return network_sees_time ? *network_sees_time : trained_priors().at(prior).sees_time(*this);
+}
+
 AdamOptions PriorRecipe::adam() const {
   AdamOptions options;
   options.beta2 = beta2;
@@ -141,8 +161,10 @@ torch::Tensor PriorRecipe::grids_to_measure(std::int64_t count) const {
 }
 
 void choose_defaults(PriorRecipe& recipe, const TokenData& data) {
+  const auto& kind = trained_priors().at(recipe.prior);
   if (recipe.total_steps == 0)
-    recipe.total_steps = recipe.sees_time() ? kStepsOfTimes : data.train.size(1) * data.train.size(2);
+    recipe.total_steps = recipe.sees_time() ? kind.total_steps : data.train.size(1) * data.train.size(2);
+  if (kind.counts) recipe.steps = 1;
   if (recipe.steps == 0)
     recipe.steps =
         std::clamp<std::int64_t>(100 * data.train.size(0) / std::max<std::int64_t>(recipe.batch_size, 1), 2000, 200000);
@@ -157,10 +179,25 @@ void inherit_architecture(PriorRecipe& recipe) {
 void inherit_architecture(PriorRecipe& recipe, const Bundle& bundle, const std::string& name) {
   require(bundle.denoiser.has_value(), "start_from: {}: the bundle holds no prior (transformer/)", name);
   const auto given = prior_facts(bundle.denoiser->config, bundle.scheduler.value_or(nlohmann::json()), name);
-  recipe.layers = given.network.layers;
-  recipe.heads = given.network.heads;
-  recipe.width = given.network.width;
+  const auto& network = network_of(bundle.denoiser->config, name);
+  const auto* named = trained_priors().find(network.name);  // else several priors have its network
+  if (named) recipe.prior = named->name;
+  const auto& kind = trained_priors().at(recipe.prior);
+  const auto take = [&](const char* field, std::int64_t& own, std::int64_t value) {
+    if (std::find(kind.unused.begin(), kind.unused.end(), field) == kind.unused.end()) own = value;
+  };
+  take("layers", recipe.layers, given.network.layers);
+  take("heads", recipe.heads, given.network.heads);
+  take("width", recipe.width, given.network.width);
   recipe.condition = given.condition();
+  if (named) {
+    if (!given.network.sees_time()) return;
+    recipe.total_steps = given.total_steps;
+    const auto kept = bundle.scheduler.value_or(nlohmann::json())
+                          .value(nlohmann::json::json_pointer("/tessera/kept"), std::vector<double>());
+    if (!kept.empty()) recipe.chain_schedule = fmt::format("alphacum:{}", fmt::join(kept, ","));
+    return;
+  }
   if (given.network.sees_time()) {
     recipe.total_steps = given.total_steps;
     recipe.process = given.process;

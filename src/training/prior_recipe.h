@@ -19,7 +19,7 @@
 namespace tessera {
 
 struct PriorRecipe {
-  std::string prior = default_process().name;
+  std::string prior = default_process().name;  // one of trained_priors()
   std::string process = default_process().name;
   std::string condition = "none";
   std::int64_t layers = 6;
@@ -29,6 +29,8 @@ struct PriorRecipe {
   std::string initialisation = "small_normal";
   std::string start_from;
   std::int64_t total_steps = 0;
+  std::string chain_schedule = "geometric";
+  std::string frequencies = "codes";
   std::string loss = "reweighted_elbo";
   std::string mask_schedule = "random";
   std::string time_sampling = "uniform";
@@ -69,12 +71,11 @@ struct PriorRecipe {
   void validate() const;
   AdamOptions adam() const;
 
-  bool is_autoregressive() const { return prior == kAutoregressive; }
-  /// The network sees the time: one that reverses a process other than the usual one, or is told a text or a class.
-  bool sees_time() const {
-    if (network_sees_time) return *network_sees_time;
-    return !is_autoregressive() && (process != default_process().name || condition != "none");
-  }
+  /// It learns each cell given those before it.
+  bool is_autoregressive() const;
+  /// The network sees the time: a transformer that reverses a process other than the usual one, or is told a text or a
+  /// class; ImageBART's.
+  bool sees_time() const;
   /// Of a network that no recipe makes (training/released_networks.h); no field.
   std::optional<bool> network_sees_time;
   bool has_text() const { return condition == "text"; }

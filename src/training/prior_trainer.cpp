@@ -105,6 +105,8 @@ class PriorTraining : public TrainingTask {
   TokenGrid sampled(std::int64_t count);
   /// In: what each of these grids is told.
   GridLikelihood measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told);
+  /// One line for the card.
+  std::string description(std::int64_t step);
   /// The weights that the last validation found better.
   PriorNetworks& chosen() { return averaged_is_better_ ? *average_ : *model_; }
 
@@ -265,6 +267,17 @@ void PriorTraining::load_state(const TensorMap& from) {
   objective_->load_state(from);
 }
 
+std::string PriorTraining::description(std::int64_t step) {
+  const auto called = objective_of(recipe_).called(recipe_);
+  if (trained_priors().at(recipe_.prior).counts)
+    return fmt::format("{}, counted in {} grids", called, data_.train.size(0));
+  std::string size = fmt::format("{} layers, ", recipe_.layers);
+  if (unused_field("heads", recipe_).empty()) size += fmt::format("{} heads, ", recipe_.heads);
+  return fmt::format("{}: {}width {}, {} parameters; {} steps of {} grids; {} weights", called, size, recipe_.width,
+                     model_->parameter_count(), step, recipe_.batch_size,
+                     averaged_is_better_ && adam_->has_average() ? "averaged" : "plain");
+}
+
 void PriorTraining::write_bundle(std::int64_t step) {
   average_->load(adam_->averaged());
   if (kind_.write) {
@@ -273,10 +286,7 @@ void PriorTraining::write_bundle(std::int64_t step) {
   }
   ModelCard card;
   card.part = "prior";
-  card.description = fmt::format("{}: {} layers, {} heads, width {}, {} parameters; {} steps of {} grids; {} weights",
-                                 objective_of(recipe_).called(recipe_), recipe_.layers, recipe_.heads, recipe_.width,
-                                 model_->parameter_count(), step, recipe_.batch_size,
-                                 averaged_is_better_ && adam_->has_average() ? "averaged" : "plain");
+  card.description = description(step);
   card.figures = figures_;
   card.recipe = recipe();
   // Beside the run: the bundle's own words stay those that its index records until all parts are exchanged.

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "diffusion/mask_replace.h"
 
 namespace tessera {
@@ -73,6 +75,47 @@ TEST(RedrawChain, TheDivergenceIsNothingForTheModelThatIsThePosteriorAndHasItsGr
     step_divergence(logits, log_q).sum().backward();
     EXPECT_TRUE(torch::allclose(logits.grad(), torch::softmax(logits.detach(), -1) - log_q.exp(), 1e-9, 1e-9)) << t;
   }
+}
+
+TEST(RedrawChain, TheBoundsTermsAreTheDivergencesOfItsDraws) {
+  constexpr std::int64_t kCells = 7, kRows = 9;
+  for (const auto& [name, total] : schedules()) {
+    const auto process = MaskReplaceProcess::uniform(kCodes, kept_by(redraw_schedule(name, total)));
+    const auto x0 = torch::arange(kRows * kCells).remainder(kCodes).view({kRows, kCells});
+    const auto uniforms = uniform_rows(3, Purpose::training_masks, 0, 0, kRows, uniforms_of_bound(total) * kCells);
+    std::vector<torch::Tensor> expected;
+    const StepLogits logits = [&](const torch::Tensor& xt, const torch::Tensor& before, std::int64_t time) {
+      if (time == 1) EXPECT_TRUE(before.equal(x0));
+      EXPECT_GT(xt.ne(before).sum().item<std::int64_t>(), 0) << name << " t " << time;
+      auto made = torch::sin(torch::arange(kRows * kCells * kCodes, torch::kFloat64) * static_cast<double>(time));
+      made = made.view({kRows, kCells, kCodes});
+      const auto at = torch::full({kRows}, time, torch::kInt64);
+      expected.push_back(step_divergence(made, process.log_posterior(xt, x0, at - 1, at)).sum(1));
+      return made;
+    };
+    const auto terms = redraw_bound_terms(process, logits, x0, uniforms);
+    ASSERT_EQ(terms.size(0), total + 1);
+    EXPECT_TRUE(torch::allclose(terms.slice(0, 1), torch::stack(expected), 1e-9, 1e-9)) << name;
+    const auto last = process.log_marginal(x0, torch::full({kRows}, total, torch::kInt64));
+    const auto left = (last.exp() * (last + std::log(static_cast<double>(kCodes)))).nan_to_num(0).sum(2).sum(1);
+    EXPECT_TRUE(torch::allclose(terms[0], left, 1e-6, 1e-6)) << name << terms[0] << left;
+  }
+}
+
+TEST(RedrawChain, TheBoundHasTheGradientOfItsDivergences) {
+  const auto process = MaskReplaceProcess::uniform(kCodes, kept_by(redraw_schedule("geometric", 3)));
+  const auto x0 = torch::tensor({{0, 1, 4}});
+  const auto uniforms = uniform_rows(4, Purpose::training_masks, 0, 0, 1, uniforms_of_bound(3) * 3);
+  auto own = torch::linspace(-1, 2, 3 * kCodes, torch::kFloat64).view({1, 3, kCodes}).requires_grad_();
+  std::vector<torch::Tensor> gradients;
+  const StepLogits logits = [&](const torch::Tensor& xt, const torch::Tensor&, std::int64_t time) {
+    const auto at = torch::full({1}, time, torch::kInt64);
+    const auto log_q = process.log_posterior(xt, x0, at - 1, at);
+    gradients.push_back(torch::softmax(own.detach(), -1) - log_q.exp());  // of KL(q || p)
+    return own * 1.0;
+  };
+  redraw_bound_terms(process, logits, x0, uniforms).sum().backward();
+  EXPECT_TRUE(torch::allclose(own.grad(), torch::stack(gradients).sum(0), 1e-9, 1e-9)) << own.grad();
 }
 
 TEST(RedrawChain, WrongSchedulesAreNamed) {

@@ -8,11 +8,14 @@
 #include "canvas/cell_likelihood.h"
 #include "checkpoint/torch_archive.h"
 #include "denoiser/transformer.h"
+#include "diffusion/mask_replace.h"
 #include "import/importers.h"
 #include "metrics/confidence.h"
 #include "metrics/prior_likelihood.h"
 #include "runtime/error.h"
+#include "sampling/exact_chain.h"
 #include "sampling/exact_tables.h"
+#include "sampling/step_look.h"
 #include "support/fixtures.h"
 
 namespace tessera {
@@ -263,6 +266,41 @@ TEST(Confidence, StudentQuantilesAreThoseOfTheTables) {
   EXPECT_NEAR(interval.high - interval.mean, 4.30265 / std::sqrt(3.0), 1e-4);
   EXPECT_THROW(interval_of(torch::tensor({1.0, std::nan("")})), Error);
   EXPECT_DOUBLE_EQ(interval_of(torch::tensor({4.0})).low, 4);
+}
+
+TEST(ChainBound, OfExactStepsIsTheLikelihoodItself) {
+  using testing::kChainCodes;
+  const auto joint = testing::chain_joint();
+  const auto each = torch::arange(kChainCodes * kChainCodes);
+  const auto grids = torch::stack({each.div(kChainCodes, "floor"), each.remainder(kChainCodes)}, 1);
+  const auto process = std::make_shared<MaskReplaceProcess>(
+      MaskReplaceProcess::uniform(kChainCodes, kept_by(redraw_schedule("geometric", 3))));
+  testing::ExactChain chain(process, joint);
+  const auto evaluator = chain.begin();
+  std::int64_t seen = 0;
+  const ChainLogits logits = [&](const torch::Tensor& xt, const torch::Tensor& before, std::int64_t time,
+                                 std::int64_t first) {
+    seen = std::max(seen, first);
+    return as_step_evaluator(*evaluator).step_logits(step_look(*process, xt, time), before);
+  };
+  BoundOptions options;
+  options.repeats = 4000;
+  options.batch = 4;
+  const auto estimate = estimate_chain_bound(*process, logits, grids, options);
+  EXPECT_EQ(estimate.evaluations, 4000 * 3);
+  EXPECT_EQ(seen, 8);
+  const auto off = (estimate.nats + joint.flatten().log()) / estimate.standard_error;
+  EXPECT_LT(off.abs().max().item<double>(), 4) << estimate.nats << estimate.standard_error;
+  EXPECT_LT(estimate.standard_error.max().item<double>(), 0.03);
+}
+
+TEST(IndependentLikelihood, IsTheSumOverCells) {
+  const auto table = torch::tensor({0.5, 0.3, 0.2, 0.1, 0.1, 0.8}, torch::kFloat64).view({2, 3}).log();
+  const auto grids = torch::tensor({{0, 2}, {2, 0}, {1, 1}});
+  const auto own = independent_nll(table, grids);
+  EXPECT_TRUE(torch::allclose(own, -torch::tensor({0.5 * 0.8, 0.2 * 0.1, 0.3 * 0.1}, torch::kFloat64).log()));
+  const auto shared = independent_nll(table.narrow(0, 0, 1), grids);
+  EXPECT_TRUE(torch::allclose(shared, -torch::tensor({0.5 * 0.2, 0.2 * 0.5, 0.3 * 0.3}, torch::kFloat64).log()));
 }
 
 }  // namespace likelihood_test

@@ -43,6 +43,11 @@ const std::vector<Objective> kObjectives = {
     {"class", "absorbing", "absorbing", "class"},
     {"autoregressive-class", "autoregressive", "absorbing", "class"},
     {"autoregressive-text", "autoregressive", "absorbing", "text"},
+    {"pixelcnn", "pixelcnn"},
+    {"pixelcnn-class", "pixelcnn", "absorbing", "class"},
+    {"imagebart", "imagebart"},
+    {"imagebart-class", "imagebart", "absorbing", "class"},
+    {"code-frequencies", "code-frequencies"},
 };
 
 /// Another value for each field, as a recipe spells it.
@@ -55,6 +60,8 @@ std::map<std::string, std::string> other_values(const fs::path& start) {
           {"initialisation", "\"framework\""},
           {"start_from", fmt::format("\"{}\"", start.string())},
           {"total_steps", "7"},
+          {"chain_schedule", "\"0.5\""},
+          {"frequencies", "\"cells\""},
           {"loss", "\"mlm\""},
           {"mask_schedule", "\"fixed\""},
           {"time_sampling", "\"importance\""},

@@ -1,4 +1,6 @@
 /// The next cell in raster order: the autoregressive baseline of arXiv:2111.12701, section 4.4.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numbers>
@@ -45,8 +47,8 @@ class NextTokenObjective : public PriorObjective {
 };
 
 std::string called_in_order(const PriorRecipe& recipe) {
-  return recipe.condition == "none" ? "the autoregressive prior"
-                                    : "the autoregressive prior with condition " + recipe.condition;
+  return recipe.condition == "none" ? fmt::format("the {} prior", recipe.prior)
+                                    : fmt::format("the {} prior with condition {}", recipe.prior, recipe.condition);
 }
 
 std::vector<std::string> fields_of_next_token(const PriorRecipe& recipe) {
