@@ -73,6 +73,10 @@ nlohmann::ordered_json compare_pictures(const CompareOptions& options, HtmlRepor
   report.paragraph("A takes the part of the real pictures, B that of the generated ones.");
   report.figures(figures);
   nlohmann::ordered_json all = {{"distribution", figures}};
+  if (options.wants("shape")) {
+    all["shape"] = shape_figures(a, b, *network, options.shape);
+    report.figures(all["shape"]);
+  }
   if (auto references = picture_references(options, *network, a, b, report); !references.is_null())
     all["references"] = std::move(references);
   return all;

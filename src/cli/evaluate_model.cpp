@@ -230,6 +230,12 @@ void evaluate_samples(const EvaluationFlags& flags, NamedModel& model, const Dat
     report.figures(part);
     figures["distribution"] = part;
   }
+  if (flags.wants("shape")) {
+    const auto part = shape_figures(real, fake, network, flags.shape);
+    report.heading("Shape of samples against that of real pictures");
+    report.figures(part);
+    figures["shape"] = part;
+  }
   figures["references"] = sample_references(flags, model, data, network, real, fake, report);
   if (flags.wants("neighbours")) {
     figures["neighbours"] = neighbour_figures(images, data, indices, network, lpips, flags.neighbours_shown,
@@ -259,7 +265,7 @@ nlohmann::ordered_json evaluate_model(const EvaluationFlags& flags, NamedModel& 
   report.figures({{"model", figures["model"]}, {"data", figures["data"]}, {"seed", figures["seed"]}});
   if (flags.wants("reconstruction") || flags.wants("likelihood"))
     evaluate_held_out(flags, model, data, lpips.get(), *network, report, figures);
-  if (flags.wants("distribution") || flags.wants("neighbours"))
+  if (flags.wants("distribution") || flags.wants("shape") || flags.wants("neighbours"))
     evaluate_samples(flags, model, data, lpips.get(), *network, folder, report, figures);
   if (flags.wants("captions")) evaluate_captions(flags, model, data, *network, report, figures);
   return figures;

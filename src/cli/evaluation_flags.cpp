@@ -1,5 +1,7 @@
 #include "cli/evaluation_flags.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "checkpoint/bundle.h"
@@ -12,7 +14,8 @@
 namespace tessera::cli {
 namespace {
 
-const std::vector<std::string> kMetrics = {"likelihood", "reconstruction", "distribution", "neighbours", "captions"};
+const std::vector<std::string> kMetrics = {"likelihood", "reconstruction", "distribution",
+                                           "shape",      "neighbours",     "captions"};
 
 constexpr const char* kDefaultFeatures = "mobilenetv2";
 
@@ -75,6 +78,7 @@ void EvaluationFlags::validate() const {
   if (part_size < 1) throw UsageError(fmt::format("--part-size {}: expected 1 or more", part_size));
   distribution.prdc.validate();
   distribution.kid.validate();
+  shape.validate();
   likelihood.bound.validate();
   (void)bound_form_from(form);
   (void)pixel_form_from(pixel_form);
@@ -108,7 +112,7 @@ void add_evaluation_flags(CLI::App& verb, EvaluationFlags& flags) {
       ->capture_default_str()
       ->group("Data");
   verb.add_flag("--no-cache", flags.no_cache, "neither read nor write cached features")->group("Data");
-  verb.add_option("--metrics", flags.metrics, "some of likelihood, reconstruction, distribution, neighbours, captions")
+  verb.add_option("--metrics", flags.metrics, fmt::format("some of {}", fmt::join(kMetrics, ", ")))
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
@@ -135,6 +139,15 @@ void add_evaluation_flags(CLI::App& verb, EvaluationFlags& flags) {
       ->capture_default_str()
       ->group("Features");
   verb.add_option("--kid-subset-size", flags.distribution.kid.subset_size, "rows of each; lowered to the smaller set")
+      ->capture_default_str()
+      ->group("Features");
+  verb.add_option("--shape-rows", flags.shape.rows, "pictures of each set that the metric shape takes at most")
+      ->capture_default_str()
+      ->group("Features");
+  verb.add_option("--topology-points", flags.shape.topology.points, "of a batch of MTop-Div, whose loops are followed")
+      ->capture_default_str()
+      ->group("Features");
+  verb.add_option("--topology-batches", flags.shape.topology.batches, "that MTop-Div is the mean of")
       ->capture_default_str()
       ->group("Features");
   verb.add_option("--fid-infinity-points", flags.distribution.infinity.points, "sample sizes of FID-infinity; 0: off")

@@ -32,6 +32,7 @@ struct EvaluationFlags {
   std::int64_t feature_size = 0;
   std::string inception, inception_input = "torch-fidelity", features_from, lpips_vgg, lpips_heads;
   DistributionOptions distribution;
+  ShapeOptions shape;
   // Likelihood.
   std::string form = "any-order", pixel_form = "density";
   LikelihoodOptions likelihood;

@@ -37,13 +37,16 @@ BlockImpl::BlockImpl(const TransformerOptions& options)
 }
 
 torch::Tensor BlockImpl::forward(const torch::Tensor& x, std::int64_t count, const torch::Tensor& rows, bool causal,
-                                 double dropout, const std::optional<torch::Generator>& generator, ContextPass* kept) {
+                                 double dropout, const std::optional<torch::Generator>& generator,
+                                 const SparseAttention* sparse, ContextPass* kept) {
   const auto cells = x.size(0) / count, width = x.size(1);
   const auto qkv = qkv_->forward(norm1_->forward(x)).view({count, cells, 3 * width});
   torch::Tensor context;
   const auto head_width = width / heads_;
   const double scale = 1.0 / std::sqrt(static_cast<double>(head_width));
-  if (kept) {
+  if (sparse) {
+    context = (*sparse)(qkv, heads_, scale, qkv_->precision, dropout, generator);
+  } else if (kept) {
     const auto parts = qkv.chunk(3, 2);
     context = kept->attend(parts[0], parts[1], parts[2], heads_, scale, qkv_->precision);
   } else if (dropout <= 0) {
@@ -113,6 +116,10 @@ TransformerImpl::TransformerImpl(TransformerOptions options, Initialisation init
   }
   final_norm_ = register_module("final_norm", LayerNorm(options_.width));
   head_ = register_module("head", Linear(options_.width, options_.codebook_size, false));
+  if (options_.attention_block > 0) {
+    for (const auto pattern : {SparsePattern::local, SparsePattern::strided})
+      sparse_.emplace_back(options_.grid.h, options_.grid.w, options_.attention_block, pattern);
+  }
   initialise(initialisation, seed);
 }
 
@@ -160,6 +167,8 @@ torch::Tensor TransformerImpl::run(const torch::Tensor& given, const torch::Tens
   const auto cells = tokens.size(1) + (is_autoregressive() ? 1 : 0);
   require(cells <= options_.grid.cells(), "transformer: {} tokens a row, expected at most {}", tokens.size(1),
           options_.grid.cells() - (is_autoregressive() ? 1 : 0));
+  require(sparse_.empty() || cells == options_.grid.cells(), "transformer: {} tokens a row, expected {}", cells,
+          options_.grid.cells());
   const bool otherwise = is_training() || prefix.defined() || tokens.numel() > kMostRecordedCells;
   if (!recorded_.applies(token_embedding_, otherwise)) return evaluate(tokens, rows, prefix);
   // Every cell, so that one recording serves whatever cells are asked for.
@@ -191,10 +200,11 @@ torch::Tensor TransformerImpl::evaluate(const torch::Tensor& tokens, const torch
   x = x.to(type_of_residuals(head_->precision, x.scalar_type()));
   const double dropout = is_training() ? options_.dropout : 0;
   x = drop_out(x, dropout, dropout_generator_).reshape({-1, options_.width});
-  for (std::size_t i = dropout > 0 || context ? 0 : pass_together(x, count); i < blocks_.size(); ++i) {
+  const bool one_by_one = dropout > 0 || context || !sparse_.empty();
+  for (std::size_t i = one_by_one ? 0 : pass_together(x, count); i < blocks_.size(); ++i) {
     const bool last = i + 1 == blocks_.size();
     x = blocks_[i]->forward(x, count, last ? wanted : torch::Tensor(), is_autoregressive(), dropout, dropout_generator_,
-                            context);
+                            sparse_.empty() ? nullptr : &sparse_[i % sparse_.size()], context);
   }
   return head_->forward_unrounded(final_norm_->forward(x));
 }
@@ -364,7 +374,19 @@ class TransformerEvaluator : public ContextEvaluator {
   KeptContexts contexts_;
 };
 
+/// Of sparse ones, whose keys and values are not kept.
+class SparseEvaluator : public Evaluator {
+ public:
+  explicit SparseEvaluator(std::shared_ptr<TransformerImpl> network) : network_(std::move(network)) {}
+  torch::Tensor logits(const Look& look) override { return network_->logits_at(look.tokens, look.rows); }
+
+ private:
+  std::shared_ptr<TransformerImpl> network_;
+};
+
 std::unique_ptr<Evaluator> TransformerImpl::begin(const std::vector<Condition>& conditions) {
+  if (!sparse_.empty())
+    return std::make_unique<SparseEvaluator>(std::static_pointer_cast<TransformerImpl>(shared_from_this()));
   auto own = conditions.empty() ? std::vector<Condition>{none_} : conditions;
   if (options_.is_told()) {
     for (const auto& condition : own) check_condition(condition, options_.classes, options_.condition_width);

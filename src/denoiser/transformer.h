@@ -20,6 +20,7 @@
 #include "kernels/ops/transformer_blocks.h"
 #include "kernels/ops/weight_loading.h"
 #include "nn/layers.h"
+#include "nn/sparse_attention.h"
 #include "runtime/random.h"
 #include "tokens/token_grid.h"
 
@@ -35,6 +36,9 @@ struct TransformerOptions {
   std::int64_t heads = 8;
   std::int64_t width = 512;  // C, a multiple of heads
   double dropout = 0;        // in [0, 1), while training; 0 disables
+  // Of bidirectional ones: layers take turns in attending locally and with strides (nn/sparse_attention.h), by blocks
+  // of so many cells a side; 0: every cell sees every other in each layer.
+  std::int64_t attention_block = 0;
   // What an autoregressive one may be told, put before the cells: a class, or the states of a text.
   std::int64_t classes = 0;           // class labels; 0: none
   bool class_starts = false;          // the class in the start token's place (arXiv:2012.09841), not before it
@@ -63,9 +67,11 @@ class BlockImpl : public torch::nn::Module {
 
   /// In: x [N * L, C] of N rows; without gradients its memory may hold the result. Out: [N * L, C], or [M, C] for the M
   /// flat rows asked for (`rows` defined).
-  /// kept: keeps or reuses keys and values of a network that is not causal; null: neither.
+  /// sparse: which cells see which; null: all. kept: keeps or reuses keys and values of a network that is neither
+  /// causal nor sparse; null: neither.
   torch::Tensor forward(const torch::Tensor& x, std::int64_t count, const torch::Tensor& rows, bool causal,
-                        double dropout, const std::optional<torch::Generator>& generator, ContextPass* kept = nullptr);
+                        double dropout, const std::optional<torch::Generator>& generator,
+                        const SparseAttention* sparse = nullptr, ContextPass* kept = nullptr);
   /// In: x [N, C], the cells at `position`; keys, values [N, H, L, D] filled up to there (undefined at first: made for
   /// `cells` L), extended by this call.
   torch::Tensor advance(const torch::Tensor& x, torch::Tensor& keys, torch::Tensor& values, std::int64_t position,
@@ -89,7 +95,7 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
   explicit TransformerImpl(TransformerOptions options, Initialisation initialisation = Initialisation::framework,
                            Seed seed = 0);
 
-  /// Bidirectional: tokens [N, P] int64 in 0..K, P <= L -> logits [N, P, K].
+  /// Bidirectional: tokens [N, P] int64 in 0..K, P <= L (sparse: P = L) -> logits [N, P, K].
   /// Autoregressive: tokens [N, P] in 0..K-1, P < L -> logits [N, P+1, K]; entry i predicts token i. told: what the
   /// rows are conditioned on, of networks that are told something.
   torch::Tensor forward(const torch::Tensor& tokens, const ConditionBatch& told = {});
@@ -148,6 +154,7 @@ class TransformerImpl : public torch::nn::Module, public Denoiser {
   Linear condition_projection_{nullptr};
   Condition none_;
   std::vector<Block> blocks_;
+  std::vector<SparseAttention> sparse_;  // local and strided, where layers are sparse
   LayerNorm final_norm_{nullptr};
   Linear head_{nullptr};
   std::optional<torch::Generator> dropout_generator_;

@@ -29,6 +29,9 @@ void TransformerOptions::validate() const {
   require(!is_told() || kind == TransformerKind::autoregressive,
           "transformer: a bidirectional one with a condition, expected none");
   require(!class_starts || classes > 0, "transformer: class_starts without classes, expected some");
+  require_range("attention_block", attention_block, 0, kMostCells);
+  require(attention_block == 0 || kind == TransformerKind::bidirectional,
+          "transformer: an autoregressive one with attention in blocks, expected a bidirectional one");
   require(dropout >= 0 && dropout < 1, "transformer: dropout is {}, expected 0 <= dropout < 1", dropout);
 }
 
@@ -43,6 +46,7 @@ nlohmann::json TransformerOptions::to_config() const {
                              {"heads", heads},
                              {"width", width},
                              {"dropout", dropout}}}};
+  if (attention_block > 0) config["tessera"]["attention_block"] = attention_block;
   if (classes > 0) config["tessera"]["classes"] = classes;
   if (class_starts) config["tessera"]["class_starts"] = true;
   if (condition_width > 0) {
@@ -70,6 +74,7 @@ TransformerOptions TransformerOptions::from_config(const nlohmann::json& config)
     options.heads = own.at("heads").get<std::int64_t>();
     options.width = own.at("width").get<std::int64_t>();
     options.dropout = own.value("dropout", 0.0);
+    options.attention_block = own.value("attention_block", std::int64_t{0});
     options.classes = own.value("classes", std::int64_t{0});
     options.class_starts = own.value("class_starts", false);
     options.condition_width = own.value("condition_width", std::int64_t{0});

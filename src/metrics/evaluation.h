@@ -13,11 +13,13 @@
 #include "data/dataset.h"
 #include "metrics/feature_network.h"
 #include "metrics/frechet.h"
+#include "metrics/heat_trace.h"
 #include "metrics/kid.h"
 #include "metrics/pixel_likelihood.h"
 #include "metrics/prdc.h"
 #include "metrics/prior_likelihood.h"
 #include "metrics/report.h"
+#include "metrics/topology_divergence.h"
 #include "pipeline/pipeline.h"
 
 namespace tessera {
@@ -32,6 +34,20 @@ struct DistributionOptions {
 /// distance (KID), PRDC of two feature sets. `network` names the features and the distance in the figures.
 nlohmann::ordered_json distribution_figures(const torch::Tensor& real, const torch::Tensor& fake,
                                             const FeatureNetwork& network, const DistributionOptions& options);
+
+struct ShapeOptions {
+  ImdOptions imd;
+  TopologyDivergenceOptions topology;
+  std::int64_t rows = 5000;  // of each set at most, drawn at random
+
+  /// Throws UsageError naming the option.
+  void validate() const;
+};
+
+/// IMD of two feature sets, and MTop-Div in either direction: loops of the real pictures that the generated ones leave
+/// open, and the other way round.
+nlohmann::ordered_json shape_figures(const torch::Tensor& real, const torch::Tensor& fake,
+                                     const FeatureNetwork& network, const ShapeOptions& options);
 
 /// Token grids of some images and what each image is called.
 struct NamedGrids {

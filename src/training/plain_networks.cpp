@@ -56,6 +56,7 @@ TransformerOptions transformer_options(const PriorRecipe& recipe, const TokenDat
   options.heads = recipe.heads;
   options.width = recipe.width;
   options.dropout = recipe.dropout;
+  options.attention_block = recipe.attention_block;
   options.classes = recipe.has_classes() ? data.conditions.classes : 0;
   options.condition_width = recipe.has_text() ? recipe.text_width : 0;
   options.condition_length = recipe.has_text() ? recipe.text_length : 0;

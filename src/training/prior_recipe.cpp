@@ -6,6 +6,7 @@
 
 #include "checkpoint/bundle.h"
 #include "denoiser/networks.h"
+#include "denoiser/transformer.h"
 #include "diffusion/absorbing.h"
 #include "diffusion/time_sampler.h"
 #include "prior/prior.h"
@@ -32,6 +33,11 @@ Fields PriorRecipe::fields() {
       {"heads", "attention heads", &heads},
       {"width", "of the transformer, a multiple of heads", &width},
       {"dropout", "in [0, 1); 0 disables", &dropout},
+      {"attention_block",
+       "layers take turns in seeing blocks of so many cells a side with what surrounds them, and the same place of "
+       "every "
+       "block: for grids of 32x32 cells and more; 0: every cell sees every other",
+       &attention_block},
       {"initialisation", "framework (uniform by fan-in) or small_normal (normal 0.02)", &initialisation},
       {"start_from", "bundle folder whose prior's weights to start from; empty: as initialisation says", &start_from},
       {"total_steps",
@@ -117,6 +123,7 @@ void PriorRecipe::validate() const {
   (void)time_sampling_from(time_sampling);
   (void)training_precision(precision);
   (void)training_precision(encode_precision);
+  require(attention_block >= 0, "recipe: attention_block {}, expected 0 or more cells", attention_block);
   require(batch_size >= 1, "recipe: batch_size {}, expected 1 or more", batch_size);
   sharing.validate(batch_size);
   require(learning_rate > 0, "recipe: learning_rate {}, expected a positive number", learning_rate);
@@ -189,6 +196,8 @@ void inherit_architecture(PriorRecipe& recipe, const Bundle& bundle, const std::
   take("layers", recipe.layers, given.network.layers);
   take("heads", recipe.heads, given.network.heads);
   take("width", recipe.width, given.network.width);
+  if (network.name == "transformer")
+    recipe.attention_block = TransformerOptions::from_config(bundle.denoiser->config).attention_block;
   recipe.condition = given.condition();
   if (named) {
     if (!given.network.sees_time()) return;

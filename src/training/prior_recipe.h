@@ -26,6 +26,7 @@ struct PriorRecipe {
   std::int64_t heads = 4;
   std::int64_t width = 256;
   double dropout = 0;
+  std::int64_t attention_block = 0;
   std::string initialisation = "small_normal";
   std::string start_from;
   std::int64_t total_steps = 0;

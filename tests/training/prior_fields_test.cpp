@@ -57,6 +57,7 @@ std::map<std::string, std::string> other_values(const fs::path& start) {
           {"heads", "8"},
           {"width", "32"},
           {"dropout", "0.4"},
+          {"attention_block", "1"},
           {"initialisation", "\"framework\""},
           {"start_from", fmt::format("\"{}\"", start.string())},
           {"total_steps", "7"},

@@ -82,8 +82,8 @@ class MaskedObjective : public PriorObjective {
 };
 
 std::vector<std::string> fields_of_masked(const PriorRecipe&) {
-  return {"prior",         "process",       "initialisation", "loss",
-          "mask_schedule", "time_sampling", "total_steps",    "validation_terms"};
+  return {"prior",         "process",     "initialisation",   "loss",           "mask_schedule",
+          "time_sampling", "total_steps", "validation_terms", "attention_block"};
 }
 
 }  // namespace
