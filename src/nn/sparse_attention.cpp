@@ -13,7 +13,7 @@ namespace {
 struct Side {
   std::int64_t cells, block;
 
-  Side(std::int64_t cells, std::int64_t wanted) : cells(cells), block(std::min(cells, wanted)) {
+  Side(std::int64_t all, std::int64_t wanted) : cells(all), block(std::min(all, wanted)) {
     while (cells % block != 0) --block;
   }
   std::int64_t blocks() const { return cells / block; }
