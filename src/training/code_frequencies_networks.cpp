@@ -12,7 +12,7 @@ class CodeFrequenciesNetworks : public PriorNetworks {
  public:
   explicit CodeFrequenciesNetworks(CodeFrequencies network) : network_(std::move(network)) {}
 
-  Parameters parameters() const override { return {}; }  // nothing is learned by steps
+  Parameters parameters() const override { return Parameters(); }  // nothing is learned by steps
   std::vector<std::string> products() const override { return {}; }
   void to(torch::Device device) override { network_->to(device); }
   void train(bool training) override { network_->train(training); }
