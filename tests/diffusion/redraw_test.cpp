@@ -85,7 +85,7 @@ TEST(RedrawChain, TheBoundsTermsAreTheDivergencesOfItsDraws) {
     const auto uniforms = uniform_rows(3, Purpose::training_masks, 0, 0, kRows, uniforms_of_bound(total) * kCells);
     std::vector<torch::Tensor> expected;
     const StepLogits logits = [&](const torch::Tensor& xt, const torch::Tensor& before, std::int64_t time) {
-      if (time == 1) EXPECT_TRUE(before.equal(x0));
+      EXPECT_EQ(before.equal(x0), time == 1) << name << " t " << time;
       EXPECT_GT(xt.ne(before).sum().item<std::int64_t>(), 0) << name << " t " << time;
       auto made = torch::sin(torch::arange(kRows * kCells * kCodes, torch::kFloat64) * static_cast<double>(time));
       made = made.view({kRows, kCells, kCodes});
