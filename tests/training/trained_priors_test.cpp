@@ -104,7 +104,9 @@ TEST(TrainedPriors, EachLearnsAllThatThereIsToKnow) {
                                                 std::tuple{"pixelcnn", "autoregressive", "TesseraPixelCnn"},
                                                 std::tuple{"imagebart", "uniform", "TesseraImageBart"}}) {
     SCOPED_TRACE(prior);
-    const auto trained = train(small_recipe(prior));
+    auto recipe = small_recipe(prior);
+    if (recipe.prior == "absorbing") recipe.total_steps = 64;  // of 4 steps several cells are opened blindly at once
+    const auto trained = train(recipe);
     EXPECT_GT(trained.bits, entropy - 0.05) << "no bound lies below the entropy, but for its draws";
     EXPECT_LT(trained.bits, entropy + 0.08);
     EXPECT_GT(obedience(trained.grids), 0.95);
