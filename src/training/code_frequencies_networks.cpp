@@ -71,7 +71,7 @@ TrainedPriorEntry code_frequencies_prior() {
                   "weight_decay",  "beta2",
                   "clip_norm",     "ema_decay",
                   "ema_warmup",    "sampling",
-                  "precision"};
+                  "keep",          "precision"};
   entry.make = make_code_frequencies_networks;
   return entry;
 }
