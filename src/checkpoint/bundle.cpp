@@ -210,6 +210,8 @@ Bundle load_bundle(const fs::path& model, BundleCheck check) {
                                      load_hub_weights(folder / "text_encoder", {"model", "pytorch_model"})};
     require(lists(bundle.index, "tokenizer"), "{}: model_index.json lists a text_encoder without a tokenizer",
             folder.string());
+  }
+  if (lists(bundle.index, "tokenizer")) {  // without an encoder: of a denoiser that reads the words themselves
     require_part(folder, "tokenizer");
     bundle.tokenizer = folder / "tokenizer";
   }

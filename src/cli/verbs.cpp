@@ -19,6 +19,7 @@ void add_quiet(CLI::App& app) {
 
 void register_verbs(CLI::App& app) {
   add_bench(app);
+  add_caption(app);
   add_completion(app);
   add_convert(app);
   add_compare(app);

@@ -9,6 +9,7 @@ namespace tessera::cli {
 void register_verbs(CLI::App& app);
 
 void add_bench(CLI::App& app);
+void add_caption(CLI::App& app);
 void add_completion(CLI::App& app);  // completion, man
 void add_convert(CLI::App& app);
 void add_compare(CLI::App& app);

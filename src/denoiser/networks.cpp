@@ -10,6 +10,7 @@ namespace tessera {
 NetworkEntry code_frequencies_network();
 NetworkEntry conditional_transformer_network();
 NetworkEntry image_bart_network();
+NetworkEntry joint_network();
 NetworkEntry maskgit_network();
 NetworkEntry pixel_cnn_network();
 NetworkEntry transformer_network();
@@ -18,7 +19,7 @@ NetworkEntry uvit_network();
 Registry<NetworkEntry>& networks() {
   static Registry<NetworkEntry> registry(
       "network", {transformer_network(), conditional_transformer_network(), image_bart_network(), pixel_cnn_network(),
-                  code_frequencies_network(), maskgit_network(), uvit_network()});
+                  code_frequencies_network(), joint_network(), maskgit_network(), uvit_network()});
   return registry;
 }
 

@@ -24,6 +24,7 @@ struct NetworkFacts {
   std::int64_t layers = 0, heads = 0, width = 0;
   std::int64_t total_steps = 0;               // T of the times it sees; 0: it sees none
   std::int64_t condition_width = 0;           // of the states of a text; 0: it takes no text
+  std::int64_t words = 0, vocabulary = 0;     // of a caption that it reads as ids, not as states; 0: it reads states
   std::int64_t classes = 0;                   // 0: it takes no class
   bool autoregressive = false;                // it sees the cells before, in raster order
   std::vector<std::string> class_names = {};  // one for each class; empty: they have none (class_names.h)

@@ -65,6 +65,8 @@ class Pipeline {
   /// For FillOptions::conditions: what an image is to show. Texts are encoded once and remembered. Throws UsageError
   /// where the model does not take such a condition.
   Condition condition_for(const PromptOptions& options) { return held_prior().condition_for(options); }
+  /// The tokenizer of prompts; null where the model takes no text.
+  const ClipTokenizer* tokenizer() const { return held_prior().tokenizer(); }
   /// What the dtype asked for came to: float32, bfloat16 or int8.
   const std::string& dtype() const { return dtype_; }
   /// What its pictures depend on beside bundle, seed and options: {"dtype", "kernels"}, for their records. kernels:

@@ -57,7 +57,11 @@ Prior::Prior(const Bundle& parts, const std::string& bundle, const torch::Tensor
   const auto& network = facts_.network;
   Condition none;
   if (network.condition_width > 0) {
-    text_ = TextCondition::load(parts, bundle);
+    require(network.words == 0 || !parts.tokenizer.empty(),
+            "{}: the denoiser reads words, but the bundle holds no tokenizer/", bundle);
+    text_ = network.words > 0 ? TextCondition::of_words(ClipTokenizer::load(parts.tokenizer), network.words,
+                                                        network.vocabulary, bundle)
+                              : TextCondition::load(parts, bundle);
     text_->to(loading.device);
     const auto width = text_->options().width;
     require(width == network.condition_width, "{}: the text encoder is {} wide, the denoiser expects {}", bundle, width,

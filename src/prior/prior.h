@@ -68,6 +68,8 @@ class Prior {
   double guidance_scale(const PromptOptions& prompt) const;
   /// The class that is asked for; -1: none. Throws UsageError where the model has no class of that number or name.
   std::int64_t label_of(const PromptOptions& prompt) const;
+  /// The tokenizer of prompts; null where the model takes no text.
+  const ClipTokenizer* tokenizer() const { return text_ ? &text_->tokenizer() : nullptr; }
   /// For FillOptions::conditions: what an image is to show. Texts are encoded once and remembered. Throws UsageError
   /// where the model does not take such a condition.
   Condition condition_for(const PromptOptions& options);

@@ -27,6 +27,35 @@ TextCondition::TextCondition(ClipTokenizer tokenizer, ClipTextEncoder encoder, t
       null_embedding_(std::move(null_embedding)),
       known_(std::make_shared<Known>()) {}
 
+TextCondition::TextCondition(ClipTokenizer tokenizer)
+    : tokenizer_(std::move(tokenizer)), known_(std::make_shared<Known>()) {}
+
+TextCondition TextCondition::of_words(ClipTokenizer tokenizer, std::int64_t length, std::int64_t vocabulary,
+                                      const std::string& where) {
+  require(tokenizer.vocabulary_size() == vocabulary, "{}: the tokenizer has a vocabulary of {}, expected {}", where,
+          tokenizer.vocabulary_size(), vocabulary);
+  TextCondition condition(std::move(tokenizer));
+  condition.options_.width = 1;
+  condition.options_.length = length;
+  condition.options_.vocabulary = vocabulary;
+  condition.null_embedding_ = torch::full({length, 1}, static_cast<double>(vocabulary), torch::kFloat32);
+  return condition;
+}
+
+EncodedText TextCondition::words_of(const std::string& prompt) const {
+  const std::string open = "...";
+  const bool is_open = prompt.ends_with(open);
+  const auto text = is_open ? prompt.substr(0, prompt.size() - open.size()) : prompt;
+  const auto found = tokenizer_.encode_padded(text, options_.length);
+  if (found.full_length > options_.length)
+    log().warn("the prompt is {} tokens long, the model reads {}: its end is left out", found.full_length,
+               options_.length);
+  auto states = torch::tensor(found.ids).to(torch::kFloat32).unsqueeze(1);
+  const auto known = found.full_length - 1;  // without the end
+  if (is_open && known < options_.length) states.slice(0, known).copy_(null_embedding_.slice(0, known));
+  return {states, {}};
+}
+
 TextCondition TextCondition::load(const Bundle& parts, const std::string& where, std::int64_t most_kept) {
   require(parts.text_encoder.has_value(), "{}: the denoiser takes text, but the bundle holds no text_encoder/", where);
   auto tokenizer = ClipTokenizer::load(parts.tokenizer);
@@ -76,6 +105,7 @@ ClipTextEncoder& TextCondition::made() {
 }
 
 ClipTextEncoder& TextCondition::encoder() {
+  require(!is_of_words(), "text: the model reads words, expected one with a text encoder");
   const std::lock_guard lock(known_->mutex);
   if (source_) {
     encoder_ = source_->encoder(false);
@@ -89,6 +119,7 @@ void TextCondition::to(torch::Device device) {
   const std::lock_guard lock(known_->mutex);
   const bool stays = device == device_;
   device_ = device;
+  if (is_of_words()) return;
   if (!source_) {
     encoder_->to(device);
   } else if (!stays) {
@@ -98,6 +129,7 @@ void TextCondition::to(torch::Device device) {
 
 EncodedText TextCondition::encoded(const std::string& prompt) {
   const std::lock_guard lock(known_->mutex);
+  if (is_of_words()) return words_of(prompt);
   const auto known = known_->texts.find(prompt);
   if (known != known_->texts.end()) return known->second;
   const torch::NoGradGuard no_grad;

@@ -35,6 +35,12 @@ class TextCondition {
   /// naming what is missing or does not fit; `where` begins it.
   static TextCondition load(const Bundle& parts, const std::string& where, std::int64_t most_kept = kMostKeptWeights);
 
+  /// Of a network that reads the words themselves (denoiser/joint.h): a prompt's `length` ids as numbers, [P, 1]; no
+  /// text is `vocabulary` (MASK) everywhere, and so is what follows a prompt that ends in "...": it is open. Throws
+  /// Error where the tokenizer has another vocabulary; `where` begins it.
+  static TextCondition of_words(ClipTokenizer tokenizer, std::int64_t length, std::int64_t vocabulary,
+                                const std::string& where);
+
   /// A prompt's states, each position of length 1 (VQ-Diffusion); of an encoder with a projection what enters its last
   /// layer, as it is, and the text as one vector (aMUSEd, arXiv:2401.01808, section 3). A prompt that is too long is
   /// cut, with a warning. The same tensors for the same prompt, as long as it is remembered.
@@ -58,12 +64,15 @@ class TextCondition {
     ClipTextEncoder encoder(bool in_passing) const;
   };
 
+  explicit TextCondition(ClipTokenizer tokenizer);
+  bool is_of_words() const { return !source_ && !encoder_; }
+  EncodedText words_of(const std::string& prompt) const;
   ClipTextEncoder& made();
 
   ClipTokenizer tokenizer_;
   ClipTextOptions options_;
-  ClipTextEncoder encoder_;       // null while it is not needed
-  std::optional<Source> source_;  // absent: the encoder is kept
+  ClipTextEncoder encoder_{nullptr};  // null while it is not needed, and of words
+  std::optional<Source> source_;      // absent: the encoder is kept
   torch::Device device_ = torch::kCPU;
   torch::Tensor null_embedding_;
   struct Known;

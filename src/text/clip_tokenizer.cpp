@@ -308,6 +308,37 @@ std::vector<std::int64_t> ClipTokenizer::encode(const std::string& text) const {
   return ids;
 }
 
+std::string ClipTokenizer::decode(const std::vector<std::int64_t>& ids) const {
+  static const auto bytes = [] {
+    std::unordered_map<char32_t, char> table;
+    for (int byte = 0; byte < kBytes; ++byte)
+      table[decode_utf8(byte_symbol(byte_ids()[static_cast<std::size_t>(byte)]), "byte").front()] =
+          static_cast<char>(byte);
+    return table;
+  }();
+  const std::string word_end = "</w>";
+  std::string text;
+  for (const auto id : ids) {
+    if (id == end_token()) break;
+    if (id < 0 || id == start_token() || id >= vocabulary_size()) continue;
+    auto symbol = merges_->symbols[static_cast<std::size_t>(id)];
+    const bool ends = symbol.ends_with(word_end);
+    // What closes follows its word.
+    if (text.ends_with(' ') && std::string_view(",.;:!?)").find(symbol.front()) != std::string_view::npos)
+      text.pop_back();
+    if (ends) symbol.resize(symbol.size() - word_end.size());
+    for (const auto character : decode_utf8(symbol, "symbol")) text += bytes.at(character);
+    if (ends) text += ' ';
+  }
+  if (text.ends_with(' ')) text.pop_back();
+  try {
+    (void)decode_utf8(text, "caption");
+  } catch (const Error&) {  // bytes that no merge put together
+    for (auto& byte : text) byte = static_cast<unsigned char>(byte) < 0x80 ? byte : '?';
+  }
+  return printable(text, text.size());
+}
+
 TokenizedText ClipTokenizer::encode_padded(const std::string& text, std::int64_t length) const {
   require(length >= 2, "tokenizer: length {}, expected at least 2", length);
   TokenizedText result;

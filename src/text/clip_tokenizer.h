@@ -60,6 +60,10 @@ class ClipTokenizer {
   /// The ids of a text, without start and end. Throws Error on invalid UTF-8 (naming the byte) or more than 16384
   /// bytes.
   std::vector<std::int64_t> encode(const std::string& text) const;
+  /// The text of ids up to the first end token; words are parted by blanks, since ids do not say what parted them, but
+  /// for what closes (commas, full stops). Starts and ids outside the vocabulary (MASK) are left out; control
+  /// characters are shown as text, and where the bytes are no UTF-8 those beyond ASCII become question marks.
+  std::string decode(const std::vector<std::int64_t>& ids) const;
   /// Start, ids and end, cut or padded to `length`.
   TokenizedText encode_padded(const std::string& text, std::int64_t length) const;
 

@@ -11,12 +11,14 @@ namespace tessera {
 ObjectiveEntry bound_objective();
 ObjectiveEntry chain_objective();
 ObjectiveEntry counted_objective();
+ObjectiveEntry joint_objective();
 ObjectiveEntry masked_objective();
 ObjectiveEntry next_token_objective();
 
 Registry<ObjectiveEntry>& objectives() {
-  static Registry<ObjectiveEntry> registry("objective", {counted_objective(), chain_objective(), masked_objective(),
-                                                         next_token_objective(), bound_objective()});
+  static Registry<ObjectiveEntry> registry(
+      "objective", {counted_objective(), chain_objective(), joint_objective(), masked_objective(),
+                    next_token_objective(), bound_objective()});
   return registry;
 }
 

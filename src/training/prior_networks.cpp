@@ -13,6 +13,7 @@ MadeNetworks make_conditional_networks(const PriorNetworksInput& input);
 TrainedPriorEntry pixel_cnn_prior();
 TrainedPriorEntry image_bart_prior();
 TrainedPriorEntry code_frequencies_prior();
+TrainedPriorEntry joint_prior();
 
 namespace {
 
@@ -50,12 +51,16 @@ TrainedPriorEntry autoregressive_prior() {
 
 Registry<TrainedPriorEntry>& trained_priors() {
   static Registry<TrainedPriorEntry> registry("prior", {diffusion_prior(), autoregressive_prior(), pixel_cnn_prior(),
-                                                        image_bart_prior(), code_frequencies_prior()});
+                                                        image_bart_prior(), joint_prior(), code_frequencies_prior()});
   return registry;
 }
 
 torch::Tensor PriorNetworks::logits_in_order(const torch::Tensor&, const ToldRows&) {
   fail("prior: found a bidirectional network, expected an autoregressive one");
+}
+
+torch::Tensor PriorNetworks::sequence_logits(const torch::Tensor&, const torch::Tensor&, const torch::Tensor&) {
+  fail("prior: found another network, expected one that reads words and codes in one sequence");
 }
 
 torch::Tensor PriorNetworks::step_logits(const StepLook&, const torch::Tensor&, const ToldRows&) {

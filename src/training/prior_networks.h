@@ -40,6 +40,12 @@ class PriorNetworks {
   /// Differentiable: logits [N, L, K] of every cell given those before it. Throws Error where the network is not
   /// autoregressive.
   virtual torch::Tensor logits_in_order(const torch::Tensor& tokens, const ToldRows& told);
+  /// Differentiable, of networks that read words and codes in one sequence (denoiser/joint.h): logits [M, V + K] of the
+  /// places asked for, flat over the sequences. In: words [N, P] in 0..V, codes [N, L] in 0..K. Throws Error of others.
+  virtual torch::Tensor sequence_logits(const torch::Tensor& words, const torch::Tensor& codes,
+                                        const torch::Tensor& places);
+  /// V of these.
+  virtual std::int64_t vocabulary() const { return 0; }
   /// Differentiable: logits [N, L, K] of x_{t-1} [N, L], each cell's given those before it and the look's x_t. Throws
   /// Error where the network goes back in time otherwise.
   virtual torch::Tensor step_logits(const StepLook& look, const torch::Tensor& before, const ToldRows& told);

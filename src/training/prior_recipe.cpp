@@ -196,6 +196,7 @@ void inherit_architecture(PriorRecipe& recipe, const Bundle& bundle, const std::
   take("layers", recipe.layers, given.network.layers);
   take("heads", recipe.heads, given.network.heads);
   take("width", recipe.width, given.network.width);
+  if (network.name == "joint") recipe.text_length = given.network.words;
   if (network.name == "transformer")
     recipe.attention_block = TransformerOptions::from_config(bundle.denoiser->config).attention_block;
   recipe.condition = given.condition();

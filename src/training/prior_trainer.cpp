@@ -41,9 +41,9 @@ std::optional<Bundle> start_of(const PriorRecipe& recipe) {
   return load_bundle(recipe.start_from);
 }
 
-/// A text encoder that is taken over knows the words of its own tokenizer.
+/// What is taken over knows the words of its own tokenizer.
 std::optional<ClipTokenizer> tokenizer_of(const std::optional<Bundle>& start) {
-  if (!start || !start->text_encoder || start->tokenizer.empty()) return std::nullopt;
+  if (!start || start->tokenizer.empty()) return std::nullopt;
   return ClipTokenizer::load(start->tokenizer);
 }
 

@@ -57,6 +57,21 @@ TEST(Parity, ClipTokenizerIds) {
   }
 }
 
+TEST(ClipTokenizer, DecodesWhatItHasEncoded) {
+  TESSERA_FOR_EACH_CASE(fixture, "clip-tokenizer") {
+    const auto tokenizer = ClipTokenizer::load(fixture.folder);
+    const auto there_and_back = [&](const std::string& text) {
+      return tokenizer.decode(tokenizer.encode_padded(text, 60).ids);
+    };
+    EXPECT_EQ(there_and_back("a teddy bear, playing in the pool."), "a teddy bear, playing in the pool.");
+    EXPECT_EQ(there_and_back("Caf\u00e9 \u732b"), "caf\u00e9 \u732b");
+    EXPECT_EQ(there_and_back(""), "");
+    EXPECT_EQ(tokenizer.decode({tokenizer.start_token(), -1, tokenizer.vocabulary_size(), tokenizer.end_token(), 5}),
+              "");
+    EXPECT_EQ(tokenizer.decode(tokenizer.encode("one")), "one") << "without an end";
+  }
+}
+
 TEST(Parity, ClipTokenizerOfAPipeline) {
   TESSERA_FOR_EACH_CASE(fixture, "vq-diffusion-pipeline") {
     SCOPED_TRACE(fixture.name());

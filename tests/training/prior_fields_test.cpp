@@ -47,6 +47,7 @@ const std::vector<Objective> kObjectives = {
     {"pixelcnn-class", "pixelcnn", "absorbing", "class"},
     {"imagebart", "imagebart"},
     {"imagebart-class", "imagebart", "absorbing", "class"},
+    {"joint", "joint", "absorbing", "text"},
     {"code-frequencies", "code-frequencies"},
 };
 
