@@ -10,6 +10,7 @@
 #include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/foreign_bytes.h"
+#include "runtime/printable.h"
 #include "text/gunzip.h"
 #include "text/unicode.h"
 

@@ -47,7 +47,7 @@ TEST(Joint, ASequenceHoldsWordsThenCodesAndOneMask) {
 
 TEST(Joint, EitherSideIsTheNetworksOwnGivenTheOther) {
   const torch::NoGradGuard no_grad;
-  const auto both = sides();
+  auto both = sides();
   const auto words = torch::tensor({{5, 1, 7, 0}, {5, 2, 3, 6}});
   const auto codes = torch::tensor({{0, 4, 5, 5, 2, 1}, {5, 5, 5, 5, 5, 3}});
   const auto all = both.network->forward(joint_sequence(small_options(), words, codes));
@@ -69,7 +69,7 @@ TEST(Joint, EitherSideIsTheNetworksOwnGivenTheOther) {
 
 TEST(Joint, NothingIsKnownWithoutAConditionAndGuidanceLeadsAwayFromIt) {
   const torch::NoGradGuard no_grad;
-  const auto both = sides();
+  auto both = sides();
   const auto codes = torch::tensor({{0, 4, 5, 5, 2, 1}}), cells = torch::tensor({2, 3});
   EXPECT_TRUE(both.picture->nothing_known().eq(7).all().item<bool>());
   EXPECT_EQ(both.picture->nothing_known().size(0), 4);
@@ -104,7 +104,7 @@ TEST(Joint, ItsConfigurationIsReadAndSaysThatItTakesAText) {
 }
 
 TEST(Joint, AConditionThatDoesNotFitIsNamed) {
-  const auto both = sides();
+  auto both = sides();
   Condition told;
   told.states = as_states(torch::tensor({5, 1, 2}));
   EXPECT_THROW((void)both.picture->begin({told}), Error);

@@ -15,7 +15,8 @@ enum Cell : std::uint32_t { kQuestion = 0, kCodesMasked = 1, kWordsMasked = 2 };
 
 /// `count` [N] places of each row, the lowest of uniforms [N, P]; bool.
 torch::Tensor lowest(const torch::Tensor& uniforms, const torch::Tensor& count) {
-  return uniforms.argsort(1).argsort(1) < count.unsqueeze(1);
+  const auto order = std::get<1>(uniforms.sort(1));
+  return std::get<1>(order.sort(1)) < count.unsqueeze(1);
 }
 
 class JointObjective : public PriorObjective {
