@@ -11,7 +11,7 @@
 namespace tessera::cli {
 namespace {
 
-struct CaptionOptions {
+struct CaptionOfVerb {
   ModelFlags model;
   std::vector<std::string> images;
   PictureFlags reading;
@@ -20,14 +20,14 @@ struct CaptionOptions {
   bool json = false;
 };
 
-void caption(const CaptionOptions& options) {
+void caption(const CaptionOfVerb& options) {
   options.choice.validate();
   if (options.count < 1 || options.count > 1000)
     throw UsageError(fmt::format("--count {}: expected 1 to 1000", options.count));
   if (options.count > 1 && options.choice.temperature == 0)
     throw UsageError("--count: captions of --temperature 0 are all the same, expected a temperature above 0");
   auto pipeline = load_model(options.model);
-  const auto codec = pipeline.codec();
+  auto codec = pipeline.codec();
   auto reading = options.reading;
   if (reading.size == 0) reading.size = static_cast<int>(codec->options().image_size);
   auto pictures = nlohmann::json::array();
@@ -50,7 +50,7 @@ void caption(const CaptionOptions& options) {
 }  // namespace
 
 void add_caption(CLI::App& app) {
-  auto options = std::make_shared<CaptionOptions>();
+  auto options = std::make_shared<CaptionOfVerb>();
   auto* verb =
       app.add_subcommand("caption", "what pictures show, by a model of both directions (train prior --prior joint)");
   add_model_flags(*verb, options->model);
