@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "pipeline/captions.h"
 #include "pipeline/pipeline.h"
 #include "prior/sampling_suggestion.h"
 #include "server/job_request.h"
@@ -25,6 +26,7 @@ struct ModelInfo {
   bool has_prior = false;
   std::string process;                        // as Pipeline::process; empty without a prior
   std::string condition = "none";             // none, text or class
+  bool has_captions = false;                  // it says what pictures show
   std::int64_t classes = 0;                   // of models with classes
   std::vector<std::string> class_names = {};  // one for each class; empty: they have none
   std::vector<std::string> loras = {};        // names of the small updates that the service has
@@ -152,6 +154,9 @@ class Backend {
   virtual Image decode(const std::string& model, const TokenArray& tokens) = 0;
   virtual std::vector<Candidate> candidates(const std::string& model, const CandidateRequest& request) = 0;
   virtual Scores score(const std::string& model, const ScoreRequest& request) = 0;
+  /// `count` captions of the picture, scaled to the model's size.
+  virtual std::vector<std::string> captions(const std::string& model, const Image& image, std::int64_t count,
+                                            const CaptionChoice& choice) = 0;
 };
 
 }  // namespace tessera::server

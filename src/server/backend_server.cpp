@@ -84,6 +84,7 @@ Message BackendServer::answer_to(const Message& call, Watch& watch) {
   if (name == "decode") return decode(call);
   if (name == "candidates") return candidates(call);
   if (name == "score") return score(call);
+  if (name == "captions") return captions(call);
   throw Malformed(fmt::format("message: a call of '{}'", name.substr(0, 60)));
 }
 
@@ -145,6 +146,13 @@ Message BackendServer::guess(const Message& call) {
 Message BackendServer::encode(const Message& call) {
   Message answer;
   answer.head["tokens"] = put(answer, backend_.encode(call.head.at("model"), image_in(call, call.head.at("image"))));
+  return answer;
+}
+
+Message BackendServer::captions(const Message& call) {
+  Message answer;
+  answer.head["captions"] = backend_.captions(call.head.at("model"), image_in(call, call.head.at("image")),
+                                              call.head.at("count"), caption_choice_in(call));
   return answer;
 }
 

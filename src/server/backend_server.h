@@ -46,6 +46,7 @@ class BackendServer {
   Message picture(const Message& call);
   Message guess(const Message& call);
   Message encode(const Message& call);
+  Message captions(const Message& call);
   Message decode(const Message& call);
   Message candidates(const Message& call);
   Message score(const Message& call);

@@ -84,9 +84,11 @@ Words words_of(const ModelInfo& model) {
   const std::lock_guard lock(mutex);
   auto& words = known[model.folder.string()];
   if (!words.tokenizer) {
-    const auto file = model.folder / "text_encoder" / "config.json";
-    const auto config = read_json_object(read_file(file, kMaxCardBytes), "text_encoder/config.json");
-    words.length = config.value("max_position_embeddings", std::int64_t{77});
+    const std::string part = model.has_captions ? "transformer" : "text_encoder";  // whose places they are
+    const auto config =
+        read_json_object(read_file(model.folder / part / "config.json", kMaxCardBytes), part + "/config.json");
+    words.length = model.has_captions ? config.value(json::json_pointer("/tessera/words"), std::int64_t{2})
+                                      : config.value("max_position_embeddings", std::int64_t{77});
     words.tokenizer = std::make_shared<const ClipTokenizer>(ClipTokenizer::load(model.folder / "tokenizer"));
   }
   return words;

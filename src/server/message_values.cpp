@@ -181,6 +181,23 @@ FillOutcome outcome_in(const Message& message) {
   return outcome;
 }
 
+void put_caption_choice(Message& message, const CaptionChoice& choice) {
+  auto& head = message.head;
+  head["begins"] = choice.begins;
+  head["temperature"] = choice.temperature;
+  head["guidance_scale"] = choice.guidance_scale;
+  head["seed"] = choice.seed;
+}
+CaptionChoice caption_choice_in(const Message& message) {
+  const auto& head = message.head;
+  CaptionChoice choice;
+  choice.begins = head.at("begins");
+  choice.temperature = head.at("temperature");
+  choice.guidance_scale = head.at("guidance_scale");
+  choice.seed = head.at("seed");
+  return choice;
+}
+
 void put_candidate_request(Message& message, const CandidateRequest& request) {
   auto& head = message.head;
   head["tokens"] = put(message, request.tokens);

@@ -45,6 +45,8 @@ void put_start(Message& message, const FillStart& start);
 FillStart start_in(const Message& message);
 void put_outcome(Message& message, const FillOutcome& outcome);
 FillOutcome outcome_in(const Message& message);
+void put_caption_choice(Message& message, const CaptionChoice& choice);
+CaptionChoice caption_choice_in(const Message& message);
 void put_candidate_request(Message& message, const CandidateRequest& request);
 CandidateRequest candidate_request_in(const Message& message);
 void put_candidates(Message& message, const std::vector<Candidate>& candidates);

@@ -61,7 +61,7 @@ json model_json(const ModelInfo& info) {
           {"samplers", info.samplers},   {"defaults", std::move(defaults)},
           {"sampler_help", words},       {"sampling_options", std::move(options)},
           {"weight_bytes", info.bytes},  {"loaded", info.loaded},
-          {"loras", info.loras}};
+          {"loras", info.loras},         {"has_captions", info.has_captions}};
 }
 
 HttpResponse capabilities(Service& service, const Call&) {
@@ -155,6 +155,31 @@ HttpResponse encode(Service& service, const Call& call) {
                         {"factor", model.factor},
                         {"width", picture->width},
                         {"height", picture->height}});
+}
+
+constexpr std::int64_t kMostCaptions = 64;
+
+HttpResponse captions(Service& service, const Call& call) {
+  const auto body = body_of(call, {"model", "image", "begins", "count", "temperature", "cfg_scale", "seed"});
+  const auto model = service.model(text_of(body, "model"));
+  if (!model.has_captions)
+    throw HttpError(400, fmt::format("model {}: it makes pictures alone, expected one of both directions", model.name),
+                    "model");
+  const auto found = body.find("image");
+  if (found == body.end() || !found->is_string()) refuse("image", "missing, expected data:TYPE;base64,...");
+  const auto picture =
+      read_upload(from_data_uri(found->get_ref<const std::string&>(), "image"), "image", service.limits());
+  CaptionChoice choice;
+  choice.begins = text_of(body, "begins");
+  choice.temperature = number_of(body, "temperature", 0, 0, 1e6, false);
+  choice.guidance_scale = number_of(body, "cfg_scale", 1, 0, 1000, false);
+  choice.seed = static_cast<std::uint64_t>(number_of(body, "seed", 0, 0, 9007199254740991, true));
+  const auto count = static_cast<std::int64_t>(number_of(body, "count", 1, 1, kMostCaptions, true));
+  const auto made = service.worker().run_soon({call.client, Worker::kNeverSmall, call.request.gone},
+                                              [name = model.name, picture, count, choice](Backend& backend) {
+                                                return backend.captions(name, *picture, count, choice);
+                                              });
+  return json_response({{"captions", made}});
 }
 
 HttpResponse decode(Service& service, const Call& call) {
@@ -289,6 +314,8 @@ void add_model_routes(std::vector<Route>& routes) {
   routes.push_back(
       {"GET", "/api/v1/capabilities", "Models, verbs and limits", "", "Capabilities", 200, false, capabilities});
   routes.push_back({"POST", "/api/v1/encode", "A picture's codes", "EncodeRequest", "Encoded", 200, false, encode});
+  routes.push_back({"POST", "/api/v1/captions", "What a picture shows, by a model of both directions",
+                    "CaptionsRequest", "Captions", 200, false, captions});
   routes.push_back({"POST", "/api/v1/decode", "The picture of a grid of codes; MASK comes out grey", "DecodeRequest",
                     "Decoded", 200, false, decode});
   routes.push_back({"POST", "/api/v1/candidates",

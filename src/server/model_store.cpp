@@ -68,6 +68,7 @@ void read_prior(ModelInfo& info, const fs::path& folder) {
   info.process = prior.process;
   info.total_steps = prior.total_steps;
   info.condition = prior.condition();
+  info.has_captions = prior.network.words > 0;
   info.classes = prior.network.classes;
   info.class_names = prior.network.class_names;
   info.suggested = prior.suggestion;

@@ -209,6 +209,16 @@ TokenArray PipelineBackend::encode(const std::string& model, const Image& image)
   return {codes.size(0), codes.size(1), from_codes(codes, codec->options().codebook_size)};
 }
 
+std::vector<std::string> PipelineBackend::captions(const std::string& model, const Image& image, std::int64_t count,
+                                                   const CaptionChoice& choice) {
+  const torch::NoGradGuard no_grad;
+  const auto pipeline = store_.get(model);
+  auto codec = pipeline->codec();
+  const auto picture = resize_and_crop(image, static_cast<int>(codec->options().image_size));
+  const auto grid = codec->encode(to_tensor(picture).narrow(0, 0, 3).unsqueeze(0));
+  return captions_of(*pipeline, {grid.codes().repeat({count, 1, 1}), grid.codebook_size()}, choice);
+}
+
 Image PipelineBackend::decode(const std::string& model, const TokenArray& tokens) {
   const torch::NoGradGuard no_grad;
   const auto pipeline = store_.get(model);

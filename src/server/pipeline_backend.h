@@ -16,6 +16,8 @@ class PipelineBackend : public Backend {
   Image picture(PreparedJob& job, std::int64_t index, std::span<const std::int32_t> tokens) override;
   std::optional<Image> guess(PreparedJob& job, std::int64_t index, std::span<const std::int32_t> tokens) override;
   TokenArray encode(const std::string& model, const Image& image) override;
+  std::vector<std::string> captions(const std::string& model, const Image& image, std::int64_t count,
+                                    const CaptionChoice& choice) override;
   Image decode(const std::string& model, const TokenArray& tokens) override;
   std::vector<Candidate> candidates(const std::string& model, const CandidateRequest& request) override;
   Scores score(const std::string& model, const ScoreRequest& request) override;

@@ -270,6 +270,18 @@ TokenArray ProcessBackend::encode(const std::string& model, const Image& image) 
   return tokens;
 }
 
+std::vector<std::string> ProcessBackend::captions(const std::string& model, const Image& image, std::int64_t count,
+                                                  const CaptionChoice& choice) {
+  Message message;
+  message.head = {{"call", "captions"}, {"model", model}, {"count", count}};
+  message.head["image"] = put(message, image);
+  put_caption_choice(message, choice);
+  std::vector<std::string> captions;
+  call(std::move(message),
+       [&](const Message& returned) { captions = returned.head.at("captions").get<std::vector<std::string>>(); });
+  return captions;
+}
+
 Image ProcessBackend::decode(const std::string& model, const TokenArray& tokens) {
   Message message;
   message.head = {{"call", "decode"}, {"model", model}};

@@ -108,6 +108,11 @@ class FakeBackend : public Backend {
     const auto h = image.height / kFactor, w = image.width / kFactor;
     return {h, w, std::vector<std::int32_t>(static_cast<std::size_t>(h * w), 3)};
   }
+  std::vector<std::string> captions(const std::string&, const Image& image, std::int64_t count,
+                                    const CaptionChoice& choice) override {
+    return std::vector<std::string>(static_cast<std::size_t>(count),
+                                    fmt::format("{}{} pixels wide", choice.begins, image.width));
+  }
   Image decode(const std::string&, const TokenArray& tokens) override {
     return picture_of(tokens.code, tokens.h, tokens.w);
   }
@@ -156,6 +161,7 @@ class FakeBackend : public Backend {
     model.h = model.w = kSide;
     model.codebook_size = kCodes;
     model.has_prior = true;
+    model.has_captions = true;
     model.process = "absorbing";
     model.condition = condition;
     model.samplers = {"ancestral", "confidence"};

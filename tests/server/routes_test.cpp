@@ -185,6 +185,9 @@ TEST(ServerRoutes, SmallQuestionsToAModelAreAnsweredAsDocumented) {
   const auto encoded = checked(fake, "POST", "/api/v1/encode", "/api/v1/encode", {{"image", image}});
   EXPECT_EQ(encoded["tokens"].size(), 3u);
   checked(fake, "POST", "/api/v1/decode", "/api/v1/decode", {{"tokens", encoded["tokens"]}});
+  const auto said = checked(fake, "POST", "/api/v1/captions", "/api/v1/captions",
+                            {{"image", image}, {"begins", "it is "}, {"count", 2}});
+  EXPECT_EQ(said["captions"], json::parse(R"(["it is 8 pixels wide", "it is 8 pixels wide"])"));
   const auto found = checked(fake, "POST", "/api/v1/candidates", "/api/v1/candidates",
                              {{"tokens", encoded["tokens"]}, {"cell", {1, 2}}, {"count", 5}});
   EXPECT_EQ(found["candidates"].size(), 5u);

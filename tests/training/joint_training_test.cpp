@@ -109,9 +109,10 @@ TEST(JointTraining, EitherSideIsFilledGivenTheOtherOrAPartOfIt) {
   EXPECT_GE(drawn, 23) << "of 25 pictures, each from its caption";
   EXPECT_GE(named, 23) << "of 25 captions, each from its picture";
   // Half of a picture and half of a caption.
-  const auto half = torch::tensor({3, 3, kCodes, kCodes});
+  const auto half = torch::tensor(std::vector<std::int64_t>{3, 3, kCodes, kCodes});
   EXPECT_TRUE(caption_of(half, "").starts_with("blue over ")) << caption_of(half, "");
-  EXPECT_EQ(caption_of(torch::tensor({kCodes, kCodes, 1, 1}), "green over").substr(0, 14), "green over red");
+  EXPECT_EQ(caption_of(torch::tensor(std::vector<std::int64_t>{kCodes, kCodes, 1, 1}), "green over").substr(0, 14),
+            "green over red");
   const auto open = picture_of("white over...");
   EXPECT_TRUE(open.slice(0, 0, 2).eq(4).all().item<bool>()) << open;
   // From nothing.
