@@ -41,8 +41,10 @@ void caption(const CaptionOfVerb& options) {
         captions_of(pipeline, {grid.codes().repeat({options.count, 1, 1}), grid.codebook_size()}, choice);
     const auto name = valid_utf8(options.images[i]);
     pictures.push_back({{"image", name}, {"captions", captions}});
-    for (const auto& text : captions)
-      lines += (lines.empty() ? "" : "\n") + (options.images.size() > 1 ? name + ": " : "") + text;
+    for (const auto& text : captions) {
+      if (!lines.empty()) lines += '\n';
+      lines += options.images.size() > 1 ? fmt::format("{}: {}", name, text) : text;
+    }
   }
   print_result(options.json, {{"pictures", pictures}}, lines);
 }

@@ -19,7 +19,7 @@ TEST(SamplePreview, ShowsARepeatedTrainingGridBesideTheSampleThatRepeatsIt) {
   CodecOptions options;
   options.image_size = 8;
   options.channel_multipliers = {1, 1};
-  options.attention_resolutions = {};
+  options.attention_resolutions.clear();
   options.embedding_width = 8;
   options.codebook_size = 6;
   Codec codec(options);
