@@ -261,7 +261,7 @@ ClipTokenizer ClipTokenizer::load(const fs::path& folder) {
 void ClipTokenizer::save(const fs::path& folder) const {
   fs::create_directories(folder);
   std::string merges = "#version: 0.2\n";
-  for (const auto& [first, second] : merges_->pairs) merges += first + " " + second + "\n";
+  for (const auto& [first, second] : merges_->pairs) merges.append(first).append(" ").append(second).append("\n");
   auto vocabulary = json::object();
   for (std::size_t id = 0; id < merges_->symbols.size(); ++id) vocabulary[merges_->symbols[id]] = id;
   const auto padding = options_.pads_with_end ? kEnd : "!";
