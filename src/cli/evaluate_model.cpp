@@ -7,6 +7,7 @@
 #include "image/contact_sheet.h"
 #include "metrics/confidence.h"
 #include "metrics/references.h"
+#include "pipeline/captions.h"
 #include "runtime/error.h"
 #include "sampling/step_look.h"
 
@@ -267,6 +268,19 @@ nlohmann::ordered_json evaluate_model(const EvaluationFlags& flags, NamedModel& 
     evaluate_held_out(flags, model, data, lpips.get(), *network, report, figures);
   if (flags.wants("distribution") || flags.wants("shape") || flags.wants("neighbours"))
     evaluate_samples(flags, model, data, lpips.get(), *network, folder, report, figures);
+  if (flags.wants("captioning")) {
+    auto options = flags.captions;
+    options.cache_folder = cache_of(flags);
+    CaptionChoice choice;
+    choice.seed = flags.sampling.seed;
+    const SayCaptions say = [&](const torch::Tensor& pictures, std::int64_t first) {
+      auto own = choice;
+      own.first_picture = static_cast<std::uint64_t>(first);
+      return captions_of(model.pipeline, model.pipeline.codec()->encode(pictures), own);
+    };
+    figures["captioning"] =
+        captioning_figures(data, indices_of(data, flags.split, flags.images), options, *network, say, report);
+  }
   if (flags.wants("captions")) evaluate_captions(flags, model, data, *network, report, figures);
   return figures;
 }

@@ -14,8 +14,8 @@
 namespace tessera::cli {
 namespace {
 
-const std::vector<std::string> kMetrics = {"likelihood", "reconstruction", "distribution",
-                                           "shape",      "neighbours",     "captions"};
+const std::vector<std::string> kMetrics = {"likelihood", "reconstruction", "distribution", "shape",
+                                           "neighbours", "captions",       "captioning"};
 
 constexpr const char* kDefaultFeatures = "mobilenetv2";
 

@@ -125,6 +125,16 @@ nlohmann::ordered_json caption_figures(const Dataset& data, const std::vector<st
                                        const CaptionOptions& options, FeatureNetwork& network, const MakePictures& make,
                                        HtmlReport& report);
 
+/// Captions of pictures [n, 3, H, W] uint8, of which the first has the number `first` in this evaluation.
+using SayCaptions = std::function<std::vector<std::string>(const torch::Tensor& pictures, std::int64_t first)>;
+
+/// Captions of the pictures that have one, beside their own: precision, recall and F1 of phrases and of the attributes
+/// asked for (caption_naming.h), and the same of the nearest training picture's caption. Throws Error where there are
+/// no captions.
+nlohmann::ordered_json captioning_figures(const Dataset& data, const std::vector<std::int64_t>& indices,
+                                          const CaptionOptions& options, FeatureNetwork& network,
+                                          const SayCaptions& say, HtmlReport& report);
+
 /// Nearest pictures of the data set to the first `shown` samples, by LPIPS where given, else by features; a figure.
 nlohmann::ordered_json neighbour_figures(const torch::Tensor& samples, const Dataset& data,
                                          const std::vector<std::int64_t>& indices, FeatureNetwork& network,
