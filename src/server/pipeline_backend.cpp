@@ -6,6 +6,7 @@
 #include "canvas/cell_likelihood.h"
 #include "canvas/stitch.h"
 #include "canvas/tiles.h"
+#include "image/image_io.h"
 #include "pipeline/sampling_choice.h"
 #include "pipeline/variation_plans.h"
 #include "runtime/error.h"
