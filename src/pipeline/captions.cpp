@@ -6,6 +6,7 @@
 
 #include "denoiser/joint.h"
 #include "runtime/error.h"
+#include "sampling/registry.h"
 
 namespace tessera {
 namespace {
@@ -53,7 +54,7 @@ std::vector<std::string> captions_of(Pipeline& pipeline, const TokenGrid& pictur
   words.slice(2, 0, known).copy_(torch::tensor(ids));
   const auto captioner = joint->other_side();
   FillOptions fill_options;
-  fill_options.sampler = "raster";
+  fill_options.sampler = reading_order_sampler().name;
   fill_options.steps = choice.steps > 0 ? std::min(choice.steps, options.words) : options.words;
   fill_options.total_steps = options.words;
   fill_options.draw.temperature = choice.temperature;

@@ -58,6 +58,10 @@ Registry<SamplerEntry>& samplers() {
   return registry;
 }
 
+const SamplerEntry& reading_order_sampler() {
+  return samplers().at("raster");
+}
+
 const SamplerEntry& default_sampler(bool causal, bool has_mask) {
   for (const auto& entry : samplers().entries()) {
     if (entry.suits(causal, has_mask)) return entry;

@@ -94,6 +94,8 @@ Registry<GuidanceEntry>& guidance_schedules();
 const SamplerEntry& default_sampler(bool causal, bool has_mask = true);
 /// The one of suggested_steps above 0 that suits; null: none.
 const SamplerEntry* suggested_sampler(bool causal, bool has_mask = true);
+/// Open cells in reading order, each given all that is known by then: words.
+const SamplerEntry& reading_order_sampler();
 /// The names of those that suit, the default first.
 std::vector<std::string> suitable_samplers(bool causal, bool has_mask);
 

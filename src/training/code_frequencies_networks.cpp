@@ -42,7 +42,7 @@ MadeNetworks make_code_frequencies_networks(const PriorNetworksInput& input) {
   options.codebook_size = input.data.codebook_size;
   options.grid = {grids.size(1), grids.size(2)};
   options.by_cell = input.recipe.frequencies == "cells";
-  const auto counted = input.recipe.frequencies == "uniform"
+  const auto counted = input.recipe.frequencies == "none"
                            ? torch::zeros({options.rows(), options.codebook_size}, torch::kFloat64)
                            : log_frequencies(grids.flatten(1).to(torch::kInt64), options, kSmoothing);
   const auto made = [&] {

@@ -47,7 +47,7 @@ Fields PriorRecipe::fields() {
        "of imagebart: geometric (step t redraws a cell with probability 1 / (T - t + 1)), alphacum:1,a_1,..,a_T (the "
        "probabilities to be kept by each step), or one probability for every step",
        &chain_schedule},
-      {"frequencies", "of code-frequencies: codes (how often each is), cells (in each cell) or uniform (all alike)",
+      {"frequencies", "of code-frequencies: codes (how often each is), cells (in each cell) or none (all alike)",
        &frequencies},
       {"loss", "reweighted_elbo, elbo or mlm", &loss},
       {"mask_schedule", "random or fixed", &mask_schedule},
@@ -114,7 +114,7 @@ void PriorRecipe::validate() const {
   const auto& takes = trained_priors().at(prior).conditions;
   require(std::find(takes.begin(), takes.end(), condition) != takes.end(),
           "recipe: condition '{}': the {} prior takes one of {}", condition, prior, fmt::join(takes, ", "));
-  expect_one_of("frequencies", frequencies, {"codes", "cells", "uniform"});
+  expect_one_of("frequencies", frequencies, {"codes", "cells", "none"});
   expect_one_of("initialisation", initialisation, {"framework", "small_normal"});
   expect_one_of("sampling", sampling, {"epochs", "replacement"});
   expect_one_of("keep", keep, {"distance", "latest"});

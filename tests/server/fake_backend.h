@@ -161,7 +161,7 @@ class FakeBackend : public Backend {
     model.h = model.w = kSide;
     model.codebook_size = kCodes;
     model.has_prior = true;
-    model.has_captions = true;
+    model.has_captions = condition != "text";
     model.process = "absorbing";
     model.condition = condition;
     model.samplers = {"ancestral", "confidence"};

@@ -16,6 +16,7 @@
 #include "data/content_hash.h"
 #include "runtime/error.h"
 #include "support/scratch.h"
+#include "training/prior_networks.h"
 #include "training/prior_trainer.h"
 #include "training/recipe.h"
 
@@ -216,6 +217,11 @@ TEST(PriorFields, EachChangesWhatIsTrainedOrIsRefusedByName) {
       read_recipe(file, "prior", changed.fields());
       // Fields that make another training of it: that one is meant then.
       const bool selects = field.name == "prior" || field.name == "process" || field.name == "condition";
+      const auto& takes = trained_priors().at(changed.prior).conditions;
+      if (std::find(takes.begin(), takes.end(), changed.condition) == takes.end()) {
+        EXPECT_THROW(small(changed).validate(), Error) << "a condition that the prior does not take";
+        continue;
+      }
       const auto why = unused_field(field.name, changed);
       if (!why.empty()) {
         try {

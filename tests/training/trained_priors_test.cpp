@@ -133,7 +133,7 @@ TEST(TrainedPriors, ThoseThatTakeAClassFollowIt) {
 TEST(TrainedPriors, FrequenciesAreCountedNotLearned) {
   auto recipe = small_recipe("code-frequencies");
   EXPECT_EQ(recipe.steps, 1);
-  for (const char* frequencies : {"codes", "cells", "uniform"}) {
+  for (const char* frequencies : {"codes", "cells", "none"}) {
     recipe.frequencies = frequencies;
     const auto trained = train(recipe);
     EXPECT_NEAR(trained.bits, std::log2(5.0), 1e-5) << frequencies;  // each code is as often as the others, everywhere

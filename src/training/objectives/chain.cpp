@@ -62,7 +62,7 @@ std::vector<std::string> fields_of_chain(const PriorRecipe& recipe) {
 }  // namespace
 
 ObjectiveEntry chain_objective() {
-  return {"chain",
+  return {"chain-bound",
           "the codes of each step of a short chain, cell by cell",
           [](const PriorRecipe& recipe) { return recipe.prior == "imagebart"; },
           [](const PriorRecipe& recipe) {
