@@ -27,18 +27,14 @@ void caption(const CaptionOfVerb& options) {
   if (options.count > 1 && options.choice.temperature == 0)
     throw UsageError("--count: captions of --temperature 0 are all the same, expected a temperature above 0");
   auto pipeline = load_model(options.model);
-  auto codec = pipeline.codec();
   auto reading = options.reading;
-  if (reading.size == 0) reading.size = static_cast<int>(codec->options().image_size);
+  if (reading.size == 0) reading.size = static_cast<int>(pipeline.codec()->options().image_size);
   auto pictures = nlohmann::json::array();
   std::string lines;
   for (std::size_t i = 0; i < options.images.size(); ++i) {
-    const auto picture = to_tensor(*reading.read(options.images[i])).unsqueeze(0);
-    const auto grid = codec->encode(picture.narrow(1, 0, 3));
     auto choice = options.choice;
     choice.first_picture = i * static_cast<std::size_t>(options.count);
-    const auto captions =
-        captions_of(pipeline, {grid.codes().repeat({options.count, 1, 1}), grid.codebook_size()}, choice);
+    const auto captions = captions_of(pipeline, to_tensor(*reading.read(options.images[i])), options.count, choice);
     const auto name = valid_utf8(options.images[i]);
     pictures.push_back({{"image", name}, {"captions", captions}});
     for (const auto& text : captions) {

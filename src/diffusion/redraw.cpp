@@ -154,8 +154,8 @@ torch::Tensor redraw_bound_terms(const Process& process, const StepLogits& logit
     const auto said = logits(xt, before, t);
     const auto posterior = cell_posterior(step_of(0, t - 1), step, size);
     terms.push_back(even_step_divergence(said, x0.to(said.device()), xt.to(said.device()), posterior, codes));
-    terms.front() = terms.front().to(said.device(), said.scalar_type());
   }
+  terms.front() = terms.front().to(terms.back().device(), terms.back().scalar_type());
   return torch::stack(terms);
 }
 

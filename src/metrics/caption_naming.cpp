@@ -4,6 +4,8 @@
 #include <cctype>
 #include <sstream>
 
+#include "data/item_fields.h"
+
 namespace tessera {
 namespace {
 
@@ -17,16 +19,8 @@ std::set<std::string> words_of(const std::string& phrase) {
 }  // namespace
 
 std::vector<std::string> phrases_of(const std::string& caption) {
-  std::vector<std::string> phrases;
-  for (std::size_t at = 0; at <= caption.size();) {
-    const auto comma = std::min(caption.find(',', at), caption.size());
-    const auto phrase = caption.substr(at, comma - at);
-    if (!phrase_key(phrase).empty()) {
-      const auto first = phrase.find_first_not_of(' ');
-      phrases.push_back(phrase.substr(first, phrase.find_last_not_of(' ') - first + 1));
-    }
-    at = comma + 1;
-  }
+  auto phrases = comma_parts(caption);
+  std::erase_if(phrases, [](const std::string& phrase) { return phrase_key(phrase).empty(); });
   return phrases;
 }
 
@@ -42,6 +36,13 @@ std::string phrase_key(const std::string& phrase) {
 double NamingScore::f1() const {
   const auto all = named + there;
   return all > 0 ? 2 * static_cast<double>(right) / static_cast<double>(all) : 0;
+}
+
+NamingScore& NamingScore::operator+=(const NamingScore& other) {
+  right += other.right;
+  named += other.named;
+  there += other.there;
+  return *this;
 }
 
 bool is_nothing(const std::string& value) {

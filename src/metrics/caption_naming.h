@@ -22,6 +22,7 @@ struct NamingScore {
   double precision() const { return named > 0 ? static_cast<double>(right) / static_cast<double>(named) : 0; }
   double recall() const { return there > 0 ? static_cast<double>(right) / static_cast<double>(there) : 0; }
   double f1() const;
+  NamingScore& operator+=(const NamingScore& other);
 };
 
 /// A value that stands for nothing to be seen: empty, "none" or "hidden".

@@ -1,10 +1,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "data/item_fields.h"
 #include "metrics/caption_naming.h"
 #include "metrics/evaluation.h"
 #include "metrics/neighbours.h"
-#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 #include "runtime/progress.h"
 
@@ -13,23 +13,8 @@ namespace {
 
 /// A picture's phrases: its keywords where the metadata have them, else those of its caption.
 std::vector<std::string> own_phrases(const Dataset& data, std::int64_t index) {
-  const auto fields = json_or_discarded(data.item(index).fields);
-  if (!fields.is_object() || !fields.contains("keywords")) return phrases_of(data.caption(index));
-  const auto& keywords = fields["keywords"];
-  if (keywords.is_string()) return phrases_of(keywords.get<std::string>());
-  std::vector<std::string> phrases;
-  if (keywords.is_array()) {
-    for (const auto& each : keywords) {
-      if (each.is_string()) phrases.push_back(each.get<std::string>());
-    }
-  }
-  return phrases.empty() ? phrases_of(data.caption(index)) : phrases;
-}
-
-std::string value_of(const Dataset& data, std::int64_t index, const std::string& attribute) {
-  const auto fields = json_or_discarded(data.item(index).fields);
-  const bool there = fields.is_object() && fields.contains(attribute) && fields[attribute].is_string();
-  return there ? fields[attribute].get<std::string>() : std::string();
+  const auto keywords = keywords_of(data.item(index));
+  return keywords.empty() ? phrases_of(data.caption(index)) : keywords;
 }
 
 /// Captions of some pictures against what they show.
@@ -42,7 +27,7 @@ class Naming {
     for (const auto index : every) phrases.push_back(own_phrases(data, index));
     for (const auto& attribute : attributes) {
       std::vector<std::string> values;
-      for (const auto index : every) values.push_back(value_of(data, index, attribute));
+      for (const auto index : every) values.push_back(text_field(data.item(index), attribute));
       meanings_.emplace_back(attribute, PhraseMeanings(phrases, values));
     }
   }
@@ -57,9 +42,9 @@ class Naming {
       NamingScore one;
       count_phrases(said, own, one);
       exact += one.right == one.named && one.right == one.there;
-      count_phrases(said, own, phrases);
+      phrases += one;
       for (std::size_t a = 0; a < meanings_.size(); ++a)
-        count_values(meanings_[a].second.named_by(said), value_of(data_, chosen_[i], meanings_[a].first), of[a]);
+        count_values(meanings_[a].second.named_by(said), text_field(data_.item(chosen_[i]), meanings_[a].first), of[a]);
     }
     nlohmann::ordered_json part = {
         {"set", set},

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "data/catalogue_choice.h"
+#include "data/item_fields.h"
 #include "image/contact_sheet.h"
 #include "metrics/attribute_probe.h"
 #include "metrics/caption_retrieval.h"
@@ -46,11 +47,7 @@ std::vector<std::int64_t> captioned(const Dataset& data, const std::vector<std::
 std::vector<std::string> field_of(const Dataset& data, const std::vector<std::int64_t>& indices,
                                   const std::string& field) {
   std::vector<std::string> values;
-  for (const auto index : indices) {
-    const auto fields = json_or_discarded(data.item(index).fields);
-    const bool there = fields.is_object() && fields.contains(field) && fields[field].is_string();
-    values.push_back(there ? fields[field].get<std::string>() : std::string());
-  }
+  for (const auto index : indices) values.push_back(text_field(data.item(index), field));
   return values;
 }
 

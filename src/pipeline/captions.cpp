@@ -75,4 +75,11 @@ std::vector<std::string> captions_of(Pipeline& pipeline, const TokenGrid& pictur
   return captions;
 }
 
+std::vector<std::string> captions_of(Pipeline& pipeline, const torch::Tensor& picture, std::int64_t count,
+                                     const CaptionChoice& choice) {
+  const torch::NoGradGuard no_grad;
+  const auto grid = pipeline.codec()->encode(picture.narrow(0, 0, 3).unsqueeze(0));
+  return captions_of(pipeline, TokenGrid(grid.codes().repeat({count, 1, 1}), grid.codebook_size()), choice);
+}
+
 }  // namespace tessera

@@ -28,4 +28,8 @@ bool can_caption(Pipeline& pipeline);
 /// Words are filled in reading order. Throws UsageError where the model cannot, or the beginning is too long for it.
 std::vector<std::string> captions_of(Pipeline& pipeline, const TokenGrid& pictures, const CaptionChoice& choice = {});
 
+/// `count` captions of one picture. In: [3 or 4, H, W] uint8, of the codec's size.
+std::vector<std::string> captions_of(Pipeline& pipeline, const torch::Tensor& picture, std::int64_t count,
+                                     const CaptionChoice& choice);
+
 }  // namespace tessera

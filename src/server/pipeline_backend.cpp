@@ -214,10 +214,8 @@ std::vector<std::string> PipelineBackend::captions(const std::string& model, con
                                                    const CaptionChoice& choice) {
   const torch::NoGradGuard no_grad;
   const auto pipeline = store_.get(model);
-  auto codec = pipeline->codec();
-  const auto picture = resize_and_crop(image, static_cast<int>(codec->options().image_size));
-  const auto grid = codec->encode(to_tensor(picture).narrow(0, 0, 3).unsqueeze(0));
-  return captions_of(*pipeline, {grid.codes().repeat({count, 1, 1}), grid.codebook_size()}, choice);
+  const auto picture = resize_and_crop(image, static_cast<int>(pipeline->codec()->options().image_size));
+  return captions_of(*pipeline, to_tensor(picture), count, choice);
 }
 
 Image PipelineBackend::decode(const std::string& model, const TokenArray& tokens) {

@@ -2,38 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "data/item_fields.h"
 #include "denoiser/class_names.h"
-#include "runtime/bounded_json.h"
 #include "runtime/error.h"
 
 namespace tessera {
 namespace {
-
-void add_word(std::vector<std::string>& words, const std::string& text) {
-  const auto first = text.find_first_not_of(" \t"), last = text.find_last_not_of(" \t");
-  if (first != std::string::npos) words.push_back(text.substr(first, last - first + 1));
-}
-
-/// The field `keywords` of a picture's metadata: a list of texts, or one text with commas between them.
-std::vector<std::string> keywords_of(const DatasetItem& item) {
-  const auto fields = json_or_discarded(item.fields);
-  if (!fields.is_object() || !fields.contains("keywords")) return {};
-  const auto& given = fields["keywords"];
-  std::vector<std::string> words;
-  if (given.is_array()) {
-    for (const auto& word : given) {
-      if (word.is_string()) add_word(words, word.get<std::string>());
-    }
-  } else if (given.is_string()) {
-    const auto text = given.get<std::string>();
-    for (std::size_t start = 0; start <= text.size();) {
-      const auto comma = std::min(text.find(',', start), text.size());
-      add_word(words, text.substr(start, comma - start));
-      start = comma + 1;
-    }
-  }
-  return words;
-}
 
 std::vector<std::vector<std::string>> train_keywords(const Dataset& data, const std::string& name) {
   std::vector<std::vector<std::string>> all;

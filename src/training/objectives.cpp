@@ -1,8 +1,10 @@
 #include "training/objectives.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
+#include "diffusion/likelihood.h"
 #include "runtime/error.h"
 
 namespace tessera {
@@ -35,6 +37,18 @@ const ObjectiveEntry& objective_of(const PriorRecipe& recipe) {
   }
   throw UsageError(fmt::format("prior '{}' with process '{}' and condition '{}': no objective trains it", recipe.prior,
                                recipe.process, recipe.condition));
+}
+
+torch::Tensor nats_in_order(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told,
+                            std::int64_t batch) {
+  const torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> nats;
+  for (std::int64_t start = 0; start < x0.size(0); start += batch) {
+    const auto part = x0.slice(0, start, std::min(start + batch, x0.size(0)));
+    const auto logits = networks.logits_in_order(part, told.slice(start, start + part.size(0)));
+    nats.push_back(autoregressive_nll(logits.to(torch::kCPU), part).to(torch::kFloat64));
+  }
+  return torch::cat(nats);
 }
 
 BoundOptions validation_bound(const PriorRecipe& recipe) {

@@ -42,6 +42,10 @@ struct BatchRows {
   std::int64_t first = 0;  // the first one's place in the batch
 };
 
+/// -log p of each grid [N] float64 by networks that give the logits of every cell in order, so many grids at a time.
+/// Without gradients.
+torch::Tensor nats_in_order(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told, std::int64_t batch);
+
 class PriorObjective {
  public:
   virtual ~PriorObjective() = default;

@@ -1,9 +1,7 @@
 /// Nothing to learn: the frequencies of codes are counted before the only step, which measures them.
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numbers>
 
-#include "diffusion/likelihood.h"
 #include "training/objectives.h"
 
 namespace tessera {
@@ -16,30 +14,20 @@ class CountedObjective : public PriorObjective {
 
   Loss loss(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told, const BatchRows&,
             Metrics&) override {
-    const auto nats = nats_of(networks, x0, told).mean() / (std::numbers::ln2 * static_cast<double>(cells_));
+    const auto nats =
+        nats_in_order(networks, x0, told, batch_).mean() / (std::numbers::ln2 * static_cast<double>(cells_));
     return {nats + torch::zeros({}, torch::requires_grad()), {}};  // a graph, without a parameter in it
   }
 
   GridNats measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told,
                    std::int64_t) const override {
-    return {nats_of(networks, x0, told), {}};
+    return {nats_in_order(networks, x0, told, batch_), {}};
   }
 
   std::int64_t total_steps() const override { return cells_; }
   nlohmann::json scheduler() const override { return process_config(default_process().name, 0, cells_); }
 
  private:
-  torch::Tensor nats_of(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told) const {
-    const torch::NoGradGuard no_grad;
-    std::vector<torch::Tensor> nats;
-    for (std::int64_t start = 0; start < x0.size(0); start += batch_) {
-      const auto part = x0.slice(0, start, std::min(start + batch_, x0.size(0)));
-      const auto logits = networks.logits_in_order(part, told.slice(start, start + part.size(0)));
-      nats.push_back(autoregressive_nll(logits.to(torch::kCPU), part).to(torch::kFloat64));
-    }
-    return torch::cat(nats);
-  }
-
   std::int64_t batch_, cells_;
 };
 

@@ -1,11 +1,9 @@
 /// The next cell in raster order: the autoregressive baseline of arXiv:2111.12701, section 4.4.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numbers>
 
-#include "diffusion/likelihood.h"
 #include "training/objectives.h"
 
 namespace tessera {
@@ -26,14 +24,7 @@ class NextTokenObjective : public PriorObjective {
 
   GridNats measure(PriorNetworks& networks, const torch::Tensor& x0, const ToldRows& told,
                    std::int64_t) const override {
-    const torch::NoGradGuard no_grad;
-    std::vector<torch::Tensor> nats;
-    for (std::int64_t start = 0; start < x0.size(0); start += batch_) {
-      const auto part = x0.slice(0, start, std::min(start + batch_, x0.size(0)));
-      const auto logits = networks.logits_in_order(part, told.slice(start, start + part.size(0)));
-      nats.push_back(autoregressive_nll(logits.to(torch::kCPU), part).to(torch::kFloat64));
-    }
-    return {torch::cat(nats), {}};
+    return {nats_in_order(networks, x0, told, batch_), {}};
   }
 
   std::int64_t total_steps() const override { return cells_; }
